@@ -1,0 +1,49 @@
+/* Whole reads and writes, files that appear complete or not at all, mapped files.
+ * All of it waits for the disk. Errors name the path. */
+#ifndef STAGEFS_IO_H
+#define STAGEFS_IO_H
+
+#include "base/banned.h"
+#include <stagefs/auto.h>
+#include <stagefs/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Reads `size` bytes at `offset`, or fewer at the end of the file. Returns the count, or -errno. */
+ssize_t sfs_io_read_at(int fd, void *buf, size_t size, uint64_t offset);
+
+/* Writes all of it. Returns 0 or -errno. */
+int sfs_io_write_all(int fd, const void *buf, size_t size);
+
+/* Reads the whole file `name` in directory `dirfd` (AT_FDCWD allowed) into fresh memory,
+ * NUL-terminated behind its *ret_size bytes. The caller frees. E2BIG: larger than `max`. */
+int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
+                     struct sfs_error *err);
+
+/* mkdir -p, mode 0777 less umask for what is made. */
+int sfs_io_make_dirs(const char *path, struct sfs_error *err);
+
+/* A file under a temporary name ("." SFS_IO_TEMP "XXXXXX" in the directory it will live in), locked
+ * (flock) while it is written so that sfs_io_sweep() can tell a live one from one that was left
+ * behind. */
+#define SFS_IO_TEMP "stagefs-tmp-"
+struct sfs_io_temp {
+    int fd;
+    int dirfd;
+    char name[64];
+};
+int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, struct sfs_error *err);
+/* fsync, rename to `name` in the same directory (replacing what is there), fsync of the directory.
+ */
+int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
+/* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
+void sfs_io_temp_close(struct sfs_io_temp *temp);
+/* Removes temporary files in `dir` whose writer is gone. Best effort, no errors. */
+void sfs_io_sweep(const char *dir);
+
+/* Writes a whole small file in the same manner. */
+int sfs_io_replace_file(const char *dir, const char *name, const void *data, size_t size,
+                        mode_t mode, struct sfs_error *err);
+
+#endif

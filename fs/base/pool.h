@@ -1,0 +1,25 @@
+/* A fixed set of worker threads with three queues: what somebody waits for goes first.
+ * Used by blob/ (decoding ahead) and commit/ (compressing). Thread-safe. */
+#ifndef STAGEFS_POOL_H
+#define STAGEFS_POOL_H
+
+#include <stagefs/error.h>
+
+struct sfs_pool;
+
+enum sfs_pool_priority {
+    SFS_POOL_DEMAND,     /* somebody is waiting */
+    SFS_POOL_AHEAD,      /* read-ahead of a running reader */
+    SFS_POOL_BACKGROUND, /* profiles, fills */
+};
+
+/* threads 0: one for each CPU that this process may use (sched_getaffinity). */
+int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error *err);
+/* Runs run(arg) once, some time. -ENOMEM: it will not run. */
+int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void (*run)(void *arg),
+                    void *arg);
+unsigned sfs_pool_threads(const struct sfs_pool *pool);
+/* Runs what is queued, waits for it, frees. */
+void sfs_pool_close(struct sfs_pool **pool);
+
+#endif

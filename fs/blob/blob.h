@@ -1,0 +1,38 @@
+/* A blob: stored bytes at random offsets. A file, or a range of a file (a member of an archive).
+ *
+ * One vtable; embed struct sfs_blob as the first member. Immutable, so any thread may read at any
+ * time. */
+#ifndef STAGEFS_BLOB_H
+#define STAGEFS_BLOB_H
+
+#include "base/io.h"
+
+struct sfs_blob;
+
+struct sfs_blob_ops {
+    /* Reads up to `size` bytes; short only at the blob's end. Waits for the disk. Count or -errno.
+     */
+    ssize_t (*read_at)(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                       struct sfs_error *err);
+    /* Tells that a range will be read soon. May be NULL. Does not wait. */
+    void (*will_read)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+    void (*close)(struct sfs_blob *blob);
+};
+
+struct sfs_blob {
+    const struct sfs_blob_ops *ops;
+    uint64_t size;
+    char *name; /* for messages: the path, or "member of path". Owned. */
+};
+
+ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                         struct sfs_error *err);
+void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+void sfs_blob_close(struct sfs_blob **blob);
+
+/* Bytes [offset, offset+size) of the file; size UINT64_MAX: to its end. Takes over *fd on success.
+ * EBADMSG: the range is not inside the file (a truncated archive). */
+int sfs_blob_open_file(int *fd, const char *name, uint64_t offset, uint64_t size,
+                       struct sfs_blob **ret_blob, struct sfs_error *err);
+
+#endif

@@ -1,0 +1,61 @@
+/* Where decompression can start: the seek table of one compressed blob.
+ *
+ * Decoded bytes are cut into spans. Span i starts at points[i] and ends where span i+1 starts (the
+ * last one at out_size). It is the unit of decoding, caching and checking. Spans are at most
+ * SFS_SPAN_MAX decoded bytes. */
+#ifndef STAGEFS_SEEK_H
+#define STAGEFS_SEEK_H
+
+#include "base/io.h"
+
+enum sfs_codec { SFS_CODEC_NONE = 0, SFS_CODEC_GZIP = 1, SFS_CODEC_ZSTD = 2 };
+
+#define SFS_SPAN_MAX (16u << 20)
+
+/* How a span's bytes are checked each time they are read. */
+enum sfs_check {
+    SFS_CHECK_NONE = 0,
+    /* 16-byte AES-128-GMAC of the span's compressed bytes; key in the table, nonce = the span's
+     * number. Made while the whole blob's SHA-256 was verified. */
+    SFS_CHECK_GMAC = 1,
+    /* 32-byte SHA-256 of the decoded bytes, from a table of contents that the image brought. */
+    SFS_CHECK_SHA256 = 2,
+};
+
+struct sfs_point {   /* on disk: little-endian, 32 bytes */
+    uint64_t out;    /* offset in the decoded stream */
+    uint64_t in;     /* offset in the blob of the first whole byte of input */
+    uint64_t window; /* offset of its compressed window in `windows`; unused if window_size is 0 */
+    uint32_t window_size : 24; /* bytes there: a zstd frame of the preceding 32 KiB of output; 0:
+                                  needs none */
+    uint32_t bits : 8; /* gzip: 0-7 bits of byte in-1 that belong to this span (and bit 7 set: raw
+                          deflate goes on here; clear: a gzip member header stands at `in`) */
+    uint32_t
+        skip; /* decoded bytes between where input starts and `out` (small files sharing a frame) */
+};
+_Static_assert(sizeof(struct sfs_point) == 32, "on-disk struct");
+
+struct sfs_seek_table {
+    enum sfs_codec codec;
+    enum sfs_check check;
+    uint64_t in_size;  /* bytes of the compressed blob that hold data (before a footer) */
+    uint64_t out_size; /* bytes of the decoded stream */
+    uint32_t count;
+    const struct sfs_point *points;
+    const uint8_t *tags; /* count * 16 (GMAC) or count * 32 (SHA-256) bytes, or NULL */
+    const uint8_t *windows;
+    uint64_t windows_size;
+    uint8_t key[16];
+};
+
+/* Compressed bytes of span i: [*ret_start, *ret_end). Neighbours overlap by one byte where bits are
+ * shared. */
+void sfs_seek_input(const struct sfs_seek_table *table, uint32_t span, uint64_t *ret_start,
+                    uint64_t *ret_end);
+/* The span that holds decoded byte `offset` (< out_size). */
+uint32_t sfs_seek_find(const struct sfs_seek_table *table, uint64_t offset);
+/* Checks a table that came from outside: ordered, inside the blob, spans within SFS_SPAN_MAX,
+ * windows inside. */
+int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struct sfs_error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* Decoded bytes at random offsets: a compressed blob, its seek table, and the cache of decoded
+ * spans.
+ *
+ * Thread-safe. One decode per span however many readers wait; a reader waits only until its bytes
+ * are decoded, not for the end of the span; a decoder that stopped in the middle is continued, not
+ * restarted; sequential readers make the next spans be decoded ahead on the pool. Every span's
+ * compressed bytes are checked against the table before any of its decoded bytes are handed out. */
+#ifndef STAGEFS_SPANS_H
+#define STAGEFS_SPANS_H
+
+#include "base/pool.h"
+#include "blob/blob.h"
+#include "blob/seek.h"
+#include <stagefs/cache.h>
+
+/* Bytes that stay valid until sfs_slice_release(). */
+struct sfs_slice {
+    const void *data;
+    size_t size;
+    void (*release)(void *owner); /* NULL: nothing to release */
+    void *owner;
+};
+void sfs_slice_release(struct sfs_slice *slice);
+
+struct sfs_spans;
+
+/* Takes over *blob on success; borrows the arrays of the table (they lie in a mapped index) and the
+ * cache. `label` names the layer in messages ("layer sha256:0123..."); copied. */
+int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
+                   const struct sfs_seek_table *table, const char *label,
+                   struct sfs_spans **ret_spans, struct sfs_error *err);
+void sfs_spans_close(struct sfs_spans **spans);
+
+/* Lends 1..size decoded bytes at `offset` (< out_size): as many as are ready or become ready
+ * together. Waits for disk and decoder. EIO: the blob could not be read, is damaged, or was changed
+ * since it was verified. */
+int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
+                  struct sfs_slice *ret_slice, struct sfs_error *err);
+
+/* Makes a range be decoded in the background. Does not wait; does nothing when the budget is spent.
+ */
+void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
+                        enum sfs_pool_priority priority);
+
+const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans);
+struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans); /* the compressed bytes; borrowed */
+
+#endif

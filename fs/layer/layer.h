@@ -1,0 +1,89 @@
+/* A layer: names and metadata (tables) and where file bytes come from (a vtable). Immutable once
+ * open, so any thread may use it without a lock. Pointers into the tables live until
+ * sfs_layer_close().
+ *
+ * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), COPY out of another tree
+ * (stage/copy.c). */
+#ifndef STAGEFS_LAYER_H
+#define STAGEFS_LAYER_H
+
+#include "blob/spans.h"
+#include "layer/tables.h"
+#include <stagefs/digest.h>
+#include <stagefs/progress.h>
+
+struct sfs_layer;
+
+struct sfs_layer_ops {
+    /* Lends 1..size bytes of regular file `inode` at offset (< its size). May wait for disk and
+     * decoder. */
+    int (*pin)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
+               struct sfs_slice *ret_slice, struct sfs_error *err);
+    /* Hint; may be NULL. */
+    void (*prefetch)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+                     enum sfs_pool_priority priority);
+    void (*close)(
+        struct sfs_layer *layer); /* frees what the implementation owns, not the struct's base */
+};
+
+struct sfs_layer { /* base of every kind: embed as first member */
+    const struct sfs_layer_ops *ops;
+    struct sfs_tables tables;
+    void *memory; /* sfs_tables_close()d, or NULL if the tables are mapped */
+    char *label;  /* "layer 3 (sha256:0123456789ab)": for messages and for du --layers; owned */
+};
+
+void sfs_layer_close(struct sfs_layer **layer);
+int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
+                  struct sfs_slice *ret_slice, struct sfs_error *err);
+void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+                        enum sfs_pool_priority priority);
+
+/* What is known of a layer blob before it is read. */
+struct sfs_layer_source {
+    const char *key; /* name of its index in the store: the blob's digest "sha256:HEX", or another
+                        unique key */
+    enum sfs_codec
+        codec; /* what the media type says; for archives that do not say, from sfs_codec_guess() */
+    bool has_digest; /* digest is the blob's, to be verified while indexing */
+    struct sfs_digest digest;
+    bool has_diff_id; /* diff_id from the config, to be verified while indexing */
+    struct sfs_digest diff_id;
+    const char *label;
+};
+
+/* Opens the layer from its index in the store, building that first if it is not there (or is
+ * damaged, or of another version). Takes over *blob on success. `cache` may be NULL if no file
+ * bytes will be read. EKEYREJECTED: blob does not match its digest or diff_id (nothing is kept).
+ * EBADMSG: not a tar that can be shown. */
+int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
+                       const struct sfs_layer_source *source, const struct sfs_progress *progress,
+                       struct sfs_layer **ret_layer, struct sfs_error *err);
+
+/* Is there a usable index in the store, and how large are it and its seekable copy? For `inspect`.
+ */
+struct sfs_layer_state {
+    bool indexed;
+    uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
+    uint64_t out_size;              /* decoded bytes of the tar */
+    uint32_t entries, spans;
+};
+int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_layer_state *ret_state,
+                        struct sfs_error *err);
+
+enum sfs_layer_dir_flags {
+    /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted./user.overlay.opaque=y,
+     * and those xattrs are not shown. */
+    SFS_LAYER_DIR_OVERLAY = 1 << 0,
+};
+/* A directory tree as one layer. Does not cross mounts, does not follow links; sockets are left
+ * out. */
+int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
+                       struct sfs_layer **ret_layer, struct sfs_error *err);
+
+/* A layer in memory from a finished builder, whose ops and source numbers the caller defines.
+ * For COPY (stage/) and for tests. `ops` NULL: its regular files must be empty. */
+int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
+                         struct sfs_layer **ret_layer, struct sfs_error *err);
+
+#endif

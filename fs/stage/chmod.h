@@ -1,0 +1,27 @@
+/* --chmod and --chown values, as BuildKit reads them (research/compose-slim.md 1.4 items 9 and 10).
+ */
+#ifndef STAGEFS_CHMOD_H
+#define STAGEFS_CHMOD_H
+
+#include <stagefs/tree.h>
+
+struct sfs_chmod; /* a parsed --chmod */
+/* Octal 0..07777, or symbolic (BSD setmode(3) with umask 0). EINVAL: "invalid chmod parameter ...".
+ */
+int sfs_chmod_open(const char *text, struct sfs_chmod **ret_chmod, struct sfs_error *err);
+void sfs_chmod_close(struct sfs_chmod **chmod);
+bool sfs_chmod_is_octal(const struct sfs_chmod *chmod);
+/* The permission bits (07777) that `mode` (with its type) becomes. Symlinks: unchanged. */
+uint32_t sfs_chmod_apply(const struct sfs_chmod *chmod, uint32_t mode);
+
+struct sfs_owner {
+    uint32_t uid, gid;
+    bool missing; /* a name was not found and became 0; `missing_name` says which */
+    char missing_name[64];
+};
+/* "U[:G]" with names looked up in etc/passwd and etc/group of `tree` (read inside the tree, regular
+ * files of at most 10 MiB). tree NULL: no names but root (EINVAL for others). */
+int sfs_owner_parse(const char *text, const struct sfs_tree *tree, struct sfs_owner *ret_owner,
+                    struct sfs_error *err);
+
+#endif

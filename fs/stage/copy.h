@@ -1,0 +1,38 @@
+/* COPY: selects paths of one tree and makes a layer of them for another
+ * (research/compose-slim.md 1.4). Nothing is read but names and metadata; file bytes stay where
+ * they are until somebody reads or commits them. */
+#ifndef STAGEFS_COPY_H
+#define STAGEFS_COPY_H
+
+#include "layer/layer.h"
+#include <stagefs/progress.h>
+#include <stagefs/tree.h>
+
+struct sfs_copy {
+    const char *const *sources; /* as written; may hold wildcards */
+    size_t source_count;
+    const char *destination; /* as written; relative to workdir */
+    const char *workdir;     /* of the destination stage; NULL: "/" */
+    const char *chown;       /* "U[:G]" or NULL: keep */
+    bool reset_owner;        /* no chown: 0:0 (files of a build context) instead of the source's */
+    const char *chmod;       /* or NULL */
+    const char *const *excludes;
+    size_t exclude_count;
+    bool parents; /* --parents */
+    bool link;    /* --link */
+    bool strict; /* what BuildKit silently lets pass is an error: unknown names, patterns that match
+                    nothing */
+    int64_t epoch; /* mtime (seconds) of directories that COPY has to create */
+    const struct sfs_progress *progress; /* for warn(); may be NULL */
+};
+
+/* The layer holds exactly what changes against `destination`'s tree: created and replaced paths,
+ * and existing directories whose metadata the copy changes; names are resolved through the
+ * destination's symlinks. Borrows `source` until the layer is closed; `destination` only during the
+ * call. ENOENT: a source without wildcard that is not there. ENOTDIR, EISDIR: "cannot copy to
+ * non-directory", "cannot replace to directory", as BuildKit. */
+int sfs_copy_layer(const struct sfs_tree *source, const struct sfs_tree *destination,
+                   const struct sfs_copy *copy, const char *label, struct sfs_layer **ret_layer,
+                   struct sfs_error *err);
+
+#endif

@@ -1,0 +1,32 @@
+/* SHA-256 as a value. Written "sha256:" and 64 lower-case hex digits. No other algorithm is
+ * accepted. */
+#ifndef STAGEFS_DIGEST_H
+#define STAGEFS_DIGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sfs_error;
+
+struct sfs_digest {
+    uint8_t bytes[32];
+};
+
+#define SFS_DIGEST_TEXT 72 /* "sha256:" + 64 + NUL */
+
+/* EINVAL: not of that form. ENOTSUP: another algorithm. */
+int sfs_digest_parse(const char *text, struct sfs_digest *ret_digest, struct sfs_error *err);
+/* Returns `text`, filled. */
+char *sfs_digest_print(const struct sfs_digest *digest, char text[SFS_DIGEST_TEXT]);
+bool sfs_digest_equal(const struct sfs_digest *a, const struct sfs_digest *b);
+int sfs_digest_of(const void *data, size_t size, struct sfs_digest *ret_digest);
+
+/* A running digest. One thread at a time. NULL from open: out of memory. */
+struct sfs_hash;
+struct sfs_hash *sfs_hash_open(void);
+int sfs_hash_add(struct sfs_hash *hash, const void *data, size_t size);
+int sfs_hash_finish(struct sfs_hash *hash, struct sfs_digest *ret_digest);
+void sfs_hash_close(struct sfs_hash **hash);
+
+#endif

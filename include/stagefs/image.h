@@ -1,0 +1,67 @@
+/* An image: a reference resolved to manifest, config and layers. Immutable once open. Reading is
+ * lazy: open reads the small documents only (and verifies each against its digest). */
+#ifndef STAGEFS_IMAGE_H
+#define STAGEFS_IMAGE_H
+
+#include <stagefs/auto.h>
+#include <stagefs/cache.h>
+#include <stagefs/digest.h>
+#include <stagefs/progress.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct json_t; /* jansson */
+struct sfs_image;
+struct sfs_layer;
+
+struct sfs_image_layer {
+    struct sfs_digest digest; /* of the blob, if has_digest (a docker-archive does not say) */
+    bool has_digest;
+    struct sfs_digest diff_id; /* of the tar inside, if has_diff_id */
+    bool has_diff_id;
+    uint64_t size; /* bytes of the blob; for dir: 0 */
+    const char *media_type;
+    const char *codec;                /* "none", "gzip", "zstd", or "directory" */
+    const char *key;                  /* its name in the store (see layer.h) */
+    const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
+};
+
+/* ref as in cli.md: oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG],
+ * dir:DIR. platform "OS/ARCH[/VARIANT]" or NULL for the host's; only an image index asks for it.
+ * ENOENT: no such file, tag or platform (the words list those there are). EKEYREJECTED: a document
+ * does not match its digest. ENOTSUP: media type, transport. EBADMSG: malformed. */
+int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
+                   struct sfs_error *err);
+void sfs_image_close(struct sfs_image **image);
+
+const char *sfs_image_ref(const struct sfs_image *image);
+size_t sfs_image_layer_count(const struct sfs_image *image);
+const struct sfs_image_layer *sfs_image_layer(const struct sfs_image *image, size_t i);
+/* Borrowed. Config {} and manifest NULL for dir:; manifest NULL for a docker-archive without one.
+ */
+const struct json_t *sfs_image_config(const struct sfs_image *image);
+const struct json_t *sfs_image_manifest(const struct sfs_image *image);
+/* Digest of the manifest; false: it has none (dir:, docker-archive). */
+bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_digest);
+
+/* Opens all layers, lowest first, building missing indexes (layers in parallel, bounded by the
+ * CPUs). Borrows image, store and cache until the layers are closed with sfs_image_close_layers().
+ * cache NULL: names and metadata only. */
+int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, struct sfs_cache *cache,
+                          const struct sfs_progress *progress, struct sfs_layer ***ret_layers,
+                          struct sfs_error *err);
+void sfs_image_close_layers(struct sfs_layer ***layers, size_t count);
+
+/* Reads every blob and compares every digest: manifest, config, layers, diff_ids. Calls `found` for
+ * each. Returns 0 if all hold, -EKEYREJECTED with the first that does not. */
+struct sfs_verified {
+    const char *what; /* "manifest", "config", "layer 3", "diff_id 3" */
+    struct sfs_digest expected, actual;
+    uint64_t size;
+    bool holds;
+};
+int sfs_image_verify(struct sfs_image *image, const struct sfs_progress *progress,
+                     void (*found)(void *user, const struct sfs_verified *verified), void *user,
+                     struct sfs_error *err);
+
+#endif

@@ -1,0 +1,64 @@
+/* A stage: a tree plus a config. What is mounted, listed, measured or committed (cli.md, "STAGE").
+ */
+#ifndef STAGEFS_STAGE_H
+#define STAGEFS_STAGE_H
+
+#include <stagefs/image.h>
+#include <stagefs/tree.h>
+
+/* What everything is opened with. Borrowed for the life of what is opened. */
+struct sfs_context {
+    struct sfs_store *store;
+    struct sfs_cache *cache;             /* NULL: names and metadata only */
+    const struct sfs_progress *progress; /* may be NULL */
+    const char *platform;                /* or NULL */
+    int64_t epoch;                       /* SOURCE_DATE_EPOCH, or now */
+    bool strict;
+};
+
+struct sfs_stage_pair {       /* --copy SRC[:DST]; --build-arg K=V; --build-context NAME=VALUE */
+    const char *left, *right; /* right NULL: not given */
+};
+
+/* Exactly one of image, dockerfile and from is set. */
+struct sfs_stage_spec {
+    const char *image;
+
+    const char *dockerfile; /* path, or "-" for standard input */
+    const char *target;     /* NULL: the last stage */
+    const char *context;    /* directory; NULL: none given */
+    const struct sfs_stage_pair *build_args;
+    size_t build_arg_count;
+    const struct sfs_stage_pair *build_contexts;
+    size_t build_context_count;
+
+    const char *from;
+    const char *base; /* NULL: empty */
+    const struct sfs_stage_pair *copies;
+    size_t copy_count;
+    const char *chown, *chmod;
+    const char *const *excludes;
+    size_t exclude_count;
+    bool parents;
+};
+
+struct sfs_stage;
+int sfs_stage_open(const struct sfs_stage_spec *spec, const struct sfs_context *context,
+                   struct sfs_stage **ret_stage, struct sfs_error *err);
+void sfs_stage_close(struct sfs_stage **stage);
+
+/* All borrowed from the stage. */
+const struct sfs_tree *sfs_stage_tree(const struct sfs_stage *stage);
+/* What is below the stage's own layer: the base's tree; an empty tree where there is no base (also
+ * for a plain image, which commit writes as one layer). Shares its layers with sfs_stage_tree(). */
+const struct sfs_tree *sfs_stage_base_tree(const struct sfs_stage *stage);
+/* Whose layers and history go below; NULL where there is no base. */
+struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage);
+/* The image config as it will be written, except rootfs.diff_ids and history's entry for the new
+ * layer, which commit adds: {"architecture","os","config":{..},"history":[..base and empty_layer
+ * entries..]}. */
+const struct json_t *sfs_stage_config(const struct sfs_stage *stage);
+/* history[].created_by of the one layer. */
+const char *sfs_stage_created_by(const struct sfs_stage *stage);
+
+#endif

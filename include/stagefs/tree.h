@@ -1,0 +1,139 @@
+/* A tree: merged layers, immutable. Node 0 is the root; a node is an inode (a hard link is two
+ * names of one node), so FUSE's inode number is node + 1. Any thread may use it without a lock.
+ * Pointers handed out live until sfs_tree_close(). */
+#ifndef STAGEFS_TREE_H
+#define STAGEFS_TREE_H
+
+#include <stagefs/auto.h>
+#include <stagefs/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct sfs_tree;
+struct sfs_layer;
+struct sfs_slice;
+typedef uint32_t sfs_node;
+#define SFS_ROOT 0u
+
+struct sfs_attr {
+    uint64_t size; /* bytes; of a symlink: of its target */
+    int64_t mtime_sec;
+    uint32_t mtime_nsec;
+    uint32_t mode; /* S_IFMT | 07777 */
+    uint32_t uid, gid;
+    uint32_t rdev_major, rdev_minor;
+    uint32_t nlink; /* regular and others: names in this tree; directory: 2 + subdirectories */
+};
+
+/* One name in a directory. */
+struct sfs_dirent {
+    const char *name; /* NUL-terminated */
+    uint32_t name_size;
+    sfs_node node;
+};
+
+/* Merges layers, layers[0] lowest. Borrows the layers (not the array) until close. count 0: an
+ * empty root. */
+int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                   struct sfs_error *err);
+void sfs_tree_close(struct sfs_tree **tree);
+
+uint32_t sfs_tree_count(const struct sfs_tree *tree); /* nodes */
+void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *ret_attr);
+
+/* Child of a directory by name. ENOENT: none; ENOTDIR: dir is no directory. No I/O. */
+int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
+                  sfs_node *ret_node);
+
+/* The names in a directory, sorted (memcmp), without "." and "..": an array that lives as long as
+ * the tree. Not a directory: NULL and 0. */
+const struct sfs_dirent *sfs_tree_list(const struct sfs_tree *tree, sfs_node dir,
+                                       uint32_t *ret_count);
+sfs_node sfs_tree_parent(const struct sfs_tree *tree,
+                         sfs_node dir); /* of a directory; the root's is the root */
+
+enum sfs_tree_walk_flags {
+    SFS_WALK_FOLLOW =
+        1 << 0, /* follow a symlink at the last component too (earlier ones are always followed) */
+};
+/* Resolves a path inside the tree: absolute or not, it starts at the root; ".." stops there, as in
+ * a chroot. ENOENT, ENOTDIR, ELOOP; err names the component. */
+int sfs_tree_resolve(const struct sfs_tree *tree, const char *path, unsigned flags,
+                     sfs_node *ret_node, struct sfs_error *err);
+
+/* Target of a symlink, NUL-terminated. Others: "". */
+const char *sfs_tree_target(const struct sfs_tree *tree, sfs_node node);
+
+/* Extended attributes, sorted by name. */
+struct sfs_xattr {
+    const char *name;
+    const void *value;
+    size_t size;
+};
+uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node);
+struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint32_t i);
+
+/* Reads up to `size` bytes of a regular file; short only at its end. May wait. Count or -errno
+ * (EIO, EISDIR, EINVAL). */
+ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, size_t size,
+                      uint64_t offset, struct sfs_error *err);
+/* The same without a copy: lends 1..size bytes (offset < size of the file); release with
+ * sfs_slice_release(). */
+int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
+                 struct sfs_slice *ret_slice, struct sfs_error *err);
+/* Where file bytes are, for lseek(SEEK_DATA/SEEK_HOLE): the next data (or hole) at or after offset;
+ * the file's size is a hole. ENXIO past the end. */
+int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
+                  uint64_t *ret_offset);
+/* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
+ */
+void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
+                       int priority);
+
+/* Which layer gives this node (its position in the array that was merged); for a directory the
+ * topmost that names it. *ret_inode: its inode there. Two trees that share a layer share a node's
+ * content exactly if both are equal. */
+struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, size_t *ret_layer,
+                                  uint32_t *ret_inode);
+size_t sfs_tree_layers(const struct sfs_tree *tree);
+const char *sfs_tree_layer_label(const struct sfs_tree *tree, size_t layer);
+
+/* Compares two trees, names in order; calls `change` for each path that differs. Stops on non-zero.
+ */
+enum sfs_change_kind { SFS_ADDED, SFS_REMOVED, SFS_CHANGED };
+enum sfs_change_what { /* for SFS_CHANGED */
+                       SFS_CHANGE_TYPE = 1 << 0,
+                       SFS_CHANGE_CONTENT = 1 << 1,
+                       SFS_CHANGE_MODE = 1 << 2,
+                       SFS_CHANGE_OWNER = 1 << 3,
+                       SFS_CHANGE_MTIME = 1 << 4,
+                       SFS_CHANGE_XATTRS = 1 << 5,
+                       SFS_CHANGE_LINK = 1 << 6, /* symlink target, or other hard-link peers */
+};
+struct sfs_change {
+    enum sfs_change_kind kind;
+    unsigned what;
+    const char *path; /* no leading '/'; "" is the root */
+    sfs_node a, b;    /* in the first and second tree; UINT32_MAX where there is none */
+    bool replaces; /* SFS_CHANGED where one is a directory and the other is not: what was below it
+                      follows as SFS_REMOVED or SFS_ADDED entries */
+};
+enum sfs_diff_flags {
+    SFS_DIFF_CONTENT = 1 << 0, /* compare bytes of files of equal size from different origins;
+                                  otherwise different origins count as different content */
+};
+int sfs_tree_diff(const struct sfs_tree *a, const struct sfs_tree *b, unsigned flags,
+                  int (*change)(void *user, const struct sfs_change *change), void *user,
+                  struct sfs_error *err);
+
+/* Visits every name below `dir` (and dir itself), parents first, names in order. `path` is relative
+ * to dir ("" for dir itself). The visitor returns 0 to go on, SFS_WALK_SKIP not to descend,
+ * negative to stop with that. */
+#define SFS_WALK_SKIP 1
+int sfs_tree_walk(const struct sfs_tree *tree, sfs_node dir,
+                  int (*visit)(void *user, const char *path, sfs_node node), void *user,
+                  struct sfs_error *err);
+
+#endif
