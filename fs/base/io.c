@@ -1,0 +1,205 @@
+#include "base/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+ssize_t sfs_io_read_at(int fd, void *buf, size_t size, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = pread(fd, (char *)buf + done, size - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int sfs_io_write_all(int fd, const void *buf, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = write(fd, (const char *)buf + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Reads until the end, since files of /proc say size 0. */
+static int read_all(int fd, const char *name, size_t max, struct sfs_error *err, char **ret_data,
+                    size_t *ret_size)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", name);
+    if (S_ISDIR(st.st_mode))
+        return sfs_fail_errno(err, EISDIR, "%s", name);
+    size_t capacity = st.st_size > 0 && (uint64_t)st.st_size <= max ? (size_t)st.st_size + 1 : 4096;
+    size_t size = 0;
+    AUTO(sfs_free) char *data = malloc(capacity + 1);
+    if (!data)
+        return sfs_fail(err, ENOMEM, "%s: out of memory", name);
+    for (;;) {
+        ssize_t n = read(fd, data + size, capacity - size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return sfs_fail_errno(err, errno, "reading %s", name);
+        if (n == 0)
+            break;
+        size += (size_t)n;
+        if (size > max)
+            return sfs_fail(err, E2BIG, "%s: larger than %zu bytes", name, max);
+        if (size == capacity) {
+            char *more = realloc(data, capacity * 2 + 1);
+            if (!more)
+                return sfs_fail(err, ENOMEM, "%s: out of memory", name);
+            data = more;
+            capacity *= 2;
+        }
+    }
+    data[size] = 0;
+    *ret_size = size;
+    *ret_data = TAKE(data);
+    return 0;
+}
+
+int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
+                     struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", name);
+    return read_all(fd, name, max, err, ret_data, ret_size);
+}
+
+int sfs_io_make_dirs(const char *path, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *copy = strdup(path);
+    if (!copy)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (char *p = copy + 1;; p++) {
+        if (*p && *p != '/')
+            continue;
+        char end = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) < 0 && errno != EEXIST)
+            return sfs_fail_errno(err, errno, "making directory %s", copy);
+        if (!end)
+            break;
+        *p = end;
+    }
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (!S_ISDIR(st.st_mode))
+        return sfs_fail_errno(err, ENOTDIR, "%s", path);
+    return 0;
+}
+
+static void random_name(char name[64])
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
+    uint8_t bytes[12];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        memset(bytes, 0, sizeof bytes);
+    char suffix[sizeof bytes + 1] = { 0 };
+    for (size_t i = 0; i < sizeof bytes; i++)
+        suffix[i] = digits[bytes[i] & 31];
+    snprintf(name, 64, "." SFS_IO_TEMP "%s", suffix);
+}
+
+int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, struct sfs_error *err)
+{
+    *temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
+    AUTO(sfs_close_fd) int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dirfd < 0)
+        return sfs_fail_errno(err, errno, "%s", dir);
+    for (int attempt = 0; attempt < 100; attempt++) {
+        char name[sizeof temp->name];
+        random_name(name);
+        AUTO(sfs_close_fd)
+        int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        if (fd < 0 && errno == EEXIST)
+            continue;
+        if (fd < 0)
+            return sfs_fail_errno(err, errno, "making a file in %s", dir);
+        /* A sweeper may have seen the file in the instant before the lock: then it is gone, take
+         * another. */
+        struct stat st;
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || st.st_nlink == 0)
+            continue;
+        temp->fd = TAKE_FD(fd);
+        temp->dirfd = TAKE_FD(dirfd);
+        memcpy(temp->name, name, sizeof name);
+        return 0;
+    }
+    return sfs_fail_errno(err, EEXIST, "making a file in %s", dir);
+}
+
+int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err)
+{
+    if (fsync(temp->fd) < 0)
+        return sfs_fail_errno(err, errno, "writing %s", name);
+    if (renameat(temp->dirfd, temp->name, temp->dirfd, name) < 0)
+        return sfs_fail_errno(err, errno, "naming %s", name);
+    temp->name[0] = 0;
+    if (fsync(temp->dirfd) < 0)
+        return sfs_fail_errno(err, errno, "writing the directory of %s", name);
+    return 0;
+}
+
+void sfs_io_temp_close(struct sfs_io_temp *temp)
+{
+    if (temp->fd < 0)
+        return;
+    if (temp->name[0])
+        unlinkat(temp->dirfd, temp->name, 0);
+    sfs_close_fd(&temp->fd);
+    sfs_close_fd(&temp->dirfd);
+    temp->name[0] = 0;
+}
+
+static void remove_if_left_behind(int dirfd, const char *name)
+{
+    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(dirfd, name, 0);
+}
+
+void sfs_io_sweep(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    if (!stream)
+        return;
+    const struct dirent *entry;
+    while ((entry = readdir(stream)))
+        if (strncmp(entry->d_name, "." SFS_IO_TEMP, sizeof SFS_IO_TEMP) == 0)
+            remove_if_left_behind(dirfd(stream), entry->d_name);
+    closedir(stream);
+}
+
+int sfs_io_replace_file(const char *dir, const char *name, const void *data, size_t size,
+                        mode_t mode, struct sfs_error *err)
+{
+    AUTO(sfs_io_temp_close) struct sfs_io_temp temp;
+    int r = sfs_io_temp_open(&temp, dir, mode, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_write_all(temp.fd, data, size);
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "writing %s/%s", dir, name);
+    return sfs_io_temp_commit(&temp, name, err);
+}

@@ -1,0 +1,148 @@
+/* One lock, three queues, one condition: jobs are milliseconds long, so the lock is not where time
+ * goes. */
+#include "base/pool.h"
+
+#include "base/banned.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stagefs/auto.h>
+#include <stdbool.h>
+
+struct job {
+    void (*run)(void *arg);
+    void *arg;
+    struct job *next;
+};
+
+struct queue {
+    struct job *first;
+    struct job **end;
+};
+
+#define PRIORITIES  3
+#define MAX_THREADS 256u
+
+struct sfs_pool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct queue queues[PRIORITIES]; /* guarded by lock */
+    bool closing;                    /* guarded by lock */
+    unsigned thread_count;
+    pthread_t threads[MAX_THREADS];
+};
+
+static struct job *take_first(struct sfs_pool *pool)
+{
+    for (int i = 0; i < PRIORITIES; i++) {
+        struct queue *queue = &pool->queues[i];
+        struct job *job = queue->first;
+        if (!job)
+            continue;
+        queue->first = job->next;
+        if (!queue->first)
+            queue->end = &queue->first;
+        return job;
+    }
+    return NULL;
+}
+
+static void *work(void *arg)
+{
+    struct sfs_pool *pool = arg;
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        struct job *job = take_first(pool);
+        if (job) {
+            pthread_mutex_unlock(&pool->lock);
+            job->run(job->arg);
+            free(job);
+            pthread_mutex_lock(&pool->lock);
+        } else if (pool->closing) {
+            break;
+        } else {
+            pthread_cond_wait(&pool->wake, &pool->lock);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+static unsigned usable_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) < 0)
+        return 1;
+    int count = CPU_COUNT(&set);
+    return count > 0 ? (unsigned)count : 1;
+}
+
+int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error *err)
+{
+    if (threads == 0)
+        threads = usable_cpus();
+    if (threads > MAX_THREADS)
+        threads = MAX_THREADS;
+    AUTO(sfs_pool_close) struct sfs_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    for (int i = 0; i < PRIORITIES; i++)
+        pool->queues[i].end = &pool->queues[i].first;
+
+    /* Signals belong to the threads that the caller knows of. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = 0;
+    while (r == 0 && pool->thread_count < threads) {
+        r = pthread_create(&pool->threads[pool->thread_count], NULL, work, pool);
+        if (r == 0)
+            pool->thread_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pool->thread_count == 0)
+        return sfs_fail_errno(err, r, "starting a worker thread");
+    *ret_pool = TAKE(pool);
+    return 0;
+}
+
+int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void (*run)(void *arg),
+                    void *arg)
+{
+    struct job *job = malloc(sizeof *job);
+    if (!job)
+        return -ENOMEM;
+    *job = (struct job){ .run = run, .arg = arg };
+    pthread_mutex_lock(&pool->lock);
+    struct queue *queue = &pool->queues[priority];
+    *queue->end = job;
+    queue->end = &job->next;
+    pthread_cond_signal(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    return 0;
+}
+
+unsigned sfs_pool_threads(const struct sfs_pool *pool)
+{
+    return pool->thread_count;
+}
+
+void sfs_pool_close(struct sfs_pool **pool_ptr)
+{
+    struct sfs_pool *pool = *pool_ptr;
+    if (!pool)
+        return;
+    *pool_ptr = NULL;
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}

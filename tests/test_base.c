@@ -1,0 +1,144 @@
+/* fs/base: errors in words, buffers, digests, files that appear whole or not at all, the pool. */
+#include "base/buf.h"
+#include "base/io.h"
+#include "base/pool.h"
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stagefs/digest.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+Test(error, puts_context_in_front)
+{
+    struct sfs_error err;
+    int r = sfs_fail(&err, EBADMSG, "entry %d: name is empty", 17);
+    cr_assert_eq(r, -EBADMSG);
+    r = sfs_fail_while(&err, r, "layer %s", "x");
+    cr_assert_eq(r, -EBADMSG);
+    cr_assert_str_eq(err.text, "layer x: entry 17: name is empty");
+}
+
+Test(error, shows_no_control_bytes_of_hostile_names)
+{
+    struct sfs_error err;
+    sfs_fail(&err, EINVAL, "name '%s'", "a\033[31m\nb");
+    cr_assert_str_eq(err.text, "name 'a?[31m?b'");
+}
+
+Test(error, keeps_the_reason_behind_a_long_context)
+{
+    struct sfs_error err;
+    char context[4096];
+    memset(context, 'x', sizeof context);
+    context[sizeof context - 1] = 0;
+    sfs_fail(&err, EIO, "the reason");
+    sfs_fail_while(&err, -EIO, "%s", context);
+    cr_assert(strstr(err.text, "the reason"));
+}
+
+Test(buf, grows_and_stays_terminated)
+{
+    struct sfs_buf buf = { 0 };
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(sfs_buf_printf(&buf, "%d,", i), 0);
+    cr_assert_eq(strlen(buf.data), buf.size);
+    cr_assert(strncmp(buf.data, "0,1,2,", 6) == 0);
+    sfs_buf_close(&buf);
+    cr_assert_eq(buf.size, 0);
+}
+
+Test(buf, refuses_a_size_that_overflows)
+{
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(sfs_buf_add_str(&buf, "x"), 0);
+    cr_assert_null(sfs_buf_grow(&buf, SIZE_MAX));
+    cr_assert_eq(buf.size, 1);
+    sfs_buf_close(&buf);
+}
+
+Test(digest, reads_what_it_prints)
+{
+    struct sfs_digest digest, again;
+    char text[SFS_DIGEST_TEXT];
+    cr_assert_eq(sfs_digest_of("abc", 3, &digest), 0);
+    cr_assert_str_eq(sfs_digest_print(&digest, text),
+                     "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    cr_assert_eq(sfs_digest_parse(text, &again, NULL), 0);
+    cr_assert(sfs_digest_equal(&digest, &again));
+}
+
+Test(digest, refuses_what_could_be_a_path)
+{
+    struct sfs_digest digest;
+    cr_assert_eq(sfs_digest_parse("sha256:../../../etc/passwd", &digest, NULL), -EINVAL);
+    cr_assert_eq(sfs_digest_parse("", &digest, NULL), -EINVAL);
+    cr_assert_eq(sfs_digest_parse("sha512:00", &digest, NULL), -ENOTSUP);
+    cr_assert_eq(
+        sfs_digest_parse("sha256:BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD",
+                         &digest, NULL),
+        -EINVAL);
+}
+
+static char *make_dir(void)
+{
+    char *dir = strdup("/tmp/stagefs-test-XXXXXX");
+    cr_assert(mkdtemp(dir));
+    return dir;
+}
+
+Test(io, a_file_appears_whole_under_its_name)
+{
+    char *dir = make_dir();
+    cr_assert_eq(sfs_io_replace_file(dir, "x", "old", 3, 0644, NULL), 0);
+    cr_assert_eq(sfs_io_replace_file(dir, "x", "newer", 5, 0644, NULL), 0);
+    int dirfd = open(dir, O_RDONLY | O_DIRECTORY);
+    char *data;
+    size_t size;
+    cr_assert_eq(sfs_io_read_file(dirfd, "x", 100, &data, &size, NULL), 0);
+    cr_assert_eq(size, 5);
+    cr_assert_str_eq(data, "newer");
+    cr_assert_eq(sfs_io_read_file(dirfd, "x", 4, &data, &size, NULL), -E2BIG);
+    cr_assert_eq(sfs_io_read_file(dirfd, "y", 4, &data, &size, NULL), -ENOENT);
+    free(data);
+}
+
+Test(io, sweeping_removes_what_a_killed_writer_left_and_nothing_else)
+{
+    char *dir = make_dir();
+    struct sfs_io_temp alive;
+    cr_assert_eq(sfs_io_temp_open(&alive, dir, 0600, NULL), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct sfs_io_temp left;
+        sfs_io_temp_open(&left, dir, 0600, NULL);
+        _exit(0);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    sfs_io_sweep(dir);
+    cr_assert_eq(sfs_io_write_all(alive.fd, "x", 1), 0);
+    cr_assert_eq(sfs_io_temp_commit(&alive, "kept", NULL), 0);
+    sfs_io_temp_close(&alive);
+    char command[128];
+    snprintf(command, sizeof command, "test \"$(ls -A %s)\" = kept", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+static void count(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+Test(pool, runs_every_job_once_before_it_closes)
+{
+    struct sfs_pool *pool;
+    cr_assert_eq(sfs_pool_open(3, &pool, NULL), 0);
+    atomic_int done = 0;
+    for (int i = 0; i < 3000; i++)
+        cr_assert_eq(sfs_pool_submit(pool, (enum sfs_pool_priority)(i % 3), count, &done), 0);
+    sfs_pool_close(&pool);
+    cr_assert_eq(done, 3000);
+    cr_assert_null(pool);
+}
