@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/digest.h>
+#include <stagefs/suggest.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -141,4 +142,14 @@ Test(pool, runs_every_job_once_before_it_closes)
     sfs_pool_close(&pool);
     cr_assert_eq(done, 3000);
     cr_assert_null(pool);
+}
+
+Test(suggest, finds_the_near_word_and_no_far_one)
+{
+    static const char *const known[] = { "mount", "umount", "commit", "inspect", NULL };
+    cr_assert_str_eq(sfs_suggest("comit", known), "commit");
+    cr_assert_str_eq(sfs_suggest("MOUNT", known), "mount");
+    cr_assert_str_eq(sfs_suggest("insepct", known), "inspect");
+    cr_assert_null(sfs_suggest("frobnicate", known));
+    cr_assert_null(sfs_suggest("", known));
 }
