@@ -8,6 +8,7 @@
 #define STAGEFS_TABLES_H
 
 #include "base/io.h"
+#include <errno.h>
 #include <sys/stat.h>
 
 /* Position of a name, or of an inode, in its layer. */

@@ -1,0 +1,108 @@
+/* Inside of the builder, shared by its files: builder_node.c (memory and lookup), builder_path.c
+ * (walking), builder.c (what an archive's records do), builder_finish.c (arrays).
+ *
+ * Names are nodes of a linked tree and hang in one hash table under (parent, name). Nodes, inodes
+ * and texts are carved out of large chunks and only freed together. */
+#ifndef STAGEFS_BUILDER_NODE_H
+#define STAGEFS_BUILDER_NODE_H
+
+#include "base/buf.h"
+#include "layer/tables.h"
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+struct builder_xattrs { /* equal sets of neighbours are shared */
+    uint32_t count;
+    uint32_t first;                   /* while finishing: its place, or UINT32_MAX */
+    struct sfs_builder_xattr items[]; /* sorted by name */
+};
+
+struct builder_inode {
+    struct sfs_inode_rec rec; /* nlink is kept current; count: extents */
+    const char *target;       /* of a symlink, or of a hard link out of the layer */
+    const struct sfs_extent *extents;
+    struct builder_xattrs *xattrs;
+    uint32_t number; /* while finishing: its place, or SFS_NO_INODE */
+};
+
+struct builder_node {
+    UT_hash_handle hh; /* its key is `key`: the parent's id, then the name */
+    struct builder_node *parent, *first_child, *next, *previous;
+    struct builder_inode *inode; /* NULL: a pure whiteout */
+    const char *key;
+    uint32_t id;
+    uint16_t name_size;
+    uint16_t flags;
+    uint16_t depth;
+    bool dead;
+};
+
+struct builder_chunk;
+
+struct sfs_builder {
+    struct builder_chunk *chunks;
+    struct builder_node *root;
+    struct builder_node *table; /* uthash */
+    uint64_t seed;              /* hostile names cannot be chosen to collide */
+    uint32_t next_id;
+    uint32_t live;   /* nodes */
+    uint32_t inodes; /* made so far */
+    /* The directory that the previous path was in: archives come directory by directory. */
+    struct builder_node *last_dir;
+    struct sfs_buf last_path;
+    struct builder_xattrs *last_xattrs;
+};
+
+/* Makes the root. */
+int builder_node_init(struct sfs_builder *builder);
+/* Frees everything but the struct. */
+void builder_node_done(struct sfs_builder *builder);
+
+/* Memory that lives as long as the builder; NULL: out of memory. */
+void *builder_alloc(struct sfs_builder *builder, size_t size);
+/* A copy with a NUL behind it. */
+char *builder_copy_text(struct sfs_builder *builder, const char *text, size_t size);
+
+static inline const char *builder_node_name(const struct builder_node *node)
+{
+    return node->key + sizeof(uint32_t);
+}
+
+static inline bool builder_node_is_dir(const struct builder_node *node)
+{
+    return node->inode && S_ISDIR(node->inode->rec.mode);
+}
+
+struct builder_node *builder_node_find(struct sfs_builder *builder,
+                                       const struct builder_node *parent, const char *name,
+                                       size_t size);
+/* A new node without an inode. E2BIG, ENOMEM. */
+int builder_node_make(struct sfs_builder *builder, struct builder_node *parent, const char *name,
+                      size_t size, struct builder_node **ret_node, struct sfs_error *err);
+/* Gives the node this inode (NULL: none) instead of the one it has. */
+void builder_node_set_inode(struct builder_node *node, struct builder_inode *inode);
+/* Removes what is below the node. */
+void builder_node_prune(struct sfs_builder *builder, struct builder_node *node);
+
+/* A fresh inode of that mode, all else zero. E2BIG, ENOMEM. */
+int builder_inode_make(struct sfs_builder *builder, uint32_t mode, struct builder_inode **ret_inode,
+                       struct sfs_error *err);
+
+/* Where a path leads: its directory and its last component ("" for the root: dir is the root). */
+struct builder_place {
+    struct builder_node *dir;
+    const char *name; /* points into the path */
+    size_t name_size;
+};
+
+enum builder_place_flags {
+    BUILDER_CREATE = 1 << 0, /* make missing directories; without it: ENOENT */
+    BUILDER_ENTER = 1 << 1,  /* the last component is a directory too: name is "" */
+};
+/* Symlinks of this layer in the middle are followed inside the layer, as an extraction into a root
+ * would. EBADMSG: "..", or something in the middle that is no directory. */
+int builder_find_place(struct sfs_builder *builder, const char *path, unsigned flags,
+                       struct builder_place *ret_place, struct sfs_error *err);
+
+#endif

@@ -1,0 +1,44 @@
+#include "layer/layer.h"
+
+void sfs_layer_close(struct sfs_layer **layer)
+{
+    struct sfs_layer *closed = TAKE(*layer);
+    if (!closed)
+        return;
+    if (closed->ops && closed->ops->close)
+        closed->ops->close(closed);
+    sfs_tables_close(&closed->memory);
+    free(closed->label);
+    free(closed);
+}
+
+int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
+                  struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    if (!layer->ops || !layer->ops->pin)
+        return sfs_fail(err, EIO, "%s: opened without its bytes", layer->label);
+    return layer->ops->pin(layer, inode, offset, size, ret_slice, err);
+}
+
+void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+                        enum sfs_pool_priority priority)
+{
+    if (layer->ops && layer->ops->prefetch)
+        layer->ops->prefetch(layer, inode, offset, size, priority);
+}
+
+int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
+                         struct sfs_layer **ret_layer, struct sfs_error *err)
+{
+    AUTO(sfs_layer_close) struct sfs_layer *layer = calloc(1, sizeof *layer);
+    if (!layer)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    layer->label = strdup(label);
+    if (!layer->label)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = sfs_builder_finish(builder, &layer->tables, &layer->memory, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "%s", label);
+    *ret_layer = TAKE(layer);
+    return 0;
+}
