@@ -10,15 +10,26 @@ struct sfs_mount_options {
     const char *source; /* shown in /proc/mounts */
     bool allow_other;
     bool dev, suid;          /* root only */
-    unsigned threads;        /* 0: chosen */
+    unsigned threads;        /* most that answer requests at a time; 0: chosen */
+    unsigned read_ahead_kb;  /* of the kernel, where root; 0: chosen */
     struct sfs_cache *cache; /* for statistics; may be NULL */
+    const char *stats_path;  /* SIGUSR1 replaces this file with the statistics; NULL: tells warn */
     /* Called once when the mount answers (its root was stat'ed through the kernel). May be NULL. */
     void (*ready)(void *user);
+    /* One sentence that somebody should see: the first read error of each layer; with SIGUSR1 the
+     * statistics. Called from any thread. May be NULL. */
+    void (*warn)(void *user, const char *text);
+    /* The kernel asks for bytes of a file for the first time since they left its cache. `tree` is
+     * its position among the trees served. Called from any thread, before the bytes are read, which
+     * wait for it: for prefetch and for recording. May be NULL. */
+    void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
     void *user;
 };
 
-/* Mounts and serves until unmounted, SIGTERM, SIGINT or SIGHUP. Installs signal handlers; one mount
- * a process. A dead mount (ENOTCONN) left by a killed process at the mountpoint is cleared first.
+/* Mounts and serves until unmounted, SIGTERM, SIGINT or SIGHUP; those unmount even when the mount
+ * is in use. Changes the process's signal mask and SIGUSR2 while it serves; threads started before
+ * must have signals blocked (sfs_pool's have). A dead mount (ENOTCONN) left by a killed process at
+ * the mountpoint is cleared first.
  * EBUSY: something is mounted there already. ENOENT, ENOTDIR, EACCES: the mountpoint. */
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
                     struct sfs_error *err);
@@ -27,13 +38,20 @@ int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options 
 int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
                            const struct sfs_mount_options *options, struct sfs_error *err);
 
+/* Statistics of a mount that somebody serves, as one JSON document that the caller frees: requests
+ * and time by kind, bytes, cache. `path` is any file or directory in it that may be opened.
+ * EINVAL: not in a stagefs mount. */
+int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err);
+
 /* Unmounts, also a dead mount; waits until it is gone. EINVAL: nothing of FUSE is mounted there.
  * EBUSY: in use. */
 int sfs_unmount(const char *mountpoint, struct sfs_error *err);
 
 /* Splits into a child that goes on (returns 0 there, with *ret_fd to report on) and a parent, which
- * never returns: it waits for the report, copies the child's words to stderr and exits. Call before
- * any thread is started. */
+ * never returns: it waits for the report and exits with its status. Until then the child keeps the
+ * terminal, so its words and Ctrl-C arrive as if there were one process; a child that ends without
+ * a report makes the parent exit with its status, or with 1 and a sentence. Call before any thread
+ * is started. */
 int sfs_daemon_start(int *ret_fd, struct sfs_error *err);
 /* In the child: lets the parent exit with `status` (0: the mount answers). Then detaches from the
  * terminal. */

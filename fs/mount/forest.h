@@ -1,0 +1,68 @@
+/* What one mount shows: a tree as it is, or several trees under the names "0", "1", ...
+ *
+ * It gives every node of every tree an inode number, by addition alone: number = first of its tree
+ * + node. With one tree, not numbered, that is node + 1, so its root is FUSE's root. With numbered
+ * trees, inode 1 is a directory of our own. Borrows the trees. Immutable once open. */
+#ifndef STAGEFS_FOREST_H
+#define STAGEFS_FOREST_H
+
+#include "base/banned.h"
+#include <stagefs/tree.h>
+#include <sys/stat.h>
+
+typedef uint64_t sfs_ino;
+#define SFS_INO_ROOT 1u
+
+struct sfs_forest {
+    const struct sfs_tree *const *trees;
+    size_t count;
+    bool numbered;
+    sfs_ino *first;             /* count + 1 of them: of each tree's root, and the end */
+    struct sfs_dirent *numbers; /* numbered: the names of the trees; node is the tree's position */
+    char (*names)[24];
+};
+
+int sfs_forest_open(struct sfs_forest *forest, const struct sfs_tree *const *trees, size_t count,
+                    bool numbered, struct sfs_error *err);
+void sfs_forest_done(struct sfs_forest *forest);
+
+struct sfs_place {
+    const struct sfs_tree *tree; /* NULL: the directory of the numbered trees */
+    size_t index;                /* of the tree */
+    sfs_node node;
+};
+/* False: no such inode. */
+bool sfs_forest_locate(const struct sfs_forest *forest, sfs_ino ino, struct sfs_place *ret_place);
+
+/* ESTALE: no such inode. The others that find an inode may return it too. */
+int sfs_forest_stat(const struct sfs_forest *forest, sfs_ino ino, struct stat *ret_stat);
+/* "." of anything and ".." of a directory are found too: exported mounts ask for them. */
+int sfs_forest_find(const struct sfs_forest *forest, sfs_ino dir, const char *name,
+                    sfs_ino *ret_ino);
+int sfs_forest_parent(const struct sfs_forest *forest, sfs_ino dir, sfs_ino *ret_ino);
+
+/* The names in a directory, without "." and "..". */
+struct sfs_listing {
+    const struct sfs_dirent *entries;
+    uint32_t count;
+    const sfs_ino *roots; /* NULL: entry i is inode first + node; else roots[node] */
+    sfs_ino first;
+};
+int sfs_forest_list(const struct sfs_forest *forest, sfs_ino dir, struct sfs_listing *ret_listing);
+
+static inline sfs_ino sfs_listing_ino(const struct sfs_listing *listing, uint32_t i)
+{
+    sfs_node node = listing->entries[i].node;
+    return listing->roots ? listing->roots[node] : listing->first + node;
+}
+
+/* Over all trees. Each visits every node: not for the fast path. */
+struct sfs_forest_sums {
+    uint64_t blocks; /* of 512 bytes */
+    uint64_t inodes;
+};
+void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret_sums);
+/* Does any file have extended attributes; are there access control lists among them? */
+void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls);
+
+#endif

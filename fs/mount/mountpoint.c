@@ -1,0 +1,164 @@
+/* What is mounted where is read from /proc/self/mountinfo. Nothing here looks at a mountpoint by
+ * stat() to learn whether its server lives: attributes that the kernel keeps outlive the server. */
+#include "mount/mountpoint.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stagefs/auto.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define MAX_DEAD_MOUNTS 16 /* one over another */
+
+/* The parent's real path and the name: the name itself cannot be looked at. */
+static char *resolve_parent(const char *mountpoint)
+{
+    AUTO(sfs_free) char *copy = strdup(mountpoint);
+    if (!copy)
+        return NULL;
+    size_t size = strlen(copy);
+    while (size > 1 && copy[size - 1] == '/')
+        copy[--size] = 0;
+    char *slash = strrchr(copy, '/');
+    const char *name = slash ? slash + 1 : copy;
+    AUTO(sfs_free) char *parent = NULL;
+    if (slash == copy) {
+        parent = strdup("");
+    } else {
+        if (slash)
+            *slash = 0;
+        parent = realpath(slash ? copy : ".", NULL);
+    }
+    char *path = NULL;
+    if (!parent || asprintf(&path, "%s/%s", parent, name) < 0)
+        return NULL;
+    return path;
+}
+
+int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err)
+{
+    char *path = realpath(mountpoint, NULL);
+    if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO))
+        path = resolve_parent(mountpoint);
+    if (!path)
+        return sfs_fail_errno(err, errno, "mountpoint %s", mountpoint);
+    *ret_path = path;
+    return 0;
+}
+
+/* Blank, tab, newline and backslash are written as \ooo there. In place. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; to++) {
+        bool octal = from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+                     from[2] <= '7' && from[3] >= '0' && from[3] <= '7';
+        if (octal) {
+            *to = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+            from += 4;
+        } else {
+            *to = *from++;
+        }
+    }
+    *to = 0;
+}
+
+/* "36 35 98:0 / /mnt ro - fuse.stagefs source options": id, parent, device, root, mountpoint,
+ * options and optional fields, a dash, type, source. */
+static bool parse_line(char *line, char **ret_path, struct sfs_mounted *ret_mounted)
+{
+    char *rest = line, *path = NULL;
+    for (int i = 0; i < 5; i++)
+        path = strsep(&rest, " ");
+    if (!rest)
+        return false;
+    char *dash = strstr(rest, " - ");
+    if (!dash)
+        return false;
+    rest = dash + 3;
+    const char *type = strsep(&rest, " ");
+    char *source = strsep(&rest, " \n");
+    if (!source)
+        return false;
+    unescape(path);
+    unescape(source);
+    snprintf(ret_mounted->type, sizeof ret_mounted->type, "%s", type);
+    snprintf(ret_mounted->source, sizeof ret_mounted->source, "%s", source);
+    *ret_path = path;
+    return true;
+}
+
+int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err)
+{
+    AUTO(sfs_close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
+    if (!file)
+        return sfs_fail_errno(err, errno, "/proc/self/mountinfo");
+    AUTO(sfs_free) char *line = NULL;
+    size_t capacity = 0;
+    bool found = false;
+    while (getline(&line, &capacity, file) >= 0) {
+        char *at;
+        struct sfs_mounted mounted;
+        if (!parse_line(line, &at, &mounted) || strcmp(at, path) != 0)
+            continue;
+        *ret_mounted = mounted; /* later lines lie over earlier ones */
+        found = true;
+    }
+    return found ? 0 : sfs_fail(err, ENOENT, "nothing is mounted on %s", path);
+}
+
+bool sfs_mounted_is_fuse(const struct sfs_mounted *mounted)
+{
+    return strcmp(mounted->type, "fuse") == 0 || strncmp(mounted->type, "fuse.", 5) == 0;
+}
+
+bool sfs_mountpoint_is_dead(const char *path)
+{
+    struct statfs st;
+    return statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+static int clear_dead(const char *path, struct sfs_error *err)
+{
+    for (int i = 0; i < MAX_DEAD_MOUNTS; i++) {
+        struct sfs_mounted mounted;
+        int r = sfs_mountpoint_find(path, &mounted, err);
+        if (r == -ENOENT)
+            return 0;
+        if (r < 0)
+            return r;
+        if (!sfs_mounted_is_fuse(&mounted) || !sfs_mountpoint_is_dead(path)) {
+            if (strcmp(mounted.type, "fuse.stagefs") == 0)
+                return sfs_fail(err, EBUSY, "%s is already mounted (%s)", path, mounted.source);
+            return sfs_fail(err, EBUSY, "%s is a mountpoint already (%s, %s)", path, mounted.type,
+                            mounted.source);
+        }
+        r = sfs_mountpoint_detach(path, true, err);
+        if (r < 0)
+            return sfs_fail_while(err, r, "clearing the dead mount on %s", path);
+    }
+    return sfs_fail(err, EBUSY, "%s has too many dead mounts, one over another", path);
+}
+
+int sfs_mountpoint_prepare(const char *mountpoint, char **ret_path, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = NULL;
+    int r = sfs_mountpoint_resolve(mountpoint, &path, err);
+    if (r < 0)
+        return r;
+    r = clear_dead(path, err);
+    if (r < 0)
+        return r;
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return sfs_fail_errno(err, errno, "mountpoint %s", mountpoint);
+    if (!S_ISDIR(st.st_mode))
+        return sfs_fail(err, ENOTDIR, "mountpoint %s is not a directory", mountpoint);
+    if (geteuid() != 0 && access(path, W_OK) < 0)
+        return sfs_fail(err, EACCES,
+                        "mountpoint %s is not writable by you; only root may mount there",
+                        mountpoint);
+    *ret_path = TAKE(path);
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* Places where file systems are mounted: finding out what is there, making room, taking away. */
+#ifndef STAGEFS_MOUNTPOINT_H
+#define STAGEFS_MOUNTPOINT_H
+
+#include "base/banned.h"
+#include <stagefs/error.h>
+#include <stdbool.h>
+
+/* Absolute and without symlinks, also if a dead mount is there. The caller frees. ENOENT, EACCES,
+ * ENOTDIR, ELOOP. */
+int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err);
+
+/* What is mounted on top at exactly this resolved path. */
+struct sfs_mounted {
+    char type[64];    /* "fuse.stagefs" */
+    char source[256]; /* perhaps cut off */
+};
+/* ENOENT: nothing, and err says so. */
+int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);
+bool sfs_mounted_is_fuse(const struct sfs_mounted *mounted);
+
+/* Did the process behind the FUSE mount at `path` end? */
+bool sfs_mountpoint_is_dead(const char *path);
+
+/* Takes away the topmost FUSE mount: umount2() for root, fusermount3 for others. lazy: also when in
+ * use. EBUSY. */
+int sfs_mountpoint_detach(const char *path, bool lazy, struct sfs_error *err);
+
+/* Resolves, clears dead mounts, and checks that something may be mounted there. The caller frees
+ * *ret_path. */
+int sfs_mountpoint_prepare(const char *mountpoint, char **ret_path, struct sfs_error *err);
+
+#endif

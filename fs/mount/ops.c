@@ -1,0 +1,192 @@
+/* The FUSE operations on names and attributes, and the table of all operations. What is not in the
+ * table libfuse answers with ENOSYS, after which the kernel stops asking: that is wanted for
+ * access, flush, fsync and release. */
+#include "mount/server.h"
+
+#include "mount/control.h"
+#include "mount/refuse.h"
+#include <errno.h>
+#include <sys/ioctl.h>
+
+/* Read-ahead comes in as background requests; the kernel's default of 12 would throttle it. */
+#define MAX_BACKGROUND 64u
+
+static void want(struct fuse_conn_info *conn, unsigned caps)
+{
+    conn->want |= conn->capable & caps;
+}
+
+static void init(void *userdata, struct fuse_conn_info *conn)
+{
+    struct sfs_server *server = userdata;
+    want(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+                   FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_IOCTL_DIR);
+    /* Requests are small and answers lie in memory: splicing would only add system calls. Names
+     * cost little beside their attributes, so "plus" is not left to the kernel's guess. */
+    conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                              FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_AUTO_INVAL_DATA);
+    if (server->acls)
+        want(conn, FUSE_CAP_POSIX_ACL);
+    conn->max_background = MAX_BACKGROUND;
+    conn->congestion_threshold = MAX_BACKGROUND - MAX_BACKGROUND / 4;
+    server->skip_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    server->skip_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+}
+
+static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_LOOKUP);
+    struct fuse_entry_param entry;
+    sfs_ino ino;
+    int r = sfs_forest_find(&server->forest, parent, name, &ino);
+    if (r == 0)
+        r = sfs_server_entry(server, ino, &entry);
+    if (r == -ENOENT) { /* inode 0: the kernel remembers that there is no such name */
+        memset(&entry, 0, sizeof entry);
+        entry.entry_timeout = SFS_FOREVER;
+        r = 0;
+    }
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_entry(req, &entry);
+}
+
+static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)info;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_GETATTR);
+    struct stat st;
+    int r = sfs_forest_stat(&server->forest, ino, &st);
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_attr(req, &st, SFS_FOREVER);
+}
+
+static void readlink_op(fuse_req_t req, fuse_ino_t ino)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_READLINK);
+    struct sfs_place place;
+    if (!sfs_forest_locate(&server->forest, ino, &place))
+        fuse_reply_err(req, ESTALE);
+    else if (!place.tree)
+        fuse_reply_err(req, EINVAL);
+    else
+        fuse_reply_readlink(req, sfs_tree_target(place.tree, place.node));
+}
+
+/* ENOSYS once, and the kernel opens everything by itself from then on, keeping its caches. */
+static void open_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)ino;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_OPEN);
+    info->keep_cache = 1;
+    if (server->skip_open)
+        fuse_reply_err(req, ENOSYS);
+    else
+        fuse_reply_open(req, info);
+}
+
+static void opendir_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)ino;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_OPEN);
+    info->keep_cache = 1;
+    info->cache_readdir = 1;
+    if (server->skip_opendir)
+        fuse_reply_err(req, ENOSYS);
+    else
+        fuse_reply_open(req, info);
+}
+
+/* Two threads may count at once; both store the same. Inodes first: blocks say that it is done. */
+static uint64_t count_blocks(struct sfs_server *server)
+{
+    uint64_t blocks = atomic_load(&server->blocks);
+    if (blocks > 0)
+        return blocks;
+    struct sfs_forest_sums sums;
+    sfs_forest_sum(&server->forest, &sums);
+    atomic_store(&server->inodes, sums.inodes);
+    blocks = sums.blocks ? sums.blocks : 1;
+    atomic_store(&server->blocks, blocks);
+    return blocks;
+}
+
+static void statfs_op(fuse_req_t req, fuse_ino_t ino)
+{
+    (void)ino;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_STATFS);
+    uint64_t blocks = count_blocks(server);
+    struct statvfs st = {
+        .f_bsize = 4096,
+        .f_frsize = 512,
+        .f_blocks = blocks,
+        .f_files = atomic_load(&server->inodes),
+        .f_namemax = 255,
+    };
+    fuse_reply_statfs(req, &st);
+}
+
+/* Statistics for whoever can see the mount; see sfs_mount_stats(). */
+static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
+                     struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
+                     size_t out_size)
+{
+    (void)ino, (void)arg, (void)info, (void)flags, (void)in, (void)in_size;
+    struct sfs_server *server = sfs_server_of(req);
+    if (command != (unsigned)SFS_IOCTL_STATS) {
+        fuse_reply_err(req, ENOTTY);
+        return;
+    }
+    struct sfs_buf buf = { 0 };
+    int r = sfs_stats_print(&server->stats, server->options->cache, &buf);
+    if (r == 0 && buf.size + 1 > out_size)
+        r = -EOVERFLOW;
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_ioctl(req, 0, buf.data, buf.size + 1);
+    sfs_buf_close(&buf);
+}
+
+const struct fuse_lowlevel_ops sfs_ops = {
+    .init = init,
+    .lookup = lookup,
+    .getattr = getattr,
+    .readlink = readlink_op,
+    .open = open_op,
+    .opendir = opendir_op,
+    .statfs = statfs_op,
+    .ioctl = ioctl_op,
+    .readdir = sfs_op_readdir,
+    .readdirplus = sfs_op_readdirplus,
+    .read = sfs_op_read,
+    .lseek = sfs_op_lseek,
+    .getxattr = sfs_op_getxattr,
+    .listxattr = sfs_op_listxattr,
+    .setattr = sfs_refuse_setattr,
+    .mknod = sfs_refuse_mknod,
+    .mkdir = sfs_refuse_mkdir,
+    .unlink = sfs_refuse_unlink,
+    .rmdir = sfs_refuse_unlink,
+    .symlink = sfs_refuse_symlink,
+    .rename = sfs_refuse_rename,
+    .link = sfs_refuse_link,
+    .create = sfs_refuse_create,
+    .setxattr = sfs_refuse_setxattr,
+    .removexattr = sfs_refuse_unlink,
+};

@@ -1,0 +1,161 @@
+/* Reading file bytes: slices of decoded spans are lent by the tree and written to the kernel from
+ * where they lie. An answer must be whole, since the kernel takes a short one for the file's end.
+ */
+#include "mount/server.h"
+
+#include "blob/spans.h"
+#include <errno.h>
+#include <unistd.h>
+
+/* Spans are hundreds of KiB and more, a request is 1 MiB at most; only files cut into many small
+ * extents need more slices, and those are copied. */
+#define MAX_SLICES 64
+
+struct gathered {
+    struct sfs_slice slices[MAX_SLICES];
+    struct iovec iov[MAX_SLICES];
+    int count;
+    size_t size;
+};
+
+static void release(struct gathered *gathered)
+{
+    for (int i = 0; i < gathered->count; i++)
+        sfs_slice_release(&gathered->slices[i]);
+    gathered->count = 0;
+}
+
+/* Stops early, without failing, when there is no room for more slices. */
+static int gather(const struct sfs_place *place, uint64_t offset, size_t size,
+                  struct gathered *gathered, struct sfs_error *err)
+{
+    while (gathered->size < size && gathered->count < MAX_SLICES) {
+        struct sfs_slice *slice = &gathered->slices[gathered->count];
+        int r = sfs_tree_pin(place->tree, place->node, offset + gathered->size,
+                             size - gathered->size, slice, err);
+        if (r < 0)
+            return r;
+        union {
+            const void *from;
+            void *to;
+        } data = { .from = slice->data }; /* iovec knows no const */
+        gathered->iov[gathered->count] =
+            (struct iovec){ .iov_base = data.to, .iov_len = slice->size };
+        gathered->count++;
+        gathered->size += slice->size;
+    }
+    return 0;
+}
+
+static int answer_lent(fuse_req_t req, const struct sfs_place *place, uint64_t offset, size_t size,
+                       struct sfs_error *err)
+{
+    struct gathered gathered;
+    gathered.count = 0;
+    gathered.size = 0;
+    int r = gather(place, offset, size, &gathered, err);
+    if (r == 0 && gathered.size == size)
+        fuse_reply_iov(req, gathered.iov, gathered.count);
+    else if (r == 0)
+        r = -E2BIG;
+    release(&gathered);
+    return r;
+}
+
+static int answer_copied(fuse_req_t req, const struct sfs_place *place, uint64_t offset,
+                         size_t size, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *data = malloc(size);
+    if (!data)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    ssize_t got = sfs_tree_read(place->tree, place->node, data, size, offset, err);
+    if (got < 0)
+        return (int)got;
+    if ((size_t)got != size)
+        return sfs_fail(err, EIO, "a read of %zu bytes gave %zd", size, got);
+    fuse_reply_buf(req, data, size);
+    return 0;
+}
+
+/* Answers, or returns why not. `size` lies inside the file. */
+static int answer(fuse_req_t req, const struct sfs_place *place, uint64_t offset, size_t size,
+                  struct sfs_error *err)
+{
+    int r = answer_lent(req, place, offset, size, err);
+    return r == -E2BIG ? answer_copied(req, place, offset, size, err) : r;
+}
+
+/* -errno if there is nothing to read from at all. */
+static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place *ret_place,
+                       uint64_t *ret_size)
+{
+    if (!sfs_forest_locate(&server->forest, ino, ret_place))
+        return -ESTALE;
+    if (!ret_place->tree)
+        return -EISDIR;
+    struct sfs_attr attr;
+    sfs_tree_attr(ret_place->tree, ret_place->node, &attr);
+    if (!S_ISREG(attr.mode))
+        return S_ISDIR(attr.mode) ? -EISDIR : -EINVAL;
+    *ret_size = attr.size;
+    return 0;
+}
+
+void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                 struct fuse_file_info *info)
+{
+    (void)info;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_READ);
+    struct sfs_place place;
+    uint64_t file_size;
+    int r = locate_file(server, ino, &place, &file_size);
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    uint64_t start = (uint64_t)offset;
+    if (start >= file_size) {
+        fuse_reply_buf(req, NULL, 0);
+        return;
+    }
+    if (size > file_size - start)
+        size = (size_t)(file_size - start);
+    const struct sfs_mount_options *options = server->options;
+    if (options->touch)
+        options->touch(options->user, place.index, place.node, start, size);
+    struct sfs_error err;
+    r = answer(req, &place, start, size, &err);
+    if (r == 0) {
+        atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
+        return;
+    }
+    sfs_server_warn(server, &place, &err);
+    fuse_reply_err(req, EIO);
+}
+
+void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+                  struct fuse_file_info *info)
+{
+    (void)info;
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_timer_stop)
+    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_LSEEK);
+    struct sfs_place place;
+    uint64_t size, found = 0;
+    int r = locate_file(server, ino, &place, &size);
+    if (r == 0 && whence != SEEK_DATA && whence != SEEK_HOLE)
+        r = -EINVAL;
+    if (r == 0 && (offset < 0 || (uint64_t)offset >= size))
+        r = -ENXIO;
+    if (r == 0)
+        r = sfs_tree_seek(place.tree, place.node, (uint64_t)offset, whence == SEEK_HOLE, &found);
+    /* Only a hole is left behind the offset: no data. */
+    if (r == 0 && whence == SEEK_DATA && found >= size)
+        r = -ENXIO;
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_lseek(req, (off_t)found);
+}

@@ -1,0 +1,84 @@
+/* The public way in: checks what the caller asks for, and puts the parts together. */
+#include "mount/control.h"
+#include "mount/mountpoint.h"
+#include "mount/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define FUSE_CONF "/etc/fuse.conf"
+
+/* The one line by which root lets users share their mounts. */
+static bool users_may_share(void)
+{
+    AUTO(sfs_close_file) FILE *file = fopen(FUSE_CONF, "re");
+    AUTO(sfs_free) char *line = NULL;
+    size_t capacity = 0;
+    while (file && getline(&line, &capacity, file) >= 0) {
+        line[strcspn(line, " \t\n#")] = 0;
+        if (strcmp(line, "user_allow_other") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int check_options(const struct sfs_mount_options *options, struct sfs_error *err)
+{
+    if (access("/dev/fuse", F_OK) < 0)
+        return sfs_fail(err, ENOTSUP,
+                        "there is no /dev/fuse here (modprobe fuse; in a container --device "
+                        "/dev/fuse)");
+    if (geteuid() == 0)
+        return 0;
+    if (options->dev || options->suid)
+        return sfs_fail(err, EACCES, "only root may mount with devices or set-user-ID programs");
+    if (options->allow_other && !users_may_share())
+        return sfs_fail(err, EACCES,
+                        "allowing others to see the mount needs the line user_allow_other "
+                        "in " FUSE_CONF);
+    return 0;
+}
+
+static int serve(const struct sfs_tree *const *trees, size_t count, bool numbered,
+                 const struct sfs_mount_options *options, struct sfs_error *err)
+{
+    int r = check_options(options, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_free) char *path = NULL;
+    r = sfs_mountpoint_prepare(options->mountpoint, &path, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_server_close) struct sfs_server *server = NULL;
+    r = sfs_server_open(trees, count, numbered, options, &server, err);
+    if (r < 0)
+        return r;
+    return sfs_session_run(server, path, err);
+}
+
+int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
+                    struct sfs_error *err)
+{
+    return serve(&tree, 1, false, options, err);
+}
+
+int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
+                           const struct sfs_mount_options *options, struct sfs_error *err)
+{
+    return serve(trees, count, true, options, err);
+}
+
+int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    AUTO(sfs_free) struct sfs_control_text *text = calloc(1, sizeof *text);
+    if (!text)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (ioctl(fd, SFS_IOCTL_STATS, text) < 0)
+        return sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);
+    text->text[sizeof text->text - 1] = 0;
+    *ret_json = strdup(text->text);
+    return *ret_json ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+}

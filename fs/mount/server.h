@@ -1,0 +1,61 @@
+/* What the FUSE operations of one mount share. Filled before the first request, then only counters
+ * and marks change, atomically: any number of threads may answer requests. */
+#ifndef STAGEFS_SERVER_H
+#define STAGEFS_SERVER_H
+
+#include "mount/forest.h"
+#include "mount/stats.h"
+#include <fuse_lowlevel.h>
+#include <stagefs/mount.h>
+
+/* The tree never changes, so nothing the kernel knows of it goes stale: 136 years. */
+#define SFS_FOREVER ((double)UINT32_MAX)
+
+struct sfs_server {
+    struct sfs_forest forest;
+    const struct sfs_mount_options *options;
+    struct sfs_stats stats;
+    bool xattrs; /* some file has extended attributes */
+    bool acls;
+    bool skip_open, skip_opendir; /* the kernel does without; set by init, before other requests */
+    size_t *first_layer;          /* position in `warned` of each tree's first layer */
+    atomic_bool *warned;          /* one a layer: its first read error was told */
+    atomic_uint_least64_t blocks; /* for statfs; 0: not counted yet */
+    atomic_uint_least64_t inodes;
+};
+
+/* Borrows everything it is given. */
+int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
+                    const struct sfs_mount_options *options, struct sfs_server **ret_server,
+                    struct sfs_error *err);
+void sfs_server_close(struct sfs_server **server);
+
+/* Tells options->warn of a failed read, once a layer. */
+void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
+                     const struct sfs_error *err);
+
+/* The operations; userdata is the server. */
+extern const struct fuse_lowlevel_ops sfs_ops;
+
+/* Those that live in files of their own. */
+void sfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                    struct fuse_file_info *info);
+void sfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                        struct fuse_file_info *info);
+void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                 struct fuse_file_info *info);
+void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+                  struct fuse_file_info *info);
+void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+/* The entry that tells the kernel all of an inode, for ever. */
+int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,
+                     struct fuse_entry_param *ret_entry);
+
+static inline struct sfs_server *sfs_server_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+#endif

@@ -1,0 +1,283 @@
+/* Two threads carry a session besides libfuse's workers: this one waits in libfuse's loop for the
+ * end, and a watcher tries whether the mount answers, then waits for signals. Signals are blocked
+ * everywhere and taken by sigwait(), so no handler has to know of a session. SIGUSR2 is used
+ * between the two: it gets the loop out of its wait (libfuse before 3.17 looks at its exit flag
+ * only then), and ends the watcher. */
+#include "mount/session.h"
+
+#include "base/io.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+/* Threads beyond the CPUs wait for disk and decoder without keeping others from names. */
+#define DEFAULT_THREADS 16u
+/* Measured best for cold mapped libraries without slowing small random reads; see the README. */
+#define DEFAULT_READ_AHEAD_KB 1024u
+
+struct session {
+    struct fuse_session *fuse;
+    struct sfs_server *server;
+    const char *path;
+    sigset_t waited;      /* what the watcher takes */
+    sigset_t mask_before; /* of this thread */
+    struct sigaction usr2_before;
+    pthread_t loop_thread, watcher;
+    atomic_bool loop_done;
+    struct sfs_error err; /* of the watcher; to be read after joining it */
+    int failure;          /* negative: the mount did not answer */
+};
+
+/* libfuse's words go to whoever waits in this thread, and nowhere if nobody does. It passes them to
+ * a plain function, so there is no other way than a variable. */
+static _Thread_local struct sfs_error *log_listener;
+
+static void listen_to_log(enum fuse_log_level level, const char *format, va_list args)
+{
+    (void)level;
+    if (!log_listener)
+        return;
+    char text[256];
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = 0;
+    const char *prefix = "fuse: ";
+    bool prefixed = strncmp(text, prefix, strlen(prefix)) == 0;
+    sfs_fail(log_listener, EIO, "%s", prefixed ? text + strlen(prefix) : text);
+}
+
+static void ignore_signal(int number)
+{
+    (void)number;
+}
+
+/* What the process was started to ignore (nohup, background jobs) stays ignored. */
+static void wait_for_unless_ignored(sigset_t *set, int number)
+{
+    struct sigaction now;
+    if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+        sigaddset(set, number);
+}
+
+static void take_signals(struct session *session)
+{
+    sigemptyset(&session->waited);
+    wait_for_unless_ignored(&session->waited, SIGTERM);
+    wait_for_unless_ignored(&session->waited, SIGINT);
+    wait_for_unless_ignored(&session->waited, SIGHUP);
+    sigaddset(&session->waited, SIGUSR1);
+    sigaddset(&session->waited, SIGUSR2);
+    sigset_t blocked = session->waited;
+    sigdelset(&blocked, SIGUSR2);
+    sigaddset(&blocked, SIGPIPE);
+    struct sigaction ignore = { .sa_handler = ignore_signal };
+    sigaction(SIGUSR2, &ignore, &session->usr2_before);
+    pthread_sigmask(SIG_BLOCK, &blocked, &session->mask_before);
+}
+
+/* What came while nobody waited for it any more asked for what has happened. */
+static void give_signals_back(struct session *session)
+{
+    sigset_t late = session->waited;
+    sigaddset(&late, SIGPIPE);
+    struct timespec now = { 0 };
+    while (sigtimedwait(&late, NULL, &now) > 0)
+        continue;
+    sigaction(SIGUSR2, &session->usr2_before, NULL);
+    pthread_sigmask(SIG_SETMASK, &session->mask_before, NULL);
+}
+
+static int add_options(struct fuse_args *args, const struct sfs_mount_options *options,
+                       struct sfs_error *err)
+{
+    AUTO(sfs_free) char *name = NULL;
+    AUTO(sfs_free) char *list = NULL;
+    if (asprintf(&name, "fsname=%s", options->source ? options->source : "stagefs") < 0) {
+        name = NULL;
+        return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    int r = fuse_opt_add_opt(&list, "ro,default_permissions,subtype=stagefs");
+    if (r == 0)
+        r = fuse_opt_add_opt_escaped(&list, name);
+    if (r == 0 && options->allow_other)
+        r = fuse_opt_add_opt(&list, "allow_other");
+    if (r == 0 && options->dev)
+        r = fuse_opt_add_opt(&list, "dev");
+    if (r == 0 && options->suid)
+        r = fuse_opt_add_opt(&list, "suid");
+    if (r == 0)
+        r = fuse_opt_add_arg(args, "stagefs");
+    if (r == 0)
+        r = fuse_opt_add_arg(args, "-o");
+    if (r == 0)
+        r = fuse_opt_add_arg(args, list);
+    return r == 0 ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+}
+
+static int mount_session(struct session *session, struct sfs_error *err)
+{
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    struct sfs_error words = { .text = "no reason given" };
+    int r = add_options(&args, session->server->options, err);
+    if (r == 0) {
+        log_listener = &words;
+        session->fuse = fuse_session_new(&args, &sfs_ops, sizeof sfs_ops, session->server);
+        bool mounted = session->fuse && fuse_session_mount(session->fuse, session->path) == 0;
+        log_listener = NULL;
+        if (!mounted)
+            r = sfs_fail(err, EIO, "mounting on %s: %s", session->path, words.text);
+    }
+    fuse_opt_free_args(&args);
+    return r;
+}
+
+static unsigned thread_count(const struct sfs_mount_options *options)
+{
+    return options->threads ? options->threads : DEFAULT_THREADS;
+}
+
+/* 0 or -errno. Each worker has a device file of its own, which spares them one lock. */
+static int run_loop(struct session *session)
+{
+    unsigned threads = thread_count(session->server->options);
+#if FUSE_USE_VERSION >= 312
+    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    if (!config)
+        return -ENOMEM;
+    fuse_loop_cfg_set_max_threads(config, threads);
+    fuse_loop_cfg_set_clone_fd(config, 1);
+    int r = fuse_session_loop_mt(session->fuse, config);
+    fuse_loop_cfg_destroy(config);
+#else
+    struct fuse_loop_config config = { .clone_fd = 1, .max_idle_threads = threads };
+    int r = fuse_session_loop_mt(session->fuse, &config);
+#endif
+    return r < 0 ? r : 0;
+}
+
+/* The kernel keeps 128 KiB for mounts of FUSE and lets their servers ask only for less. Without the
+ * right to write there the mount is slower, not worse. */
+static void raise_read_ahead(const struct session *session, dev_t device)
+{
+    unsigned kb = session->server->options->read_ahead_kb;
+    char name[64], value[24];
+    snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
+    int size = snprintf(value, sizeof value, "%u\n", kb ? kb : DEFAULT_READ_AHEAD_KB);
+    AUTO(sfs_close_fd) int fd = open(name, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, value, (size_t)size) < 0)
+        return;
+}
+
+/* True once a question has gone through the kernel and come back answered. */
+static bool try_mount(struct session *session)
+{
+    struct stat st;
+    if (stat(session->path, &st) < 0) {
+        session->failure =
+            sfs_fail_errno(&session->err, errno, "the mount on %s does not answer", session->path);
+        return false;
+    }
+    raise_read_ahead(session, st.st_dev);
+    const struct sfs_mount_options *options = session->server->options;
+    if (options->ready)
+        options->ready(options->user);
+    return true;
+}
+
+static void tell_statistics(struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_buf buf = { 0 };
+    struct sfs_error err;
+    int r = sfs_stats_print(&server->stats, options->cache, &buf);
+    if (r == 0 && options->stats_path) {
+        const char *slash = strrchr(options->stats_path, '/');
+        AUTO(sfs_free)
+        char *dir = slash ? strndup(options->stats_path, (size_t)(slash - options->stats_path) + 1)
+                          : strdup(".");
+        const char *name = slash ? slash + 1 : options->stats_path;
+        r = dir ? sfs_io_replace_file(dir, name, buf.data, buf.size, 0644, &err)
+                : sfs_fail(&err, ENOMEM, "out of memory");
+        if (r < 0 && options->warn)
+            options->warn(options->user, err.text);
+    } else if (r == 0 && options->warn) {
+        buf.data[buf.size - 1] = 0; /* a text, not a line */
+        options->warn(options->user, buf.data);
+    }
+    sfs_buf_close(&buf);
+}
+
+/* Until the loop has seen it: a signal that comes before it waits would be lost. */
+static void stop_loop(struct session *session)
+{
+    fuse_session_exit(session->fuse);
+    struct timespec pause = { .tv_nsec = 2000000 };
+    while (!atomic_load(&session->loop_done)) {
+        pthread_kill(session->loop_thread, SIGUSR2);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void *watch(void *arg)
+{
+    struct session *session = arg;
+    if (!try_mount(session))
+        stop_loop(session);
+    while (!atomic_load(&session->loop_done)) {
+        int number;
+        if (sigwait(&session->waited, &number) != 0)
+            continue;
+        if (number == SIGUSR1)
+            tell_statistics(session->server);
+        else if (number != SIGUSR2)
+            stop_loop(session);
+    }
+    return NULL;
+}
+
+/* The watcher's mask has SIGUSR2 blocked, this thread's not; see the top. */
+static int start_watcher(struct session *session, struct sfs_error *err)
+{
+    sigset_t before;
+    session->loop_thread = pthread_self();
+    pthread_sigmask(SIG_BLOCK, &session->waited, &before);
+    int code = pthread_create(&session->watcher, NULL, watch, session);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
+}
+
+static int serve_mounted(struct session *session, struct sfs_error *err)
+{
+    int r = start_watcher(session, err);
+    if (r < 0) {
+        fuse_session_unmount(session->fuse);
+        return r;
+    }
+    int loop = run_loop(session);
+    atomic_store(&session->loop_done, true);
+    fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
+    pthread_kill(session->watcher, SIGUSR2);
+    pthread_join(session->watcher, NULL);
+    if (loop < 0)
+        return sfs_fail_errno(err, -loop, "serving %s", session->path);
+    if (session->failure < 0)
+        return sfs_fail(err, -session->failure, "%s", session->err.text);
+    return 0;
+}
+
+int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_error *err)
+{
+    struct session session = { .server = server, .path = path };
+    take_signals(&session);
+    fuse_set_log_func(listen_to_log);
+    int r = mount_session(&session, err);
+    if (r == 0)
+        r = serve_mounted(&session, err);
+    if (session.fuse)
+        fuse_session_destroy(session.fuse);
+    fuse_set_log_func(NULL);
+    give_signals_back(&session);
+    return r;
+}

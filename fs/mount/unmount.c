@@ -1,0 +1,93 @@
+#include "mount/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stagefs/auto.h>
+#include <stagefs/mount.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+/* Runs fusermount3 with its words going to `out`. Its exit status, or -errno. */
+static int run_fusermount(const char *path, bool lazy, int out)
+{
+    union {
+        const char *from[6];
+        char *argv[6]; /* posix_spawn() takes it without const, and changes nothing */
+    } args = { .from = { "fusermount3", lazy ? "-uz" : "-u", "--", path, NULL } };
+    posix_spawn_file_actions_t actions;
+    int r = posix_spawn_file_actions_init(&actions);
+    if (r != 0)
+        return -r;
+    pid_t pid = -1;
+    r = posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
+    if (r == 0)
+        r = posix_spawnp(&pid, "fusermount3", &actions, NULL, args.argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (r != 0)
+        return -r;
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static int fail_busy(const char *path, struct sfs_error *err)
+{
+    return sfs_fail(err, EBUSY, "%s is in use (fuser -vm %s shows by whom)", path, path);
+}
+
+/* The helper is the only one who may unmount for an ordinary user; what it says is all we know. */
+static int detach_as_user(const char *path, bool lazy, struct sfs_error *err)
+{
+    AUTO(sfs_close_file) FILE *words = tmpfile();
+    if (!words)
+        return sfs_fail_errno(err, errno, "making a temporary file");
+    int r = run_fusermount(path, lazy, fileno(words));
+    if (r == 0)
+        return 0;
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "running fusermount3");
+    rewind(words);
+    char text[256] = "";
+    if (!fgets(text, sizeof text, words))
+        return sfs_fail(err, EIO, "fusermount3 could not unmount %s", path);
+    if (strstr(text, strerror(EBUSY)) || strstr(text, "busy"))
+        return fail_busy(path, err);
+    text[strcspn(text, "\n")] = 0;
+    return sfs_fail(err, EACCES, "%s", text);
+}
+
+int sfs_mountpoint_detach(const char *path, bool lazy, struct sfs_error *err)
+{
+    if (geteuid() != 0)
+        return detach_as_user(path, lazy, err);
+    if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+        return 0;
+    if (errno == EBUSY)
+        return fail_busy(path, err);
+    return sfs_fail_errno(err, errno, "unmounting %s", path);
+}
+
+int sfs_unmount(const char *mountpoint, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = NULL;
+    int r = sfs_mountpoint_resolve(mountpoint, &path, err);
+    if (r < 0)
+        return r;
+    struct sfs_mounted mounted;
+    r = sfs_mountpoint_find(path, &mounted, err);
+    if (r == -ENOENT)
+        return sfs_fail(err, EINVAL, "nothing is mounted on %s", path);
+    if (r < 0)
+        return r;
+    bool dead = sfs_mounted_is_fuse(&mounted) && sfs_mountpoint_is_dead(path);
+    if (!dead && strcmp(mounted.type, "fuse.stagefs") != 0)
+        return sfs_fail(err, EINVAL, "%s is not a stagefs mount (%s, %s)", path, mounted.type,
+                        mounted.source);
+    /* Nobody can use what is dead, but many may still have it open. */
+    return sfs_mountpoint_detach(path, dead, err);
+}
