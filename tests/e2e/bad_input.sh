@@ -1,0 +1,126 @@
+#!/bin/sh
+# Bad input: one sentence that names the thing, the right status, nothing left behind.
+. "$(dirname "$0")/lib.sh"
+need python3 zstd
+mkdir "$T/tars" "$T/mnt"
+python3 "$HERE/layers.py" "$T/tars"
+image "$T/layout:x" gzip:"$T/tars/0.tar" gzip:"$T/tars/1.tar" >"$T/digests"
+image "$T/layout:y" zstd:"$T/tars/0.tar" >"$T/zdigest"
+first=$(head -1 "$T/digests")
+hex=${first#sha256:}
+nothing_kept() { [ -z "$(find "$T/cache" -type f 2>/dev/null)" ] || fail "the cache kept $(find "$T/cache" -type f)"; }
+
+expect 1 "$STAGEFS" ls "oci:$T/layout:nosuch"
+says nosuch
+expect 1 "$STAGEFS" ls "oci:$T/nolayout:x"
+says "$T/nolayout"
+expect 2 "$STAGEFS" ls "ocl:$T/layout:x"
+says ocl
+expect 2 "$STAGEFS" lss "oci:$T/layout:x"
+says lss
+expect 2 "$STAGEFS" ls --nosuch "oci:$T/layout:x"
+says nosuch
+expect 1 "$STAGEFS" ls "oci:$T/layout:y" /no/such/path
+says /no/such/path
+"$STAGEFS" cache prune -q >/dev/null
+
+# a digest that does not match
+cp -a "$T/layout" "$T/flipped"
+python3 - "$T/flipped/blobs/sha256/$hex" <<'PY'
+import sys
+f = open(sys.argv[1], 'r+b')
+f.seek(5000)
+b = f.read(1)
+f.seek(5000)
+f.write(bytes([b[0] ^ 1]))
+PY
+expect 3 "$STAGEFS" ls "oci:$T/flipped:x"
+says "$hex"
+nothing_kept
+expect 3 "$STAGEFS" verify "oci:$T/flipped:x"
+# a truncated layer
+cp -a "$T/layout" "$T/short"
+truncate -s -1000 "$T/short/blobs/sha256/$hex"
+expect 3 "$STAGEFS" ls "oci:$T/short:x"
+says "$hex"
+nothing_kept
+# a missing layer
+cp -a "$T/layout" "$T/missing"
+rm "$T/missing/blobs/sha256/$hex"
+expect 1 "$STAGEFS" ls "oci:$T/missing:x"
+says "$hex"
+# a document that does not match its digest
+cp -a "$T/layout" "$T/document"
+for f in "$T/document/blobs/sha256/"*; do
+    case $(head -c 20 "$f" | tr -d '\0') in '{"schemaVersion"'*) sed -i 's/"size": /"size":  /' "$f" ;; esac
+done
+expect 3 "$STAGEFS" ls "oci:$T/document:x"
+# an unknown media type
+cp -a "$T/layout" "$T/media"
+python3 - "$T/media" <<'PY'
+import hashlib, json, sys
+layout = sys.argv[1]
+index = json.load(open(layout + '/index.json'))
+for m in index['manifests']:
+    data = open(layout + '/blobs/' + m['digest'].replace(':', '/'), 'rb').read()
+    data = data.replace(b'layer.v1.tar+gzip', b'layer.v1.tar+lzma')
+    m['digest'] = 'sha256:' + hashlib.sha256(data).hexdigest()
+    m['size'] = len(data)
+    open(layout + '/blobs/' + m['digest'].replace(':', '/'), 'wb').write(data)
+json.dump(index, open(layout + '/index.json', 'w'))
+PY
+expect 1 "$STAGEFS" ls "oci:$T/media:x"
+says tar+lzma
+# bytes that change after they were verified: EIO that names the layer
+"$STAGEFS" index -q "oci:$T/layout:x" >/dev/null
+cp -a "$T/layout" "$T/later"
+python3 - "$T/later/blobs/sha256/$hex" <<'PY'
+import os, sys
+f = open(sys.argv[1], 'r+b')
+size = os.path.getsize(sys.argv[1])
+for at in range(2000, size, 1000):
+    f.seek(at)
+    b = f.read(1)
+    f.seek(at)
+    f.write(bytes([b[0] ^ 1]))
+PY
+expect 1 "$STAGEFS" cat "oci:$T/later:x" /usr/lib/big.so
+says "$(echo "$hex" | cut -c1-12)"
+if [ "$(id -u)" = 0 ] && [ -c /dev/fuse ]; then
+    "$STAGEFS" mount "oci:$T/later:x" "$T/mnt" 2>/dev/null
+    if cat "$T/mnt/usr/lib/big.so" >/dev/null 2>"$T/err"; then fail "changed bytes were served"; fi
+    grep -q 'Input/output error' "$T/err" || fail "not EIO: $(cat "$T/err")"
+    "$STAGEFS" umount "$T/mnt"
+fi
+
+# a read-only cache, when something must be written
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$T/ro"
+    mount -t tmpfs -o ro tmpfs "$T/ro"
+    STAGEFS_CACHE_DIR=$T/ro/cache expect 1 "$STAGEFS" ls "oci:$T/layout:x"
+    says "$T/ro"
+    umount "$T/ro"
+    # a full one
+    mount -t tmpfs -o size=16k tmpfs "$T/ro"
+    STAGEFS_CACHE_DIR=$T/ro/cache expect 1 "$STAGEFS" ls "oci:$T/layout:x"
+    says "No space left"
+    [ -z "$(find "$T/ro" -type f)" ] || fail "a full cache kept $(find "$T/ro" -type f)"
+    # a full destination
+    expect 1 "$STAGEFS" commit "oci:$T/layout:x" -t "oci:$T/ro/out:x"
+    says "No space left"
+    [ -z "$(find "$T/ro" -name '.stagefs-tmp-*')" ] || fail "a temporary file is left"
+    expect 1 "$STAGEFS" ls "oci:$T/ro/out:x"
+    umount "$T/ro"
+fi
+# a mountpoint that is not there
+expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/nomount"
+says "$T/nomount"
+expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/digests"
+says "$T/digests"
+# usage
+expect 2 "$STAGEFS" commit "oci:$T/layout:x"
+expect 2 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /etc -t "oci:$T/out:x" --compression lzma
+says lzma
+expect 1 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /nosuch -t "oci:$T/out:x"
+says nosuch
+[ ! -e "$T/out" ] || [ -z "$(find "$T/out" -type f)" ] || fail "a failed commit wrote something"

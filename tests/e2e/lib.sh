@@ -1,0 +1,60 @@
+# Sourced by the end-to-end tests. Each is one script: exit 0 passed, 77 skipped (with the reason on its last line), else
+# failed. $STAGEFS is the program; everything lives in $T, which is unmounted and removed at the end.
+set -eu
+STAGEFS=${STAGEFS:?the stagefs program}
+HERE=$(cd "$(dirname "$0")" && pwd)
+T=$(mktemp -d "${TMPDIR:-/tmp}/stagefs-e2e-XXXXXX")
+export STAGEFS_CACHE_DIR="$T/cache" LC_ALL=C.UTF-8
+export XDG_RUNTIME_DIR="$T/run"
+mkdir -p "$T/run"
+
+cleanup() {
+    status=$?
+    trap - EXIT INT TERM
+    # Deepest first; a mount that a failing test left must not survive it.
+    awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
+        umount -l "$m" 2>/dev/null || fusermount3 -uz "$m" 2>/dev/null || true
+    done
+    cd /
+    chmod -R u+rwX "$T" 2>/dev/null || true
+    rm -rf --one-file-system "$T"
+    exit $status
+}
+trap cleanup EXIT INT TERM
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+need() {
+    for tool; do command -v "$tool" >/dev/null 2>&1 || skip "$tool is not installed"; done
+}
+need_root() { [ "$(id -u)" = 0 ] || skip "takes root"; }
+need_fuse() { [ -c /dev/fuse ] || skip "there is no /dev/fuse"; }
+
+# expect STATUS COMMAND...: runs it, keeps its output in $T/out and $T/err, compares the status.
+expect() {
+    wanted=$1
+    shift
+    got=0
+    "$@" >"$T/out" 2>"$T/err" || got=$?
+    [ "$got" = "$wanted" ] || fail "'$*' ended with $got, not $wanted: $(cat "$T/err")"
+}
+# says TEXT: the last expect's stderr is one line that holds TEXT.
+says() {
+    [ "$(wc -l <"$T/err")" = 1 ] || fail "not one sentence: $(cat "$T/err")"
+    grep -qF -- "$1" "$T/err" || fail "does not name '$1': $(cat "$T/err")"
+}
+# same LABEL A B: two listings are equal.
+same() {
+    diff -u "$2" "$3" >"$T/diff" || {
+        head -40 "$T/diff" >&2
+        fail "$1: the trees differ"
+    }
+}
+list() { python3 "$HERE/list.py" "$@"; }
+image() { python3 "$HERE/image.py" "$@"; }

@@ -1,0 +1,60 @@
+#!/bin/sh
+# A mount ends cleanly by umount and SIGTERM, and a dead one is cleared.
+. "$(dirname "$0")/lib.sh"
+need_root
+need_fuse
+need python3
+mkdir "$T/tars" "$T/mnt"
+python3 "$HERE/layers.py" "$T/tars"
+image "$T/layout:x" gzip:"$T/tars/0.tar" >/dev/null
+mounted() { grep -q " $T/mnt fuse" /proc/self/mounts; }
+server() { pgrep -f "mount oci:$T/layout" | head -1; }
+gone() { # waits until no server is left
+    for _ in $(seq 100); do
+        [ -z "$(server)" ] && return 0
+        sleep 0.05
+    done
+    fail "the server is still there after $1"
+}
+
+"$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+mounted || fail "not mounted after mount returned"
+[ -f "$T/mnt/etc/passwd" ] || fail "the mount does not answer"
+expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+says "$T/mnt"
+umount "$T/mnt"
+gone umount
+
+"$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+kill -TERM "$(server)"
+gone SIGTERM
+mounted && fail "still mounted after SIGTERM"
+
+"$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+kill -KILL "$(server)"
+gone SIGKILL
+ls "$T/mnt" >/dev/null 2>&1 && fail "a dead mount answers"
+"$STAGEFS" umount "$T/mnt"
+mounted && fail "the dead mount is still there after umount"
+
+"$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+kill -KILL "$(server)"
+gone SIGKILL
+"$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+[ -f "$T/mnt/etc/passwd" ] || fail "mounting over a dead mount does not answer"
+"$STAGEFS" umount "$T/mnt"
+expect 1 "$STAGEFS" umount "$T/mnt"
+says "$T/mnt"
+
+# --ready-fd and --foreground
+mkfifo "$T/ready"
+"$STAGEFS" mount --foreground --ready-fd 9 "oci:$T/layout:x" "$T/mnt" 9>"$T/ready" &
+read -r _ <"$T/ready"
+[ -f "$T/mnt/etc/passwd" ] || fail "ready before it answers"
+"$STAGEFS" umount "$T/mnt"
+wait $! || fail "the foreground mount did not end with 0"
+
+# --layers
+"$STAGEFS" mount --layers "oci:$T/layout:x" "$T/mnt"
+[ -f "$T/mnt/0/etc/passwd" ] || fail "--layers shows no 0/etc/passwd"
+"$STAGEFS" umount "$T/mnt"

@@ -1,0 +1,20 @@
+#!/bin/sh
+# An unprivileged user mounts through fusermount3.
+. "$(dirname "$0")/lib.sh"
+need_fuse
+need python3 fusermount3
+as_user() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+    need setpriv
+    [ -r /dev/fuse ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -w /dev/fuse || skip "/dev/fuse is for root alone"
+    as_user() { HOME=$T/home setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+fi
+mkdir "$T/tars" "$T/mnt" "$T/home"
+python3 "$HERE/layers.py" "$T/tars"
+image "$T/layout:x" gzip:"$T/tars/0.tar" >/dev/null
+[ "$(id -u)" = 0 ] && chown -R 65534:65534 "$T"
+as_user "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+as_user cat "$T/mnt/etc/passwd" | grep -q '^app:' || fail "the user cannot read his mount"
+as_user "$STAGEFS" umount "$T/mnt"
+grep -q " $T/mnt " /proc/self/mounts && fail "still mounted"
+exit 0
