@@ -1,9 +1,12 @@
 #include "layer/builder_node.h"
 
 #include "base/limits.h"
+#include <sys/mman.h>
 #include <sys/random.h>
 
-#define CHUNK (1u << 20)
+#define CHUNK_MIN (64u << 10)
+#define CHUNK_MAX (32u << 20)
+#define HUGE_PAGE (2u << 20)
 
 struct builder_chunk {
     struct builder_chunk *next;
@@ -11,18 +14,36 @@ struct builder_chunk {
     max_align_t data[];
 };
 
+/* Chunks double. Nodes are visited at random, so huge pages spare most of the address lookups. */
+static struct builder_chunk *add_chunk(struct sfs_builder *builder, size_t size)
+{
+    size_t room = builder->chunks ? 2 * builder->chunks->size : CHUNK_MIN;
+    room = room > CHUNK_MAX ? CHUNK_MAX : room;
+    room = size > room ? size : room;
+    size_t total = (sizeof(struct builder_chunk) + room + HUGE_PAGE - 1) & ~(size_t)(HUGE_PAGE - 1);
+    struct builder_chunk *chunk;
+    if (room < HUGE_PAGE) {
+        chunk = malloc(sizeof *chunk + room);
+    } else {
+        chunk = aligned_alloc(HUGE_PAGE, total);
+        if (chunk)
+            madvise(chunk, total, MADV_HUGEPAGE);
+    }
+    if (!chunk)
+        return NULL;
+    *chunk = (struct builder_chunk){ .next = builder->chunks, .size = room };
+    builder->chunks = chunk;
+    return chunk;
+}
+
 void *builder_alloc(struct sfs_builder *builder, size_t size)
 {
     struct builder_chunk *chunk = builder->chunks;
     size = (size + 7) & ~(size_t)7;
-    if (!chunk || chunk->size - chunk->used < size) {
-        size_t room = size > CHUNK ? size : CHUNK;
-        chunk = malloc(sizeof *chunk + room);
-        if (!chunk)
-            return NULL;
-        *chunk = (struct builder_chunk){ .next = builder->chunks, .size = room };
-        builder->chunks = chunk;
-    }
+    if (!chunk || chunk->size - chunk->used < size)
+        chunk = add_chunk(builder, size);
+    if (!chunk)
+        return NULL;
     void *place = (char *)chunk->data + chunk->used;
     chunk->used += size;
     return place;

@@ -10,6 +10,7 @@
 #include "layer/tables.h"
 
 #define HASH_NONFATAL_OOM 1
+#define HASH_BLOOM        24 /* bits: most names are new, and this says so without a walk */
 #include <uthash.h>
 
 struct builder_xattrs { /* equal sets of neighbours are shared */
