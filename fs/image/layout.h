@@ -2,7 +2,7 @@
  *
  * Blobs appear under their digest by rename, complete; index.json is replaced by rename while an
  * flock on the layout is held, so that a concurrent writer's entry is kept. A killed writer leaves
- * at most temporary files, which the next one removes. */
+ * at most temporary files, which the next one removes, and whole blobs that no tag names. */
 #ifndef STAGEFS_LAYOUT_H
 #define STAGEFS_LAYOUT_H
 
@@ -13,10 +13,14 @@
 struct sfs_layout;
 
 /* Creates the layout (oci-layout, blobs/sha256, empty index) if the directory is not there or is
- * empty. EINVAL: a directory that is something else. */
+ * empty. EINVAL: a directory that is something else. One thread at a time per struct; any number
+ * of processes. */
 int sfs_layout_open(const char *dir, struct sfs_layout **ret_layout, struct sfs_error *err);
+/* A layout that sfs_layout_open() created and in which nobody has tagged anything since is taken
+ * away again: a commit that failed leaves the destination as it was. */
 void sfs_layout_close(struct sfs_layout **layout);
 
+/* Is the blob there, with that size? */
 bool sfs_layout_has(const struct sfs_layout *layout, const struct sfs_digest *digest,
                     uint64_t size);
 /* A blob whose digest is known when all is written: temporary file in blobs/sha256, then commit to
@@ -28,12 +32,13 @@ int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t siz
                          struct sfs_digest *ret_digest, struct sfs_error *err);
 /* Brings layer i of an open image here: nothing if it is there already, else a hard link, a reflink
  * or a copy (the copy is verified against the digest while it is made). ENOTSUP: the layer has no
- * digest of its own. */
+ * digest of its own. EKEYREJECTED: its bytes have another one. */
 int sfs_layout_add_layer(struct sfs_layout *layout, struct sfs_image *image, size_t i,
                          struct sfs_error *err);
 
 /* Enters a manifest in index.json under `tag` (NULL: without a name), replacing an entry of that
- * name. `descriptor` needs mediaType, digest, size; gets the ref.name annotation. */
+ * name. `descriptor` needs mediaType, digest, size; gets the ref.name annotation. Everything else
+ * in index.json stays. */
 int sfs_layout_tag(struct sfs_layout *layout, const char *tag, const struct json_t *descriptor,
                    struct sfs_error *err);
 

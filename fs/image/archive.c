@@ -1,0 +1,319 @@
+/* A tar file as named files: one pass over its headers, bodies skipped by seeking; a member is then
+ * a range of the file. A name that comes twice means the last one, as after an extraction. */
+#include "image/members.h"
+
+#include "base/limits.h"
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#define MAX_MEMBERS (1u << 20)
+
+enum kind { KIND_FILE, KIND_SYMLINK, KIND_HARDLINK, KIND_SPARSE, KIND_OTHER };
+
+struct member {
+    char *name; /* without "./" and "//" */
+    char *link; /* KIND_SYMLINK, KIND_HARDLINK: the target, as written */
+    uint64_t offset, size;
+    uint32_t position; /* in the tar */
+    enum kind kind;
+};
+
+struct tar_members {
+    struct sfs_members base;
+    int fd;
+    uint64_t file_size;
+    bool complete; /* the tar's end mark was found */
+    struct member *members;
+    size_t count, capacity;
+};
+
+/* `path` seen from directory `dir` (NULL: the root), without ".", ".." and doubled slashes.
+ * NULL: it leads out of the archive, or there is no memory. */
+static char *join_path(const char *dir, const char *path)
+{
+    size_t dir_size = dir && path[0] != '/' ? strlen(dir) : 0;
+    char *joined = malloc(dir_size + strlen(path) + 2);
+    if (!joined)
+        return NULL;
+    size_t end = 0;
+    if (dir_size > 0)
+        memcpy(joined, dir, end = dir_size);
+    for (const char *p = path; *p;) {
+        size_t size = strcspn(p, "/");
+        if (size == 2 && p[0] == '.' && p[1] == '.') {
+            if (end == 0) {
+                free(joined);
+                return NULL;
+            }
+            while (end > 0 && joined[--end] != '/')
+                continue;
+        } else if (size > 0 && !(size == 1 && p[0] == '.')) {
+            if (end > 0)
+                joined[end++] = '/';
+            memcpy(joined + end, p, size);
+            end += size;
+        }
+        p += size + (p[size] == '/');
+    }
+    joined[end] = 0;
+    return joined;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct member *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+static const struct member *find_member(const struct tar_members *tar, const char *name)
+{
+    size_t low = 0, high = tar->count;
+    while (low < high) { /* first one behind `name` */
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(tar->members[middle].name, name) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 && strcmp(tar->members[low - 1].name, name) == 0 ? &tar->members[low - 1] : NULL;
+}
+
+static int fail_missing(const struct tar_members *tar, const char *name, struct sfs_error *err)
+{
+    if (tar->complete)
+        return sfs_fail(err, ENOENT, "%s has no member %.200s", tar->base.label, name);
+    return sfs_fail(err, EBADMSG, "%s is truncated: it has no end mark, and no member %.200s",
+                    tar->base.label, name);
+}
+
+/* Follows links inside the archive: old `docker save` links equal layers. */
+static int resolve(const struct tar_members *tar, const char *name,
+                   const struct member **ret_member, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = join_path(NULL, name);
+    for (int hop = 0; path && hop < SFS_MAX_LINK_HOPS; hop++) {
+        const struct member *member = find_member(tar, path);
+        if (!member)
+            return fail_missing(tar, path, err);
+        if (member->kind == KIND_FILE) {
+            *ret_member = member;
+            return 0;
+        }
+        if (member->kind == KIND_SPARSE)
+            return sfs_fail(err, ENOTSUP,
+                            "%s: member %.200s is a sparse file; write the archive without "
+                            "tar --sparse",
+                            tar->base.label, name);
+        if (member->kind == KIND_OTHER)
+            return sfs_fail(err, EBADMSG, "%s: member %.200s is not a regular file",
+                            tar->base.label, name);
+        char *slash = strrchr(path, '/');
+        if (slash)
+            *slash = 0;
+        char *next = join_path(member->kind == KIND_SYMLINK && slash ? path : NULL, member->link);
+        free(path);
+        path = next;
+    }
+    return sfs_fail(err, EBADMSG, "%s: member %.200s leads nowhere", tar->base.label, name);
+}
+
+static int tar_open(struct sfs_members *members, const char *name, struct sfs_blob **ret_blob,
+                    struct sfs_error *err)
+{
+    const struct tar_members *tar = (struct tar_members *)members;
+    const struct member *member;
+    int r = resolve(tar, name, &member, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_close_fd) int fd = fcntl(tar->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", members->label);
+    AUTO(sfs_free) char *label = NULL;
+    if (asprintf(&label, "%s: %s", members->label, member->name) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_blob_open_file(&fd, label, member->offset, member->size, ret_blob, err);
+}
+
+static void tar_close(struct sfs_members *members)
+{
+    struct tar_members *tar = (struct tar_members *)members;
+    for (size_t i = 0; i < tar->count; i++) {
+        free(tar->members[i].name);
+        free(tar->members[i].link);
+    }
+    free(tar->members);
+    sfs_close_fd(&tar->fd);
+}
+
+static const struct sfs_members_ops tar_ops = { .open = tar_open, .close = tar_close };
+
+static enum kind kind_of(struct archive_entry *entry, const char **ret_link)
+{
+    *ret_link = archive_entry_hardlink(entry);
+    if (*ret_link)
+        return KIND_HARDLINK;
+    *ret_link = archive_entry_symlink(entry);
+    if (*ret_link && archive_entry_filetype(entry) == AE_IFLNK)
+        return KIND_SYMLINK;
+    *ret_link = NULL;
+    if (archive_entry_filetype(entry) != AE_IFREG)
+        return KIND_OTHER;
+    return archive_entry_sparse_count(entry) > 0 ? KIND_SPARSE : KIND_FILE;
+}
+
+/* Notes one member. Names that cannot be read, or that lead out of the archive, are of no use to
+ * an image: they are passed over. */
+static int add_member(struct tar_members *tar, struct archive *archive, struct archive_entry *entry,
+                      uint32_t position, struct sfs_error *err)
+{
+    const char *name = archive_entry_pathname(entry), *link;
+    int64_t offset = archive_filter_bytes(archive, 0), size = archive_entry_size(entry);
+    struct member member = { .kind = kind_of(entry, &link), .position = position };
+    uint64_t end;
+    if (member.kind == KIND_FILE &&
+        (offset < 0 || size < 0 || __builtin_add_overflow((uint64_t)offset, (uint64_t)size, &end) ||
+         end > tar->file_size))
+        return sfs_fail(err, EBADMSG,
+                        "%s is truncated: member %.200s does not fit into its %" PRIu64 " bytes",
+                        tar->base.label, name ? name : "?", tar->file_size);
+    if (tar->count == tar->capacity) {
+        size_t capacity = tar->capacity ? 2 * tar->capacity : 64;
+        struct member *members = reallocarray(tar->members, capacity, sizeof *members);
+        if (!members)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        tar->members = members;
+        tar->capacity = capacity;
+    }
+    member.offset = (uint64_t)offset;
+    member.size = member.kind == KIND_FILE ? (uint64_t)size : 0;
+    member.name = name ? join_path(NULL, name) : NULL;
+    if (!member.name)
+        return 0;
+    member.link = link ? strdup(link) : NULL;
+    tar->members[tar->count++] = member;
+    return link && !member.link ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+/* Is there a block of zeros where the last member ends? */
+static bool has_end_mark(const struct tar_members *tar, uint64_t end)
+{
+    static const char zeros[512];
+    char block[512];
+    end = (end + 511) & ~(uint64_t)511;
+    return sfs_io_read_at(tar->fd, block, sizeof block, end) == (ssize_t)sizeof block &&
+           memcmp(block, zeros, sizeof block) == 0;
+}
+
+static int read_headers(struct tar_members *tar, struct archive *archive, struct sfs_error *err)
+{
+    uint64_t end = 0;
+    for (uint32_t position = 0;; position++) {
+        struct archive_entry *entry;
+        int r = archive_read_next_header(archive, &entry);
+        if (r == ARCHIVE_EOF)
+            break;
+        if (r != ARCHIVE_OK && r != ARCHIVE_WARN && position == 0)
+            return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
+        if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
+            return sfs_fail(err, EBADMSG,
+                            "%s is damaged or truncated behind member %" PRIu32 ": %s",
+                            tar->base.label, position, archive_error_string(archive));
+        if (position == MAX_MEMBERS)
+            return sfs_fail(err, E2BIG, "%s has more than %u members", tar->base.label,
+                            MAX_MEMBERS);
+        r = add_member(tar, archive, entry, position, err);
+        if (r < 0)
+            return r;
+        int64_t size = archive_entry_size(entry);
+        end = (uint64_t)archive_filter_bytes(archive, 0) + (uint64_t)(size > 0 ? size : 0);
+    }
+    tar->complete = has_end_mark(tar, end);
+    if (tar->count > 0)
+        qsort(tar->members, tar->count, sizeof *tar->members, compare_names);
+    return 0;
+}
+
+static void close_archive(struct archive **archive)
+{
+    archive_read_free(*archive);
+    *archive = NULL;
+}
+
+static int index_tar(struct tar_members *tar, struct sfs_error *err)
+{
+    AUTO(close_archive) struct archive *archive = archive_read_new();
+    if (!archive || archive_read_support_format_tar(archive) != ARCHIVE_OK)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (archive_read_open_fd(archive, tar->fd, 64 << 10) != ARCHIVE_OK)
+        return sfs_fail(err, EIO, "%s: %s", tar->base.label, archive_error_string(archive));
+    return read_headers(tar, archive, err);
+}
+
+/* Ranges of a compressed file cannot be read without unpacking what is before them. */
+static int refuse_compressed(const struct tar_members *tar, struct sfs_error *err)
+{
+    static const struct {
+        const char *magic, *name, *tool;
+        size_t size;
+    } kinds[] = {
+        { "\x1f\x8b", "gzip", "gunzip", 2 },
+        { "\x28\xb5\x2f\xfd", "zstd", "unzstd", 4 },
+        { "\xfd"
+          "7zXZ",
+          "xz", "unxz", 5 },
+        { "BZh", "bzip2", "bunzip2", 3 },
+    };
+    char start[8] = { 0 };
+    ssize_t n = sfs_io_read_at(tar->fd, start, sizeof start, 0);
+    if (n < 0)
+        return sfs_fail_errno(err, (int)-n, "reading %s", tar->base.label);
+    if (n == 0)
+        return sfs_fail(err, EBADMSG, "%s is empty", tar->base.label);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (memcmp(start, kinds[i].magic, kinds[i].size) == 0)
+            return sfs_fail(err, ENOTSUP,
+                            "%s is compressed as a whole (%s), so nothing in it can be read "
+                            "lazily; unpack it first: %s < %s > FILE.tar",
+                            tar->base.label, kinds[i].name, kinds[i].tool, tar->base.label);
+    return 0;
+}
+
+static int check_file(struct tar_members *tar, struct sfs_error *err)
+{
+    struct stat st;
+    if (fstat(tar->fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", tar->base.label);
+    if (S_ISDIR(st.st_mode))
+        return sfs_fail(err, EINVAL, "%s is a directory; for an OCI layout write oci:%s",
+                        tar->base.label, tar->base.label);
+    if (!S_ISREG(st.st_mode))
+        return sfs_fail(err, EINVAL, "%s is not a regular file", tar->base.label);
+    tar->file_size = (uint64_t)st.st_size;
+    return refuse_compressed(tar, err);
+}
+
+int sfs_members_open_tar(const char *path, struct sfs_members **ret_members, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    struct tar_members *tar = calloc(1, sizeof *tar);
+    if (!tar)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    *tar = (struct tar_members){ .base = { &tar_ops, strdup(path) }, .fd = TAKE_FD(fd) };
+    AUTO(sfs_members_close) struct sfs_members *members = &tar->base;
+    if (!members->label)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = check_file(tar, err);
+    if (r == 0)
+        r = index_tar(tar, err);
+    if (r < 0)
+        return r;
+    *ret_members = TAKE(members);
+    return 0;
+}

@@ -1,0 +1,178 @@
+#include <stagefs/image.h>
+
+#include "image/parts.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+/* A directory is an image of one layer and an empty config. */
+static int open_dir(struct sfs_image *image, const struct sfs_reference *reference,
+                    const struct sfs_platform *platform, struct sfs_error *err)
+{
+    (void)platform;
+    struct stat st;
+    if (stat(reference->path, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", reference->path);
+    if (!S_ISDIR(st.st_mode))
+        return sfs_fail_errno(err, ENOTDIR, "%s", reference->path);
+    image->directory = strdup(reference->path);
+    image->config = json_object();
+    int r = sfs_image_make_parts(image, 1, err);
+    if (r < 0)
+        return r;
+    image->parts[0].key = strdup("");
+    if (!image->directory || !image->config || !image->parts[0].key)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    image->parts[0].layer = (struct sfs_image_layer){
+        .media_type = "inode/directory",
+        .codec = "directory",
+        .key = image->parts[0].key,
+    };
+    return 0;
+}
+
+static int refuse_docker(struct sfs_image *image, const struct sfs_reference *reference,
+                         const struct sfs_platform *platform, struct sfs_error *err)
+{
+    (void)image;
+    (void)platform;
+    return sfs_fail(err, ENOTSUP,
+                    "images in registries are not read directly; bring it here first: skopeo copy "
+                    "docker://%.300s oci:DIR:TAG",
+                    reference->name);
+}
+
+static int refuse_storage(struct sfs_image *image, const struct sfs_reference *reference,
+                          const struct sfs_platform *platform, struct sfs_error *err)
+{
+    (void)image;
+    (void)platform;
+    return sfs_fail(err, ENOTSUP,
+                    "containers-storage is not read directly; export the image first: skopeo copy "
+                    "containers-storage:%.300s oci:DIR:TAG",
+                    reference->name);
+}
+
+static int refuse_daemon(struct sfs_image *image, const struct sfs_reference *reference,
+                         const struct sfs_platform *platform, struct sfs_error *err)
+{
+    (void)image;
+    (void)platform;
+    return sfs_fail(err, ENOTSUP,
+                    "docker's daemon is not asked; export the image first: docker save -o FILE "
+                    "%.300s, then docker-archive:FILE",
+                    reference->name);
+}
+
+/* One opener a transport. */
+static int (*const openers[])(struct sfs_image *image, const struct sfs_reference *reference,
+                              const struct sfs_platform *platform, struct sfs_error *err) = {
+    [SFS_TRANSPORT_OCI] = sfs_oci_open_dir,
+    [SFS_TRANSPORT_OCI_ARCHIVE] = sfs_oci_open_archive,
+    [SFS_TRANSPORT_DOCKER_ARCHIVE] = sfs_docker_open_archive,
+    [SFS_TRANSPORT_DIR] = open_dir,
+    [SFS_TRANSPORT_DOCKER] = refuse_docker,
+    [SFS_TRANSPORT_STORAGE] = refuse_storage,
+    [SFS_TRANSPORT_DAEMON] = refuse_daemon,
+};
+
+int sfs_image_open(const char *ref, const char *platform_text, struct sfs_image **ret_image,
+                   struct sfs_error *err)
+{
+    AUTO(sfs_reference_done) struct sfs_reference reference = { 0 };
+    struct sfs_platform platform;
+    int r = sfs_reference_parse(ref, &reference, err);
+    if (r == 0)
+        r = sfs_platform_parse(platform_text, &platform, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
+    if (!image || !(image->ref = strdup(ref)))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    r = openers[reference.transport](image, &reference, &platform, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "%.200s", ref);
+    *ret_image = TAKE(image);
+    return 0;
+}
+
+void sfs_image_close(struct sfs_image **image_ptr)
+{
+    struct sfs_image *image = TAKE(*image_ptr);
+    if (!image)
+        return;
+    for (size_t i = 0; i < image->count; i++) {
+        free(image->parts[i].member);
+        free(image->parts[i].key);
+    }
+    free(image->parts);
+    free(image->manifest_document.member);
+    free(image->config_document.member);
+    json_decref(image->manifest);
+    json_decref(image->config);
+    sfs_members_close(&image->members);
+    free(image->directory);
+    free(image->ref);
+    free(image);
+}
+
+const char *sfs_image_ref(const struct sfs_image *image)
+{
+    return image->ref;
+}
+
+size_t sfs_image_layer_count(const struct sfs_image *image)
+{
+    return image->count;
+}
+
+const struct sfs_image_layer *sfs_image_layer(const struct sfs_image *image, size_t i)
+{
+    return &image->parts[i].layer;
+}
+
+const struct json_t *sfs_image_config(const struct sfs_image *image)
+{
+    return image->config;
+}
+
+const struct json_t *sfs_image_manifest(const struct sfs_image *image)
+{
+    return image->manifest;
+}
+
+bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_digest)
+{
+    if (image->manifest_document.has_digest)
+        *ret_digest = image->manifest_document.digest;
+    return image->manifest_document.has_digest;
+}
+
+int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
+                        struct sfs_error *err)
+{
+    const struct sfs_image_part *part = &image->parts[i];
+    AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
+    int r = sfs_members_open(image->members, part->member, &blob, err);
+    if (r == -ENOENT && (strstr(part->layer.media_type, "nondistributable") ||
+                         strstr(part->layer.media_type, "foreign")))
+        return sfs_fail_while(err, r, "a layer that is not distributed with its image");
+    if (r < 0)
+        return r;
+    if (blob->size != part->layer.size)
+        return sfs_fail(err, EKEYREJECTED,
+                        "%s is %s: it has %" PRIu64 " bytes, its descriptor says %" PRIu64,
+                        blob->name, blob->size < part->layer.size ? "truncated" : "too long",
+                        blob->size, part->layer.size);
+    *ret_blob = TAKE(blob);
+    return 0;
+}
+
+char *sfs_image_label(const struct sfs_image *image, size_t i, char label[SFS_LAYER_LABEL])
+{
+    if (image->directory)
+        snprintf(label, SFS_LAYER_LABEL, "layer %zu (%.90s)", i, image->directory);
+    else
+        snprintf(label, SFS_LAYER_LABEL, "layer %zu (%.19s)", i, image->parts[i].key);
+    return label;
+}

@@ -1,0 +1,221 @@
+/* Opening an image's layers, several at a time. Building an index is itself a pipeline of threads;
+ * the largest layer begins first, so that the cores are not left to one of them at the end. */
+#include "image/parts.h"
+
+#include "base/pool.h"
+#include "blob/unpack.h"
+#include "layer/layer.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+
+struct opening {
+    struct sfs_image *image;
+    struct sfs_store *store;
+    struct sfs_cache *cache;
+    const struct sfs_progress *progress;
+    struct sfs_layer **layers;
+    pthread_mutex_t lock;
+    int result;             /* guarded by lock: of the failed layer with the lowest number */
+    size_t failed;          /* guarded by lock */
+    struct sfs_error error; /* guarded by lock */
+};
+
+struct job {
+    struct opening *opening;
+    size_t layer;
+};
+
+int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
+                           const struct sfs_progress *progress, enum sfs_codec *ret_codec,
+                           struct sfs_error *err)
+{
+    const struct sfs_image_part *part = &image->parts[i];
+    const struct sfs_image_layer *layer = &part->layer;
+    enum sfs_codec found;
+    *ret_codec = SFS_CODEC_NONE;
+    if (layer->has_digest && layer->has_diff_id &&
+        sfs_digest_equal(&layer->digest, &layer->diff_id))
+        return 0;
+    int r = sfs_codec_guess(blob, &found, err);
+    if (r < 0)
+        return r;
+    *ret_codec = found == SFS_CODEC_NONE ? part->codec : found;
+    if (*ret_codec != part->codec && progress && progress->warn) {
+        char text[300], label[SFS_LAYER_LABEL];
+        snprintf(text, sizeof text, "%s has media type %.100s, but its bytes are %s",
+                 sfs_image_label(image, i, label), layer->media_type,
+                 found == SFS_CODEC_GZIP ? "gzip" : "zstd");
+        progress->warn(progress->user, text);
+    }
+    return 0;
+}
+
+static int open_tar(const struct opening *opening, size_t i, const char *label,
+                    struct sfs_error *err)
+{
+    const struct sfs_image_layer *layer = &opening->image->parts[i].layer;
+    struct sfs_layer_source source = {
+        .key = layer->key,
+        .has_digest = layer->has_digest,
+        .digest = layer->digest,
+        .has_diff_id = layer->has_diff_id,
+        .diff_id = layer->diff_id,
+        .label = label,
+    };
+    AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
+    int r = sfs_image_open_blob(opening->image, i, &blob, err);
+    if (r == 0)
+        r = sfs_image_settle_codec(opening->image, i, blob, opening->progress, &source.codec, err);
+    if (r == 0)
+        r = sfs_layer_open_tar(opening->store, opening->cache, &blob, &source, opening->progress,
+                               &opening->layers[i], err);
+    return r;
+}
+
+static int open_layer(const struct opening *opening, size_t i, struct sfs_error *err)
+{
+    char label[SFS_LAYER_LABEL];
+    sfs_image_label(opening->image, i, label);
+    int r = opening->image->directory
+                ? sfs_layer_open_dir(opening->image->directory, 0, label, &opening->layers[i], err)
+                : open_tar(opening, i, label, err);
+    return r < 0 ? sfs_fail_while(err, r, "%s", label) : 0;
+}
+
+static bool has_failed(struct opening *opening)
+{
+    pthread_mutex_lock(&opening->lock);
+    bool failed = opening->result < 0;
+    pthread_mutex_unlock(&opening->lock);
+    return failed;
+}
+
+static void note_failure(struct opening *opening, size_t layer, int r,
+                         const struct sfs_error *error)
+{
+    pthread_mutex_lock(&opening->lock);
+    if (opening->result == 0 || layer < opening->failed) {
+        opening->result = r;
+        opening->failed = layer;
+        opening->error = *error;
+    }
+    pthread_mutex_unlock(&opening->lock);
+}
+
+static void run_job(void *arg)
+{
+    const struct job *job = arg;
+    struct sfs_error error;
+    if (has_failed(job->opening))
+        return;
+    int r = open_layer(job->opening, job->layer, &error);
+    if (r < 0)
+        note_failure(job->opening, job->layer, r, &error);
+}
+
+/* The same layer twice in an image: the second waits until the first one has made the index. */
+static bool is_repeated(const struct sfs_image *image, const size_t *order, size_t position)
+{
+    for (size_t i = 0; i < position; i++)
+        if (strcmp(image->parts[order[i]].key, image->parts[order[position]].key) == 0)
+            return true;
+    return false;
+}
+
+static int run_jobs(struct opening *opening, const size_t *order, bool repeated, struct job *jobs,
+                    struct sfs_error *err)
+{
+    AUTO(sfs_pool_close) struct sfs_pool *pool = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < opening->image->count; i++)
+        if (is_repeated(opening->image, order, i) == repeated)
+            jobs[count++] = (struct job){ opening, order[i] };
+    if (count == 1) { /* no need of threads */
+        run_job(&jobs[0]);
+        return 0;
+    }
+    int r = count > 0 ? sfs_image_open_pool(opening->image, &pool, err) : 0;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (sfs_pool_submit(pool, SFS_POOL_DEMAND, run_job, &jobs[i]) < 0)
+            r = sfs_fail(err, ENOMEM, "out of memory");
+    return r; /* closing the pool waits for the jobs */
+}
+
+static int open_all(struct opening *opening, struct sfs_error *err)
+{
+    AUTO(sfs_free) size_t *order = NULL;
+    AUTO(sfs_free) struct job *jobs = calloc(opening->image->count + 1, sizeof *jobs);
+    if (!jobs)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = sfs_image_order(opening->image, &order, err);
+    if (r == 0)
+        r = run_jobs(opening, order, false, jobs, err);
+    if (r == 0)
+        r = run_jobs(opening, order, true, jobs, err);
+    if (r == 0 && opening->result < 0) {
+        r = opening->result;
+        sfs_fail(err, -r, "%s", opening->error.text);
+    }
+    return r;
+}
+
+int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, struct sfs_cache *cache,
+                          const struct sfs_progress *progress, struct sfs_layer ***ret_layers,
+                          struct sfs_error *err)
+{
+    struct opening opening = {
+        .image = image,
+        .store = store,
+        .cache = cache,
+        .progress = progress,
+        .layers = calloc(image->count + 1, sizeof *opening.layers),
+    };
+    if (!opening.layers)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    pthread_mutex_init(&opening.lock, NULL);
+    int r = open_all(&opening, err);
+    pthread_mutex_destroy(&opening.lock);
+    if (r < 0) {
+        sfs_image_close_layers(&opening.layers, image->count);
+        return sfs_fail_while(err, r, "%.200s", image->ref);
+    }
+    *ret_layers = opening.layers;
+    return 0;
+}
+
+void sfs_image_close_layers(struct sfs_layer ***layers_ptr, size_t count)
+{
+    struct sfs_layer **layers = TAKE(*layers_ptr);
+    for (size_t i = 0; layers && i < count; i++)
+        sfs_layer_close(&layers[i]);
+    free(layers);
+}
+
+static int compare_sizes(const void *a, const void *b, void *user)
+{
+    const struct sfs_image *image = user;
+    size_t i = *(const size_t *)a, j = *(const size_t *)b;
+    uint64_t x = image->parts[i].layer.size, y = image->parts[j].layer.size;
+    return x != y ? (x < y) - (x > y) : (i > j) - (i < j);
+}
+
+int sfs_image_order(struct sfs_image *image, size_t **ret_order, struct sfs_error *err)
+{
+    size_t *order = calloc(image->count + 1, sizeof *order);
+    if (!order)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < image->count; i++)
+        order[i] = i;
+    qsort_r(order, image->count, sizeof *order, compare_sizes, image);
+    *ret_order = order;
+    return 0;
+}
+
+int sfs_image_open_pool(const struct sfs_image *image, struct sfs_pool **ret_pool,
+                        struct sfs_error *err)
+{
+    cpu_set_t set;
+    size_t cpus = sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : (size_t)CPU_COUNT(&set);
+    return sfs_pool_open((unsigned)(image->count < cpus ? image->count : cpus), ret_pool, err);
+}

@@ -1,0 +1,132 @@
+/* Blobs on their way into a layout. The cheapest way first: it is there, a hard link, a reflink, a
+ * copy. Only the copy passes through this process, and is digested on the way. */
+#include "image/layout_parts.h"
+
+#include "image/parts.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#define BLOCK (1u << 20)
+
+/* The blob's file name, without the path. */
+static const char *hex_of(const struct sfs_digest *digest, char text[SFS_DIGEST_TEXT])
+{
+    return sfs_digest_print(digest, text) + sizeof "sha256:" - 1;
+}
+
+bool sfs_layout_has(const struct sfs_layout *layout, const struct sfs_digest *digest, uint64_t size)
+{
+    char text[SFS_DIGEST_TEXT];
+    struct stat st;
+    return fstatat(layout->blobs_fd, hex_of(digest, text), &st, 0) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size == size;
+}
+
+int sfs_layout_temp(struct sfs_layout *layout, struct sfs_io_temp *ret_temp, struct sfs_error *err)
+{
+    return sfs_io_temp_open(ret_temp, layout->blobs, 0644, err);
+}
+
+int sfs_layout_commit(struct sfs_layout *layout, struct sfs_io_temp *temp,
+                      const struct sfs_digest *digest, struct sfs_error *err)
+{
+    char text[SFS_DIGEST_TEXT];
+    int r = sfs_io_temp_commit(temp, hex_of(digest, text), err);
+    return r < 0 ? sfs_fail_while(err, r, "%s", layout->blobs) : 0;
+}
+
+int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t size,
+                         struct sfs_digest *ret_digest, struct sfs_error *err)
+{
+    struct sfs_digest digest;
+    char text[SFS_DIGEST_TEXT];
+    if (sfs_digest_of(data, size, &digest) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = 0;
+    if (!sfs_layout_has(layout, &digest, size))
+        r = sfs_io_replace_file(layout->blobs, hex_of(&digest, text), data, size, 0644, err);
+    if (r == 0)
+        *ret_digest = digest;
+    return r;
+}
+
+/* A second name for the source's file. Any failure means: some other way. */
+static bool link_file(const struct sfs_layout *layout, int fd, const struct sfs_image_layer *layer)
+{
+    char source[32], text[SFS_DIGEST_TEXT];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, source, layout->blobs_fd, hex_of(&layer->digest, text),
+                  AT_SYMLINK_FOLLOW) == 0 &&
+           fsync(layout->blobs_fd) == 0;
+}
+
+static int copy_verified(struct sfs_blob *blob, int fd, const struct sfs_digest *expected,
+                         struct sfs_error *err)
+{
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    AUTO(sfs_free) char *buf = malloc(BLOCK);
+    struct sfs_digest digest;
+    if (!hash || !buf)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (uint64_t offset = 0; offset < blob->size;) {
+        sfs_blob_will_read(blob, offset + BLOCK, 4 * BLOCK);
+        ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
+        if (n < 0)
+            return (int)n;
+        if (n == 0)
+            return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
+        int r = sfs_io_write_all(fd, buf, (size_t)n);
+        if (r < 0)
+            return sfs_fail_errno(err, -r, "writing a copy of %s", blob->name);
+        if (sfs_hash_add(hash, buf, (size_t)n) < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        offset += (uint64_t)n;
+    }
+    char found[SFS_DIGEST_TEXT];
+    if (sfs_hash_finish(hash, &digest) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (!sfs_digest_equal(&digest, expected))
+        return sfs_fail(err, EKEYREJECTED, "%s does not match its digest: its bytes have %s",
+                        blob->name, sfs_digest_print(&digest, found));
+    return 0;
+}
+
+static int copy_layer(struct sfs_layout *layout, struct sfs_blob *blob, int source,
+                      const struct sfs_image_layer *layer, struct sfs_error *err)
+{
+    AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
+    int r = sfs_layout_temp(layout, &temp, err);
+    if (r == 0 && (source < 0 || ioctl(temp.fd, FICLONE, source) < 0))
+        r = copy_verified(blob, temp.fd, &layer->digest, err);
+    return r < 0 ? r : sfs_layout_commit(layout, &temp, &layer->digest, err);
+}
+
+int sfs_layout_add_layer(struct sfs_layout *layout, struct sfs_image *image, size_t i,
+                         struct sfs_error *err)
+{
+    const struct sfs_image_layer *layer = sfs_image_layer(image, i);
+    struct sfs_members *members = image->members;
+    char label[SFS_LAYER_LABEL];
+    sfs_image_label(image, i, label);
+    if (!layer->has_digest)
+        return sfs_fail(err, ENOTSUP,
+                        "%s of %.200s has no digest of its own; copy the image to a layout first: "
+                        "skopeo copy %.200s oci:DIR:TAG",
+                        label, image->ref, image->ref);
+    if (sfs_layout_has(layout, &layer->digest, layer->size))
+        return 0;
+    AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
+    int r = sfs_image_open_blob(image, i, &blob, err);
+    if (r == 0) {
+        AUTO(sfs_close_fd) int source = -1;
+        if (members->ops->open_file)
+            source = members->ops->open_file(members, image->parts[i].member);
+        if (source >= 0 && link_file(layout, source, layer))
+            return 0;
+        r = copy_layer(layout, blob, source, layer, err);
+    }
+    return r < 0 ? sfs_fail_while(err, r, "%s", label) : 0;
+}

@@ -1,0 +1,81 @@
+/* Inside of struct sfs_image: what the openers of this folder fill. */
+#ifndef STAGEFS_PARTS_H
+#define STAGEFS_PARTS_H
+
+#include "blob/seek.h"
+#include "image/document.h"
+#include "image/platform.h"
+#include "image/reference.h"
+#include <stagefs/image.h>
+
+/* A document that has a digest, for verify. */
+struct sfs_image_document {
+    bool has_digest;
+    struct sfs_digest digest;
+    char *member; /* its name among the members; owned */
+};
+
+struct sfs_image_part {
+    struct sfs_image_layer layer;
+    enum sfs_codec codec;
+    char *member; /* the blob's name among the members; owned; NULL for dir: */
+    char *key;    /* owned; layer.key */
+};
+
+struct sfs_image {
+    char *ref;
+    struct sfs_members *members; /* NULL for dir: */
+    char *directory;             /* dir: only */
+    json_t *manifest, *config;
+    struct sfs_image_document manifest_document, config_document;
+    struct sfs_image_part *parts;
+    size_t count;
+};
+
+/* Room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
+int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);
+
+/* The openers: one for each transport; image.c has the table. image->ref is set. */
+int sfs_oci_open_dir(struct sfs_image *image, const struct sfs_reference *reference,
+                     const struct sfs_platform *platform, struct sfs_error *err);
+int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
+                         const struct sfs_platform *platform, struct sfs_error *err);
+int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
+                            const struct sfs_platform *platform, struct sfs_error *err);
+
+/* image->members is an OCI layout: finds the image in it and reads its documents (oci.c). */
+int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
+                 const struct sfs_platform *platform, struct sfs_error *err);
+
+/* Takes over the manifest: checks it, reads the config, fills the parts (manifest.c). */
+int sfs_manifest_take(struct sfs_image *image, json_t **manifest, struct sfs_error *err);
+/* Gives each part its diff_id out of image->config. EBADMSG: not one for each layer. */
+int sfs_config_take_diff_ids(struct sfs_image *image, struct sfs_error *err);
+/* Says what is wrong with a media type that is neither manifest nor index. ENOTSUP. */
+int sfs_manifest_fail_type(const char *media_type, struct sfs_error *err);
+bool sfs_manifest_is_index(const char *media_type);
+bool sfs_manifest_is_image(const char *media_type);
+
+/* Opens the stored bytes of layer i. ENOENT: not there. EKEYREJECTED: not of the descriptor's size.
+ * EBADMSG: the archive ends before it does. */
+int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
+                        struct sfs_error *err);
+/* "layer 3 (sha256:0123456789ab)", or with the directory's path. */
+#define SFS_LAYER_LABEL 128
+char *sfs_image_label(const struct sfs_image *image, size_t i, char label[SFS_LAYER_LABEL]);
+
+/* How layer i is compressed. If its media type says one codec and its first bytes another, the
+ * bytes are right, as for docker and containerd (the diff_id tells whether they were), and
+ * progress->warn hears of it. A blob that is its own diff_id is never compressed. */
+int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
+                           const struct sfs_progress *progress, enum sfs_codec *ret_codec,
+                           struct sfs_error *err);
+
+/* The layers' numbers, largest blob first, so that the last one to be done is a small one. */
+int sfs_image_order(struct sfs_image *image, size_t **ret_order, struct sfs_error *err);
+/* Worker threads for these layers: one a CPU, not more than there are layers. */
+struct sfs_pool;
+int sfs_image_open_pool(const struct sfs_image *image, struct sfs_pool **ret_pool,
+                        struct sfs_error *err);
+
+#endif

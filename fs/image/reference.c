@@ -1,0 +1,226 @@
+#include "image/reference.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stagefs/suggest.h>
+#include <sys/stat.h>
+
+enum form { FORM_PATH_TAG, FORM_PATH_NAME, FORM_PATH, FORM_NAME };
+
+static const struct transport {
+    const char *prefix; /* what stands before the rest, ':' and all */
+    enum sfs_transport transport;
+    enum form form;
+} transports[] = {
+    { "oci-layout://", SFS_TRANSPORT_OCI, FORM_PATH_TAG },
+    { "oci-archive:", SFS_TRANSPORT_OCI_ARCHIVE, FORM_PATH_TAG },
+    { "oci:", SFS_TRANSPORT_OCI, FORM_PATH_TAG },
+    { "docker-archive:", SFS_TRANSPORT_DOCKER_ARCHIVE, FORM_PATH_NAME },
+    { "dir:", SFS_TRANSPORT_DIR, FORM_PATH },
+    { "docker://", SFS_TRANSPORT_DOCKER, FORM_NAME },
+    { "docker-image://", SFS_TRANSPORT_DOCKER, FORM_NAME },
+    { "containers-storage:", SFS_TRANSPORT_STORAGE, FORM_NAME },
+    { "docker-daemon:", SFS_TRANSPORT_DAEMON, FORM_NAME },
+};
+#define TRANSPORTS (sizeof transports / sizeof transports[0])
+
+void sfs_reference_done(struct sfs_reference *reference)
+{
+    sfs_free(&reference->path);
+    sfs_free(&reference->name);
+}
+
+/* What may stand between the '/' of a name: nothing that a shell, a URL or a terminal minds. */
+static bool is_name(const char *text)
+{
+    if (!isalnum((unsigned char)*text))
+        return false;
+    for (const char *p = text; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("._-/:@", *p))
+            return false;
+    return !strstr(text, "//");
+}
+
+int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error *err)
+{
+    if (!is_name(name) || strlen(name) > 1024)
+        return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
+    size_t first = strcspn(name, "/");
+    bool has_host = name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
+                                    (first == 9 && memcmp(name, "localhost", 9) == 0));
+    if (has_host && first == 15 && memcmp(name, "index.docker.io", 15) == 0)
+        name += 6;
+    const char *rest = has_host ? strchr(name, '/') + 1 : name;
+    bool is_hub = !has_host || strncmp(name, "docker.io/", 10) == 0;
+    size_t host = has_host ? (size_t)(rest - name) : 0;
+    const char *digest = strchr(rest, '@');
+    const char *colon = strrchr(rest, ':');
+    bool has_tag = digest || (colon && !strchr(colon, '/'));
+    if (!*rest)
+        return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
+    char *full = NULL;
+    if (asprintf(&full, "%.*s%s%s%s", (int)host, name, has_host ? "" : "docker.io/",
+                 is_hub && !strchr(rest, '/') ? "library/" : "", rest) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (!has_tag) {
+        char *tagged = NULL;
+        int r = asprintf(&tagged, "%s:latest", full);
+        free(full);
+        if (r < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        full = tagged;
+    }
+    *ret_full = full;
+    return 0;
+}
+
+static int copy_part(const char *text, size_t size, char **ret_copy, struct sfs_error *err)
+{
+    *ret_copy = strndup(text, size);
+    return *ret_copy ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+}
+
+/* How many bytes of `text` are the path, see the top of the header. */
+static int find_path_end(const char *text, size_t *ret_end, struct sfs_error *err)
+{
+    size_t first = strcspn(text, ":");
+    for (size_t end = first;; end += 1 + strcspn(text + end + 1, ":")) {
+        AUTO(sfs_free) char *path = strndup(text, end);
+        struct stat st;
+        if (!path)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        if (stat(path, &st) == 0) {
+            *ret_end = end;
+            return 0;
+        }
+        if (!text[end])
+            break;
+    }
+    *ret_end = first;
+    return 0;
+}
+
+/* "...@sha256:HEX" at the end: cuts it off. Other uses of '@' are part of path or tag. */
+static int take_digest(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    char *at = strrchr(text, '@');
+    if (!at || strncmp(at + 1, "sha", 3) != 0 || !strchr(at, ':'))
+        return 0;
+    int r = sfs_digest_parse(at + 1, &reference->digest, err);
+    if (r < 0)
+        return r;
+    reference->has_digest = true;
+    *at = 0;
+    return 0;
+}
+
+static int parse_path_tag(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    int r = take_digest(text, reference, err);
+    if (r < 0)
+        return r;
+    size_t end = 0;
+    r = find_path_end(text, &end, err);
+    if (r == 0)
+        r = copy_part(text, end, &reference->path, err);
+    if (r < 0 || !text[end])
+        return r;
+    if (reference->has_digest)
+        return sfs_fail(err, EINVAL, "give a tag or a digest, not both");
+    if (!text[end + 1])
+        return sfs_fail(err, EINVAL,
+                        "nothing behind the last ':' (the tag may be left out, with "
+                        "its ':')");
+    return copy_part(text + end + 1, strlen(text + end + 1), &reference->name, err);
+}
+
+static int parse_path_name(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    int r = parse_path_tag(text, reference, err);
+    if (r < 0)
+        return r;
+    if (reference->has_digest)
+        return sfs_fail(err, EINVAL, "a docker-archive's images have names, not digests");
+    if (!reference->name)
+        return 0;
+    AUTO(sfs_free) char *name = TAKE(reference->name);
+    return sfs_reference_full_name(name, &reference->name, err);
+}
+
+static int parse_rest(enum form form, char *rest, struct sfs_reference *reference,
+                      struct sfs_error *err)
+{
+    int r;
+    switch (form) {
+    case FORM_PATH_TAG:
+        r = parse_path_tag(rest, reference, err);
+        break;
+    case FORM_PATH_NAME:
+        r = parse_path_name(rest, reference, err);
+        break;
+    case FORM_PATH:
+        r = copy_part(rest, strlen(rest), &reference->path, err);
+        break;
+    default:
+        r = sfs_reference_full_name(rest, &reference->name, err);
+        if (r == 0) {
+            AUTO(sfs_free) char *copy = strdup(rest);
+            r = copy ? take_digest(copy, reference, err) : sfs_fail(err, ENOMEM, "out of memory");
+        }
+        return r;
+    }
+    if (r == 0 && !reference->path[0])
+        return sfs_fail(err, EINVAL, "the path is missing");
+    return r;
+}
+
+/* The transport was not known: what did the user mean? */
+static int fail_unknown(const char *text, struct sfs_error *err)
+{
+    const char *known[TRANSPORTS + 1] = { NULL };
+    char names[TRANSPORTS][32];
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        snprintf(names[i], sizeof names[i], "%.*s", (int)strcspn(transports[i].prefix, ":"),
+                 transports[i].prefix);
+        known[i] = names[i];
+    }
+    size_t size = strcspn(text, ":");
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)(size < 63 ? size : 63), text);
+    if (!text[size] || strchr("/.~", text[0]))
+        return sfs_fail(err, EINVAL,
+                        "'%.200s' does not say what it is: write oci:%.200s for an OCI layout, "
+                        "dir:%.200s for a directory tree",
+                        text, text, text);
+    const char *meant = sfs_suggest(word, known);
+    for (size_t i = 0; meant && i < TRANSPORTS; i++)
+        if (strcmp(meant, names[i]) == 0)
+            return sfs_fail(err, EINVAL, "%.200s: no transport '%s'; did you mean %s?", text, word,
+                            transports[i].prefix);
+    return sfs_fail(err, EINVAL,
+                    "%.200s: no transport '%s' (there are oci:, oci-archive:, docker-archive:, "
+                    "dir:; an image in a registry is docker://%.200s)",
+                    text, word, text);
+}
+
+int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
+                        struct sfs_error *err)
+{
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        size_t size = strlen(transports[i].prefix);
+        if (strncmp(text, transports[i].prefix, size) != 0)
+            continue;
+        AUTO(sfs_reference_done)
+        struct sfs_reference reference = { .transport = transports[i].transport };
+        AUTO(sfs_free) char *rest = strdup(text + size);
+        if (!rest)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        int r = parse_rest(transports[i].form, rest, &reference, err);
+        if (r < 0)
+            return sfs_fail_while(err, r, "%.200s", text);
+        *ret_reference = reference;
+        reference = (struct sfs_reference){ 0 };
+        return 0;
+    }
+    return fail_unknown(text, err);
+}

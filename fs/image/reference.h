@@ -1,0 +1,47 @@
+/* An image reference, taken apart: where the image lies and which one there. Text only, except that
+ * a path with ':' in it is told from a tag by looking whether the path is there.
+ *
+ *   oci:DIR[:TAG|@DIGEST]   oci-layout://DIR[:TAG|@DIGEST]   oci-archive:FILE[:TAG|@DIGEST]
+ *   docker-archive:FILE[:NAME[:TAG]]   dir:DIR
+ *   docker://NAME[:TAG|@DIGEST]   docker-image://NAME...   containers-storage:NAME[:TAG]
+ *   docker-daemon:NAME[:TAG]
+ *
+ * The path ends at the first ':' where something exists; if there is none such, at the first ':',
+ * as in skopeo (a tag may hold ':', e.g. a whole image name). */
+#ifndef STAGEFS_REFERENCE_H
+#define STAGEFS_REFERENCE_H
+
+#include "base/io.h"
+#include <stagefs/digest.h>
+
+enum sfs_transport {
+    SFS_TRANSPORT_OCI,
+    SFS_TRANSPORT_OCI_ARCHIVE,
+    SFS_TRANSPORT_DOCKER_ARCHIVE,
+    SFS_TRANSPORT_DIR,
+    SFS_TRANSPORT_DOCKER,
+    SFS_TRANSPORT_STORAGE,
+    SFS_TRANSPORT_DAEMON,
+};
+
+struct sfs_reference {
+    enum sfs_transport transport;
+    char *path; /* DIR or FILE; NULL for the transports that have a name only */
+    char *name; /* the tag (oci), or NAME:TAG (docker-archive and those without a path: in full,
+                   "docker.io/library/debian:12"); NULL: not given */
+    bool has_digest;
+    struct sfs_digest digest;
+};
+
+/* EINVAL: not a reference; the words suggest one. ENOTSUP: a digest other than sha256. The caller
+ * ends it with sfs_reference_done(). */
+int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
+                        struct sfs_error *err);
+/* Frees what it holds. Fine on an all-zero struct. */
+void sfs_reference_done(struct sfs_reference *reference);
+
+/* The full form of a Docker image name: "debian" -> "docker.io/library/debian:latest". A digest
+ * behind '@' stays, and keeps "latest" away. The caller frees. EINVAL: not a name. */
+int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error *err);
+
+#endif
