@@ -6,17 +6,20 @@
 #include <stagefs/error.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Go's filepath.Match: '*' and '?' stop at '/', [classes] with ranges and '^', backslash escapes;
- * the whole name. Returns 1, 0, or -EINVAL for a malformed pattern (found only as far as matching
- * gets, as in Go). */
+ * the whole name. Returns 1, 0, or -EINVAL for a pattern that is malformed anywhere. */
 int sfs_pattern_match_go(const char *pattern, const char *name);
+
+/* Has it an unescaped '*', '?' or '['? */
+bool sfs_pattern_is_wild(const char *text);
 
 /* An ordered list in patternmatcher's language ("**", "!exceptions"): .dockerignore, --exclude,
  * --parents. */
 struct sfs_patterns;
-/* Compiles; each line is cleaned as patternmatcher.New does (trim, filepath.Clean, "!" prefix).
- * EINVAL: malformed. */
+/* Compiles; each line is cleaned as patternmatcher.New does (trim, filepath.Clean, "!" prefix);
+ * empty ones are dropped. EINVAL: malformed. */
 int sfs_patterns_open(const char *const *lines, size_t count, struct sfs_patterns **ret_patterns,
                       struct sfs_error *err);
 void sfs_patterns_close(struct sfs_patterns **patterns);
@@ -26,6 +29,12 @@ bool sfs_patterns_has_exceptions(const struct sfs_patterns *patterns);
 /* Is `path` ("a/b/c", no leading '/') selected by the list, given that its parent directories'
  * matches propagate (MatchesOrParentMatches)? Last matching pattern decides. 1, 0 or -EINVAL. */
 int sfs_patterns_match(const struct sfs_patterns *patterns, const char *path);
+
+/* The same for a walk from the top, parents first (MatchesUsingParentResults, which BuildKit's COPY
+ * uses, and which differs in corners): `ret_self` gets one byte a pattern, which the caller hands
+ * in as `parent` for the names in that directory; parent NULL: a name at the top. */
+int sfs_patterns_match_below(const struct sfs_patterns *patterns, const char *path,
+                             const uint8_t *parent, uint8_t *ret_self);
 
 /* Could something below directory `path` match (positive patterns) although it does not itself?
  * Lets a walk skip subtrees; true when in doubt. */
