@@ -1,0 +1,37 @@
+/* What a layer says: the entries that lead from a base tree to another, in the order of the tar.
+ *
+ * Names in order, parents before children. Not among them: what did not change, and what is below a
+ * removed directory. */
+#ifndef STAGEFS_CHANGES_H
+#define STAGEFS_CHANGES_H
+
+#include "base/buf.h"
+#include <stagefs/tree.h>
+
+enum sfs_item_kind {
+    SFS_ITEM_ENTRY, /* the node, with its content */
+    SFS_ITEM_LINK,  /* another name of a node that stands further up: see `first` */
+    SFS_ITEM_WHITEOUT,
+};
+
+struct sfs_item {
+    uint64_t path; /* offset in texts; a whiteout's with its ".wh." */
+    sfs_node node; /* in the stage's tree; SFS_ROOT for a whiteout */
+    uint32_t kind : 2;
+    uint32_t first : 30; /* LINK: the item that carries the content */
+};
+
+struct sfs_changes { /* all-zero is empty */
+    struct sfs_item *items;
+    size_t count, capacity;
+    struct sfs_buf texts;
+    uint64_t files, whiteouts, file_bytes; /* files: regular ones that carry their content */
+};
+
+/* ENOTSUP: a name that a layer cannot hold (it begins with ".wh."). E2BIG: too many entries. */
+int sfs_changes_find(const struct sfs_tree *base, const struct sfs_tree *tree,
+                     struct sfs_changes *ret_changes, struct sfs_error *err);
+const char *sfs_changes_path(const struct sfs_changes *changes, const struct sfs_item *item);
+void sfs_changes_done(struct sfs_changes *changes);
+
+#endif

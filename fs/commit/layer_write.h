@@ -1,0 +1,22 @@
+/* Writes what leads from one tree to another as one layer: tar, digests, compression. */
+#ifndef STAGEFS_LAYER_WRITE_H
+#define STAGEFS_LAYER_WRITE_H
+
+#include "commit/changes.h"
+#include "commit/pipe.h"
+#include <stagefs/progress.h>
+
+struct sfs_layer_write {
+    const struct sfs_tree *tree;
+    const struct sfs_changes *changes; /* in that tree */
+    struct sfs_pipe_options pipe;
+    bool has_epoch; /* no mtime is later than epoch */
+    int64_t epoch;
+    const struct sfs_progress *progress; /* may be NULL */
+};
+
+/* Reads all the files. Waits. EIO, EKEYREJECTED: a source; ENOSPC and others: what is written. */
+int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
+                    struct sfs_error *err);
+
+#endif

@@ -1,0 +1,432 @@
+/* Block i of the stream lives in slot i % count. It goes through
+ *
+ *   filled      by the caller, who waits while the slot is still in use
+ *   packed      by a job of the pool, in any order            } side by side
+ *   digested    by the digest thread, in order                }
+ *   written     by the writer thread, in order, once packed
+ *
+ * and its slot is free when it is digested and written. Four counters and a flag a slot, under one
+ * lock: a block takes milliseconds, so the lock is not where time goes. */
+#include "commit/pipe.h"
+
+#include "base/io.h"
+#include "base/pool.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+
+/* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays
+ * below 200 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
+#define MEMORY_MAX  (96u << 20)
+#define SLOTS_MIN   4u
+#define START_WRITE (8u << 20) /* bytes after which the kernel is asked to start writing */
+
+struct slot {
+    struct sfs_pipe *pipe;
+    char *in, *out;
+    size_t in_size, out_size;
+    bool packed; /* guarded by lock */
+};
+
+struct sfs_pipe {
+    struct sfs_pipe_options options;
+    struct sfs_pool *pool; /* NULL: nothing to compress */
+    struct slot *slots;
+    size_t slot_count;
+    size_t fill;   /* bytes in the slot that the caller is filling */
+    bool has_slot; /* the caller is filling slots[filled % count] */
+
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    uint64_t filled, digested, written; /* blocks; guarded by lock */
+    bool ended;                         /* guarded by lock: no more blocks will be filled */
+    int failed;                         /* guarded by lock: 0 or the first failure */
+    struct sfs_error failure;           /* guarded by lock */
+    struct sfs_compressor **idle;       /* guarded by lock */
+    size_t idle_count;                  /* guarded by lock */
+
+    pthread_t digest_thread, write_thread;
+    bool has_digest_thread, has_write_thread;
+    struct sfs_hash *in_hash;  /* the digest thread's */
+    struct sfs_hash *out_hash; /* the writer's, as all below */
+    struct sfs_segment *segments;
+    size_t segment_count, segment_capacity;
+    uint64_t in_size, out_size, started;
+};
+
+static void fail_pipe(struct sfs_pipe *pipe, int r, const struct sfs_error *err)
+{
+    pthread_mutex_lock(&pipe->lock);
+    if (pipe->failed == 0) {
+        pipe->failed = r;
+        pipe->failure = *err;
+    }
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+}
+
+static struct sfs_compressor *take_compressor(struct sfs_pipe *pipe)
+{
+    struct sfs_compressor *compressor = NULL;
+    pthread_mutex_lock(&pipe->lock);
+    bool failed = pipe->failed != 0;
+    if (!failed && pipe->idle_count > 0)
+        compressor = pipe->idle[--pipe->idle_count];
+    pthread_mutex_unlock(&pipe->lock);
+    return compressor || failed ? compressor : sfs_compressor_open(&pipe->options.plan);
+}
+
+/* Job: packs one slot. There are never more compressors than jobs at a time, so `idle` has room. */
+static void pack_slot(void *arg)
+{
+    struct slot *slot = arg;
+    struct sfs_pipe *pipe = slot->pipe;
+    struct sfs_error err;
+    struct sfs_compressor *compressor = take_compressor(pipe);
+    if (!compressor) {
+        fail_pipe(pipe, sfs_fail(&err, ENOMEM, "out of memory"), &err);
+        return;
+    }
+    ssize_t n = sfs_compressor_run(compressor, slot->in, slot->in_size, slot->out,
+                                   sfs_compress_bound(&pipe->options.plan, slot->in_size));
+    if (n < 0)
+        fail_pipe(pipe, sfs_fail(&err, EIO, "compressing %s", pipe->options.name), &err);
+    pthread_mutex_lock(&pipe->lock);
+    pipe->idle[pipe->idle_count++] = compressor;
+    if (n >= 0) {
+        slot->out_size = (size_t)n;
+        slot->packed = true;
+    }
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+}
+
+/* The next block in order that `*counter` has not passed; NULL: there is none any more. */
+static struct slot *wait_for_block(struct sfs_pipe *pipe, const uint64_t *counter, bool packed)
+{
+    struct slot *slot = NULL;
+    pthread_mutex_lock(&pipe->lock);
+    while (pipe->failed == 0) {
+        struct slot *next = &pipe->slots[*counter % pipe->slot_count];
+        if (*counter < pipe->filled && (!packed || next->packed))
+            slot = next;
+        if (slot || (pipe->ended && *counter == pipe->filled))
+            break;
+        pthread_cond_wait(&pipe->moved, &pipe->lock);
+    }
+    pthread_mutex_unlock(&pipe->lock);
+    return slot;
+}
+
+static void pass_block(struct sfs_pipe *pipe, uint64_t *counter)
+{
+    pthread_mutex_lock(&pipe->lock);
+    ++*counter;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+}
+
+static void *digest_blocks(void *arg)
+{
+    struct sfs_pipe *pipe = arg;
+    struct slot *slot;
+    while ((slot = wait_for_block(pipe, &pipe->digested, false))) {
+        int r = sfs_hash_add(pipe->in_hash, slot->in, slot->in_size);
+        if (r < 0) {
+            struct sfs_error err;
+            fail_pipe(pipe, sfs_fail(&err, -r, "digesting %s", pipe->options.name), &err);
+            break;
+        }
+        pass_block(pipe, &pipe->digested);
+    }
+    return NULL;
+}
+
+/* Adds bytes to the file and its digest. Without compression the plain digest is the file's. */
+static int put_out(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err)
+{
+    int fd = pipe->options.fd;
+    int r = pipe->out_hash ? sfs_hash_add(pipe->out_hash, data, size) : 0;
+    if (r < 0)
+        return sfs_fail(err, -r, "digesting %s", pipe->options.name);
+    if (fd >= 0)
+        r = sfs_io_write_all(fd, data, size);
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "writing %s", pipe->options.name);
+    pipe->out_size += size;
+    /* So that the fsync at the end finds little to do. A failure here comes up there. */
+    if (fd >= 0 && pipe->out_size - pipe->started >= START_WRITE) {
+        sync_file_range(fd, (off_t)pipe->started, (off_t)(pipe->out_size - pipe->started),
+                        SYNC_FILE_RANGE_WRITE);
+        pipe->started = pipe->out_size;
+    }
+    return 0;
+}
+
+static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
+                        struct sfs_error *err)
+{
+    if (pipe->segment_count == pipe->segment_capacity) {
+        size_t capacity = pipe->segment_capacity ? 2 * pipe->segment_capacity : 256;
+        struct sfs_segment *more = reallocarray(pipe->segments, capacity, sizeof *pipe->segments);
+        if (!more)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        pipe->segments = more;
+        pipe->segment_capacity = capacity;
+    }
+    pipe->segments[pipe->segment_count++] = (struct sfs_segment){ .in = pipe->in_size,
+                                                                  .out = pipe->out_size,
+                                                                  .in_size = (uint32_t)in_size,
+                                                                  .out_size = (uint32_t)out_size };
+    pipe->in_size += in_size;
+    return 0;
+}
+
+static void *write_blocks(void *arg)
+{
+    struct sfs_pipe *pipe = arg;
+    struct slot *slot;
+    while ((slot = wait_for_block(pipe, &pipe->written, true))) {
+        struct sfs_error err;
+        const char *out = slot->out ? slot->out : slot->in;
+        int r = note_segment(pipe, slot->in_size, slot->out_size, &err);
+        if (r == 0)
+            r = put_out(pipe, out, slot->out_size, &err);
+        if (r < 0) {
+            fail_pipe(pipe, r, &err);
+            break;
+        }
+        pass_block(pipe, &pipe->written);
+    }
+    return NULL;
+}
+
+static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    pthread_mutex_lock(&pipe->lock);
+    int r = pipe->failed;
+    if (r < 0 && err)
+        *err = pipe->failure;
+    pthread_mutex_unlock(&pipe->lock);
+    return r;
+}
+
+/* Waits until the next slot is free. Its memory is only now asked for: short streams take little.
+ */
+static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    pthread_mutex_lock(&pipe->lock);
+    while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
+                                 pipe->filled - pipe->written == pipe->slot_count))
+        pthread_cond_wait(&pipe->moved, &pipe->lock);
+    pthread_mutex_unlock(&pipe->lock);
+    int r = failure_of(pipe, err);
+    if (r < 0)
+        return r;
+
+    const struct sfs_compress_plan *plan = &pipe->options.plan;
+    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    if (!slot->in)
+        slot->in = malloc(plan->block_size);
+    if (!slot->out && pipe->pool)
+        slot->out = malloc(sfs_compress_bound(plan, plan->block_size));
+    if (!slot->in || (!slot->out && pipe->pool))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    pipe->fill = 0;
+    pipe->has_slot = true;
+    return 0;
+}
+
+/* Hands the slot being filled on. */
+static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    pthread_mutex_lock(&pipe->lock);
+    slot->in_size = slot->out_size = pipe->fill;
+    slot->packed = !pipe->pool;
+    pipe->filled++;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+    pipe->has_slot = false;
+    if (pipe->pool && sfs_pool_submit(pipe->pool, SFS_POOL_DEMAND, pack_slot, slot) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return 0;
+}
+
+/* Adds `size` bytes, zeros where `data` is NULL. */
+static int add_bytes(struct sfs_pipe *pipe, const char *data, uint64_t size, struct sfs_error *err)
+{
+    while (size > 0) {
+        int r = pipe->has_slot ? 0 : take_slot(pipe, err);
+        if (r < 0)
+            return r;
+        size_t room = pipe->options.plan.block_size - pipe->fill;
+        size_t n = size < room ? (size_t)size : room;
+        char *to = pipe->slots[pipe->filled % pipe->slot_count].in + pipe->fill;
+        if (data) {
+            memcpy(to, data, n);
+            data += n;
+        } else {
+            memset(to, 0, n);
+        }
+        size -= n;
+        pipe->fill += n;
+        if (n == room && (r = seal_slot(pipe, err)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+int sfs_pipe_write(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err)
+{
+    return add_bytes(pipe, data, size, err);
+}
+
+int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error *err)
+{
+    return add_bytes(pipe, NULL, size, err);
+}
+
+/* After the last block: the threads are done with the hashes and counts. */
+static void join_threads(struct sfs_pipe *pipe)
+{
+    pthread_mutex_lock(&pipe->lock);
+    pipe->ended = true;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+    if (pipe->has_digest_thread)
+        pthread_join(pipe->digest_thread, NULL);
+    if (pipe->has_write_thread)
+        pthread_join(pipe->write_thread, NULL);
+    pipe->has_digest_thread = pipe->has_write_thread = false;
+}
+
+static int add_tail(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    AUTO(sfs_buf_close) struct sfs_buf tail = { 0 };
+    int r = sfs_compress_add_tail(&pipe->options.plan, pipe->segments, pipe->segment_count, &tail);
+    if (r < 0)
+        return sfs_fail(err, -r, "out of memory");
+    return tail.size ? put_out(pipe, tail.data, tail.size, err) : 0;
+}
+
+int sfs_pipe_finish(struct sfs_pipe *pipe, struct sfs_pipe_result *ret_result,
+                    struct sfs_error *err)
+{
+    int r = pipe->has_slot ? seal_slot(pipe, err) : 0;
+    if (r < 0)
+        return r;
+    join_threads(pipe);
+    r = failure_of(pipe, err);
+    if (r == 0)
+        r = add_tail(pipe, err);
+    if (r < 0)
+        return r;
+
+    struct sfs_pipe_result result = { .in_size = pipe->in_size, .out_size = pipe->out_size };
+    r = sfs_hash_finish(pipe->in_hash, &result.in_digest);
+    if (r == 0 && pipe->out_hash)
+        r = sfs_hash_finish(pipe->out_hash, &result.out_digest);
+    if (r < 0)
+        return sfs_fail(err, -r, "digesting %s", pipe->options.name);
+    if (!pipe->out_hash)
+        result.out_digest = result.in_digest;
+    *ret_result = result;
+    return 0;
+}
+
+const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t *ret_count)
+{
+    *ret_count = pipe->segment_count;
+    return pipe->segments;
+}
+
+/* Twice the threads, and some for the digest thread to be behind with, as memory allows. */
+static size_t choose_slots(const struct sfs_pipe *pipe)
+{
+    const struct sfs_compress_plan *plan = &pipe->options.plan;
+    size_t wanted = 2 * (pipe->pool ? sfs_pool_threads(pipe->pool) : 1) + 4;
+    size_t each = plan->block_size + (pipe->pool ? sfs_compress_bound(plan, plan->block_size) : 0);
+    size_t most = MEMORY_MAX / each;
+    return wanted < most ? wanted : most > SLOTS_MIN ? most : SLOTS_MIN;
+}
+
+/* Signals belong to the threads that the program knows of. */
+static int start_thread(pthread_t *thread, void *(*run)(void *arg), struct sfs_pipe *pipe,
+                        struct sfs_error *err)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(thread, NULL, run, pipe);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code ? sfs_fail_errno(err, code, "starting a thread") : 0;
+}
+
+static int start_threads(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    int r = start_thread(&pipe->digest_thread, digest_blocks, pipe, err);
+    pipe->has_digest_thread = r == 0;
+    if (r == 0)
+        r = start_thread(&pipe->write_thread, write_blocks, pipe, err);
+    pipe->has_write_thread = r == 0 && pipe->has_digest_thread;
+    return r;
+}
+
+int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_pipe,
+                  struct sfs_error *err)
+{
+    AUTO(sfs_pipe_close) struct sfs_pipe *pipe = calloc(1, sizeof *pipe);
+    if (!pipe)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    pipe->options = *options;
+    pthread_mutex_init(&pipe->lock, NULL);
+    pthread_cond_init(&pipe->moved, NULL);
+    bool packs = options->plan.format != SFS_COMPRESS_NONE;
+    int r = packs ? sfs_pool_open(options->threads, &pipe->pool, err) : 0;
+    if (r < 0)
+        return r;
+    pipe->slot_count = choose_slots(pipe);
+    pipe->slots = calloc(pipe->slot_count, sizeof *pipe->slots);
+    pipe->idle = calloc(pipe->slot_count, sizeof *pipe->idle);
+    pipe->in_hash = sfs_hash_open();
+    pipe->out_hash = packs ? sfs_hash_open() : NULL;
+    if (!pipe->slots || !pipe->idle || !pipe->in_hash || (packs && !pipe->out_hash))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < pipe->slot_count; i++)
+        pipe->slots[i].pipe = pipe;
+    r = start_threads(pipe, err);
+    if (r < 0)
+        return r;
+    *ret_pipe = TAKE(pipe);
+    return 0;
+}
+
+void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
+{
+    struct sfs_pipe *pipe = *pipe_ptr;
+    if (!pipe)
+        return;
+    *pipe_ptr = NULL;
+    pthread_mutex_lock(&pipe->lock);
+    if (pipe->failed == 0)
+        pipe->failed = -ECANCELED;
+    pthread_mutex_unlock(&pipe->lock);
+    join_threads(pipe);
+    sfs_pool_close(&pipe->pool); /* waits for the jobs, which use the slots */
+    for (size_t i = 0; pipe->slots && i < pipe->slot_count; i++) {
+        free(pipe->slots[i].in);
+        free(pipe->slots[i].out);
+    }
+    for (size_t i = 0; i < pipe->idle_count; i++)
+        sfs_compressor_close(&pipe->idle[i]);
+    free(pipe->idle);
+    free(pipe->slots);
+    free(pipe->segments);
+    sfs_hash_close(&pipe->in_hash);
+    sfs_hash_close(&pipe->out_hash);
+    pthread_cond_destroy(&pipe->moved);
+    pthread_mutex_destroy(&pipe->lock);
+    free(pipe);
+}

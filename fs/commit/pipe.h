@@ -1,0 +1,45 @@
+/* From a stream of plain bytes to a compressed file and both digests, on all cores.
+ *
+ * The caller writes; blocks are compressed on worker threads, digested in order on a thread of
+ * their own, and, compressed, digested and written in order on another. A ring of blocks bounds the
+ * memory: a writer that is ahead waits. What comes out depends on what goes in and on the plan
+ * only, not on threads or timing. One caller's thread. */
+#ifndef STAGEFS_PIPE_H
+#define STAGEFS_PIPE_H
+
+#include "commit/compress.h"
+#include <stagefs/digest.h>
+
+struct sfs_pipe;
+
+struct sfs_pipe_options {
+    struct sfs_compress_plan plan;
+    unsigned threads; /* that compress; 0: one a CPU */
+    int fd;           /* written to from its present position; borrowed until close; -1: nothing is
+                         written */
+    const char *name; /* of the file, for messages; borrowed */
+};
+
+struct sfs_pipe_result {
+    struct sfs_digest in_digest, out_digest; /* of what was written, and of what became of it */
+    uint64_t in_size, out_size;
+};
+
+int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_pipe,
+                  struct sfs_error *err);
+
+/* Each may wait for the workers and the disk, and returns a failure of any of them (EIO, ENOSPC,
+ * ENOMEM, ...), after which only close may follow. */
+int sfs_pipe_write(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err);
+int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error *err);
+/* Waits until all is digested and written; then only close may follow. */
+int sfs_pipe_finish(struct sfs_pipe *pipe, struct sfs_pipe_result *ret_result,
+                    struct sfs_error *err);
+
+/* Where the blocks lie, after finish; lives until close. */
+const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t *ret_count);
+
+/* Stops the threads, frees. */
+void sfs_pipe_close(struct sfs_pipe **pipe);
+
+#endif

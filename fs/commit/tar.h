@@ -1,0 +1,38 @@
+/* Tar headers: one entry's metadata as the bytes that go before its content.
+ *
+ * The same entry gives the same bytes everywhere and always: ustar, with a pax extended header in
+ * front only for what ustar cannot say; ids as numbers, no user or group names, no atime or ctime,
+ * whole seconds. */
+#ifndef STAGEFS_COMMIT_TAR_H
+#define STAGEFS_COMMIT_TAR_H
+
+#include "base/buf.h"
+#include <stagefs/error.h>
+#include <stagefs/tree.h>
+
+#define SFS_TAR_BLOCK 512u
+
+struct sfs_tar_entry {
+    const char *path; /* relative to the root, no "/" in front or behind; "" is the root */
+    struct sfs_attr attr;
+    const char *target;             /* symlink's target, or the path that a hard link links to */
+    bool hard_link;                 /* whatever attr.mode says */
+    const struct sfs_xattr *xattrs; /* sorted by name */
+    uint32_t xattr_count;
+};
+
+/* Adds the header blocks. Content (attr.size bytes of a regular file) follows, then padding to
+ * SFS_TAR_BLOCK. ENOTSUP: something that a tar cannot express; the words name the path. */
+int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
+                       struct sfs_error *err);
+
+/* Zeros that bring `size` content bytes to a whole block. */
+static inline size_t sfs_tar_padding(uint64_t size)
+{
+    return (size_t)(-size & (SFS_TAR_BLOCK - 1));
+}
+
+/* Zeros that end a tar. */
+#define SFS_TAR_END (2 * SFS_TAR_BLOCK)
+
+#endif
