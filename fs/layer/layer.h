@@ -47,6 +47,7 @@ struct sfs_layer_source {
         codec; /* what the media type says; for archives that do not say, from sfs_codec_guess() */
     bool has_digest; /* digest is the blob's, to be verified while indexing */
     struct sfs_digest digest;
+    uint64_t size;    /* bytes that the blob should have, for messages; 0: unknown */
     bool has_diff_id; /* diff_id from the config, to be verified while indexing */
     struct sfs_digest diff_id;
     const char *label;

@@ -1,0 +1,236 @@
+#include "layer/index.h"
+
+#include "base/limits.h"
+#include <isa-l/crc64.h>
+#include <sys/mman.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the index is used in place");
+
+enum { INODES, ENTRIES, EXTENTS, XATTRS, POINTS, TAGS, WINDOWS, STRINGS, SECTIONS };
+
+static const uint32_t item_sizes[SECTIONS] = {
+    [INODES] = sizeof(struct sfs_inode_rec),
+    [ENTRIES] = sizeof(struct sfs_entry_rec),
+    [EXTENTS] = sizeof(struct sfs_extent),
+    [XATTRS] = sizeof(struct sfs_xattr_rec),
+    [POINTS] = sizeof(struct sfs_point),
+    [TAGS] = 1,
+    [WINDOWS] = 1,
+    [STRINGS] = 1,
+};
+
+struct header {
+    char magic[8];
+    uint32_t version, header_size;
+    uint64_t file_size, crc;
+    struct sfs_digest digest, diff_id;
+    uint64_t blob_size, copy_size;
+    uint32_t codec, seek_codec, check, zero;
+    uint64_t in_size, out_size;
+    uint8_t key[16];
+    struct {
+        uint64_t offset, count;
+    } sections[SECTIONS];
+};
+_Static_assert(sizeof(struct header) == 288, "on-disk struct");
+
+#define CRC_START 32
+static const char magic[8] = { 'S', 'F', 'S', 'I', 'N', 'D', 'E', 'X' };
+
+static uint32_t tag_size(enum sfs_check check)
+{
+    return check == SFS_CHECK_GMAC ? 16 : check == SFS_CHECK_SHA256 ? 32 : 0;
+}
+
+static uint64_t align(uint64_t offset)
+{
+    return (offset + 7) & ~7ull;
+}
+
+static struct header make_header(const struct sfs_index *index)
+{
+    struct header header = {
+        .version = SFS_INDEX_VERSION,
+        .header_size = sizeof header,
+        .digest = index->digest,
+        .diff_id = index->diff_id,
+        .blob_size = index->blob_size,
+        .copy_size = index->copy_size,
+        .codec = index->codec,
+        .seek_codec = index->seek.codec,
+        .check = index->seek.check,
+        .in_size = index->seek.in_size,
+        .out_size = index->seek.out_size,
+    };
+    memcpy(header.magic, magic, sizeof magic);
+    memcpy(header.key, index->seek.key, sizeof header.key);
+    const uint64_t counts[SECTIONS] = {
+        [INODES] = index->tables.inode_count,
+        [ENTRIES] = index->tables.entry_count,
+        [EXTENTS] = index->tables.extent_count,
+        [XATTRS] = index->tables.xattr_count,
+        [POINTS] = index->seek.count,
+        [TAGS] = (uint64_t)index->seek.count * tag_size(index->seek.check),
+        [WINDOWS] = index->seek.windows_size,
+        [STRINGS] = index->tables.strings_size,
+    };
+    uint64_t offset = sizeof header;
+    for (int i = 0; i < SECTIONS; i++) {
+        header.sections[i].offset = offset;
+        header.sections[i].count = counts[i];
+        offset = align(offset + counts[i] * item_sizes[i]);
+    }
+    header.file_size = offset;
+    return header;
+}
+
+/* Writes the bytes of a section and what fills up to the next one, or only counts them into *crc.
+ */
+static int put(int fd, const void *data, uint64_t size, uint64_t *crc)
+{
+    static const char zeros[8];
+    size_t fill = (size_t)(align(size) - size);
+    if (crc) {
+        *crc = size ? crc64_ecma_refl(*crc, data, size) : *crc;
+        *crc = fill ? crc64_ecma_refl(*crc, (const unsigned char *)zeros, fill) : *crc;
+        return 0;
+    }
+    int r = size ? sfs_io_write_all(fd, data, size) : 0;
+    return r < 0 ? r : sfs_io_write_all(fd, zeros, fill);
+}
+
+int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err)
+{
+    struct header header = make_header(index);
+    const void *data[SECTIONS] = {
+        [INODES] = index->tables.inodes,   [ENTRIES] = index->tables.entries,
+        [EXTENTS] = index->tables.extents, [XATTRS] = index->tables.xattrs,
+        [POINTS] = index->seek.points,     [TAGS] = index->seek.tags,
+        [WINDOWS] = index->seek.windows,   [STRINGS] = index->tables.strings,
+    };
+    uint64_t crc = 0;
+    put(fd, (const char *)&header + CRC_START, sizeof header - CRC_START, &crc);
+    for (int i = 0; i < SECTIONS; i++)
+        put(fd, data[i], header.sections[i].count * item_sizes[i], &crc);
+    header.crc = crc;
+
+    int r = put(fd, &header, sizeof header, NULL);
+    for (int i = 0; i < SECTIONS && r == 0; i++)
+        r = put(fd, data[i], header.sections[i].count * item_sizes[i], NULL);
+    return r < 0 ? sfs_fail_errno(err, -r, "writing a layer index") : 0;
+}
+
+static const char *find_header_fault(const struct header *header, uint64_t file_size)
+{
+    if (memcmp(header->magic, magic, sizeof magic) != 0)
+        return "not a layer index";
+    if (header->version != SFS_INDEX_VERSION || header->header_size != sizeof *header)
+        return "a layer index of another version";
+    if (header->file_size != file_size)
+        return "cut off";
+    if (header->codec > SFS_CODEC_ZSTD || header->seek_codec > SFS_CODEC_ZSTD ||
+        header->check > SFS_CHECK_SHA256 || header->zero != 0)
+        return "unknown codec";
+    uint64_t offset = sizeof *header;
+    for (int i = 0; i < SECTIONS; i++) {
+        uint64_t size;
+        if (header->sections[i].offset != offset ||
+            __builtin_mul_overflow(header->sections[i].count, item_sizes[i], &size) ||
+            size > file_size - offset || align(size) > file_size - offset)
+            return "a section lies outside the file";
+        offset += align(size);
+    }
+    if (offset != file_size)
+        return "bytes behind the last section";
+    for (int i = 0; i <= POINTS; i++)
+        if (header->sections[i].count > UINT32_MAX)
+            return "a section has too many items";
+    if (header->sections[TAGS].count !=
+        header->sections[POINTS].count * tag_size((enum sfs_check)header->check))
+        return "wrong number of checks";
+    return NULL;
+}
+
+static void use_sections(struct sfs_index *index)
+{
+    const char *base = index->map;
+    const struct header *header = index->map;
+    const void *at[SECTIONS];
+    for (int i = 0; i < SECTIONS; i++)
+        at[i] = base + header->sections[i].offset;
+    index->digest = header->digest;
+    index->diff_id = header->diff_id;
+    index->blob_size = header->blob_size;
+    index->copy_size = header->copy_size;
+    index->codec = (enum sfs_codec)header->codec;
+    index->seek = (struct sfs_seek_table){
+        .codec = (enum sfs_codec)header->seek_codec,
+        .check = (enum sfs_check)header->check,
+        .in_size = header->in_size,
+        .out_size = header->out_size,
+        .count = (uint32_t)header->sections[POINTS].count,
+        .points = at[POINTS],
+        .tags = header->sections[TAGS].count ? at[TAGS] : NULL,
+        .windows = at[WINDOWS],
+        .windows_size = header->sections[WINDOWS].count,
+    };
+    memcpy(index->seek.key, header->key, sizeof index->seek.key);
+    index->tables = (struct sfs_tables){
+        .entries = at[ENTRIES],
+        .inodes = at[INODES],
+        .extents = at[EXTENTS],
+        .xattrs = at[XATTRS],
+        .strings = at[STRINGS],
+        .entry_count = (uint32_t)header->sections[ENTRIES].count,
+        .inode_count = (uint32_t)header->sections[INODES].count,
+        .extent_count = (uint32_t)header->sections[EXTENTS].count,
+        .xattr_count = (uint32_t)header->sections[XATTRS].count,
+        .strings_size = header->sections[STRINGS].count,
+    };
+}
+
+static int check_map(struct sfs_index *index, struct sfs_error *err)
+{
+    const struct header *header = index->map;
+    const char *fault = find_header_fault(header, index->map_size);
+    if (fault)
+        return sfs_fail(err, EBADMSG, "%s", fault);
+    if (crc64_ecma_refl(0, (const unsigned char *)index->map + CRC_START,
+                        index->map_size - CRC_START) != header->crc)
+        return sfs_fail(err, EBADMSG, "damaged");
+    use_sections(index);
+    int r =
+        sfs_seek_check(&index->seek, index->copy_size ? index->copy_size : index->blob_size, err);
+    return r < 0 ? r : sfs_tables_check(&index->tables, index->seek.out_size, err);
+}
+
+int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
+{
+    AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
+    struct stat st;
+    if (fstat(*fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "layer index");
+    if (st.st_size < (off_t)sizeof(struct header))
+        return sfs_fail(err, EBADMSG, "layer index: cut off");
+    /* All of it is read at once for the checksum. */
+    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, *fd, 0);
+    if (map == MAP_FAILED)
+        return sfs_fail_errno(err, errno, "mapping a layer index");
+    index.map = map;
+    index.map_size = (size_t)st.st_size;
+    int r = check_map(&index, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "layer index");
+    index.fd = TAKE_FD(*fd);
+    *ret_index = index;
+    index = (struct sfs_index){ .fd = -1 };
+    return 0;
+}
+
+void sfs_index_close(struct sfs_index *index)
+{
+    if (index->map)
+        munmap(index->map, index->map_size);
+    sfs_close_fd(&index->fd);
+    *index = (struct sfs_index){ .fd = -1 };
+}

@@ -1,0 +1,51 @@
+/* The index file of one layer: little-endian, mapped read-only, used in place. Made once, renamed
+ * into place, never changed.
+ *
+ *     0  magic "SFSINDEX"
+ *     8  version u32, SFS_INDEX_VERSION      12  size of this header u32, 288
+ *    16  size of the file u64                24  CRC-64 (ECMA, reflected) of all from byte 32 on
+ *    32  SHA-256 of the blob                 64  SHA-256 of the tar inside (diff_id)
+ *    96  bytes of the blob u64              104  bytes of the seekable copy u64; 0: none is used
+ *   112  codec of the blob u32              116  codec of the seek table u32
+ *   120  kind of check u32 (enum sfs_check) 124  zero u32
+ *   128  in_size u64                        136  out_size u64 (the tar's bytes)
+ *   144  key of the checks, 16 bytes
+ *   160  eight sections {offset u64, count u64}, in this order in the file, each 8-byte aligned:
+ *
+ * INODES   struct sfs_inode_rec      ENTRIES  struct sfs_entry_rec    (layer/tables.h)
+ * EXTENTS  struct sfs_extent         XATTRS   struct sfs_xattr_rec
+ * POINTS   struct sfs_point          TAGS     bytes                   (blob/seek.h)
+ * WINDOWS  bytes                     STRINGS  bytes
+ *
+ * The seek table describes the blob, or the copy if there is one. The CRC finds accidents; that
+ * nothing in the file can lead out of it is checked besides (sfs_tables_check, sfs_seek_check). */
+#ifndef STAGEFS_INDEX_H
+#define STAGEFS_INDEX_H
+
+#include "blob/seek.h"
+#include "layer/tables.h"
+#include <stagefs/digest.h>
+
+#define SFS_INDEX_VERSION 1u
+
+struct sfs_index {
+    int fd; /* keeps the store's lock on the file; -1: none */
+    void *map;
+    size_t map_size;
+    struct sfs_digest digest;  /* of the blob */
+    struct sfs_digest diff_id; /* of the tar inside */
+    uint64_t blob_size, copy_size;
+    enum sfs_codec codec; /* of the blob */
+    struct sfs_seek_table seek;
+    struct sfs_tables tables;
+};
+
+/* Writes all but fd, map and map_size at the file's position. Waits for the disk. */
+int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err);
+
+/* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */
+int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err);
+/* Unmaps. Fine on an all-zero struct with fd -1. */
+void sfs_index_close(struct sfs_index *index);
+
+#endif

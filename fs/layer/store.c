@@ -1,0 +1,373 @@
+#include "layer/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+struct sfs_store {
+    char *dir;
+};
+
+static const struct {
+    const char *dir, *suffix;
+} kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" }, [SFS_STORE_COPY] = { "copy", ".zst" } };
+#define KINDS   (sizeof kinds / sizeof *kinds)
+#define KEY_MAX sizeof((struct sfs_store_item *)0)->key
+
+/* The caller frees; NULL: out of memory. */
+static char *join(const char *a, const char *b)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s/%s", a, b) < 0 ? NULL : path;
+}
+
+static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
+{
+    const char *wanted = dir ? dir : getenv("STAGEFS_CACHE_DIR");
+    if (wanted && *wanted) {
+        *ret_dir = strdup(wanted);
+        return *ret_dir ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    }
+    const char *parent = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (parent && parent[0] == '/')
+        *ret_dir = join(parent, "stagefs");
+    else if (geteuid() == 0)
+        *ret_dir = strdup("/var/cache/stagefs");
+    else if (home && home[0] == '/')
+        *ret_dir = join(home, ".cache/stagefs");
+    else
+        return sfs_fail(err, EINVAL,
+                        "no cache directory: neither STAGEFS_CACHE_DIR nor HOME is set");
+    return *ret_dir ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+}
+
+int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err)
+{
+    AUTO(sfs_store_close) struct sfs_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = choose_dir(dir, &store->dir, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < KINDS; i++) {
+        AUTO(sfs_free) char *path = join(store->dir, kinds[i].dir);
+        if (!path)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        sfs_io_sweep(path);
+    }
+    *ret_store = TAKE(store);
+    return 0;
+}
+
+void sfs_store_close(struct sfs_store **store)
+{
+    if (*store)
+        free((*store)->dir);
+    free(*store);
+    *store = NULL;
+}
+
+const char *sfs_store_dir(const struct sfs_store *store)
+{
+    return store->dir;
+}
+
+/* ':' is no good in file names that people type or copy elsewhere. */
+static int make_name(const char *key, const char *suffix, char name[KEY_MAX + 8],
+                     struct sfs_error *err)
+{
+    size_t size = strlen(key);
+    if (size == 0 || size >= KEY_MAX || key[0] == '.' || strchr(key, '/'))
+        return sfs_fail(err, EINVAL, "\"%s\" cannot be the name of a cached layer", key);
+    snprintf(name, KEY_MAX + 8, "%s%s", key, suffix);
+    char *colon = strchr(name, ':');
+    if (colon)
+        *colon = '-';
+    return 0;
+}
+
+/* False: not the name of a file of that kind. */
+static bool read_name(const char *name, const char *suffix, char key[KEY_MAX])
+{
+    size_t size = strlen(name), suffix_size = strlen(suffix);
+    if (name[0] == '.' || size <= suffix_size || size - suffix_size >= KEY_MAX ||
+        strcmp(name + size - suffix_size, suffix) != 0)
+        return false;
+    snprintf(key, KEY_MAX, "%.*s", (int)(size - suffix_size), name);
+    char *dash = strchr(key, '-');
+    if (dash)
+        *dash = ':';
+    return true;
+}
+
+int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                        int *ret_fd, struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    AUTO(sfs_free) char *path = NULL;
+    int r = make_name(key, kinds[kind].suffix, name, err);
+    if (r < 0)
+        return r;
+    if (asprintf(&path, "%s/%s/%s", store->dir, kinds[kind].dir, name) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno == ENOTDIR ? ENOENT : errno, "%s", path);
+    /* Best effort: without the lock a prune may remove the name, which does not hurt an open file;
+     * without the time it may do so early. */
+    const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
+    (void)flock(fd, LOCK_SH | LOCK_NB);
+    (void)futimens(fd, times);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int make_dir(const char *path, struct sfs_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        AUTO(sfs_free) char *parent = strndup(path, (size_t)(slash - path));
+        if (!parent)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        int r = sfs_io_make_dirs(parent, err);
+        if (r < 0)
+            return r;
+    }
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return sfs_fail_errno(err, errno, "making directory %s", path);
+    return 0;
+}
+
+/* The caller frees *ret_path. */
+static int make_kind_dir(struct sfs_store *store, enum sfs_store_kind kind, char **ret_path,
+                         struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
+    if (!path)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = make_dir(store->dir, err);
+    if (r == 0)
+        r = make_dir(path, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "cache directory %s", store->dir);
+    *ret_path = TAKE(path);
+    return 0;
+}
+
+int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
+                         struct sfs_io_temp *ret_temp, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = NULL;
+    *ret_temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
+    int r = make_kind_dir(store, kind, &path, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_temp_open(ret_temp, path, 0600, err);
+    return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
+}
+
+int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                          struct sfs_io_temp *temp, struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    int r = make_name(key, kinds[kind].suffix, name, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_temp_commit(temp, name, err);
+    return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
+}
+
+int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lock *ret_lock,
+                   struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    AUTO(sfs_free) char *dir = NULL;
+    AUTO(sfs_free) char *path = NULL;
+    int r = make_name(key, ".lock", name, err);
+    if (r == 0)
+        r = make_kind_dir(store, SFS_STORE_INDEX, &dir, err);
+    if (r < 0)
+        return r;
+    /* Named as a temporary file, so that the sweep takes what a killed process leaves. */
+    if (asprintf(&path, "%s/." SFS_IO_TEMP "%s", dir, name) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (;;) {
+        AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+            return sfs_fail_errno(err, errno, "cache directory %s: making a file", store->dir);
+        while (flock(fd, LOCK_EX) < 0)
+            if (errno != EINTR)
+                return sfs_fail_errno(err, errno, "cache directory %s: locking", store->dir);
+        /* The holder before us removed the file: others lock a new one by now. */
+        struct stat ours, named;
+        if (fstat(fd, &ours) < 0 || stat(path, &named) < 0 || ours.st_ino != named.st_ino ||
+            ours.st_dev != named.st_dev)
+            continue;
+        *ret_lock = (struct sfs_store_lock){ .fd = TAKE_FD(fd), .path = TAKE(path) };
+        return 0;
+    }
+}
+
+void sfs_store_unlock(struct sfs_store_lock *lock)
+{
+    if (lock->path)
+        unlink(lock->path);
+    sfs_close_fd(&lock->fd);
+    free(lock->path);
+    lock->path = NULL;
+}
+
+struct items {
+    struct sfs_store_item *data;
+    size_t count, capacity;
+};
+
+static void free_items(struct items *items)
+{
+    free(items->data);
+}
+
+static void close_dir(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+}
+
+static int append_item(struct items *items, const struct sfs_store_item *item)
+{
+    if (items->count == items->capacity) {
+        size_t capacity = items->capacity ? 2 * items->capacity : 16;
+        struct sfs_store_item *data = reallocarray(items->data, capacity, sizeof *data);
+        if (!data)
+            return -ENOMEM;
+        items->data = data;
+        items->capacity = capacity;
+    }
+    items->data[items->count++] = *item;
+    return 0;
+}
+
+/* An open file of another process, or a file that is being replaced, holds a lock. */
+static bool is_in_use(int dirfd, const char *name)
+{
+    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+}
+
+static int collect_kind(struct sfs_store *store, enum sfs_store_kind kind, struct items *items,
+                        struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
+    if (!path)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    AUTO(close_dir) DIR *dir = opendir(path);
+    if (!dir && (errno == ENOENT || errno == ENOTDIR))
+        return 0;
+    if (!dir)
+        return sfs_fail_errno(err, errno, "cache directory %s", store->dir);
+    const struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        struct sfs_store_item item = { .kind = kind };
+        struct stat st;
+        if (!read_name(entry->d_name, kinds[kind].suffix, item.key) ||
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(st.st_mode))
+            continue;
+        item.size = (uint64_t)st.st_size;
+        item.used = st.st_atim.tv_sec > st.st_mtim.tv_sec ? st.st_atim.tv_sec : st.st_mtim.tv_sec;
+        item.in_use = is_in_use(dirfd(dir), entry->d_name);
+        if (append_item(items, &item) < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static int collect(struct sfs_store *store, struct items *items, struct sfs_error *err)
+{
+    int r = 0;
+    for (size_t kind = 0; kind < KINDS && r == 0; kind++)
+        r = collect_kind(store, (enum sfs_store_kind)kind, items, err);
+    return r;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct sfs_store_item *left = a, *right = b;
+    int order = strcmp(left->key, right->key);
+    return order ? order : (int)left->kind - (int)right->kind;
+}
+
+static int by_use(const void *a, const void *b)
+{
+    const struct sfs_store_item *left = a, *right = b;
+    if (left->used != right->used)
+        return left->used < right->used ? -1 : 1;
+    /* A copy first: it is larger, and its index is still good without it. */
+    return (int)right->kind - (int)left->kind;
+}
+
+int sfs_store_list(struct sfs_store *store,
+                   int (*item)(void *user, const struct sfs_store_item *item), void *user,
+                   struct sfs_error *err)
+{
+    AUTO(free_items) struct items items = { 0 };
+    int r = collect(store, &items, err);
+    if (r < 0)
+        return r;
+    if (items.count > 0)
+        qsort(items.data, items.count, sizeof *items.data, by_key);
+    for (size_t i = 0; i < items.count && r == 0; i++)
+        r = item(user, &items.data[i]);
+    return r;
+}
+
+/* 1: removed; 0: in use, or gone already. */
+static int remove_item(struct sfs_store *store, const struct sfs_store_item *item,
+                       struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    AUTO(sfs_free) char *path = NULL;
+    int r = make_name(item->key, kinds[item->kind].suffix, name, err);
+    if (r < 0)
+        return r;
+    if (asprintf(&path, "%s/%s/%s", store->dir, kinds[item->kind].dir, name) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return 0;
+    if (unlink(path) < 0)
+        return errno == ENOENT ? 0 : sfs_fail_errno(err, errno, "removing %s", path);
+    return 1;
+}
+
+int sfs_store_prune(struct sfs_store *store, uint64_t keep, uint64_t *ret_freed,
+                    uint64_t *ret_items, struct sfs_error *err)
+{
+    AUTO(free_items) struct items items = { 0 };
+    int r = collect(store, &items, err);
+    if (r < 0)
+        return r;
+    uint64_t left = 0;
+    for (size_t i = 0; i < items.count; i++)
+        left += items.data[i].size;
+    if (items.count > 0)
+        qsort(items.data, items.count, sizeof *items.data, by_use);
+    *ret_freed = *ret_items = 0;
+    for (size_t i = 0; i < items.count && left > keep; i++) {
+        r = remove_item(store, &items.data[i], err);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            continue;
+        left -= items.data[i].size;
+        *ret_freed += items.data[i].size;
+        ++*ret_items;
+    }
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* What the store offers to layers: files by kind and key, and the lock under which they are made.
+ *
+ *   DIR/index/sha256-HEX.idx   layer indexes
+ *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
+ *
+ * A file that is open here carries a shared flock, which keeps prune away from it. */
+#ifndef STAGEFS_STORE_H
+#define STAGEFS_STORE_H
+
+#include "base/io.h"
+#include <stagefs/cache.h>
+
+/* Opens a file for reading and marks it as used now. ENOENT: not there. */
+int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                        int *ret_fd, struct sfs_error *err);
+
+/* Starts a file; makes the directories that are missing. EROFS, EACCES, ENOSPC, ...: the words name
+ * the cache directory. The caller writes, then commits, then closes. */
+int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
+                         struct sfs_io_temp *ret_temp, struct sfs_error *err);
+int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                          struct sfs_io_temp *temp, struct sfs_error *err);
+
+/* Waits until nobody else makes files for that key. A killed holder lets go. */
+struct sfs_store_lock {
+    int fd;
+    char *path;
+};
+int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lock *ret_lock,
+                   struct sfs_error *err);
+/* Fine on an all-zero struct with fd -1. */
+void sfs_store_unlock(struct sfs_store_lock *lock);
+
+#endif
