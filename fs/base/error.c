@@ -54,7 +54,8 @@ int sfs_fail_while(struct sfs_error *err, int r, const char *format, ...)
         /* What went wrong matters more than where: a long context gives way. */
         if (used > sizeof err->text / 2)
             used = sizeof err->text / 2;
-        snprintf(err->text + used, sizeof err->text - used, ": %s", inner);
+        int room = (int)(sizeof err->text - used - sizeof ": ");
+        snprintf(err->text + used, sizeof err->text - used, ": %.*s", room, inner);
         blank_control_bytes(err->text);
     }
     return r;

@@ -1,0 +1,40 @@
+/* Word expansion: $x, ${x:-w}, quotes and escapes, as BuildKit's frontend/dockerfile/shell/lex.go
+ * has it (research/compose-slim.md 1.2). */
+#ifndef STAGEFS_EXPAND_H
+#define STAGEFS_EXPAND_H
+
+#include <stagefs/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* An ordered set of variables. All-zero is empty. */
+struct sfs_vars {
+    char **items; /* "NAME=value"; owned */
+    size_t count;
+};
+/* Replaces in place or appends; 0 or -ENOMEM. `size` bytes of `name` count. */
+int sfs_vars_set(struct sfs_vars *vars, const char *name, const char *value);
+/* The value, or NULL; lives until the variable is set again. */
+const char *sfs_vars_get(const struct sfs_vars *vars, const char *name, size_t name_size);
+void sfs_vars_unset(struct sfs_vars *vars, const char *name);
+int sfs_vars_copy(const struct sfs_vars *from, struct sfs_vars *ret_vars);
+void sfs_vars_close(struct sfs_vars *vars);
+
+enum sfs_expand_flags {
+    SFS_EXPAND_KEEP_QUOTES = 1 << 0, /* quotes are data, and protect nothing (heredoc bodies) */
+    SFS_EXPAND_RAW_QUOTES = 1 << 1,  /* quotes protect, and stay */
+    SFS_EXPAND_RAW_ESCAPES = 1 << 2, /* escape characters stay */
+};
+
+/* Expands one word: what was written stays one word, whatever the values hold. The caller frees
+ * *ret_text. EINVAL: unclosed quote or brace, unsupported modifier, a ${x:?message} whose variable
+ * is unset. */
+int sfs_expand_word(const char *word, char escape, const struct sfs_vars *vars, unsigned flags,
+                    char **ret_text, struct sfs_error *err);
+
+/* Expands a text into words: split at blanks that are neither quoted nor escaped, also at those of
+ * the values. */
+int sfs_expand_words(const char *text, char escape, const struct sfs_vars *vars,
+                     struct sfs_vars *ret_words, struct sfs_error *err);
+
+#endif
