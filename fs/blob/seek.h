@@ -2,7 +2,7 @@
  *
  * Decoded bytes are cut into spans. Span i starts at points[i] and ends where span i+1 starts (the
  * last one at out_size). It is the unit of decoding, caching and checking. Spans are at most
- * SFS_SPAN_MAX decoded bytes. */
+ * SFS_SPAN_MAX decoded bytes. A span may be empty: it holds input that nobody needs. */
 #ifndef STAGEFS_SEEK_H
 #define STAGEFS_SEEK_H
 
@@ -11,6 +11,11 @@
 enum sfs_codec { SFS_CODEC_NONE = 0, SFS_CODEC_GZIP = 1, SFS_CODEC_ZSTD = 2 };
 
 #define SFS_SPAN_MAX (16u << 20)
+/* Compressed bytes of a span, at most (those of an empty span are never read, and any number). */
+#define SFS_SPAN_IN_MAX (40u << 20)
+
+#define SFS_WINDOW_MAX (32u << 10) /* how far back deflate refers */
+#define SFS_POINT_RAW  0x80        /* in `bits`: raw deflate goes on here */
 
 /* How a span's bytes are checked each time they are read. */
 enum sfs_check {
@@ -52,6 +57,7 @@ struct sfs_seek_table {
  * shared. */
 void sfs_seek_input(const struct sfs_seek_table *table, uint32_t span, uint64_t *ret_start,
                     uint64_t *ret_end);
+uint64_t sfs_seek_size(const struct sfs_seek_table *table, uint32_t span); /* decoded bytes */
 /* The span that holds decoded byte `offset` (< out_size). */
 uint32_t sfs_seek_find(const struct sfs_seek_table *table, uint64_t offset);
 /* Checks a table that came from outside: ordered, inside the blob, spans within SFS_SPAN_MAX,

@@ -1,0 +1,35 @@
+#include "blob/blob.h"
+
+#include <limits.h>
+
+ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                         struct sfs_error *err)
+{
+    if (offset >= blob->size)
+        return 0;
+    if (size > blob->size - offset)
+        size = (size_t)(blob->size - offset);
+    if (size > SSIZE_MAX)
+        size = SSIZE_MAX;
+    return blob->ops->read_at(blob, buf, size, offset, err);
+}
+
+void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)
+{
+    if (!blob->ops->will_read || offset >= blob->size)
+        return;
+    if (size > blob->size - offset)
+        size = blob->size - offset;
+    if (size > 0)
+        blob->ops->will_read(blob, offset, size);
+}
+
+void sfs_blob_close(struct sfs_blob **blob_ptr)
+{
+    struct sfs_blob *blob = *blob_ptr;
+    if (!blob)
+        return;
+    *blob_ptr = NULL;
+    sfs_free(&blob->name);
+    blob->ops->close(blob);
+}

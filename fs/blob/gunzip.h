@@ -1,0 +1,66 @@
+/* A gzip stream as a machine that bytes are pushed through: members one after another, each a
+ * header, deflate data and a trailer; then nothing, or what gzip(1) ignores. Starts at a member
+ * header, or inside deflate data at a block's first bit. One thread at a time. */
+#ifndef STAGEFS_GUNZIP_H
+#define STAGEFS_GUNZIP_H
+
+#include "blob/seek.h"
+#include <isa-l/igzip_lib.h>
+
+enum sfs_gunzip_phase {
+    SFS_GUNZIP_START,   /* a member must begin here: the start of the stream */
+    SFS_GUNZIP_BETWEEN, /* a member, or the end */
+    SFS_GUNZIP_HEADER,
+    SFS_GUNZIP_DATA,
+    SFS_GUNZIP_STOPPED, /* before a deflate block, as was asked */
+    SFS_GUNZIP_TRAILER,
+    SFS_GUNZIP_REST, /* not gzip any more: ignored */
+};
+
+struct sfs_gunzip {
+    enum sfs_gunzip_phase phase;
+    bool stopping;      /* it was asked to stop at the end of this block */
+    bool verify;        /* check trailers (not possible for the member that was entered inside) */
+    uint64_t in;        /* bytes taken since start */
+    uint64_t member_in; /* where the present member's header began, by that count */
+    uint64_t data_end;  /* `in` behind the last trailer */
+    uint64_t member_out;
+    uint32_t crc;
+    struct {
+        uint32_t state, flags, left, size, crc;
+        uint8_t bytes[8];
+    } head; /* the header or trailer that is being read */
+    struct inflate_state inflate;
+};
+
+struct sfs_gunzip_io {
+    const uint8_t *in;
+    size_t in_size;
+    uint8_t *out;
+    size_t out_size;
+};
+
+/* At a member header. */
+void sfs_gunzip_start(struct sfs_gunzip *gunzip, bool verify);
+/* Inside deflate data: `bits` (0-7) high bits of `byte` come first; `window` is what was decoded
+ * before. */
+int sfs_gunzip_resume(struct sfs_gunzip *gunzip, uint8_t byte, unsigned bits, const void *window,
+                      size_t window_size);
+
+/* Goes on, at most to the end of the present phase; moves the four of `io`. Nothing is left to do
+ * with this input if in_size is 0 and out_size is not. EBADMSG: damaged. */
+int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err);
+
+/* May the stream end here? (At the end of the input.) */
+bool sfs_gunzip_may_end(const struct sfs_gunzip *gunzip);
+
+/* Asks to stop behind the deflate block that it is in. false: not possible now, since it stands
+ * between blocks or in a member's last one. */
+bool sfs_gunzip_ask_stop(struct sfs_gunzip *gunzip);
+/* The bit where the next block starts, by the count of `in`; in phase SFS_GUNZIP_STOPPED. */
+uint64_t sfs_gunzip_stop_bit(const struct sfs_gunzip *gunzip);
+/* Goes on behind a stop, in the way that a stranger would enter there: with nothing but `window`.
+ */
+int sfs_gunzip_go_on(struct sfs_gunzip *gunzip, const void *window, size_t window_size);
+
+#endif

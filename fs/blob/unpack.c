@@ -1,0 +1,222 @@
+#include "blob/unpack_pipe.h"
+
+#include <errno.h>
+#include <signal.h>
+
+struct sfs_unpack {
+    struct sfs_pass pass;
+    bool lent;
+    bool finished;
+};
+
+static int start_threads(struct sfs_pass *pass, struct sfs_error *err)
+{
+    sigset_t all, before; /* signals belong to the threads that the caller knows of */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pass->has_input = pthread_create(&pass->input, NULL, sfs_pass_run_input, pass) == 0;
+    pass->has_decoder = pthread_create(&pass->decoder, NULL, sfs_pass_run_decoder, pass) == 0;
+    /* Plain bytes are digested as input already. */
+    bool digests = pass->options.codec != SFS_CODEC_NONE;
+    pass->has_digester =
+        digests && pthread_create(&pass->digester, NULL, sfs_pass_run_digester, pass) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!pass->has_input || !pass->has_decoder || (digests && !pass->has_digester))
+        return sfs_fail(err, ENOMEM, "threads could not be started");
+    return 0;
+}
+
+int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *options,
+                    struct sfs_unpack **ret_unpack, struct sfs_error *err)
+{
+    AUTO(sfs_unpack_close) struct sfs_unpack *unpack = calloc(1, sizeof *unpack);
+    if (!unpack)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    struct sfs_pass *pass = &unpack->pass;
+    pass->blob = blob;
+    pass->options = *options;
+    pthread_mutex_init(&pass->lock, NULL);
+    pthread_cond_init(&pass->changed, NULL);
+    pass->in_ended = blob->size == 0;
+    if (sfs_points_init(&pass->points) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (unsigned i = 0; i < SFS_PASS_BLOCKS; i++) {
+        pass->in[i].data = malloc(SFS_PASS_BLOCK);
+        pass->out[i].memory = calloc(1, SFS_WINDOW_MAX + SFS_PASS_BLOCK);
+        if (!pass->in[i].data || !pass->out[i].memory)
+            return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    int r = start_threads(pass, err);
+    if (r < 0)
+        return r;
+    *ret_unpack = TAKE(unpack);
+    return 0;
+}
+
+/* The failure to tell, if there is one; the lock is held. */
+static int get_failure(const struct sfs_pass *pass, struct sfs_error *err)
+{
+    int r = pass->read_failure ? pass->read_failure : pass->failure;
+    if (r < 0 && err)
+        *err = pass->read_failure ? pass->read_failure_text : pass->failure_text;
+    return r;
+}
+
+int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *ret_size,
+                    struct sfs_error *err)
+{
+    struct sfs_pass *pass = &unpack->pass;
+    *ret_size = 0;
+    pthread_mutex_lock(&pass->lock);
+    if (unpack->lent) {
+        unpack->lent = false;
+        pass->out_taken++;
+        pthread_cond_broadcast(&pass->changed);
+    }
+    while (pass->out_made == pass->out_taken && !pass->decoder_done && pass->read_failure == 0)
+        pthread_cond_wait(&pass->changed, &pass->lock);
+    int r = 0;
+    if (pass->out_made > pass->out_taken && pass->read_failure == 0) {
+        const struct sfs_out_block *block = &pass->out[pass->out_taken % SFS_PASS_BLOCKS];
+        *ret_data = block->memory + SFS_WINDOW_MAX;
+        *ret_size = block->size;
+        unpack->lent = true;
+    } else {
+        r = get_failure(pass, err);
+    }
+    pthread_mutex_unlock(&pass->lock);
+    return r;
+}
+
+void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size)
+{
+    struct sfs_pass *pass = &unpack->pass;
+    uint64_t end;
+    if (__builtin_add_overflow(offset, size, &end))
+        end = UINT64_MAX;
+    pthread_mutex_lock(&pass->lock);
+    pass->dense_start = offset;
+    pass->dense_end = end;
+    pthread_mutex_unlock(&pass->lock);
+}
+
+static void join(bool *has, pthread_t thread)
+{
+    if (*has)
+        pthread_join(thread, NULL);
+    *has = false;
+}
+
+static void join_all(struct sfs_pass *pass)
+{
+    join(&pass->has_decoder, pass->decoder);
+    join(&pass->has_digester, pass->digester);
+    join(&pass->has_input, pass->input);
+}
+
+static int get_table(struct sfs_pass *pass, struct sfs_seek_table *ret_table, struct sfs_error *err)
+{
+    if (pass->copy) {
+        sfs_copy_writer_table(pass->copy, ret_table);
+        return 0;
+    }
+    struct sfs_points *points = &pass->points;
+    if (sfs_points_finish(points) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    *ret_table = (struct sfs_seek_table){
+        .codec = pass->options.codec,
+        .check = SFS_CHECK_GMAC,
+        .in_size = points->in_end == UINT64_MAX ? pass->blob->size : points->in_end,
+        .out_size = pass->out_size,
+        .count = points->count,
+        .points = points->points,
+        .tags = (const uint8_t *)points->tags.data,
+        .windows = (const uint8_t *)points->windows.data,
+        .windows_size = points->windows.size,
+    };
+    memcpy(ret_table->key, points->key, sizeof ret_table->key);
+    return 0;
+}
+
+static void *take_copy(uint8_t **at, const void *data, size_t size)
+{
+    void *copy = *at;
+    if (size > 0)
+        memcpy(copy, data, size);
+    *at += size;
+    return copy;
+}
+
+/* The arrays of a table, in one piece of memory that belongs to *ret_unpacked. */
+static int copy_table(const struct sfs_seek_table *table, struct sfs_unpacked *ret_unpacked,
+                      struct sfs_error *err)
+{
+    size_t points_size = table->count * sizeof *table->points;
+    size_t tags_size = (size_t)table->count * SFS_GMAC_SIZE;
+    uint8_t *at = malloc(points_size + tags_size + table->windows_size + 1);
+    if (!at)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    ret_unpacked->memory = at;
+    ret_unpacked->table = *table;
+    ret_unpacked->table.points = take_copy(&at, table->points, points_size);
+    ret_unpacked->table.tags = take_copy(&at, table->tags, tags_size);
+    ret_unpacked->table.windows = take_copy(&at, table->windows, table->windows_size);
+    return 0;
+}
+
+int sfs_unpack_finish(struct sfs_unpack *unpack, struct sfs_unpacked *ret_unpacked,
+                      struct sfs_error *err)
+{
+    struct sfs_pass *pass = &unpack->pass;
+    pthread_mutex_lock(&pass->lock);
+    pass->discarding = true;
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+    join_all(pass);
+    *ret_unpacked = (struct sfs_unpacked){ .in_digest = pass->in_digest };
+    int r = get_failure(pass, err);
+    if (r < 0)
+        return r;
+    if (pass->copy && !sfs_digest_equal(&pass->start_digest, &pass->replay_digest))
+        return sfs_fail(err, EIO, "%s was changed while it was read", pass->blob->name);
+    struct sfs_seek_table table;
+    r = get_table(pass, &table, err);
+    if (r == 0)
+        r = copy_table(&table, ret_unpacked, err);
+    if (r < 0)
+        return r;
+    bool digests = pass->options.codec != SFS_CODEC_NONE;
+    ret_unpacked->out_digest = digests ? pass->out_digest : pass->in_digest;
+    ret_unpacked->uses_copy = pass->copy != NULL;
+    ret_unpacked->copy_size = pass->copy ? table.in_size : 0;
+    return 0;
+}
+
+void sfs_unpacked_close(struct sfs_unpacked *unpacked)
+{
+    free(unpacked->memory);
+    *unpacked = (struct sfs_unpacked){ 0 };
+}
+
+void sfs_unpack_close(struct sfs_unpack **unpack_ptr)
+{
+    struct sfs_unpack *unpack = *unpack_ptr;
+    if (!unpack)
+        return;
+    *unpack_ptr = NULL;
+    struct sfs_pass *pass = &unpack->pass;
+    pthread_mutex_lock(&pass->lock);
+    pass->closing = true;
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+    join_all(pass);
+    sfs_copy_writer_close(&pass->copy);
+    sfs_points_done(&pass->points);
+    for (unsigned i = 0; i < SFS_PASS_BLOCKS; i++) {
+        free(pass->in[i].data);
+        free(pass->out[i].memory);
+    }
+    pthread_cond_destroy(&pass->changed);
+    pthread_mutex_destroy(&pass->lock);
+    free(unpack);
+}

@@ -1,0 +1,179 @@
+/* gzip with points. A member's start is a point for free. Inside a member, the inflater is asked to
+ * stop behind a block where a point is wanted, and goes on as a reader would that enters there: so
+ * a point that does not work is noticed by the member's checksum, at the latest. */
+#include "blob/gunzip.h"
+#include "blob/unpack_pass.h"
+#include <errno.h>
+
+#define FEED    (32u << 10) /* bytes of input between looks at what is wanted, at least */
+#define STEP    512u        /* the same where the inflater cannot be asked to stop */
+#define MAX_OUT (SFS_SPAN_MAX - SFS_PASS_BLOCK)
+#define MAX_IN  (SFS_SPAN_IN_MAX - 2 * SFS_PASS_BLOCK)
+
+struct gzip_pass {
+    struct sfs_pass *pass;
+    struct sfs_gunzip gunzip;
+    struct sfs_gunzip_io io;
+    uint8_t *block;               /* where the present block of output began */
+    uint64_t block_out;           /* decoded offset of `block` */
+    uint64_t point_out, point_in; /* the last point */
+    uint64_t last_member;         /* in of the last member start seen; UINT64_MAX: none */
+};
+
+static uint64_t out_offset(const struct gzip_pass *gzip)
+{
+    return gzip->block_out + (uint64_t)(gzip->io.out - gzip->block);
+}
+
+static int add_point(struct gzip_pass *gzip, uint64_t in, uint8_t bits, size_t window_size,
+                     struct sfs_error *err)
+{
+    gzip->point_out = out_offset(gzip);
+    gzip->point_in = in;
+    return sfs_pass_add_point(gzip->pass, gzip->point_out, in, bits, gzip->io.out - window_size,
+                              window_size, err);
+}
+
+/* A new member's data begins: its header was a place to start. */
+static int see_member(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    uint64_t in = gzip->gunzip.member_in, out = out_offset(gzip);
+    if (gzip->last_member == in)
+        return 0;
+    bool is_first = gzip->last_member == UINT64_MAX;
+    gzip->last_member = in;
+    if (is_first || out - gzip->point_out >= sfs_pass_spacing(gzip->pass, out) / 4 ||
+        in - gzip->point_in >= SFS_SPAN_IN_MAX / 8)
+        return add_point(gzip, in, 0, 0, err);
+    return 0;
+}
+
+/* Stopped before a block. */
+static int take_stop(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    uint64_t bit = sfs_gunzip_stop_bit(&gzip->gunzip), in = (bit + 7) / 8;
+    size_t window = SFS_WINDOW_MAX;
+    if (gzip->gunzip.member_out < window)
+        window = (size_t)gzip->gunzip.member_out;
+    if (sfs_gunzip_go_on(&gzip->gunzip, gzip->io.out - window, window) < 0)
+        return sfs_fail(err, EBADMSG, "gzip data cannot be entered at byte %llu",
+                        (unsigned long long)in);
+    return add_point(gzip, in, (uint8_t)(SFS_POINT_RAW | (in * 8 - bit)), window, err);
+}
+
+/* Goes on through at most `size` bytes of input, within the present phase. */
+static int feed(struct gzip_pass *gzip, size_t size, struct sfs_error *err)
+{
+    size_t all = gzip->io.in_size, part = size < all ? size : all;
+    gzip->io.in_size = part;
+    int r = sfs_gunzip_step(&gzip->gunzip, &gzip->io, err);
+    gzip->io.in_size += all - part;
+    return r;
+}
+
+static int advance(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    if (gzip->gunzip.phase == SFS_GUNZIP_STOPPED)
+        return take_stop(gzip, err);
+    if (gzip->gunzip.phase == SFS_GUNZIP_REST)
+        sfs_pass_end(gzip->pass, gzip->gunzip.data_end);
+    if (gzip->gunzip.phase != SFS_GUNZIP_DATA || sfs_pass_copies(gzip->pass))
+        return feed(gzip, SIZE_MAX, err);
+    int r = see_member(gzip, err);
+    if (r < 0)
+        return r;
+    uint64_t out = out_offset(gzip);
+    uint32_t spacing = sfs_pass_spacing(gzip->pass, out);
+    if (out > gzip->point_out && (out - gzip->point_out >= spacing ||
+                                  gzip->gunzip.in - gzip->point_in >= SFS_SPAN_IN_MAX / 4))
+        return feed(gzip, sfs_gunzip_ask_stop(&gzip->gunzip) ? SIZE_MAX : STEP, err);
+    /* Most of the way at once: every call costs ISA-L a copy of its window. */
+    uint64_t left = gzip->point_out + spacing - out;
+    return feed(gzip, out - gzip->point_out < spacing && left / 4 > FEED ? left / 4 : FEED, err);
+}
+
+static int new_block(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    if (gzip->block) {
+        size_t size = (size_t)(gzip->io.out - gzip->block);
+        int r = sfs_pass_deliver(gzip->pass, size, err);
+        if (r < 0)
+            return r;
+        gzip->block_out += size;
+    }
+    int r = sfs_pass_output(gzip->pass, &gzip->block, err);
+    if (r < 0)
+        return r;
+    gzip->io.out = gzip->block;
+    gzip->io.out_size = SFS_PASS_BLOCK;
+    return 0;
+}
+
+/* The span that has begun must end soon, and no block in sight. */
+static bool is_too_far(const struct gzip_pass *gzip)
+{
+    uint64_t out = out_offset(gzip);
+    return !sfs_pass_copies(gzip->pass) && out > gzip->point_out &&
+           (out - gzip->point_out > MAX_OUT || gzip->gunzip.in - gzip->point_in > MAX_IN);
+}
+
+static int start_copy(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    int r = new_block(gzip, err);
+    if (r < 0)
+        return r;
+    return sfs_pass_start_copy(gzip->pass, "it has no place to start at for many megabytes", err);
+}
+
+static int run(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    sfs_gunzip_start(&gzip->gunzip, true);
+    int r = new_block(gzip, err);
+    while (r == 0) {
+        if (is_too_far(gzip)) {
+            r = start_copy(gzip, err);
+        } else if (gzip->io.out_size == 0) {
+            r = new_block(gzip, err);
+        } else if (gzip->io.in_size > 0 || gzip->gunzip.phase == SFS_GUNZIP_STOPPED) {
+            r = advance(gzip, err);
+        } else {
+            r = sfs_pass_input(gzip->pass, &gzip->io.in, &gzip->io.in_size, err);
+            if (r == 0 && gzip->io.in_size == 0)
+                break;
+        }
+    }
+    return r;
+}
+
+/* The input has ended: what the inflater still holds comes out. */
+static int drain(struct gzip_pass *gzip, struct sfs_error *err)
+{
+    int r = 0;
+    enum sfs_gunzip_phase phase;
+    do {
+        phase = gzip->gunzip.phase;
+        r = gzip->io.out_size == 0        ? new_block(gzip, err)
+            : phase == SFS_GUNZIP_STOPPED ? take_stop(gzip, err)
+                                          : sfs_gunzip_step(&gzip->gunzip, &gzip->io, err);
+    } while (r == 0 && (gzip->io.out_size == 0 || gzip->gunzip.phase != phase));
+    if (r < 0)
+        return r;
+    r = sfs_pass_deliver(gzip->pass, (size_t)(gzip->io.out - gzip->block), err);
+    if (r < 0)
+        return r;
+    if (!sfs_gunzip_may_end(&gzip->gunzip))
+        return sfs_fail(err, EBADMSG, "gzip stream is truncated");
+    sfs_pass_end(gzip->pass, gzip->gunzip.data_end);
+    return 0;
+}
+
+int sfs_pass_gzip(struct sfs_pass *pass, struct sfs_error *err)
+{
+    AUTO(sfs_free) struct gzip_pass *gzip = calloc(1, sizeof *gzip);
+    if (!gzip)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    gzip->pass = pass;
+    gzip->last_member = UINT64_MAX;
+    int r = run(gzip, err);
+    return r < 0 ? r : drain(gzip, err);
+}

@@ -1,0 +1,202 @@
+/* What a decoder calls: blocks in, blocks out, points, and the change to a seekable copy. */
+#include "blob/unpack_pipe.h"
+
+#include <errno.h>
+
+int sfs_pass_input(struct sfs_pass *pass, const uint8_t **ret_data, size_t *ret_size,
+                   struct sfs_error *err)
+{
+    pthread_mutex_lock(&pass->lock);
+    while (!pass->closing && pass->read_failure == 0 && pass->in_taken == pass->in_read &&
+           !pass->in_ended)
+        pthread_cond_wait(&pass->changed, &pass->lock);
+    int r = pass->closing ? -ECANCELED : pass->read_failure;
+    if (r < 0 && err)
+        *err = pass->read_failure_text;
+    *ret_size = 0;
+    if (r == 0 && pass->in_taken < pass->in_read) {
+        const struct sfs_in_block *block = &pass->in[pass->in_taken % SFS_PASS_BLOCKS];
+        *ret_data = block->data;
+        *ret_size = block->size;
+        pass->in_taken++;
+        pthread_cond_broadcast(&pass->changed);
+    }
+    pthread_mutex_unlock(&pass->lock);
+    return r;
+}
+
+static bool has_room(const struct sfs_pass *pass)
+{
+    bool digests = pass->options.codec != SFS_CODEC_NONE;
+    uint64_t used = digests ? pass->out_digested : pass->out_made;
+    if (!pass->discarding && pass->out_taken < used)
+        used = pass->out_taken;
+    /* The block before the one that is written stays whole: windows are taken from it. */
+    return pass->out_made - used < SFS_PASS_BLOCKS - 1;
+}
+
+int sfs_pass_output(struct sfs_pass *pass, uint8_t **ret_data, struct sfs_error *err)
+{
+    pthread_mutex_lock(&pass->lock);
+    while (!pass->closing && pass->read_failure == 0 && !has_room(pass))
+        pthread_cond_wait(&pass->changed, &pass->lock);
+    int r = pass->closing ? -ECANCELED : pass->read_failure;
+    if (r < 0 && err)
+        *err = pass->read_failure_text;
+    uint64_t made = pass->out_made;
+    pthread_mutex_unlock(&pass->lock);
+    if (r < 0)
+        return r;
+    uint8_t *memory = pass->out[made % SFS_PASS_BLOCKS].memory;
+    if (made > 0) {
+        const struct sfs_out_block *last = &pass->out[(made - 1) % SFS_PASS_BLOCKS];
+        memcpy(memory, last->memory + last->size, SFS_WINDOW_MAX);
+    }
+    *ret_data = memory + SFS_WINDOW_MAX;
+    return 0;
+}
+
+int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err)
+{
+    if (size == 0)
+        return 0;
+    /* Only this thread changes out_made. */
+    struct sfs_out_block *block = &pass->out[pass->out_made % SFS_PASS_BLOCKS];
+    block->size = size;
+    pass->out_size += size;
+    if (pass->copy) {
+        int r = sfs_copy_writer_add(pass->copy, block->memory + SFS_WINDOW_MAX, size, err);
+        if (r < 0)
+            return r;
+    }
+    pthread_mutex_lock(&pass->lock);
+    pass->out_made++;
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+    return 0;
+}
+
+uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out)
+{
+    uint32_t spacing = pass->options.spacing ? pass->options.spacing : 4u << 20;
+    pthread_mutex_lock(&pass->lock);
+    bool dense = out >= pass->dense_start && out < pass->dense_end;
+    pthread_mutex_unlock(&pass->lock);
+    return dense && spacing > 1u << 20 ? 1u << 20 : spacing;
+}
+
+int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,
+                       const void *window, size_t window_size, struct sfs_error *err)
+{
+    if (pass->copy)
+        return 0;
+    int r = sfs_points_add(&pass->points, out, in, bits, window, window_size);
+    if (r == -E2BIG)
+        return sfs_fail(err, E2BIG, "too many points in %s", pass->blob->name);
+    return r < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+}
+
+void sfs_pass_end(struct sfs_pass *pass, uint64_t in_end)
+{
+    sfs_points_end(&pass->points, in_end);
+}
+
+bool sfs_pass_copies(const struct sfs_pass *pass)
+{
+    return pass->copy != NULL;
+}
+
+bool sfs_pass_may_copy(const struct sfs_pass *pass)
+{
+    return pass->options.copy_fd >= 0;
+}
+
+struct replayed {
+    struct sfs_copy_writer *copy;
+    struct sfs_hash *hash;
+};
+
+static int add_replayed(void *user, const void *data, size_t size, struct sfs_error *err)
+{
+    struct replayed *replayed = user;
+    if (sfs_hash_add(replayed->hash, data, size) < 0)
+        return sfs_fail(err, ENOMEM, "digesting");
+    return sfs_copy_writer_add(replayed->copy, data, size, err);
+}
+
+int sfs_pass_start_copy(struct sfs_pass *pass, const char *why, struct sfs_error *err)
+{
+    if (!sfs_pass_may_copy(pass))
+        return sfs_fail(err, ENOTSUP, "%s: %s, and there is no place for a seekable copy",
+                        pass->blob->name, why);
+    AUTO(sfs_copy_writer_close) struct sfs_copy_writer *copy = NULL;
+    int r = sfs_copy_writer_open(pass->options.copy_fd, &copy, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    if (!hash)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    struct replayed replayed = { copy, hash };
+    r = sfs_replay(pass->blob, pass->options.codec, pass->out_size, add_replayed, &replayed, err);
+    if (r < 0)
+        return r;
+    if (sfs_hash_finish(hash, &pass->replay_digest) < 0)
+        return sfs_fail(err, ENOMEM, "digesting");
+    pthread_mutex_lock(&pass->lock);
+    pass->copy_start = pass->out_size;
+    pass->copy = TAKE(copy);
+    pthread_mutex_unlock(&pass->lock);
+    return 0;
+}
+
+int sfs_pass_none(struct sfs_pass *pass, struct sfs_error *err)
+{
+    uint64_t offset = 0;
+    for (;;) {
+        const uint8_t *data;
+        uint8_t *out;
+        size_t size;
+        int r = sfs_pass_input(pass, &data, &size, err);
+        if (r < 0 || size == 0)
+            return r;
+        r = sfs_pass_output(pass, &out, err);
+        if (r == 0)
+            r = sfs_pass_add_point(pass, offset, offset, 0, NULL, 0, err);
+        if (r < 0)
+            return r;
+        memcpy(out, data, size);
+        offset += size;
+        r = sfs_pass_deliver(pass, size, err);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int decode(struct sfs_pass *pass, struct sfs_error *err)
+{
+    switch (pass->options.codec) {
+    case SFS_CODEC_NONE:
+        return sfs_pass_none(pass, err);
+    case SFS_CODEC_GZIP:
+        return sfs_pass_gzip(pass, err);
+    case SFS_CODEC_ZSTD:
+        return sfs_pass_zstd(pass, err);
+    }
+    return sfs_fail(err, EINVAL, "unknown codec");
+}
+
+void *sfs_pass_run_decoder(void *arg)
+{
+    struct sfs_pass *pass = arg;
+    struct sfs_error err = { "" };
+    int r = decode(pass, &err);
+    if (r == 0 && pass->copy)
+        r = sfs_copy_writer_finish(pass->copy, &err);
+    pthread_mutex_lock(&pass->lock);
+    pass->failure = r;
+    pass->failure_text = err;
+    pass->decoder_done = true;
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+    return NULL;
+}

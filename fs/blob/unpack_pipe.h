@@ -1,0 +1,63 @@
+/* The pipe of one pass, for the three files that are its threads.
+ *
+ *   input     reads, digests, tags spans once the decoder is past them    unpack_threads.c
+ *   decoder   unpack_gzip.c, unpack_zstd.c or plain copying               unpack_pipe.c
+ *   digester  digests what was decoded                                    unpack_threads.c
+ *   caller    takes what was decoded                                      unpack.c
+ *
+ * Two rings of blocks under one lock and one condition: blocks are a millisecond each. */
+#ifndef STAGEFS_UNPACK_PIPE_H
+#define STAGEFS_UNPACK_PIPE_H
+
+#include "blob/unpack_copy.h"
+#include "blob/unpack_pass.h"
+
+#define SFS_PASS_BLOCKS 8u /* in each ring */
+
+struct sfs_in_block {
+    uint8_t *data;
+    size_t size;
+    uint64_t offset;
+};
+
+struct sfs_out_block {
+    uint8_t *memory; /* SFS_WINDOW_MAX of what came before, then the block */
+    size_t size;
+};
+
+struct sfs_pass {
+    struct sfs_blob *blob;
+    struct sfs_unpack_options options;
+    struct sfs_points points;
+    struct sfs_copy_writer *copy; /* the decoder's; NULL: no copy is made */
+    uint64_t out_size;            /* the decoder's: delivered bytes */
+    uint64_t copy_start;          /* set with `copy` */
+
+    pthread_t input, decoder, digester;
+    bool has_input, has_decoder, has_digester;
+
+    pthread_mutex_t lock; /* guards the rest, but not the blocks' bytes */
+    pthread_cond_t changed;
+    bool closing, discarding;
+    struct sfs_in_block in[SFS_PASS_BLOCKS];
+    uint64_t in_read, in_taken, in_tagged; /* counts of blocks */
+    bool in_ended;                         /* in_read is final */
+    struct sfs_out_block out[SFS_PASS_BLOCKS];
+    uint64_t out_made, out_digested, out_taken;
+    bool decoder_done;
+    int failure; /* of the decoder */
+    struct sfs_error failure_text;
+    int read_failure; /* of the input or the digests */
+    struct sfs_error read_failure_text;
+    uint64_t dense_start, dense_end;
+
+    struct sfs_digest in_digest, out_digest; /* when the threads have ended */
+    struct sfs_digest start_digest;          /* of the decoded bytes before copy_start */
+    struct sfs_digest replay_digest;         /* the same bytes, when they were read for the copy */
+};
+
+void *sfs_pass_run_input(void *pass);
+void *sfs_pass_run_decoder(void *pass);
+void *sfs_pass_run_digester(void *pass);
+
+#endif

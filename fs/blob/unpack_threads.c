@@ -1,0 +1,190 @@
+/* The input and the digester of a pass. */
+#include "blob/unpack_pipe.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+
+static void fail_reading(struct sfs_pass *pass, int r, const struct sfs_error *err)
+{
+    pthread_mutex_lock(&pass->lock);
+    if (pass->read_failure == 0) {
+        pass->read_failure = r;
+        pass->read_failure_text = *err;
+    }
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+}
+
+/* ---- input ---- */
+
+/* Blocks that the decoder is past. It may still find a point in the last one that it took. */
+static uint64_t count_passed(const struct sfs_pass *pass)
+{
+    if (pass->decoder_done)
+        return pass->in_read;
+    return pass->in_taken > 2 ? pass->in_taken - 2 : 0;
+}
+
+static int tag_passed(struct sfs_pass *pass, struct sfs_error *err)
+{
+    pthread_mutex_lock(&pass->lock);
+    uint64_t passed = count_passed(pass);
+    bool wanted = pass->failure == 0 && !pass->copy;
+    pthread_mutex_unlock(&pass->lock);
+    uint64_t tagged = pass->in_tagged; /* only this thread changes it */
+    while (tagged < passed) {
+        const struct sfs_in_block *block = &pass->in[tagged % SFS_PASS_BLOCKS];
+        if (wanted && sfs_points_tag(&pass->points, block->data, block->size, block->offset) < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        tagged++;
+    }
+    pthread_mutex_lock(&pass->lock);
+    pass->in_tagged = tagged;
+    pthread_mutex_unlock(&pass->lock);
+    return 0;
+}
+
+/* Waits for room in the ring or for blocks to tag. false: nothing is left to do. */
+static bool wait_for_input_work(struct sfs_pass *pass, bool all_read, bool *ret_room)
+{
+    pthread_mutex_lock(&pass->lock);
+    bool goes_on;
+    for (;;) {
+        *ret_room = !all_read && pass->in_read - pass->in_tagged < SFS_PASS_BLOCKS;
+        bool tags = count_passed(pass) > pass->in_tagged;
+        goes_on =
+            !pass->closing && !(all_read && pass->decoder_done && pass->in_tagged == pass->in_read);
+        if (!goes_on || *ret_room || tags)
+            break;
+        pthread_cond_wait(&pass->changed, &pass->lock);
+    }
+    pthread_mutex_unlock(&pass->lock);
+    return goes_on;
+}
+
+static int read_block(struct sfs_pass *pass, uint64_t offset, EVP_MD_CTX *digest,
+                      struct sfs_error *err)
+{
+    struct sfs_in_block *block = &pass->in[pass->in_read % SFS_PASS_BLOCKS];
+    ssize_t size = sfs_blob_read_at(pass->blob, block->data, SFS_PASS_BLOCK, offset, err);
+    if (size < 0)
+        return (int)size;
+    sfs_blob_will_read(pass->blob, offset + (uint64_t)size, 4 * SFS_PASS_BLOCK);
+    if (EVP_DigestUpdate(digest, block->data, (size_t)size) != 1)
+        return sfs_fail(err, ENOMEM, "digesting");
+    block->size = (size_t)size;
+    block->offset = offset;
+    pthread_mutex_lock(&pass->lock);
+    pass->in_read++;
+    pass->in_ended = offset + block->size == pass->blob->size;
+    pthread_cond_broadcast(&pass->changed);
+    pthread_mutex_unlock(&pass->lock);
+    return (int)size;
+}
+
+static void report(const struct sfs_pass *pass, uint64_t done)
+{
+    const struct sfs_progress *progress = pass->options.progress;
+    bool is_time = done / SFS_PASS_BLOCK % 8 == 0 || done == pass->blob->size;
+    if (progress && progress->report && is_time)
+        progress->report(progress->user, pass->options.what ? pass->options.what : "unpacking",
+                         done, pass->blob->size);
+}
+
+static int read_all(struct sfs_pass *pass, EVP_MD_CTX *digest, struct sfs_error *err)
+{
+    uint64_t offset = 0;
+    bool room;
+    while (wait_for_input_work(pass, offset == pass->blob->size, &room)) {
+        int r = tag_passed(pass, err);
+        if (r == 0 && room)
+            r = read_block(pass, offset, digest, err);
+        if (r < 0)
+            return r;
+        if (room && r > 0) {
+            offset += (uint64_t)r;
+            report(pass, offset);
+        }
+    }
+    return 0;
+}
+
+void *sfs_pass_run_input(void *arg)
+{
+    struct sfs_pass *pass = arg;
+    struct sfs_error err = { "" };
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    int r = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1
+                ? read_all(pass, digest, &err)
+                : sfs_fail(&err, ENOMEM, "out of memory");
+    if (r == 0 && EVP_DigestFinal_ex(digest, pass->in_digest.bytes, NULL) != 1)
+        r = sfs_fail(&err, ENOMEM, "digesting");
+    if (r < 0)
+        fail_reading(pass, r, &err);
+    EVP_MD_CTX_free(digest);
+    return NULL;
+}
+
+/* ---- the digester ---- */
+
+/* The next decoded block, or NULL at the end. */
+static const struct sfs_out_block *wait_for_decoded(struct sfs_pass *pass, uint64_t number,
+                                                    uint64_t *ret_copy_start)
+{
+    pthread_mutex_lock(&pass->lock);
+    while (!pass->closing && pass->out_made == number && !pass->decoder_done)
+        pthread_cond_wait(&pass->changed, &pass->lock);
+    bool is_there = !pass->closing && pass->out_made > number;
+    *ret_copy_start = pass->copy ? pass->copy_start : UINT64_MAX;
+    pthread_mutex_unlock(&pass->lock);
+    return is_there ? &pass->out[number % SFS_PASS_BLOCKS] : NULL;
+}
+
+/* The digest so far. The copy's first bytes came from reading the blob twice: both times must have
+ * been the same. */
+static int digest_start(struct sfs_pass *pass, const EVP_MD_CTX *digest)
+{
+    EVP_MD_CTX *now = EVP_MD_CTX_new();
+    bool done = now && EVP_MD_CTX_copy_ex(now, digest) == 1 &&
+                EVP_DigestFinal_ex(now, pass->start_digest.bytes, NULL) == 1;
+    EVP_MD_CTX_free(now);
+    return done ? 0 : -ENOMEM;
+}
+
+static int digest_all(struct sfs_pass *pass, EVP_MD_CTX *digest)
+{
+    uint64_t number = 0, offset = 0, copy_start;
+    bool started = false;
+    for (;;) {
+        const struct sfs_out_block *block = wait_for_decoded(pass, number, &copy_start);
+        if (!started && offset == copy_start) {
+            if (digest_start(pass, digest) < 0)
+                return -ENOMEM;
+            started = true;
+        }
+        if (!block)
+            return 0;
+        if (EVP_DigestUpdate(digest, block->memory + SFS_WINDOW_MAX, block->size) != 1)
+            return -ENOMEM;
+        offset += block->size;
+        number++;
+        pthread_mutex_lock(&pass->lock);
+        pass->out_digested = number;
+        pthread_cond_broadcast(&pass->changed);
+        pthread_mutex_unlock(&pass->lock);
+    }
+}
+
+void *sfs_pass_run_digester(void *arg)
+{
+    struct sfs_pass *pass = arg;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (!digest || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1 ||
+        digest_all(pass, digest) < 0 ||
+        EVP_DigestFinal_ex(digest, pass->out_digest.bytes, NULL) != 1) {
+        struct sfs_error err;
+        fail_reading(pass, sfs_fail(&err, ENOMEM, "digesting"), &err);
+    }
+    EVP_MD_CTX_free(digest);
+    return NULL;
+}
