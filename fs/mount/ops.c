@@ -36,8 +36,7 @@ static void init(void *userdata, struct fuse_conn_info *conn)
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_LOOKUP);
+    SFS_TIMED(&server->stats, SFS_REQUEST_LOOKUP);
     struct fuse_entry_param entry;
     sfs_ino ino;
     int r = sfs_forest_find(&server->forest, parent, name, &ino);
@@ -58,8 +57,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     (void)info;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_GETATTR);
+    SFS_TIMED(&server->stats, SFS_REQUEST_GETATTR);
     struct stat st;
     int r = sfs_forest_stat(&server->forest, ino, &st);
     if (r < 0)
@@ -71,8 +69,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 static void readlink_op(fuse_req_t req, fuse_ino_t ino)
 {
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_READLINK);
+    SFS_TIMED(&server->stats, SFS_REQUEST_READLINK);
     struct sfs_place place;
     if (!sfs_forest_locate(&server->forest, ino, &place))
         fuse_reply_err(req, ESTALE);
@@ -87,8 +84,7 @@ static void open_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     (void)ino;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_OPEN);
+    SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
     info->keep_cache = 1;
     if (server->skip_open)
         fuse_reply_err(req, ENOSYS);
@@ -100,8 +96,7 @@ static void opendir_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 {
     (void)ino;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_OPEN);
+    SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
     info->keep_cache = 1;
     info->cache_readdir = 1;
     if (server->skip_opendir)
@@ -128,8 +123,7 @@ static void statfs_op(fuse_req_t req, fuse_ino_t ino)
 {
     (void)ino;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_STATFS);
+    SFS_TIMED(&server->stats, SFS_REQUEST_STATFS);
     uint64_t blocks = count_blocks(server);
     struct statvfs st = {
         .f_bsize = 4096,

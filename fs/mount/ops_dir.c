@@ -72,9 +72,7 @@ static int add_names(struct sfs_server *server, struct page *page, sfs_ino dir, 
 static void answer(fuse_req_t req, sfs_ino dir, size_t size, off_t offset, bool plus)
 {
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer =
-        sfs_timer_start(&server->stats, plus ? SFS_REQUEST_READDIRPLUS : SFS_REQUEST_READDIR);
+    SFS_TIMED(&server->stats, plus ? SFS_REQUEST_READDIRPLUS : SFS_REQUEST_READDIR);
     AUTO(sfs_free) char *data = malloc(size);
     if (!data) {
         fuse_reply_err(req, ENOMEM);

@@ -106,8 +106,7 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 {
     (void)info;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_READ);
+    SFS_TIMED(&server->stats, SFS_REQUEST_READ);
     struct sfs_place place;
     uint64_t file_size;
     int r = locate_file(server, ino, &place, &file_size);
@@ -140,8 +139,7 @@ void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 {
     (void)info;
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_LSEEK);
+    SFS_TIMED(&server->stats, SFS_REQUEST_LSEEK);
     struct sfs_place place;
     uint64_t size, found = 0;
     int r = locate_file(server, ino, &place, &size);

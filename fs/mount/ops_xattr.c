@@ -25,8 +25,7 @@ static void reply(fuse_req_t req, const void *data, size_t have, size_t size)
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_GETXATTR);
+    SFS_TIMED(&server->stats, SFS_REQUEST_GETXATTR);
     struct sfs_place place;
     int code = refuse(server, ino, &place);
     if (code != 0) {
@@ -47,8 +46,7 @@ void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
 void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct sfs_server *server = sfs_server_of(req);
-    AUTO(sfs_timer_stop)
-    struct sfs_timer timer = sfs_timer_start(&server->stats, SFS_REQUEST_LISTXATTR);
+    SFS_TIMED(&server->stats, SFS_REQUEST_LISTXATTR);
     struct sfs_place place;
     int r = -refuse(server, ino, &place);
     struct sfs_buf names = { 0 };

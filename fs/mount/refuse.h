@@ -3,7 +3,7 @@
 #ifndef STAGEFS_REFUSE_H
 #define STAGEFS_REFUSE_H
 
-#include <fuse_lowlevel.h>
+#include "mount/fuse.h"
 
 void sfs_refuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
                         struct fuse_file_info *info);

@@ -4,8 +4,8 @@
 #define STAGEFS_SERVER_H
 
 #include "mount/forest.h"
+#include "mount/fuse.h"
 #include "mount/stats.h"
-#include <fuse_lowlevel.h>
 #include <stagefs/mount.h>
 
 /* The tree never changes, so nothing the kernel knows of it goes stale: 136 years. */

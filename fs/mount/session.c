@@ -13,9 +13,12 @@
 #include <sys/sysmacros.h>
 #include <time.h>
 
-/* Threads beyond the CPUs wait for disk and decoder without keeping others from names. */
-#define DEFAULT_THREADS 16u
-/* Measured best for cold mapped libraries without slowing small random reads; see the README. */
+/* A thread that waits for disk or decoder must not keep others from names and cached bytes, so
+ * there may be several a CPU; libfuse starts them as they are needed. */
+#define THREADS_A_CPU 4u
+#define MIN_THREADS   16u
+#define MAX_THREADS   64u
+/* More makes reading in order little faster, and scattered page faults read more than they use. */
 #define DEFAULT_READ_AHEAD_KB 1024u
 
 struct session {
@@ -135,7 +138,13 @@ static int mount_session(struct session *session, struct sfs_error *err)
 
 static unsigned thread_count(const struct sfs_mount_options *options)
 {
-    return options->threads ? options->threads : DEFAULT_THREADS;
+    if (options->threads > 0)
+        return options->threads;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned threads = cpus > 0 ? (unsigned)cpus * THREADS_A_CPU : MIN_THREADS;
+    if (threads < MIN_THREADS)
+        return MIN_THREADS;
+    return threads < MAX_THREADS ? threads : MAX_THREADS;
 }
 
 /* 0 or -errno. Each worker has a device file of its own, which spares them one lock. */

@@ -3,6 +3,7 @@
 #define STAGEFS_STATS_H
 
 #include "base/buf.h"
+#include <stagefs/auto.h>
 #include <stagefs/cache.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -34,8 +35,11 @@ struct sfs_stats {
 
 void sfs_stats_init(struct sfs_stats *stats);
 
-/* First line of a FUSE operation:
- *   AUTO(sfs_timer_stop) struct sfs_timer timer = sfs_timer_start(stats, SFS_REQUEST_READ); */
+/* First line of a FUSE operation: counts it, and the time until its end. */
+#define SFS_TIMED(stats, kind)                                                                     \
+    AUTO(sfs_timer_stop)                                                                           \
+    __attribute__((unused)) struct sfs_timer sfs_timer = sfs_timer_start(stats, kind)
+
 struct sfs_timer {
     struct sfs_stats *stats;
     enum sfs_request kind;
