@@ -88,6 +88,15 @@ static void put_text(char *field, size_t size, const char *text)
     memcpy(field, text, length);
 }
 
+/* For readers that know no pax, something to go by; libarchive also wants it not to be empty. */
+static void put_ascii(char *field, size_t size, const char *text)
+{
+    put_text(field, size, text);
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)field[i] >= 0x80)
+            field[i] = '_';
+}
+
 static void seal(struct ustar *header)
 {
     memcpy(header->magic, "ustar", 6);
@@ -204,11 +213,8 @@ static void put_pax_name(struct ustar *header, const char *path)
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
     char name[sizeof header->name + 1];
-    int size = snprintf(name, sizeof name, "PaxHeaders.0/%.80s", *base ? base : "root");
-    for (int i = 0; i < size; i++)
-        if ((unsigned char)name[i] >= 0x80)
-            name[i] = '_';
-    put_text(header->name, sizeof header->name, name);
+    snprintf(name, sizeof name, "PaxHeaders.0/%.80s", *base ? base : "root");
+    put_ascii(header->name, sizeof header->name, name);
 }
 
 static int add_pax(struct sfs_buf *buf, const char *path, const struct sfs_buf *records)
@@ -300,11 +306,10 @@ static int add_headers(struct sfs_buf *buf, const struct sfs_tar_entry *entry, c
         return r;
     if (records.size > 0)
         r = add_pax(buf, entry->path, &records);
-    /* Readers that know no pax get something to go by. */
-    if (excess.path && is_ascii(name))
-        put_text(header.name, sizeof header.name, name);
-    if (excess.target && is_ascii(target))
-        put_text(header.target, sizeof header.target, target);
+    if (excess.path)
+        put_ascii(header.name, sizeof header.name, name);
+    if (excess.target)
+        put_ascii(header.target, sizeof header.target, target);
     seal(&header);
     if (r == 0)
         r = sfs_buf_add(buf, &header, sizeof header);
