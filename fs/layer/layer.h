@@ -61,17 +61,6 @@ int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct 
                        const struct sfs_layer_source *source, const struct sfs_progress *progress,
                        struct sfs_layer **ret_layer, struct sfs_error *err);
 
-/* Is there a usable index in the store, and how large are it and its seekable copy? For `inspect`.
- */
-struct sfs_layer_state {
-    bool indexed;
-    uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
-    uint64_t out_size;              /* decoded bytes of the tar */
-    uint32_t entries, spans;
-};
-int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_layer_state *ret_state,
-                        struct sfs_error *err);
-
 enum sfs_layer_dir_flags {
     /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted./user.overlay.opaque=y,
      * and those xattrs are not shown. */
