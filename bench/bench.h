@@ -1,0 +1,64 @@
+/* What the parts of the harness share: options, results, and failures in words. The harness takes
+ * directories, mounted or not, and uses no code of fs/, so that it cannot favour it. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <stagefs/auto.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BENCH_MAX_DIRS   16u
+#define BENCH_MAX_VALUES 32u /* times that one run can report */
+#define BENCH_REASON     240u
+
+struct bench_reason {
+    char text[BENCH_REASON];
+};
+
+/* Sets the words; returns -1. */
+int bench_fail(struct bench_reason *reason, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+struct bench_dir {
+    const char *label;
+    char *path;        /* absolute; owned */
+    unsigned delay_ms; /* put in on purpose, to see whether the harness finds it */
+};
+
+/* Texts in a growing list. All-zero is empty. */
+struct bench_list {
+    char **items;
+    size_t count;
+};
+/* Copies `text`. Returns -1 when memory is gone. */
+int bench_list_add(struct bench_list *list, const char *text);
+void bench_list_close(struct bench_list *list);
+
+struct bench_options {
+    struct bench_dir dirs[BENCH_MAX_DIRS];
+    unsigned dir_count, reference;
+    struct bench_list libs, execs, env, before_cold, drop_extra;
+    bool cold, gpu, no_root, json, quiet;
+    const char *html;
+    unsigned runs, timeout_s;
+    uint64_t seed;
+};
+
+/* What one run of a child reported. */
+struct bench_result {
+    struct {
+        char name[32];
+        double seconds;
+    } values[BENCH_MAX_VALUES];
+    unsigned count;
+    struct {
+        char name[32];
+        struct bench_reason reason;
+    } left_out[BENCH_MAX_VALUES];
+    unsigned left_out_count;
+    bool failed; /* values that were reported before are kept */
+    struct bench_reason reason;
+};
+
+#endif

@@ -1,0 +1,18 @@
+/* The stages of a CUDA start, one by one, in a fresh process. */
+#ifndef BENCH_GPU_H
+#define BENCH_GPU_H
+
+#include "bench.h"
+#include "tree.h"
+
+/* Finds cuBLAS, cuDNN and NCCL in the tree: in `plan`, "@NAME" and then what it takes to load it.
+ * What is not there is left out by the child. -1: memory is gone. */
+int bench_gpu_plan(const struct bench_tree *tree, struct bench_list *plan);
+
+void bench_gpu_run(const struct bench_dir *dir, const struct bench_list *plan, unsigned timeout_s,
+                   struct bench_result *result);
+
+/* The child's side: argv after "--child-gpu": DELAY_MS ROOT PLAN... Exit status. */
+int bench_gpu_child(int argc, char **argv);
+
+#endif

@@ -1,0 +1,376 @@
+/* The page: everything inline, no scripts, readable in light and dark, on a phone and on paper.
+ * Bars are boxes with widths in percent, so that the browser does the scaling. */
+#include "report.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static const char head[] =
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+    "<title>Load times by storage</title>\n<style>\n"
+    ":root{color-scheme:light dark;--ink:#1c2126;--soft:#5c6670;--line:#d9dee3;--back:#fff;"
+    "--track:#eef1f4;--good:#1a7f4b;--bad:#b3261e}\n"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa5b0;--line:#39424b;"
+    "--back:#15191d;--track:#242b32;--good:#5fd39a;--bad:#ff8a80}}\n"
+    "*{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1.2rem;background:"
+    "var(--back);color:var(--ink);font:16px/1.5 system-ui,sans-serif}\n"
+    "h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .6rem}"
+    "h3{font-size:.95rem;margin:1.2rem 0 .3rem;overflow-wrap:anywhere}\n"
+    "p{margin:.4rem 0;max-width:46rem}.soft{color:var(--soft);font-size:.88rem}\n"
+    ".bar{display:grid;grid-template-columns:8.5rem 1fr 9rem;gap:.6rem;align-items:center;"
+    "margin:.25rem 0;font-size:.88rem;break-inside:avoid}\n"
+    ".label{overflow-wrap:anywhere}.num{font-variant-numeric:tabular-nums}\n"
+    ".track{position:relative;height:1.15rem;background:var(--track);border-radius:3px;"
+    "display:flex;overflow:hidden}\n"
+    ".track i{display:block;height:100%}.cold{background:#3b78c3}.warm{background:#d08a1d}\n"
+    ".whisker{position:absolute;top:45%;height:10%!important;background:var(--ink);opacity:.75}\n"
+    ".key{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.85rem}.key b{display:inline-block;"
+    "width:.8em;height:.8em;margin-right:.35em;border-radius:2px}\n"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}"
+    "th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);"
+    "vertical-align:top}td:first-child{overflow-wrap:anywhere;min-width:11rem}"
+    "th{color:var(--soft);font-weight:600}td.num{white-space:nowrap}\n"
+    ".slower,.failed{color:var(--bad)}.faster{color:var(--good)}\n"
+    "@media(max-width:36rem){.bar{grid-template-columns:6rem 1fr;}.bar>.num{grid-column:2;"
+    "margin-top:-.35rem}}\n"
+    "@media print{body{max-width:none;font-size:11pt;padding:0}*{print-color-adjust:exact;"
+    "-webkit-print-color-adjust:exact}h2,h3{break-after:avoid}tr{break-inside:avoid}"
+    ".scroll{overflow:visible}}\n"
+    "</style></head><body>\n";
+
+/* Distinct for all kinds of eyes, and in both schemes. */
+static const char *const colors[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44",
+                                      "#66ccee", "#aa3377", "#888888", "#ee8866",
+                                      "#44aa99", "#997700", "#6a5acd", "#b07aa1" };
+#define COLORS (sizeof colors / sizeof *colors)
+
+static void put_text(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '<')
+            fputs("&lt;", out);
+        else if (*text == '&')
+            fputs("&amp;", out);
+        else if (*text == '"')
+            fputs("&quot;", out);
+        else
+            fputc(*text, out);
+    }
+}
+
+static double percent(double part, double whole)
+{
+    return whole > 0 ? 100 * part / whole : 0;
+}
+
+static void put_intro(const struct bench_report *report, FILE *out)
+{
+    const struct bench_options *options = report->options;
+    struct utsname name;
+    uname(&name);
+    fputs("<h1>Load times by storage</h1>\n<p class=\"soft\">", out);
+    fprintf(
+        out,
+        "%u runs of each, every run a fresh process, order shuffled. Bars are medians; the thin "
+        "line is the interval that holds the median (95 %% from 6 runs on). Compared with ",
+        options->runs);
+    put_text(out, options->dirs[options->reference].label);
+    fprintf(out, ". Linux %s, %ld CPUs, %.0f GB of memory.", name.release,
+            sysconf(_SC_NPROCESSORS_ONLN),
+            (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9);
+    fputs(" Cold: nothing in the page cache. Warm: run before.</p>\n", out);
+    if (options->cold && !report->cold) {
+        fputs("<p class=\"failed\">Cold runs were left out: ", out);
+        put_text(out, report->cold_reason.text);
+        fputs("</p>\n", out);
+    }
+}
+
+/* ---- what to do */
+
+struct worst {
+    const struct bench_job *job;
+    const struct bench_row *row;
+    enum bench_state state;
+    unsigned dir;
+    double lost; /* seconds */
+};
+
+static double seconds_lost(const struct bench_report *report, const struct bench_row *row,
+                           enum bench_state state, unsigned dir)
+{
+    struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
+    if (ratio.verdict != BENCH_SLOWER)
+        return 0;
+    return bench_row_summary(row, state, dir).median -
+           bench_row_summary(row, state, report->options->reference).median;
+}
+
+/* The largest significant loss on `dir`. */
+static struct worst find_worst(const struct bench_report *report, unsigned dir)
+{
+    struct worst worst = { 0 };
+    for (size_t i = 0; i < report->job_count; i++)
+        for (unsigned r = 0; r < report->jobs[i].row_count; r++)
+            for (unsigned s = 0; s < BENCH_STATES; s++) {
+                const struct bench_row *row = &report->jobs[i].rows[r];
+                double lost = seconds_lost(report, row, s, dir);
+                if (lost > worst.lost)
+                    worst = (struct worst){ &report->jobs[i], row, s, dir, lost };
+            }
+    return worst;
+}
+
+static void put_advice(const struct bench_report *report, const struct worst *worst, FILE *out)
+{
+    char lost[32];
+    fputs("<p><b>", out);
+    put_text(out, report->options->dirs[worst->dir].label);
+    fprintf(out, "</b> loses most (%s, %s) with <b>",
+            bench_format_time(worst->lost, lost, sizeof lost), bench_state_name(worst->state));
+    put_text(out, worst->job->name);
+    if (worst->job->kind == BENCH_GPU) {
+        fputs(", ", out);
+        put_text(out, worst->row->name);
+    }
+    fputs("</b>. ", out);
+    if (worst->state == BENCH_WARM)
+        fputs(
+            "It is slower even when nothing has to be fetched, so look at the work of each access "
+            "(number of files opened, caching switched off), not at the storage.",
+            out);
+    else if (seconds_lost(report, worst->row, BENCH_WARM, worst->dir) > 0)
+        fputs(
+            "Some of it stays when warm. First have the file read ahead of need; then look at the "
+            "work of each access.",
+            out);
+    else
+        fputs("Warm it is as fast as the rest, so the time goes into fetching and decoding its "
+              "bytes for the first time. Have it read ahead of need (a profile from a traced run), "
+              "store it in small independent frames, or leave out what is never used.",
+              out);
+    fputs("</p>\n", out);
+}
+
+static void put_all_advice(const struct bench_report *report, FILE *out)
+{
+    bool any = false;
+    fputs("<h2>What to do</h2>\n", out);
+    for (unsigned d = 0; d < report->options->dir_count; d++) {
+        struct worst worst = find_worst(report, d);
+        if (worst.job)
+            put_advice(report, &worst, out);
+        any |= worst.job != NULL;
+    }
+    if (!any)
+        fputs("<p>Nothing: no difference to the reference's disadvantage is significant.</p>\n",
+              out);
+}
+
+/* ---- bars of one time */
+
+static double longest(const struct bench_report *report, const struct bench_row *row)
+{
+    double longest = 0;
+    for (unsigned s = 0; s < BENCH_STATES; s++)
+        for (unsigned d = 0; d < report->options->dir_count; d++) {
+            double high = bench_row_summary(row, s, d).high;
+            longest = high > longest ? high : longest;
+        }
+    return longest;
+}
+
+static void put_bar(const struct bench_report *report, const struct bench_row *row,
+                    enum bench_state state, unsigned dir, double scale, FILE *out)
+{
+    const struct bench_samples *samples = &row->samples[state][dir];
+    struct bench_summary summary = bench_row_summary(row, state, dir);
+    struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
+    char median[32];
+    fputs("<div class=\"bar\"><span class=\"label\">", out);
+    put_text(out, report->options->dirs[dir].label);
+    fprintf(out, ", %s</span>", bench_state_name(state));
+    if (samples->count == 0) {
+        fputs("<span class=\"failed\">", out);
+        put_text(out, samples->reason.text);
+        fputs("</span></div>\n", out);
+        return;
+    }
+    fprintf(out,
+            "<span class=\"track\"><i class=\"%s\" style=\"width:%.2f%%\"></i><i class=\"whisker\" "
+            "style=\"left:%.2f%%;width:%.2f%%\"></i></span><span class=\"num %s\">%s",
+            bench_state_name(state), percent(summary.median, scale), percent(summary.low, scale),
+            percent(summary.high - summary.low, scale), bench_verdict_name(ratio.verdict),
+            bench_format_time(summary.median, median, sizeof median));
+    if (ratio.verdict == BENCH_SLOWER || ratio.verdict == BENCH_FASTER)
+        fprintf(out, " (%.2f x)", ratio.ratio);
+    else if (ratio.verdict == BENCH_NOT_SIGNIFICANT)
+        fputs(" (same)", out);
+    fputs("</span></div>\n", out);
+}
+
+static void put_bars(const struct bench_report *report, const struct bench_job *job, FILE *out)
+{
+    fputs("<h3>", out);
+    put_text(out, job->name);
+    fputs("</h3>\n", out);
+    if (job->failed) {
+        fputs("<p class=\"failed\">", out);
+        put_text(out, job->reason.text);
+        fputs("</p>\n", out);
+    }
+    for (unsigned r = 0; r < job->row_count; r++) {
+        double scale = longest(report, &job->rows[r]);
+        for (unsigned s = 0; s < BENCH_STATES; s++)
+            for (unsigned d = 0; d < report->options->dir_count; d++) {
+                const struct bench_samples *samples = &job->rows[r].samples[s][d];
+                if (samples->count || samples->failed)
+                    put_bar(report, &job->rows[r], s, d, scale, out);
+            }
+    }
+}
+
+static void put_section(const struct bench_report *report, enum bench_kind kind, const char *title,
+                        FILE *out)
+{
+    bool begun = false;
+    for (size_t i = 0; i < report->job_count; i++) {
+        if (report->jobs[i].kind != kind)
+            continue;
+        if (!begun)
+            fprintf(out, "<h2>%s</h2>\n", title);
+        begun = true;
+        put_bars(report, &report->jobs[i], out);
+    }
+}
+
+/* ---- the stages of a CUDA start, stacked */
+
+/* Not a stage, but the sum of some. */
+static bool is_sum(const struct bench_row *row)
+{
+    return strcmp(row->name, "start-up") == 0;
+}
+
+static double sum_of_stages(const struct bench_job *job, enum bench_state state, unsigned dir)
+{
+    double sum = 0;
+    for (unsigned r = 0; r < job->row_count; r++)
+        if (!is_sum(&job->rows[r]))
+            sum += bench_row_summary(&job->rows[r], state, dir).median;
+    return sum;
+}
+
+static void put_stack(const struct bench_report *report, const struct bench_job *job,
+                      enum bench_state state, unsigned dir, double scale, FILE *out)
+{
+    char text[32];
+    double sum = sum_of_stages(job, state, dir);
+    if (sum <= 0)
+        return;
+    fputs("<div class=\"bar\"><span class=\"label\">", out);
+    put_text(out, report->options->dirs[dir].label);
+    fprintf(out, ", %s</span><span class=\"track\">", bench_state_name(state));
+    for (unsigned r = 0; r < job->row_count; r++) {
+        double median = bench_row_summary(&job->rows[r], state, dir).median;
+        if (!is_sum(&job->rows[r]) && median > 0)
+            fprintf(out, "<i title=\"%s: %s\" style=\"background:%s;width:%.2f%%\"></i>",
+                    job->rows[r].name, bench_format_time(median, text, sizeof text),
+                    colors[r % COLORS], percent(median, scale));
+    }
+    fprintf(out, "</span><span class=\"num\">%s</span></div>\n",
+            bench_format_time(sum, text, sizeof text));
+}
+
+static void put_stacks(const struct bench_report *report, const struct bench_job *job, FILE *out)
+{
+    double scale = 0;
+    fputs("<h2>Stages of a CUDA start</h2>\n<p class=\"key\">", out);
+    for (unsigned r = 0; r < job->row_count; r++)
+        if (!is_sum(&job->rows[r]))
+            fprintf(out, "<span><b style=\"background:%s\"></b>%s</span>", colors[r % COLORS],
+                    job->rows[r].name);
+    fputs("</p>\n", out);
+    for (unsigned s = 0; s < BENCH_STATES; s++)
+        for (unsigned d = 0; d < report->options->dir_count; d++) {
+            double sum = sum_of_stages(job, s, d);
+            scale = sum > scale ? sum : scale;
+        }
+    for (unsigned s = 0; s < BENCH_STATES; s++)
+        for (unsigned d = 0; d < report->options->dir_count; d++)
+            put_stack(report, job, s, d, scale, out);
+}
+
+/* ---- the table */
+
+static void put_cell(const struct bench_report *report, const struct bench_row *row,
+                     enum bench_state state, unsigned dir, FILE *out)
+{
+    const struct bench_samples *samples = &row->samples[state][dir];
+    struct bench_summary summary = bench_row_summary(row, state, dir);
+    struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
+    char median[32], low[32], high[32];
+    if (samples->count)
+        fprintf(
+            out, "<td class=\"num\">%s</td><td class=\"num\">%s &ndash; %s</td><td class=\"%s\">",
+            bench_format_time(summary.median, median, sizeof median),
+            bench_format_time(summary.low, low, sizeof low),
+            bench_format_time(summary.high, high, sizeof high), bench_verdict_name(ratio.verdict));
+    else
+        fputs("<td></td><td></td><td>", out);
+    if (samples->failed || samples->left_out) {
+        fputs(samples->failed ? "<span class=\"failed\">failed: " : "<span>left out: ", out);
+        put_text(out, samples->reason.text);
+        fputs("</span>", out);
+    } else if (ratio.verdict != BENCH_NOTHING) {
+        fprintf(out, "%.2f x, %s", ratio.ratio, bench_verdict_name(ratio.verdict));
+    } else if (dir == report->options->reference) {
+        fputs("reference", out);
+    }
+    fputs("</td></tr>\n", out);
+}
+
+static void put_table_rows(const struct bench_report *report, const struct bench_job *job,
+                           const struct bench_row *row, FILE *out)
+{
+    for (unsigned s = 0; s < BENCH_STATES; s++)
+        for (unsigned d = 0; d < report->options->dir_count; d++) {
+            const struct bench_samples *samples = &row->samples[s][d];
+            if (!samples->count && !samples->failed && !samples->left_out)
+                continue;
+            fputs("<tr><td>", out);
+            put_text(out, job->kind == BENCH_GPU ? row->name : job->name);
+            fputs("</td><td>", out);
+            put_text(out, report->options->dirs[d].label);
+            fprintf(out, "</td><td>%s</td>", bench_state_name(s));
+            put_cell(report, row, s, d, out);
+        }
+}
+
+static void put_table(const struct bench_report *report, FILE *out)
+{
+    fputs("<h2>All figures</h2>\n<div class=\"scroll\"><table><thead><tr><th>What</th><th>From</th>"
+          "<th>State</th><th>Median</th><th>Interval</th><th>Compared</th></tr></thead><tbody>\n",
+          out);
+    for (size_t i = 0; i < report->job_count; i++)
+        for (unsigned r = 0; r < report->jobs[i].row_count; r++)
+            put_table_rows(report, &report->jobs[i], &report->jobs[i].rows[r], out);
+    fputs("</tbody></table></div>\n", out);
+}
+
+int bench_report_html(const struct bench_report *report, FILE *out)
+{
+    fputs(head, out);
+    put_intro(report, out);
+    put_all_advice(report, out);
+    for (size_t i = 0; i < report->job_count; i++)
+        if (report->jobs[i].kind == BENCH_GPU)
+            put_stacks(report, &report->jobs[i], out);
+    put_section(report, BENCH_EXEC, "Commands", out);
+    put_section(report, BENCH_LIB, "Libraries", out);
+    put_table(report, out);
+    fputs("</body></html>\n", out);
+    return ferror(out) ? -1 : 0;
+}

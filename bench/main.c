@@ -1,0 +1,298 @@
+/* stagefs-bench: load times of the same files in several directories. */
+#include "bench.h"
+#include "gpu.h"
+#include "load.h"
+#include "measure.h"
+#include "report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define EXIT_USAGE 2
+
+static const char usage[] =
+    "usage: stagefs-bench --dir LABEL=PATH... [--lib GLOB]... [--exec CMD]... [--gpu] [OPTION]...\n"
+    "\n"
+    "Times, in fresh processes, what loads from each directory. It runs what is in them.\n"
+    "\n"
+    "  --dir LABEL=PATH    a directory to measure (at most 16); all should hold the same files\n"
+    "  --lib GLOB          dlopen the libraries that match; '**' crosses directories\n"
+    "  --exec CMD          run CMD with the directory as its root\n"
+    "  --gpu               the stages of a CUDA start with the directory's libraries\n"
+    "  --cold              also with nothing in the page cache (takes root)\n"
+    "  --runs N            samples of each (default 5; 6 or more for 95 % intervals)\n"
+    "  --reference LABEL   what the others are compared with (default: 'dir', else the last)\n"
+    "  --before-cold CMD   run before each cold run\n"
+    "  --drop-extra PATH   drop these files' pages too (images' blobs) before each cold run\n"
+    "  --env K=V           for --exec\n"
+    "  --no-root           --exec by this machine's sh, with the directory as the current one\n"
+    "  --timeout SECONDS   for one run (default 300)\n"
+    "  --seed N            of the order of runs\n"
+    "  --delay LABEL=MS    put a sleep into each run on LABEL, to try the harness itself\n"
+    "  --html FILE         write a page to look at\n"
+    "  --json              one JSON document on stdout\n";
+
+enum {
+    OPT_DIR = 256,
+    OPT_LIB,
+    OPT_EXEC,
+    OPT_GPU,
+    OPT_COLD,
+    OPT_RUNS,
+    OPT_REFERENCE,
+    OPT_BEFORE_COLD,
+    OPT_DROP_EXTRA,
+    OPT_ENV,
+    OPT_NO_ROOT,
+    OPT_TIMEOUT,
+    OPT_SEED,
+    OPT_DELAY,
+    OPT_HTML,
+    OPT_JSON,
+};
+
+static const struct option long_options[] = {
+    { "dir", 1, NULL, OPT_DIR },
+    { "lib", 1, NULL, OPT_LIB },
+    { "exec", 1, NULL, OPT_EXEC },
+    { "gpu", 0, NULL, OPT_GPU },
+    { "cold", 0, NULL, OPT_COLD },
+    { "runs", 1, NULL, OPT_RUNS },
+    { "reference", 1, NULL, OPT_REFERENCE },
+    { "before-cold", 1, NULL, OPT_BEFORE_COLD },
+    { "drop-extra", 1, NULL, OPT_DROP_EXTRA },
+    { "env", 1, NULL, OPT_ENV },
+    { "no-root", 0, NULL, OPT_NO_ROOT },
+    { "timeout", 1, NULL, OPT_TIMEOUT },
+    { "seed", 1, NULL, OPT_SEED },
+    { "delay", 1, NULL, OPT_DELAY },
+    { "html", 1, NULL, OPT_HTML },
+    { "json", 0, NULL, OPT_JSON },
+    { "help", 0, NULL, 'h' },
+    { 0 },
+};
+
+struct arguments {
+    struct bench_options options;
+    const char *reference;
+    struct bench_list delays;
+};
+
+static void close_arguments(struct arguments *args)
+{
+    struct bench_options *options = &args->options;
+    for (unsigned i = 0; i < options->dir_count; i++)
+        free(options->dirs[i].path);
+    struct bench_list *lists[] = { &options->libs,        &options->execs,      &options->env,
+                                   &options->before_cold, &options->drop_extra, &args->delays };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        bench_list_close(lists[i]);
+}
+
+static int add_dir(struct bench_options *options, char *text, struct bench_reason *reason)
+{
+    char *path = strchr(text, '=');
+    if (!path || path == text || !path[1])
+        return bench_fail(reason, "--dir wants LABEL=PATH, not '%s'", text);
+    *path++ = 0;
+    for (unsigned i = 0; i < options->dir_count; i++)
+        if (strcmp(options->dirs[i].label, text) == 0)
+            return bench_fail(reason, "two directories are called '%s'", text);
+    if (options->dir_count == BENCH_MAX_DIRS)
+        return bench_fail(reason, "more than %u directories", BENCH_MAX_DIRS);
+    /* A dead mount has no real path, and is a row that says so. */
+    char *real = realpath(path, NULL);
+    if (!real)
+        real = strdup(path);
+    options->dirs[options->dir_count++] = (struct bench_dir){ .label = text, .path = real };
+    return real ? 0 : bench_fail(reason, "out of memory");
+}
+
+static int find_dir(const struct bench_options *options, const char *label)
+{
+    for (unsigned i = 0; i < options->dir_count; i++)
+        if (strcmp(options->dirs[i].label, label) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int parse_number(const char *text, unsigned min, unsigned max, unsigned *ret_number,
+                        struct bench_reason *reason)
+{
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (errno || *end || end == text || *text == '-' || number < min || number > max)
+        return bench_fail(reason, "'%s' is not a number from %u to %u", text, min, max);
+    *ret_number = (unsigned)number;
+    return 0;
+}
+
+static int apply_delays(struct arguments *args, struct bench_reason *reason)
+{
+    for (size_t i = 0; i < args->delays.count; i++) {
+        char *text = args->delays.items[i], *value = strchr(text, '=');
+        if (!value)
+            return bench_fail(reason, "--delay wants LABEL=MS, not '%s'", text);
+        *value++ = 0;
+        int dir = find_dir(&args->options, text);
+        if (dir < 0)
+            return bench_fail(reason, "no directory is called '%s'", text);
+        if (parse_number(value, 0, 60000, &args->options.dirs[dir].delay_ms, reason) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_text(struct bench_list *list, const char *text, struct bench_reason *reason)
+{
+    return bench_list_add(list, text) < 0 ? bench_fail(reason, "out of memory") : 0;
+}
+
+static int take_flag(struct arguments *args, int option)
+{
+    struct bench_options *options = &args->options;
+    options->gpu |= option == OPT_GPU;
+    options->cold |= option == OPT_COLD;
+    options->no_root |= option == OPT_NO_ROOT;
+    options->json |= option == OPT_JSON;
+    return 0;
+}
+
+static int take_option(struct arguments *args, int option, char *text, struct bench_reason *reason)
+{
+    struct bench_options *options = &args->options;
+    unsigned seed;
+    switch (option) {
+    case OPT_DIR:
+        return add_dir(options, text, reason);
+    case OPT_LIB:
+        return add_text(&options->libs, text, reason);
+    case OPT_EXEC:
+        return add_text(&options->execs, text, reason);
+    case OPT_BEFORE_COLD:
+        return add_text(&options->before_cold, text, reason);
+    case OPT_DROP_EXTRA:
+        return add_text(&options->drop_extra, text, reason);
+    case OPT_ENV:
+        return strchr(text, '=') ? add_text(&options->env, text, reason)
+                                 : bench_fail(reason, "--env wants K=V, not '%s'", text);
+    case OPT_DELAY:
+        return add_text(&args->delays, text, reason);
+    case OPT_RUNS:
+        return parse_number(text, 1, BENCH_MAX_RUNS, &options->runs, reason);
+    case OPT_TIMEOUT:
+        return parse_number(text, 1, 86400, &options->timeout_s, reason);
+    case OPT_SEED:
+        if (parse_number(text, 0, UINT_MAX, &seed, reason) < 0)
+            return -1;
+        options->seed = seed;
+        return 0;
+    case OPT_REFERENCE:
+        args->reference = text;
+        return 0;
+    case OPT_HTML:
+        options->html = text;
+        return 0;
+    default:
+        return take_flag(args, option);
+    }
+}
+
+/* After all options: what they mean together. */
+static int settle(struct arguments *args, struct bench_reason *reason)
+{
+    struct bench_options *options = &args->options;
+    if (options->dir_count == 0)
+        return bench_fail(reason, "needs --dir LABEL=PATH");
+    if (!options->libs.count && !options->execs.count && !options->gpu)
+        return bench_fail(reason, "needs --lib GLOB, --exec CMD or --gpu");
+    int reference = find_dir(options, args->reference ? args->reference : "dir");
+    if (reference < 0 && args->reference)
+        return bench_fail(reason, "no directory is called '%s'", args->reference);
+    options->reference = reference < 0 ? options->dir_count - 1 : (unsigned)reference;
+    options->quiet = !isatty(STDERR_FILENO);
+    return apply_delays(args, reason);
+}
+
+/* 0; EXIT_USAGE with the reason; -1: help was asked for. */
+static int parse(int argc, char **argv, struct arguments *args, struct bench_reason *reason)
+{
+    args->options.runs = 5;
+    args->options.timeout_s = 300;
+    args->options.seed = (uint64_t)time(NULL);
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+        if (c == 'h')
+            return -1;
+        if (c == '?') {
+            bench_fail(reason, "unknown option, or one without its value: %s", argv[optind - 1]);
+            return EXIT_USAGE;
+        }
+        if (take_option(args, c, optarg, reason) < 0)
+            return EXIT_USAGE;
+    }
+    if (optind < argc) {
+        bench_fail(reason, "does not take '%s'", argv[optind]);
+        return EXIT_USAGE;
+    }
+    return settle(args, reason) < 0 ? EXIT_USAGE : 0;
+}
+
+static int write_html(const struct bench_report *report, const char *path)
+{
+    AUTO(sfs_close_file) FILE *file = fopen(path, "we");
+    if (!file || bench_report_html(report, file) < 0 || fflush(file) != 0) {
+        fprintf(stderr, "stagefs-bench: %s: %s\n", path, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* Exit status. */
+static int measure_and_tell(const struct bench_options *options)
+{
+    AUTO(bench_report_close) struct bench_report report;
+    if (bench_measure(options, &report) < 0) {
+        fputs("stagefs-bench: out of memory\n", stderr);
+        return EXIT_FAILURE;
+    }
+    if (options->json && bench_report_json(&report, stdout) < 0)
+        return EXIT_FAILURE;
+    if (!options->json)
+        bench_report_table(&report, stdout);
+    if (options->html && write_html(&report, options->html) < 0)
+        return EXIT_FAILURE;
+    return bench_report_is_useful(&report) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--child-load") == 0)
+        return bench_load_child(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "--child-gpu") == 0)
+        return bench_gpu_child(argc - 2, argv + 2);
+    signal(SIGPIPE, SIG_IGN);
+    /* Two things that change how CUDA starts; both are in the report. Without the cache every run
+     * compiles the kernel, not only the first. */
+    setenv("CUDA_MODULE_LOADING", "LAZY", 0);
+    setenv("CUDA_CACHE_DISABLE", "1", 0);
+    AUTO(close_arguments) struct arguments args = { 0 };
+    struct bench_reason reason;
+    int r = parse(argc, argv, &args, &reason);
+    if (r < 0) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (r == EXIT_USAGE) {
+        fprintf(stderr, "stagefs-bench: %s\n", reason.text);
+        return EXIT_USAGE;
+    }
+    return measure_and_tell(&args.options);
+}

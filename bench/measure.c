@@ -1,0 +1,304 @@
+/* A job at a time, so that warm means warm; in it a round is one run on every directory in an order
+ * that is shuffled anew, so that drift of the machine falls on all alike. */
+#include "measure.h"
+
+#include "cold.h"
+#include "gpu.h"
+#include "load.h"
+#include "root.h"
+#include "tree.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *bench_state_name(enum bench_state state)
+{
+    return state == BENCH_COLD ? "cold" : "warm";
+}
+
+/* ---- jobs */
+
+static struct bench_job *add_job(struct bench_report *report, enum bench_kind kind,
+                                 const char *name)
+{
+    struct bench_job *jobs = reallocarray(report->jobs, report->job_count + 1, sizeof *jobs);
+    if (!jobs)
+        return NULL;
+    report->jobs = jobs;
+    struct bench_job *job = &jobs[report->job_count];
+    *job = (struct bench_job){ .kind = kind, .name = strdup(name) };
+    if (!job->name)
+        return NULL;
+    report->job_count++;
+    return job;
+}
+
+static int add_failed_job(struct bench_report *report, const char *name,
+                          const struct bench_reason *reason)
+{
+    struct bench_job *job = add_job(report, BENCH_LIB, name);
+    if (!job)
+        return -1;
+    job->failed = true;
+    job->reason = *reason;
+    return 0;
+}
+
+static int add_lib_job(struct bench_report *report, const struct bench_tree *tree, const char *lib)
+{
+    struct bench_job *job = add_job(report, BENCH_LIB, lib);
+    struct stat st;
+    if (!job)
+        return -1;
+    job->failed = bench_tree_plan(tree, lib, &job->plan, &job->reason) < 0;
+    if (fstatat(tree->fd, lib, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        job->size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int add_glob_jobs(struct bench_report *report, const struct bench_tree *tree,
+                         const char *glob)
+{
+    AUTO(bench_list_close) struct bench_list libs = { 0 };
+    struct bench_reason reason;
+    if (bench_tree_find(tree, glob, &libs, &reason) < 0)
+        return add_failed_job(report, glob, &reason);
+    for (size_t i = 0; i < libs.count; i++)
+        if (add_lib_job(report, tree, libs.items[i]) < 0)
+            return -1;
+    return 0;
+}
+
+/* What is loaded is found once, in the reference's directory, so that all load the same files. */
+static int make_tree_jobs(struct bench_report *report)
+{
+    const struct bench_options *options = report->options;
+    const char *path = options->dirs[options->reference].path;
+    AUTO(bench_tree_close) struct bench_tree tree = { .fd = -1 };
+    struct bench_reason reason;
+    if (bench_tree_open(&tree, path, &reason) < 0)
+        return add_failed_job(report, path, &reason);
+    for (size_t i = 0; i < options->libs.count; i++)
+        if (add_glob_jobs(report, &tree, options->libs.items[i]) < 0)
+            return -1;
+    if (!options->gpu)
+        return 0;
+    struct bench_job *job = add_job(report, BENCH_GPU, "CUDA");
+    return job ? bench_gpu_plan(&tree, &job->plan) : -1;
+}
+
+static int make_jobs(struct bench_report *report)
+{
+    const struct bench_options *options = report->options;
+    if ((options->libs.count || options->gpu) && make_tree_jobs(report) < 0)
+        return -1;
+    for (size_t i = 0; i < options->execs.count; i++)
+        if (!add_job(report, BENCH_EXEC, options->execs.items[i]))
+            return -1;
+    return 0;
+}
+
+/* ---- runs */
+
+static struct bench_row *find_row(struct bench_job *job, const char *name)
+{
+    for (unsigned i = 0; i < job->row_count; i++)
+        if (strcmp(job->rows[i].name, name) == 0)
+            return &job->rows[i];
+    if (job->row_count == BENCH_MAX_VALUES)
+        return NULL;
+    struct bench_row *row = &job->rows[job->row_count++];
+    *row = (struct bench_row){ 0 };
+    snprintf(row->name, sizeof row->name, "%.31s", name);
+    return row;
+}
+
+static const char *main_row(const struct bench_job *job)
+{
+    return job->kind == BENCH_LIB ? "dlopen" : job->kind == BENCH_EXEC ? "total" : "start-up";
+}
+
+static void fail_samples(struct bench_samples *samples, const struct bench_reason *reason)
+{
+    samples->failed = true;
+    samples->reason = *reason;
+}
+
+static int keep_value(struct bench_samples *samples, double seconds, unsigned runs)
+{
+    if (!samples->values)
+        samples->values = calloc(runs, sizeof *samples->values);
+    if (!samples->values)
+        return -1;
+    if (samples->count < runs)
+        samples->values[samples->count++] = seconds;
+    return 0;
+}
+
+static int keep_result(struct bench_job *job, const struct bench_result *result,
+                       enum bench_state state, unsigned dir, unsigned runs)
+{
+    for (unsigned i = 0; i < result->count; i++) {
+        struct bench_row *row = find_row(job, result->values[i].name);
+        if (row && keep_value(&row->samples[state][dir], result->values[i].seconds, runs) < 0)
+            return -1;
+    }
+    for (unsigned i = 0; i < result->left_out_count; i++) {
+        struct bench_row *row = find_row(job, result->left_out[i].name);
+        if (!row)
+            continue;
+        row->samples[state][dir].left_out = true;
+        row->samples[state][dir].reason = result->left_out[i].reason;
+    }
+    struct bench_row *row = result->failed ? find_row(job, main_row(job)) : NULL;
+    if (row)
+        fail_samples(&row->samples[state][dir], &result->reason);
+    return 0;
+}
+
+static void run_once(const struct bench_options *options, const struct bench_job *job, unsigned dir,
+                     struct bench_result *result)
+{
+    const struct bench_dir *where = &options->dirs[dir];
+    if (job->kind == BENCH_LIB)
+        bench_load_run(where, &job->plan, options->timeout_s, result);
+    else if (job->kind == BENCH_EXEC)
+        bench_root_run(options, where, job->name, result);
+    else
+        bench_gpu_run(where, &job->plan, options->timeout_s, result);
+}
+
+/* One run that counts. A directory on which the job failed is not tried again. */
+static int sample(struct bench_report *report, struct bench_job *job, enum bench_state state,
+                  unsigned dir)
+{
+    const struct bench_options *options = report->options;
+    struct bench_result result = { 0 };
+    if (state == BENCH_COLD &&
+        bench_cold_make(options, &options->dirs[dir], &job->plan, &result.reason) < 0)
+        result.failed = true;
+    else
+        run_once(options, job, dir, &result);
+    return keep_result(job, &result, state, dir, options->runs);
+}
+
+static bool has_failed(struct bench_job *job, enum bench_state state, unsigned dir)
+{
+    for (unsigned i = 0; i < job->row_count; i++)
+        if (job->rows[i].samples[state][dir].failed)
+            return true;
+    return false;
+}
+
+/* The warm-up is not counted, but a failure in it is told. */
+static void warm_up(const struct bench_options *options, struct bench_job *job, unsigned dir)
+{
+    struct bench_result result;
+    run_once(options, job, dir, &result);
+    struct bench_row *row = result.failed ? find_row(job, main_row(job)) : NULL;
+    if (row)
+        fail_samples(&row->samples[BENCH_WARM][dir], &result.reason);
+}
+
+static void show_progress(const struct bench_options *options, const struct bench_job *job,
+                          enum bench_state state, unsigned round)
+{
+    if (!options->quiet)
+        fprintf(stderr, "\r\033[K%.60s: %s %u/%u", job->name, bench_state_name(state), round + 1,
+                options->runs);
+}
+
+static int measure_state(struct bench_report *report, struct bench_job *job, enum bench_state state,
+                         uint64_t *random)
+{
+    const struct bench_options *options = report->options;
+    unsigned order[BENCH_MAX_DIRS];
+    for (unsigned i = 0; i < options->dir_count; i++) {
+        order[i] = i;
+        if (state == BENCH_WARM)
+            warm_up(options, job, i);
+    }
+    for (unsigned round = 0; round < options->runs; round++) {
+        show_progress(options, job, state, round);
+        bench_shuffle(order, options->dir_count, random);
+        for (unsigned i = 0; i < options->dir_count; i++)
+            if (!has_failed(job, state, order[i]) && sample(report, job, state, order[i]) < 0)
+                return -1;
+    }
+    return 0;
+}
+
+int bench_measure(const struct bench_options *options, struct bench_report *report)
+{
+    *report = (struct bench_report){ .options = options };
+    uint64_t random = options->seed;
+    report->cold = options->cold && bench_cold_check(&report->cold_reason) == 0;
+    if (make_jobs(report) < 0)
+        return -1;
+    for (size_t i = 0; i < report->job_count; i++) {
+        struct bench_job *job = &report->jobs[i];
+        if (job->failed)
+            continue;
+        if (report->cold && measure_state(report, job, BENCH_COLD, &random) < 0)
+            return -1;
+        if (measure_state(report, job, BENCH_WARM, &random) < 0)
+            return -1;
+    }
+    if (!options->quiet)
+        fputs("\r\033[K", stderr);
+    return 0;
+}
+
+/* ---- what was found */
+
+void bench_report_close(struct bench_report *report)
+{
+    for (size_t i = 0; i < report->job_count; i++) {
+        struct bench_job *job = &report->jobs[i];
+        for (unsigned r = 0; r < job->row_count; r++)
+            for (unsigned s = 0; s < BENCH_STATES; s++)
+                for (unsigned d = 0; d < BENCH_MAX_DIRS; d++)
+                    free(job->rows[r].samples[s][d].values);
+        bench_list_close(&job->plan);
+        free(job->name);
+    }
+    sfs_free(&report->jobs);
+    report->job_count = 0;
+}
+
+bool bench_report_is_useful(const struct bench_report *report)
+{
+    bool measured = false, failed = false;
+    for (size_t i = 0; i < report->job_count; i++) {
+        const struct bench_job *job = &report->jobs[i];
+        failed |= job->failed;
+        for (unsigned r = 0; r < job->row_count; r++)
+            for (unsigned s = 0; s < BENCH_STATES; s++)
+                for (unsigned d = 0; d < BENCH_MAX_DIRS; d++) {
+                    measured |= job->rows[r].samples[s][d].count > 0;
+                    failed |= job->rows[r].samples[s][d].failed;
+                }
+    }
+    return measured || !failed;
+}
+
+struct bench_summary bench_row_summary(const struct bench_row *row, enum bench_state state,
+                                       unsigned dir)
+{
+    const struct bench_samples *samples = &row->samples[state][dir];
+    return bench_summarize(samples->values, samples->count);
+}
+
+struct bench_ratio bench_row_ratio(const struct bench_report *report, const struct bench_row *row,
+                                   enum bench_state state, unsigned dir)
+{
+    unsigned reference = report->options->reference;
+    struct bench_summary mine = bench_row_summary(row, state, dir);
+    struct bench_summary theirs = bench_row_summary(row, state, reference);
+    if (dir == reference)
+        return (struct bench_ratio){ .verdict = BENCH_NOTHING };
+    return bench_compare(&mine, &theirs);
+}

@@ -1,0 +1,59 @@
+/* Rounds of runs, and all that they found. */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "bench.h"
+#include "stats.h"
+
+enum bench_state { BENCH_COLD, BENCH_WARM, BENCH_STATES };
+
+const char *bench_state_name(enum bench_state state);
+
+struct bench_samples {
+    double *values; /* seconds, in the order they were taken; NULL: never run */
+    unsigned count;
+    bool failed, left_out;
+    struct bench_reason reason; /* of either */
+};
+
+struct bench_row {
+    char name[32]; /* of the value: "dlopen", "total", "cuInit", ... */
+    struct bench_samples samples[BENCH_STATES][BENCH_MAX_DIRS];
+};
+
+enum bench_kind { BENCH_LIB, BENCH_EXEC, BENCH_GPU };
+
+/* One thing that is run; a run of it gives a time for each of its rows. */
+struct bench_job {
+    enum bench_kind kind;
+    char *name;             /* the library's path, the command, or "CUDA" */
+    struct bench_list plan; /* what is loaded, in order */
+    uint64_t size;          /* bytes of the library, in the reference's directory */
+    bool failed;            /* it could not even be tried */
+    struct bench_reason reason;
+    struct bench_row rows[BENCH_MAX_VALUES];
+    unsigned row_count;
+};
+
+struct bench_report {
+    const struct bench_options *options;
+    struct bench_job *jobs;
+    size_t job_count;
+    bool cold; /* was it measured? */
+    struct bench_reason cold_reason;
+};
+
+/* Measures everything; whatever fails is a row that says so. -1: memory is gone. */
+int bench_measure(const struct bench_options *options, struct bench_report *report);
+void bench_report_close(struct bench_report *report);
+
+/* Was anything measured, or was all that was not measured left out for a good reason? */
+bool bench_report_is_useful(const struct bench_report *report);
+
+struct bench_summary bench_row_summary(const struct bench_row *row, enum bench_state state,
+                                       unsigned dir);
+/* Against the reference, which itself has the verdict BENCH_NOTHING. */
+struct bench_ratio bench_row_ratio(const struct bench_report *report, const struct bench_row *row,
+                                   enum bench_state state, unsigned dir);
+
+#endif

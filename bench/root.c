@@ -1,0 +1,161 @@
+#include "root.h"
+
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#define DRIVER_DIR "/tmp/.driver"
+
+struct command {
+    const struct bench_dir *dir;
+    bool no_root;
+};
+
+static int write_file(const char *path, const char *text)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 || write(fd, text, strlen(text)) < 0 ? -1 : 0;
+}
+
+/* Root has what it takes; others get a user namespace in which they are root. */
+static int enter_namespaces(struct bench_reason *reason)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    char map[64];
+    if (unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)) < 0)
+        return bench_fail(reason, "a mount namespace: %s", strerror(errno));
+    if (uid) {
+        write_file("/proc/self/setgroups", "deny");
+        snprintf(map, sizeof map, "0 %u 1", uid);
+        if (write_file("/proc/self/uid_map", map) < 0)
+            return bench_fail(reason, "a user namespace: %s", strerror(errno));
+        snprintf(map, sizeof map, "0 %u 1", gid);
+        write_file("/proc/self/gid_map", map);
+    }
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return bench_fail(reason, "a mount namespace: %s", strerror(errno));
+    return 0;
+}
+
+static void bind_one(const char *from, const char *to)
+{
+    int fd = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        close(fd);
+    mount(from, to, NULL, MS_BIND, NULL);
+}
+
+/* libcuda.so.1 belongs to the kernel's module, so no image has it; container runtimes mount it
+ * just so. */
+static void bind_driver(const char *root)
+{
+    static const char *const patterns[] = { "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+                                            "/usr/lib/x86_64-linux-gnu/libnvidia-*.so.*",
+                                            "/usr/lib/x86_64-linux-gnu/libcudadebugger.so.*",
+                                            "/usr/lib64/libcuda.so.1",
+                                            "/usr/lib64/libnvidia-*.so.*",
+                                            "/usr/local/nvidia/lib64/lib*.so.*" };
+    glob_t found = { 0 };
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        glob(patterns[i], i ? GLOB_APPEND : 0, NULL, &found);
+    char path[4096];
+    snprintf(path, sizeof path, "%s" DRIVER_DIR, root);
+    if (found.gl_pathc)
+        mkdir(path, 0755);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        snprintf(path, sizeof path, "%s" DRIVER_DIR "/%s", root,
+                 strrchr(found.gl_pathv[i], '/') + 1);
+        bind_one(found.gl_pathv[i], path);
+    }
+    globfree(&found);
+}
+
+/* A root without these directories does without them: its command will say so if it minds. */
+static void mount_inside(const char *root)
+{
+    static const char *const kernels[] = { "/proc", "/dev", "/sys" };
+    char path[4096];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s%s", root, kernels[i]);
+        mount(kernels[i], path, NULL, MS_BIND | MS_REC, NULL);
+    }
+    snprintf(path, sizeof path, "%s/tmp", root);
+    if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") == 0)
+        bind_driver(root);
+}
+
+static int enter(const void *user, struct bench_reason *reason)
+{
+    const struct command *command = user;
+    const char *root = command->dir->path;
+    if (command->no_root)
+        return chdir(root) < 0 ? bench_fail(reason, "%s: %s", root, strerror(errno)) : 0;
+    if (enter_namespaces(reason) < 0)
+        return -1;
+    mount_inside(root);
+    if (chroot(root) < 0 || chdir("/") < 0)
+        return bench_fail(reason, "chroot to %s: %s", root, strerror(errno));
+    return 0;
+}
+
+static int make_environment(const struct bench_options *options, struct bench_list *env)
+{
+    /* What decides how CUDA starts is passed on; the rest of ours is not the image's business. */
+    static const char *const passed[] = { "CUDA_MODULE_LOADING", "CUDA_CACHE_DISABLE",
+                                          "CUDA_CACHE_PATH", "CUDA_VISIBLE_DEVICES" };
+    int r = bench_list_add(env, "PATH=/opt/conda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+                                "/usr/bin:/sbin:/bin");
+    r |= bench_list_add(env, "HOME=/tmp");
+    r |= bench_list_add(env, "LD_LIBRARY_PATH=" DRIVER_DIR);
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
+        char text[512];
+        const char *value = getenv(passed[i]);
+        if (!value)
+            continue;
+        snprintf(text, sizeof text, "%s=%s", passed[i], value);
+        r |= bench_list_add(env, text);
+    }
+    /* A later one of the same name wins: putenv() replaces. */
+    for (size_t i = 0; i < options->env.count; i++)
+        r |= bench_list_add(env, options->env.items[i]);
+    return r;
+}
+
+/* The delay is slept by the shell's side of exec, where it counts. */
+static char *make_script(const struct bench_dir *dir, const char *command)
+{
+    char *script;
+    int n = dir->delay_ms ? asprintf(&script, "sleep %u.%03u; %s", dir->delay_ms / 1000,
+                                     dir->delay_ms % 1000, command)
+                          : asprintf(&script, "%s", command);
+    return n < 0 ? NULL : script;
+}
+
+void bench_root_run(const struct bench_options *options, const struct bench_dir *dir,
+                    const char *command, struct bench_result *result)
+{
+    AUTO(bench_list_close) struct bench_list env = { 0 };
+    AUTO(sfs_free) char *script = make_script(dir, command);
+    if (!script || make_environment(options, &env) < 0) {
+        result->failed = true;
+        bench_fail(&result->reason, "out of memory");
+        return;
+    }
+    char sh[] = "/bin/sh", flag[] = "-c";
+    char *argv[] = { sh, flag, script, NULL };
+    struct command entered = { dir, options->no_root };
+    struct bench_child child = { .argv = argv,
+                                 .env = &env,
+                                 .prepare = enter,
+                                 .user = &entered,
+                                 .timeout_s = options->timeout_s };
+    bench_child_run(&child, result);
+}
