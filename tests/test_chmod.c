@@ -47,8 +47,11 @@ Test(chmod, makes_executable_what_somebody_may_execute)
 {
     CHECK({ 0, 0, "u+X" }, { 0001, 0101, "u+X" }, { S_IFDIR, 0100, "u+X" }, { 0100, 0110, "g+X" },
           { 0010, 0111, "+X" }, { S_IFDIR, 0111, "+X" }, { 0777, 0777, "-X" },
-          { S_IFDIR | 0777, 0777, "u-X" }, { 0644, 0644, "u=rwX" }, { 0700, 0755, "u+rwX,go+rX" },
-          { 0600, 0644, "u+rwX,go+rX" }, { S_IFDIR | 0600, 0755, "u+rwX,go+rX" });
+          { S_IFDIR | 0777, 0777, "u-X" }, { 0644, 0644, "u=rwX" }, { 0700, 0755, "u=rwX,go=rX" },
+          { 0644, 0644, "u=rwX,go=rX" }, { 0755, 0544, "u=rX,go=r" },
+          { S_IFDIR | 0750, 0544, "u=rX,go=r" }, { S_IFDIR | 0700, 0711, "a+X" },
+          { 0700, 0755, "u+rwX,go+rX" }, { 0600, 0644, "u+rwX,go+rX" },
+          { S_IFDIR | 0600, 0755, "u+rwX,go+rX" });
 }
 
 Test(chmod, looks_at_the_mode_before_all_clauses_for_X)

@@ -92,7 +92,7 @@ static bool add_letter(struct clause *clause, char letter)
         clause->bits |= 0111;
         return true;
     case 'X':
-        clause->x_bits |= clause->op == '+' ? 0111 : 0;
+        clause->x_bits |= clause->op != '-' ? 0111 : 0;
         return true;
     case 's':
         clause->bits |= only_other ? 0 : 06000;
