@@ -126,7 +126,7 @@ static int tar_open(struct sfs_members *members, const char *name, struct sfs_bl
                     struct sfs_error *err)
 {
     const struct tar_members *tar = (struct tar_members *)members;
-    const struct member *member;
+    const struct member *member = NULL;
     int r = resolve(tar, name, &member, err);
     if (r < 0)
         return r;
@@ -249,8 +249,11 @@ static int index_tar(struct tar_members *tar, struct sfs_error *err)
     AUTO(close_archive) struct archive *archive = archive_read_new();
     if (!archive || archive_read_support_format_tar(archive) != ARCHIVE_OK)
         return sfs_fail(err, ENOMEM, "out of memory");
-    if (archive_read_open_fd(archive, tar->fd, 64 << 10) != ARCHIVE_OK)
+    if (archive_read_open_fd(archive, tar->fd, 64 << 10) != ARCHIVE_OK) {
+        if (archive_errno(archive) == EILSEQ) /* libarchive: no format knows it */
+            return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
         return sfs_fail(err, EIO, "%s: %s", tar->base.label, archive_error_string(archive));
+    }
     return read_headers(tar, archive, err);
 }
 
