@@ -86,7 +86,12 @@ static void leave_out(const char *const *names, size_t count, const char *reason
 static void load_driver(struct gpu *gpu)
 {
     double start = bench_now();
-    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    void *library = NULL;
+    /* It belongs to the machine, not to the directory. Some keep it where only LD_LIBRARY_PATH
+     * tells, which we do without. */
+    static const char *const places[] = { "/usr/local/nvidia/lib64/libcuda.so.1", "libcuda.so.1" };
+    for (size_t i = 0; !library && i < sizeof places / sizeof *places; i++)
+        library = dlopen(places[i], RTLD_NOW | RTLD_GLOBAL);
     if (!library) {
         bench_tell_left_out("driver-load", dlerror());
         gpu->without = "no CUDA driver";

@@ -19,9 +19,9 @@ static const char head[] =
     "h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:2rem 0 .6rem}"
     "h3{font-size:.95rem;margin:1.2rem 0 .3rem;overflow-wrap:anywhere}\n"
     "p{margin:.4rem 0;max-width:46rem}.soft{color:var(--soft);font-size:.88rem}\n"
-    ".bar{display:grid;grid-template-columns:8.5rem 1fr 9rem;gap:.6rem;align-items:center;"
+    ".bar{display:grid;grid-template-columns:8.5rem 1fr 12rem;gap:.6rem;align-items:center;"
     "margin:.25rem 0;font-size:.88rem;break-inside:avoid}\n"
-    ".label{overflow-wrap:anywhere}.num{font-variant-numeric:tabular-nums}\n"
+    ".bar>*{min-width:0;overflow-wrap:anywhere}.num{font-variant-numeric:tabular-nums}\n"
     ".track{position:relative;height:1.15rem;background:var(--track);border-radius:3px;"
     "display:flex;overflow:hidden}\n"
     ".track i{display:block;height:100%}.cold{background:#3b78c3}.warm{background:#d08a1d}\n"
@@ -41,9 +41,9 @@ static const char head[] =
     "</style></head><body>\n";
 
 /* Distinct for all kinds of eyes, and in both schemes. */
-static const char *const colors[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44",
-                                      "#66ccee", "#aa3377", "#888888", "#ee8866",
-                                      "#44aa99", "#997700", "#6a5acd", "#b07aa1" };
+static const char *const colors[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee",
+                                      "#aa3377", "#888888", "#ee8866", "#44aa99", "#997700",
+                                      "#6a5acd", "#b07aa1", "#2f4b7c", "#d45087" };
 #define COLORS (sizeof colors / sizeof *colors)
 
 static void put_text(FILE *out, const char *text)
@@ -154,10 +154,35 @@ static void put_advice(const struct bench_report *report, const struct worst *wo
     fputs("</p>\n", out);
 }
 
-static void put_all_advice(const struct bench_report *report, FILE *out)
+/* How many could not be measured, by directory, and why the first could not. */
+static bool put_failures(const struct bench_report *report, FILE *out)
 {
     bool any = false;
     fputs("<h2>What to do</h2>\n", out);
+    for (unsigned d = 0; d < report->options->dir_count; d++) {
+        unsigned count = 0;
+        const struct bench_reason *first = NULL;
+        for (size_t i = 0; i < report->job_count; i++)
+            for (unsigned r = 0; r < report->jobs[i].row_count; r++) {
+                const struct bench_samples *warm = &report->jobs[i].rows[r].samples[BENCH_WARM][d];
+                first = warm->failed && !first ? &warm->reason : first;
+                count += warm->failed;
+            }
+        if (!count)
+            continue;
+        any = true;
+        fputs("<p class=\"failed\"><b>", out);
+        put_text(out, report->options->dirs[d].label);
+        fprintf(out, "</b>: %u could not be measured, the first because: ", count);
+        put_text(out, first->text);
+        fputs("</p>\n", out);
+    }
+    return any;
+}
+
+static void put_all_advice(const struct bench_report *report, FILE *out)
+{
+    bool any = put_failures(report, out);
     for (unsigned d = 0; d < report->options->dir_count; d++) {
         struct worst worst = find_worst(report, d);
         if (worst.job)
@@ -207,7 +232,7 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
     if (ratio.verdict == BENCH_SLOWER || ratio.verdict == BENCH_FASTER)
         fprintf(out, " (%.2f x)", ratio.ratio);
     else if (ratio.verdict == BENCH_NOT_SIGNIFICANT)
-        fputs(" (same)", out);
+        fputs(" (not significant)", out);
     fputs("</span></div>\n", out);
 }
 
@@ -284,15 +309,42 @@ static void put_stack(const struct bench_report *report, const struct bench_job 
             bench_format_time(sum, text, sizeof text));
 }
 
+static bool has_samples(const struct bench_report *report, const struct bench_row *row)
+{
+    for (unsigned s = 0; s < BENCH_STATES; s++)
+        for (unsigned d = 0; d < report->options->dir_count; d++)
+            if (row->samples[s][d].count)
+                return true;
+    return false;
+}
+
+/* The key of colours, and what has none because it was left out. */
+static void put_key(const struct bench_report *report, const struct bench_job *job, FILE *out)
+{
+    fputs("<p class=\"key\">", out);
+    for (unsigned r = 0; r < job->row_count; r++)
+        if (!is_sum(&job->rows[r]) && has_samples(report, &job->rows[r]))
+            fprintf(out, "<span><b style=\"background:%s\"></b>%s</span>", colors[r % COLORS],
+                    job->rows[r].name);
+    fputs("</p>\n<p class=\"soft\">", out);
+    bool begun = false;
+    for (unsigned r = 0; r < job->row_count; r++) {
+        if (has_samples(report, &job->rows[r]))
+            continue;
+        fputs(begun ? "; " : "Left out: ", out);
+        begun = true;
+        fprintf(out, "%s (", job->rows[r].name);
+        put_text(out, job->rows[r].samples[BENCH_WARM][0].reason.text);
+        fputs(")", out);
+    }
+    fputs(begun ? ".</p>\n" : "</p>\n", out);
+}
+
 static void put_stacks(const struct bench_report *report, const struct bench_job *job, FILE *out)
 {
     double scale = 0;
-    fputs("<h2>Stages of a CUDA start</h2>\n<p class=\"key\">", out);
-    for (unsigned r = 0; r < job->row_count; r++)
-        if (!is_sum(&job->rows[r]))
-            fprintf(out, "<span><b style=\"background:%s\"></b>%s</span>", colors[r % COLORS],
-                    job->rows[r].name);
-    fputs("</p>\n", out);
+    fputs("<h2>Stages of a CUDA start</h2>\n", out);
+    put_key(report, job, out);
     for (unsigned s = 0; s < BENCH_STATES; s++)
         for (unsigned d = 0; d < report->options->dir_count; d++) {
             double sum = sum_of_stages(job, s, d);
@@ -319,7 +371,7 @@ static void put_cell(const struct bench_report *report, const struct bench_row *
             bench_format_time(summary.low, low, sizeof low),
             bench_format_time(summary.high, high, sizeof high), bench_verdict_name(ratio.verdict));
     else
-        fputs("<td></td><td></td><td>", out);
+        fputs("<td colspan=\"3\">", out);
     if (samples->failed || samples->left_out) {
         fputs(samples->failed ? "<span class=\"failed\">failed: " : "<span>left out: ", out);
         put_text(out, samples->reason.text);

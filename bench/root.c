@@ -11,6 +11,8 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+extern char **environ;
+
 #define DRIVER_DIR "/tmp/.driver"
 
 struct command {
@@ -108,21 +110,17 @@ static int enter(const void *user, struct bench_reason *reason)
 
 static int make_environment(const struct bench_options *options, struct bench_list *env)
 {
-    /* What decides how CUDA starts is passed on; the rest of ours is not the image's business. */
-    static const char *const passed[] = { "CUDA_MODULE_LOADING", "CUDA_CACHE_DISABLE",
-                                          "CUDA_CACHE_PATH", "CUDA_VISIBLE_DEVICES" };
+    /* What decides how CUDA starts is passed on (a host may need some of it kept); the rest of
+     * ours is not the image's business. */
+    static const char *const passed[] = { "CUDA_", "NCCL_", "NVSHMEM_", "TORCH_", "NVIDIA_" };
     int r = bench_list_add(env, "PATH=/opt/conda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:"
                                 "/usr/bin:/sbin:/bin");
     r |= bench_list_add(env, "HOME=/tmp");
     r |= bench_list_add(env, "LD_LIBRARY_PATH=" DRIVER_DIR);
-    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
-        char text[512];
-        const char *value = getenv(passed[i]);
-        if (!value)
-            continue;
-        snprintf(text, sizeof text, "%s=%s", passed[i], value);
-        r |= bench_list_add(env, text);
-    }
+    for (char **one = environ; *one; one++)
+        for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+            if (strncmp(*one, passed[i], strlen(passed[i])) == 0)
+                r |= bench_list_add(env, *one);
     /* A later one of the same name wins: putenv() replaces. */
     for (size_t i = 0; i < options->env.count; i++)
         r |= bench_list_add(env, options->env.items[i]);
