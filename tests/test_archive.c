@@ -57,6 +57,8 @@ static char *layout_archive(const char *prefix)
     return finish_tar("layout.tar");
 }
 
+static char *docker_archive(void);
+
 /* Each layer's stored bytes must be exactly the member's. */
 static void assert_layers_readable(const char *ref)
 {
@@ -150,6 +152,24 @@ Test(archive, cut_off_is_found_at_every_length)
             assert_says(err, path);
     }
     cr_assert_gt(opened, 0); /* the padding at the end may go */
+}
+
+/* Any byte of any header may be anything. */
+Test(archive, damaged_anywhere_is_survived)
+{
+    char *path = docker_archive(), *ref = say("docker-archive:%s:debian:12", path);
+    AUTO(bytes_free) struct bytes bytes = get_file(path);
+    struct sfs_error err;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    for (size_t i = 0; i < bytes.size; i++) {
+        char changed = (char)(bytes.data[i] ^ (i % 2 ? 0x80 : 0x01));
+        cr_assert_eq(pwrite(fd, &changed, 1, (off_t)i), 1);
+        cr_assert_leq(try_open(ref, NULL, &err), 0);
+        cr_assert_eq(pwrite(fd, &bytes.data[i], 1, (off_t)i), 1);
+    }
+    close(fd);
+    assert_opens(ref, NULL);
 }
 
 Test(archive, takes_the_last_of_two_members_of_one_name)

@@ -475,6 +475,28 @@ Test(image_hostile, damaged_index_is_survived)
     }
 }
 
+/* The same for documents that have the right digest, as anybody can make them. */
+Test(image_hostile, nonsense_with_the_right_digest_is_survived)
+{
+    one_image();
+    struct sfs_error err;
+    AUTO(bytes_free) struct bytes index = get_file(say("%s/index.json", dir));
+    char *path = say("%s/blobs/sha256/%.64s", dir, strstr(index.data, "sha256:") + 7);
+    AUTO(bytes_free) struct bytes manifest = get_file(path);
+    char *name = ref(NULL);
+    size_t opened = 0;
+    for (size_t i = 0; i < manifest.size; i++) {
+        char kept = manifest.data[i];
+        manifest.data[i] = (char)(kept ^ 1);
+        put_index(dir, say("[%s]", put_document(dir, OCI_MANIFEST, manifest.data, NULL)));
+        int r = try_open(name, NULL, &err);
+        cr_assert_leq(r, 0);
+        opened += r == 0;
+        manifest.data[i] = kept;
+    }
+    cr_assert_gt(opened, 0); /* a layer's digest may be anything */
+}
+
 /* Layers */
 
 static struct sfs_store *store;

@@ -136,8 +136,6 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
     int r = sfs_members_open(image->members, name, &blob, err);
     if (r == 0)
         r = sfs_codec_guess(blob, &part->codec, err);
-    if (r == 0)
-        r = make_key(blob, &layer->diff_id, &key, err);
     if (r < 0)
         return r;
     layer->has_digest = digest_in_name(name, "blobs/sha256/", "", &layer->digest);
@@ -145,8 +143,14 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
         layer->digest = layer->diff_id;
         layer->has_digest = true;
     }
+    if (layer->has_digest)
+        key = layer->digest;
+    else
+        r = make_key(blob, &layer->diff_id, &key, err);
+    if (r < 0)
+        return r;
     part->member = strdup(name);
-    part->key = strdup(sfs_digest_print(layer->has_digest ? &layer->digest : &key, text));
+    part->key = strdup(sfs_digest_print(&key, text));
     if (!part->member || !part->key)
         return sfs_fail(err, ENOMEM, "out of memory");
     layer->size = blob->size;

@@ -19,7 +19,7 @@ struct verifying {
 struct check {
     struct verifying *verifying;
     size_t layer;
-    uint64_t size;
+    uint64_t size, out_size;
     struct sfs_digest digest, diff_id;
     bool has_digest, has_diff_id; /* they could be computed */
     int result;                   /* why not */
@@ -120,6 +120,7 @@ static int unpack(struct check *check, struct sfs_blob *blob, struct sfs_error *
     check->digest = unpacked.in_digest;
     check->has_digest = true;
     check->diff_id = unpacked.out_digest;
+    check->out_size = unpacked.table.out_size;
     check->has_diff_id = r == 0;
     return r;
 }
@@ -164,7 +165,7 @@ static void tell_check(struct report *report, struct check *check)
         note(report, -EKEYREJECTED, what, &check->error);
     if (layer->has_diff_id)
         tell(report, what, &layer->diff_id, check->has_diff_id ? &check->diff_id : &unknown,
-             check->size);
+             check->has_diff_id ? check->out_size : 0);
 }
 
 static int verify_layers(struct verifying *verifying, struct check *checks, const size_t *order,

@@ -22,7 +22,7 @@ struct sfs_image_layer {
     uint64_t size; /* bytes of the blob; for dir: 0 */
     const char *media_type;
     const char *codec;                /* "none", "gzip", "zstd", or "directory" */
-    const char *key;                  /* its name in the store (see layer.h) */
+    const char *key;                  /* its name in the store (see layer.h); "" for dir: */
     const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
 };
 
@@ -37,8 +37,8 @@ void sfs_image_close(struct sfs_image **image);
 const char *sfs_image_ref(const struct sfs_image *image);
 size_t sfs_image_layer_count(const struct sfs_image *image);
 const struct sfs_image_layer *sfs_image_layer(const struct sfs_image *image, size_t i);
-/* Borrowed. Config {} and manifest NULL for dir:; manifest NULL for a docker-archive without one.
- */
+/* Borrowed. Config {} and manifest NULL for dir:; manifest NULL for a docker-archive read by its
+ * manifest.json. */
 const struct json_t *sfs_image_config(const struct sfs_image *image);
 const struct json_t *sfs_image_manifest(const struct sfs_image *image);
 /* Digest of the manifest; false: it has none (dir:, docker-archive). */
@@ -52,12 +52,14 @@ int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, stru
                           struct sfs_error *err);
 void sfs_image_close_layers(struct sfs_layer ***layers, size_t count);
 
-/* Reads every blob and compares every digest: manifest, config, layers, diff_ids. Calls `found` for
- * each. Returns 0 if all hold, -EKEYREJECTED with the first that does not. */
+/* Reads every blob (layers in parallel) and compares every digest: manifest, config, layers,
+ * diff_ids. Calls `found` for each, in this order, on the caller's thread. Returns 0 if all hold,
+ * -EKEYREJECTED with the first that does not (a layer that cannot be decoded does not hold its
+ * diff_id); ENOENT, EIO: a blob could not be read (the others are still looked at). */
 struct sfs_verified {
     const char *what; /* "manifest", "config", "layer 3", "diff_id 3" */
     struct sfs_digest expected, actual;
-    uint64_t size;
+    uint64_t size; /* bytes that were digested; of a diff_id: of the tar inside */
     bool holds;
 };
 int sfs_image_verify(struct sfs_image *image, const struct sfs_progress *progress,
