@@ -1,0 +1,85 @@
+/* The inside of a stage, for those who build one: stage.c, and what evaluates Dockerfiles.
+ *
+ * A stage owns all that its trees stand on (images, layers, trees) and closes it in the reverse
+ * order of its making; everything that is handed out here is borrowed from it. */
+#ifndef STAGEFS_STAGE_PRIVATE_H
+#define STAGEFS_STAGE_PRIVATE_H
+
+#include "layer/layer.h"
+#include "stage/copy.h"
+#include <jansson.h>
+#include <stagefs/stage.h>
+
+struct stage_thing; /* one thing owned */
+
+struct sfs_stage {
+    struct sfs_context context; /* what it points to is the caller's */
+    struct stage_thing *things; /* the latest first */
+
+    /* What the public functions hand out; whoever builds the stage sets them. */
+    const struct sfs_tree *tree, *base_tree;
+    struct sfs_image *base_image; /* NULL: none */
+    json_t *config;               /* owned */
+    char *created_by;             /* owned */
+};
+
+/* A stage with nothing in it; sfs_stage_close() takes it in any state. */
+int sfs_stage_begin(const struct sfs_context *context, struct sfs_stage **ret_stage,
+                    struct sfs_error *err);
+/* With -f: implemented with the Dockerfile language. */
+int sfs_stage_open_dockerfile(const struct sfs_stage_spec *spec, const struct sfs_context *context,
+                              struct sfs_stage **ret_stage, struct sfs_error *err);
+
+/* An image with its layers and what they show together. */
+struct stage_image {
+    struct sfs_image *image;
+    struct sfs_layer **layers;
+    size_t count;
+    const struct sfs_tree *tree;
+};
+/* Opens it, or gives what was opened by that name before. platform NULL: the context's. */
+int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *platform,
+                        const struct stage_image **ret_image, struct sfs_error *err);
+
+/* Take over *layer (set to NULL), on failure too. */
+int sfs_stage_add_layer(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err);
+int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers, size_t count,
+                       const struct sfs_tree **ret_tree, struct sfs_error *err);
+
+/* Layers being stacked: the file system of a Dockerfile stage between its instructions. All-zero is
+ * an empty one (FROM scratch). */
+struct stage_stack {
+    struct sfs_layer **layers; /* the array is the stack's; the layers are the stage's */
+    size_t count, capacity;
+    const struct sfs_tree *tree; /* NULL: to be merged when it is asked for */
+};
+void sfs_stage_stack_done(struct stage_stack *stack);
+/* Puts layers on top that the stage has already (of an image, or of another stack). */
+int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *layers, size_t count,
+                           struct sfs_error *err);
+/* Puts a new layer on top. Takes over *layer, on failure too. */
+int sfs_stage_stack_push(struct sfs_stage *stage, struct stage_stack *stack,
+                         struct sfs_layer **layer, struct sfs_error *err);
+int sfs_stage_stack_tree(struct sfs_stage *stage, struct stage_stack *stack,
+                         const struct sfs_tree **ret_tree, struct sfs_error *err);
+/* COPY: puts what sfs_copy_layer() makes of it on top. copy's strict, epoch and progress are
+ * filled from the context. */
+int sfs_stage_stack_copy(struct sfs_stage *stage, struct stage_stack *stack,
+                         const struct sfs_tree *source, const struct sfs_copy *copy,
+                         const char *label, struct sfs_error *err);
+
+/* stage_config.c: image configs, as new values that the caller json_decref()s. */
+
+/* What FROM scratch begins with. platform NULL: the host's. */
+int sfs_config_scratch(const char *platform, json_t **ret_config, struct sfs_error *err);
+/* What FROM IMAGE begins with: the fields that images have by the specification, `created` and
+ * rootfs left out, PATH set. An image that says nothing of its platform has the one given. */
+int sfs_config_inherit(const json_t *config, const char *platform, json_t **ret_config,
+                       struct sfs_error *err);
+/* config.WorkingDir, or "/". Borrowed. */
+const char *sfs_config_workdir(const json_t *config);
+/* Warns (or fails, if strict) if two images are for different platforms. */
+int sfs_config_compare_platforms(const struct sfs_context *context, const struct sfs_image *base,
+                                 const struct sfs_image *from, struct sfs_error *err);
+
+#endif
