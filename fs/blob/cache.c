@@ -1,0 +1,186 @@
+/* Memory: the budget, what is evicted for it, and buffers and decoders that are used again. */
+#include "blob/slots.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE (2u << 20)
+
+int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
+                   struct sfs_error *err)
+{
+    AUTO(sfs_free) struct sfs_cache *cache = calloc(1, sizeof *cache);
+    if (!cache)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    cache->stats.budget = budget ? budget : SFS_CACHE_DEFAULT;
+    cache->unused.next = cache->unused.previous = &cache->unused;
+    int r = sfs_pool_open(threads, &cache->pool, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_init(&cache->lock, NULL);
+    *ret_cache = TAKE(cache);
+    return 0;
+}
+
+static void free_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer)
+{
+    free(buffer->data);
+    cache->stats.used -= buffer->capacity;
+    *buffer = (struct sfs_buffer){ 0 };
+}
+
+static void free_box(struct sfs_cache *cache, struct sfs_decoder_box *box)
+{
+    cache->stats.used -= box->charged;
+    sfs_span_decoder_close(&box->decoder);
+    free(box);
+}
+
+void sfs_cache_close(struct sfs_cache **cache_ptr)
+{
+    struct sfs_cache *cache = *cache_ptr;
+    if (!cache)
+        return;
+    *cache_ptr = NULL;
+    sfs_pool_close(&cache->pool);
+    while (cache->boxes) {
+        struct sfs_decoder_box *box = cache->boxes;
+        cache->boxes = box->next;
+        free_box(cache, box);
+    }
+    for (int i = 0; i < SFS_FREE_BUFFERS; i++)
+        free_buffer(cache, &cache->buffers[i]);
+    pthread_mutex_destroy(&cache->lock);
+    free(cache);
+}
+
+void sfs_cache_get_stats(struct sfs_cache *cache, struct sfs_cache_stats *ret_stats)
+{
+    pthread_mutex_lock(&cache->lock);
+    *ret_stats = cache->stats;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+struct sfs_decoder_box *sfs_cache_take_decoder(struct sfs_cache *cache)
+{
+    struct sfs_decoder_box *box = cache->boxes;
+    if (box) {
+        cache->boxes = box->next;
+        cache->box_count--;
+        return box;
+    }
+    box = calloc(1, sizeof *box);
+    if (box)
+        box->decoder = sfs_span_decoder_open();
+    if (!box || !box->decoder) {
+        free(box);
+        return NULL;
+    }
+    sfs_cache_charge_decoder(cache, box);
+    return box;
+}
+
+void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box)
+{
+    size_t memory = sfs_span_decoder_memory(box->decoder);
+    cache->stats.used += memory - box->charged;
+    box->charged = memory;
+}
+
+void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box)
+{
+    bool is_large = box->charged > cache->stats.budget / 32;
+    if (is_large || cache->box_count > sfs_pool_threads(cache->pool)) {
+        free_box(cache, box);
+        return;
+    }
+    box->next = cache->boxes;
+    cache->boxes = box;
+    cache->box_count++;
+}
+
+static bool evict_one(struct sfs_cache *cache)
+{
+    for (int i = 0; i < SFS_FREE_BUFFERS; i++) {
+        if (cache->buffers[i].data) {
+            free_buffer(cache, &cache->buffers[i]);
+            return true;
+        }
+    }
+    struct sfs_slot *oldest = cache->unused.next;
+    if (oldest == &cache->unused)
+        return false;
+    cache->stats.evicted += oldest->filled;
+    sfs_slot_free(cache, oldest);
+    return true;
+}
+
+void sfs_cache_trim(struct sfs_cache *cache)
+{
+    while (cache->stats.used > cache->stats.budget && evict_one(cache))
+        continue;
+}
+
+static bool reuse_buffer(struct sfs_cache *cache, size_t capacity, struct sfs_buffer *ret_buffer)
+{
+    for (int i = 0; i < SFS_FREE_BUFFERS; i++) {
+        struct sfs_buffer *buffer = &cache->buffers[i];
+        if (buffer->capacity >= capacity && buffer->capacity <= 2 * capacity) {
+            *ret_buffer = *buffer;
+            *buffer = (struct sfs_buffer){ 0 };
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whole huge pages are asked for: a fault for each small one costs as much as decoding a tenth of
+ * it. */
+static uint8_t *allocate(size_t capacity)
+{
+    if (capacity < HUGE_PAGE)
+        return malloc(capacity);
+    void *data = NULL;
+    if (posix_memalign(&data, HUGE_PAGE, capacity) != 0)
+        return NULL;
+    madvise(data, capacity / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return data;
+}
+
+bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reason reason,
+                           struct sfs_buffer *ret_buffer)
+{
+    size_t capacity = (size + 65535) & ~(size_t)65535;
+    uint64_t budget = cache->stats.budget;
+    if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > budget / 2)
+        return false;
+    for (;;) {
+        if (reuse_buffer(cache, capacity, ret_buffer))
+            return true;
+        if (cache->stats.used + capacity <= budget)
+            break;
+        if (reason == SFS_SLOT_FILL)
+            return false;
+        if (!evict_one(cache)) {
+            if (reason == SFS_SLOT_DEMAND)
+                break;
+            return false;
+        }
+    }
+    *ret_buffer = (struct sfs_buffer){ allocate(capacity), capacity };
+    if (!ret_buffer->data)
+        return false;
+    cache->stats.used += capacity;
+    return true;
+}
+
+void sfs_cache_give_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer)
+{
+    for (int i = 0; i < SFS_FREE_BUFFERS && cache->stats.used <= cache->stats.budget; i++) {
+        if (!cache->buffers[i].data) {
+            cache->buffers[i] = *buffer;
+            return;
+        }
+    }
+    free_buffer(cache, buffer);
+}

@@ -1,0 +1,109 @@
+/* Inside of the memory cache: one slot for each decoded span that is kept, or being made.
+ *
+ *   IDLE      somebody has to go on decoding; whoever needs it does
+ *   RUNNING   a thread is decoding
+ *   READY     decoded
+ *   FAILED    unhooked from its spans: whoever still waits takes the failure, the next reader tries
+ *             anew
+ *
+ * All fields are guarded by the cache's lock, with two exceptions: `decoder` and the bytes of
+ * `data` behind `filled` belong to the running thread, and the bytes before `filled` never change.
+ * Slots without references lie on the cache's list, least recently used first. */
+#ifndef STAGEFS_SLOTS_H
+#define STAGEFS_SLOTS_H
+
+#include "blob/readahead.h"
+#include "blob/span_decoder.h"
+#include "blob/spans.h"
+#include <pthread.h>
+#include <stagefs/digest.h>
+
+struct sfs_decoder_box { /* a decoder and what it was charged for */
+    struct sfs_decoder_box *next;
+    struct sfs_span_decoder *decoder;
+    size_t charged;
+};
+
+enum sfs_slot_state { SFS_SLOT_IDLE, SFS_SLOT_RUNNING, SFS_SLOT_READY, SFS_SLOT_FAILED };
+
+struct sfs_slot {
+    struct sfs_spans *spans;
+    uint32_t span;
+    enum sfs_slot_state state;
+    uint32_t refs;    /* slices, waiting readers, the running thread, a queued job */
+    uint32_t waiting; /* readers */
+    bool has_job;
+    bool is_ahead; /* nobody asked for it yet */
+    size_t size, filled;
+    uint8_t *data;
+    size_t capacity;
+    struct sfs_decoder_box *box;
+    int failure;
+    struct sfs_error *failure_text; /* NULL: out of memory */
+    pthread_cond_t changed;
+    struct sfs_slot *next, *previous;
+};
+
+struct sfs_buffer {
+    uint8_t *data;
+    size_t capacity;
+};
+
+#define SFS_FREE_BUFFERS 4
+
+struct sfs_cache {
+    pthread_mutex_t lock;
+    struct sfs_pool *pool;
+    struct sfs_cache_stats stats; /* budget, used and the rest */
+    uint64_t ahead;               /* bytes of slots with is_ahead */
+    struct sfs_slot unused;       /* head of the list */
+    struct sfs_buffer buffers[SFS_FREE_BUFFERS];
+    struct sfs_decoder_box *boxes; /* decoders at rest */
+    unsigned box_count;
+};
+
+struct sfs_spans {
+    struct sfs_cache *cache;
+    struct sfs_blob *blob;
+    struct sfs_seek_table table;
+    char *label;
+    /* guarded by the cache's lock: */
+    struct sfs_slot **slots; /* by span */
+    uint32_t jobs;
+    bool closing;
+    pthread_cond_t idle; /* jobs became 0 */
+    struct sfs_readahead readahead;
+};
+
+/* With the lock held, all of these. */
+
+enum sfs_slot_reason {
+    SFS_SLOT_DEMAND, /* somebody waits: beyond the budget if need be */
+    SFS_SLOT_AHEAD,  /* evicts, but stays within half of the budget */
+    SFS_SLOT_FILL,   /* evicts nothing */
+};
+/* The slot of a span, referenced; made if it is not there. NULL: no memory, or none to spare. */
+struct sfs_slot *sfs_slot_get(struct sfs_spans *spans, uint32_t span, enum sfs_slot_reason reason);
+/* Gives a reference back. */
+void sfs_slot_release(struct sfs_cache *cache, struct sfs_slot *slot);
+/* Decodes until `target` bytes are there, or fails; the slot must be IDLE. Drops the lock
+ * meanwhile. */
+void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target, bool is_demand);
+/* Takes over a reference, for a job that decodes all of the slot. */
+void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot,
+                     enum sfs_pool_priority priority);
+/* Frees the slots of spans that are being closed. */
+void sfs_slots_drop(struct sfs_spans *spans);
+
+struct sfs_decoder_box *sfs_cache_take_decoder(struct sfs_cache *cache); /* NULL: no memory */
+void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box);
+void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box);
+/* Memory for `size` decoded bytes. */
+bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reason reason,
+                           struct sfs_buffer *ret_buffer);
+void sfs_cache_give_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer);
+/* Evicts what is beyond the budget. */
+void sfs_cache_trim(struct sfs_cache *cache);
+void sfs_slot_free(struct sfs_cache *cache, struct sfs_slot *slot); /* unhooks it, too */
+
+#endif

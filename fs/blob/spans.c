@@ -1,0 +1,208 @@
+#include "blob/slots.h"
+
+#include <errno.h>
+#include <time.h>
+
+/* A reader is given up to this at once, or what it asked for if that is less. */
+#define MAX_LENT (1u << 20)
+
+void sfs_slice_release(struct sfs_slice *slice)
+{
+    if (slice->release)
+        slice->release(slice->owner);
+    *slice = (struct sfs_slice){ 0 };
+}
+
+int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
+                   const struct sfs_seek_table *table, const char *label,
+                   struct sfs_spans **ret_spans, struct sfs_error *err)
+{
+    int r = sfs_seek_check(table, (*blob)->size, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "%s", label);
+    AUTO(sfs_free) struct sfs_spans *spans = calloc(1, sizeof *spans);
+    AUTO(sfs_free) char *copy = strdup(label);
+    AUTO(sfs_free) struct sfs_slot **slots = calloc(table->count + 1ull, sizeof(struct sfs_slot *));
+    if (!spans || !copy || !slots)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    spans->cache = cache;
+    spans->table = *table;
+    spans->label = TAKE(copy);
+    spans->slots = TAKE(slots);
+    spans->blob = TAKE(*blob);
+    pthread_cond_init(&spans->idle, NULL);
+    *ret_spans = TAKE(spans);
+    return 0;
+}
+
+void sfs_spans_close(struct sfs_spans **spans_ptr)
+{
+    struct sfs_spans *spans = *spans_ptr;
+    if (!spans)
+        return;
+    *spans_ptr = NULL;
+    struct sfs_cache *cache = spans->cache;
+    pthread_mutex_lock(&cache->lock);
+    spans->closing = true;
+    while (spans->jobs > 0)
+        pthread_cond_wait(&spans->idle, &cache->lock);
+    sfs_slots_drop(spans);
+    pthread_mutex_unlock(&cache->lock);
+    pthread_cond_destroy(&spans->idle);
+    sfs_blob_close(&spans->blob);
+    free(spans->label);
+    free(spans->slots);
+    free(spans);
+}
+
+const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans)
+{
+    return &spans->table;
+}
+
+struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans)
+{
+    return spans->blob;
+}
+
+static void release_slice(void *owner)
+{
+    struct sfs_slot *slot = owner;
+    struct sfs_cache *cache = slot->spans->cache;
+    pthread_mutex_lock(&cache->lock);
+    sfs_slot_release(cache, slot);
+    pthread_mutex_unlock(&cache->lock);
+}
+
+/* Makes one span be decoded in the background, unless it is there. Returns false if there is no
+ * memory for it. The lock is held. */
+static bool fill_span(struct sfs_spans *spans, uint32_t span, enum sfs_slot_reason reason,
+                      enum sfs_pool_priority priority)
+{
+    if (sfs_seek_size(&spans->table, span) == 0)
+        return true;
+    const struct sfs_slot *there = spans->slots[span];
+    if (there && (there->state != SFS_SLOT_IDLE || there->has_job))
+        return true;
+    struct sfs_slot *slot = sfs_slot_get(spans, span, there ? SFS_SLOT_FILL : reason);
+    if (!slot)
+        return false;
+    sfs_slot_submit(spans->cache, slot, priority);
+    return true;
+}
+
+/* As far ahead as the cores can make use of and half of the budget holds. */
+static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint32_t span)
+{
+    uint32_t max = 2 * sfs_pool_threads(spans->cache->pool);
+    uint32_t first, left = spans->table.count - 1 - span;
+    uint32_t count =
+        sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max, &first);
+    for (uint32_t i = 0; i < count; i++)
+        if (!fill_span(spans, first + i, SFS_SLOT_AHEAD, SFS_POOL_AHEAD))
+            break;
+}
+
+static void wait_for(struct sfs_cache *cache, struct sfs_slot *slot)
+{
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    slot->waiting++;
+    pthread_cond_wait(&slot->changed, &cache->lock);
+    slot->waiting--;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    cache->stats.wait_ns +=
+        (uint64_t)((end.tv_sec - begin.tv_sec) * 1000000000ll + end.tv_nsec - begin.tv_nsec);
+}
+
+/* Waits, or decodes, until `target` bytes of the slot are there. */
+static void bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
+{
+    bool has_decoded = false, has_waited = false;
+    while (slot->filled < target && slot->state != SFS_SLOT_FAILED) {
+        if (slot->state == SFS_SLOT_IDLE) {
+            sfs_slot_run(cache, slot, target, true);
+            has_decoded = true;
+        } else {
+            wait_for(cache, slot);
+            has_waited = true;
+        }
+    }
+    *(has_decoded  ? &cache->stats.misses
+      : has_waited ? &cache->stats.waits
+                   : &cache->stats.hits) += 1;
+}
+
+/* The rest of the span will be wanted, more often than not, and its decoder stands where it has to
+ * go on: so it is finished when there is nothing better to do. */
+static void finish_later(struct sfs_cache *cache, struct sfs_slot *slot)
+{
+    if (slot->state != SFS_SLOT_IDLE || slot->has_job || cache->stats.used > cache->stats.budget)
+        return;
+    slot->refs++;
+    sfs_slot_submit(cache, slot, SFS_POOL_BACKGROUND);
+}
+
+static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, size_t to,
+                struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    if (slot->filled < to) {
+        int r = slot->failure;
+        if (err && slot->failure_text)
+            *err = *slot->failure_text;
+        else
+            sfs_fail(err, ENOMEM, "out of memory");
+        sfs_slot_release(cache, slot);
+        return r;
+    }
+    cache->stats.served += to - from;
+    finish_later(cache, slot);
+    *ret_slice = (struct sfs_slice){ slot->data + from, to - from, release_slice, slot };
+    return 0;
+}
+
+int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
+                  struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    struct sfs_cache *cache = spans->cache;
+    if (offset >= spans->table.out_size || size == 0)
+        return sfs_fail(err, EINVAL, "%s: nothing at byte %llu", spans->label,
+                        (unsigned long long)offset);
+    uint32_t span = sfs_seek_find(&spans->table, offset);
+    size_t from = (size_t)(offset - spans->table.points[span].out);
+    size_t left = (size_t)sfs_seek_size(&spans->table, span) - from;
+    size_t part = size < MAX_LENT ? size : MAX_LENT;
+    if (part > left)
+        part = left;
+
+    pthread_mutex_lock(&cache->lock);
+    struct sfs_slot *slot = sfs_slot_get(spans, span, SFS_SLOT_DEMAND);
+    int r;
+    if (!slot) {
+        r = sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
+    } else {
+        read_ahead(spans, offset, part, span);
+        bring(cache, slot, from + part);
+        r = lend(cache, slot, from, from + part, ret_slice, err);
+    }
+    pthread_mutex_unlock(&cache->lock);
+    return r;
+}
+
+void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
+                        enum sfs_pool_priority priority)
+{
+    uint64_t end, out_size = spans->table.out_size;
+    if (offset >= out_size || size == 0)
+        return;
+    if (__builtin_add_overflow(offset, size, &end) || end > out_size)
+        end = out_size;
+    uint32_t first = sfs_seek_find(&spans->table, offset);
+    uint32_t last = sfs_seek_find(&spans->table, end - 1);
+    enum sfs_slot_reason reason = priority == SFS_POOL_BACKGROUND ? SFS_SLOT_FILL : SFS_SLOT_AHEAD;
+    pthread_mutex_lock(&spans->cache->lock);
+    for (uint32_t span = first; span <= last && !spans->closing; span++)
+        if (!fill_span(spans, span, reason, priority))
+            break;
+    pthread_mutex_unlock(&spans->cache->lock);
+}
