@@ -636,6 +636,21 @@ Test(image_layers, that_do_not_match_their_digest_are_refused_and_not_kept)
     }
 }
 
+Test(image_layers, that_are_no_tar_are_named_once)
+{
+    struct sfs_error err;
+    char rubbish[2048];
+    memset(rubbish, 'r', sizeof rubbish);
+    dir = begin_layout("rubbish");
+    char *digest = put_blob(dir, rubbish, sizeof rubbish);
+    manifest_with(OCI_CONFIG, say("{\"rootfs\":{\"diff_ids\":[\"%s\"]}}", digest),
+                  say("[%s]", descriptor(OCI_TAR, digest, sizeof rubbish, NULL)));
+    open_store();
+    cr_assert_eq(open_layers(ref(NULL), &err), -EBADMSG, "%s", err.text);
+    const char *label = strstr(err.text, "layer 0 (sha256:");
+    cr_assert(label && !strstr(label + 1, "layer 0"), "%s", err.text);
+}
+
 Test(image_layers, of_a_directory_open_too)
 {
     struct sfs_error err;

@@ -80,7 +80,9 @@ static int open_layer(const struct opening *opening, size_t i, struct sfs_error 
     int r = opening->image->directory
                 ? sfs_layer_open_dir(opening->image->directory, 0, label, &opening->layers[i], err)
                 : open_tar(opening, i, label, err);
-    return r < 0 ? sfs_fail_while(err, r, "%s", label) : 0;
+    if (r == 0 || strncmp(err->text, label, strlen(label)) == 0) /* the layer said who it is */
+        return r;
+    return sfs_fail_while(err, r, "%s", label);
 }
 
 static bool has_failed(struct opening *opening)
