@@ -34,8 +34,11 @@ struct sfs_dirent {
     sfs_node node;
 };
 
-/* Merges layers, layers[0] lowest. Borrows the layers (not the array) until close. count 0: an
- * empty root. */
+/* Merges layers, layers[0] lowest, to what extracting them one after the other gives (fs/tree/
+ * stack.h has the rules). Borrows the layers (not the array) until close. count 0: an empty root.
+ * No I/O but on mapped indexes. EBADMSG: a visible hard link leads nowhere, or to a directory.
+ * E2BIG.
+ */
 int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
                    struct sfs_error *err);
 void sfs_tree_close(struct sfs_tree **tree);
@@ -43,7 +46,8 @@ void sfs_tree_close(struct sfs_tree **tree);
 uint32_t sfs_tree_count(const struct sfs_tree *tree); /* nodes */
 void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *ret_attr);
 
-/* Child of a directory by name. ENOENT: none; ENOTDIR: dir is no directory. No I/O. */
+/* Child of a directory by name ("." and ".." are none). ENOENT: none; ENOTDIR: dir is no directory.
+ */
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
                   sfs_node *ret_node);
 
@@ -59,7 +63,8 @@ enum sfs_tree_walk_flags {
         1 << 0, /* follow a symlink at the last component too (earlier ones are always followed) */
 };
 /* Resolves a path inside the tree: absolute or not, it starts at the root; ".." stops there, as in
- * a chroot. ENOENT, ENOTDIR, ELOOP; err names the component. */
+ * a chroot. "" is the root. A "/" at the end asks for a directory, and follows. ENOENT, ENOTDIR,
+ * ELOOP; err names path and component. */
 int sfs_tree_resolve(const struct sfs_tree *tree, const char *path, unsigned flags,
                      sfs_node *ret_node, struct sfs_error *err);
 
@@ -75,16 +80,17 @@ struct sfs_xattr {
 uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node);
 struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint32_t i);
 
-/* Reads up to `size` bytes of a regular file; short only at its end. May wait. Count or -errno
- * (EIO, EISDIR, EINVAL). */
+/* Reads up to `size` bytes of a regular file; short only at its end, 0 behind it. May wait. Count
+ * or -errno (EIO, EISDIR, EINVAL). */
 ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, size_t size,
                       uint64_t offset, struct sfs_error *err);
-/* The same without a copy: lends 1..size bytes (offset < size of the file); release with
- * sfs_slice_release(). */
+/* The same without a copy: lends 1..size bytes; release with sfs_slice_release(). EINVAL: size is
+ * 0, or offset is not inside the file. */
 int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
                  struct sfs_slice *ret_slice, struct sfs_error *err);
 /* Where file bytes are, for lseek(SEEK_DATA/SEEK_HOLE): the next data (or hole) at or after offset;
- * the file's size is a hole. ENXIO past the end. */
+ * the file's size is a hole. ENXIO: offset is not inside the file, or no data follows. A file whose
+ * layer does not know is all data. */
 int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
                   uint64_t *ret_offset);
 /* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
@@ -93,44 +99,69 @@ void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offs
                        int priority);
 
 /* Which layer gives this node (its position in the array that was merged); for a directory the
- * topmost that names it. *ret_inode: its inode there. Two trees that share a layer share a node's
- * content exactly if both are equal. */
+ * topmost that names it, or, if all only imply it, the topmost of those. *ret_inode: its inode
+ * there. NULL and SIZE_MAX: the root of a merge of nothing. Two nodes that are no directories are
+ * the same file, metadata included, if both layer (the pointer) and inode are equal. */
 struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, size_t *ret_layer,
                                   uint32_t *ret_inode);
 size_t sfs_tree_layers(const struct sfs_tree *tree);
 const char *sfs_tree_layer_label(const struct sfs_tree *tree, size_t layer);
 
-/* Compares two trees, names in order; calls `change` for each path that differs. Stops on non-zero.
- */
+/* Compares two trees and calls `change` for each path that differs: depth first, parents before
+ * what is in them, the names of a directory in order (memcmp). Together they tell what turns a into
+ * b, and so what a layer on top of a must hold.
+ *
+ * - SFS_ADDED: only b has it. What is in an added directory follows, each as SFS_ADDED.
+ * - SFS_REMOVED: only a has it. What was in a removed directory is not reported, unless
+ *   SFS_DIFF_REMOVED_BELOW asks for it; then it follows, each as SFS_REMOVED.
+ * - SFS_CHANGED: both have it, and it differs in `what`. A directory is reported for its own
+ *   metadata only, never because something in it changed.
+ * - SFS_CHANGED with `replaces`: exactly one of the two is a directory (`what` has TYPE). If it was
+ *   one, all that was in it is gone, as with SFS_REMOVED. If it is one now, what is in it follows
+ *   as SFS_ADDED.
+ *
+ * Files of one origin are equal without looking. Others differ in content, unless SFS_DIFF_CONTENT
+ * finds their bytes equal (the only thing here that may wait). The root is compared too.
+ *
+ * A `change` that returns non-zero stops it, and sfs_tree_diff() returns that (err is left alone).
+ * EIO, EKEYREJECTED: from reading. ENOMEM. */
 enum sfs_change_kind { SFS_ADDED, SFS_REMOVED, SFS_CHANGED };
-enum sfs_change_what { /* for SFS_CHANGED */
-                       SFS_CHANGE_TYPE = 1 << 0,
-                       SFS_CHANGE_CONTENT = 1 << 1,
-                       SFS_CHANGE_MODE = 1 << 2,
-                       SFS_CHANGE_OWNER = 1 << 3,
-                       SFS_CHANGE_MTIME = 1 << 4,
-                       SFS_CHANGE_XATTRS = 1 << 5,
-                       SFS_CHANGE_LINK = 1 << 6, /* symlink target, or other hard-link peers */
+
+/* What differs in an SFS_CHANGED.
+ * TYPE: S_IFMT; CONTENT is then not looked at. CONTENT: a file's bytes, a device's numbers. MODE:
+ * 07777. LINK: a symlink's target; or a name is now linked with one that it was not linked with
+ * before (a new one, too), or was parted from one that still exists. Every name of a group that
+ * gained one is reported, so that a layer can hold the group whole; names that only lost one that
+ * is gone are not. */
+enum sfs_change_what {
+    SFS_CHANGE_TYPE = 1 << 0,
+    SFS_CHANGE_CONTENT = 1 << 1,
+    SFS_CHANGE_MODE = 1 << 2,
+    SFS_CHANGE_OWNER = 1 << 3,
+    SFS_CHANGE_MTIME = 1 << 4,
+    SFS_CHANGE_XATTRS = 1 << 5,
+    SFS_CHANGE_LINK = 1 << 6,
 };
+
 struct sfs_change {
     enum sfs_change_kind kind;
     unsigned what;
-    const char *path; /* no leading '/'; "" is the root */
+    const char *path; /* no leading '/'; "" is the root; valid during the call */
     sfs_node a, b;    /* in the first and second tree; UINT32_MAX where there is none */
-    bool replaces; /* SFS_CHANGED where one is a directory and the other is not: what was below it
-                      follows as SFS_REMOVED or SFS_ADDED entries */
+    bool replaces;
 };
+
 enum sfs_diff_flags {
-    SFS_DIFF_CONTENT = 1 << 0, /* compare bytes of files of equal size from different origins;
-                                  otherwise different origins count as different content */
+    SFS_DIFF_CONTENT = 1 << 0, /* compare bytes of files of equal size from different origins */
+    SFS_DIFF_REMOVED_BELOW = 1 << 1,
 };
 int sfs_tree_diff(const struct sfs_tree *a, const struct sfs_tree *b, unsigned flags,
                   int (*change)(void *user, const struct sfs_change *change), void *user,
                   struct sfs_error *err);
 
 /* Visits every name below `dir` (and dir itself), parents first, names in order. `path` is relative
- * to dir ("" for dir itself). The visitor returns 0 to go on, SFS_WALK_SKIP not to descend,
- * negative to stop with that. */
+ * to dir ("" for dir itself), and valid during the call. The visitor returns 0 to go on,
+ * SFS_WALK_SKIP not to descend, negative to stop with that (err is left alone). ENOMEM. */
 #define SFS_WALK_SKIP 1
 int sfs_tree_walk(const struct sfs_tree *tree, sfs_node dir,
                   int (*visit)(void *user, const char *path, sfs_node node), void *user,

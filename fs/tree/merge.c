@@ -1,0 +1,403 @@
+/* The merge: breadth first, directory by directory, into flat arrays. A directory that several
+ * layers have is the union of their sorted runs; one that a single layer has is copied straight.
+ *
+ * Two things depend on an earlier state of the tree and are looked up there: hard links to lower
+ * layers, once all names are known; and implied directories over symlinks (graft.c), after which
+ * the merge is done again. Both are rare. */
+#include "tree/nodes.h"
+#include "tree/stack.h"
+#include "tree/union.h"
+
+struct pending_link {
+    uint32_t dirent;
+    struct sfs_part part;
+};
+
+struct merge {
+    struct sfs_tree *tree;
+    struct sfs_stack stack;
+    struct sfs_union set;
+    /* Arrays below have room for every name of every layer, as those of the tree have: no name is
+     * used twice. What is not touched costs no memory. */
+    struct sfs_parts parts; /* of all directories, in the order of tree->dirs */
+    uint32_t *part_ends;    /* by directory: behind its last part */
+    uint32_t *dir_names;    /* by directory: its dirent; the root has none */
+    uint32_t **node_of;     /* by layer, then inode: node + 1 of an inode with several names */
+    struct pending_link *links;
+    size_t link_count, link_capacity;
+    bool shadows_link; /* there is an implied directory over a symlink */
+    bool hides_dirs;   /* something hides a directory, and what may be in it */
+};
+
+static void forget_inodes(struct merge *merge)
+{
+    for (size_t i = 0; merge->node_of && i < merge->stack.count; i++) {
+        free(merge->node_of[i]);
+        merge->node_of[i] = NULL;
+    }
+}
+
+static void merge_done(struct merge *merge)
+{
+    forget_inodes(merge);
+    free(merge->node_of);
+    sfs_union_done(&merge->set);
+    sfs_parts_done(&merge->parts);
+    free(merge->part_ends);
+    free(merge->dir_names);
+    free(merge->links);
+    sfs_stack_done(&merge->stack);
+}
+
+static sfs_node add_node(struct sfs_tree *tree, struct sfs_tree_node node)
+{
+    tree->nodes[tree->node_count] = node;
+    return tree->node_count++;
+}
+
+static struct sfs_dirent *add_name(struct sfs_tree *tree, const struct sfs_tables *tables,
+                                   const struct sfs_entry_rec *entry)
+{
+    struct sfs_dirent *dirent = &tree->dirents[tree->dirent_count++];
+    dirent->name = tables->strings + entry->name;
+    dirent->name_size = entry->name_size;
+    return dirent;
+}
+
+/* Takes the parts since the last directory. `name` is an entry of that name; what gives metadata
+ * may have another one, where it came through a symlink. */
+static void add_dir(struct merge *merge, struct sfs_part name, const struct sfs_settled *settled,
+                    sfs_node parent)
+{
+    struct sfs_tree *tree = merge->tree;
+    uint32_t dir = tree->dir_count++;
+    uint16_t flags = settled->implied ? SFS_NODE_DIR | SFS_NODE_IMPLIED : SFS_NODE_DIR;
+    merge->dir_names[dir] = tree->dirent_count;
+    merge->part_ends[dir] = (uint32_t)merge->parts.count;
+    tree->dirs[dir].parent = parent;
+    struct sfs_dirent *dirent =
+        add_name(tree, sfs_stack_tables(&merge->stack, name), sfs_stack_entry(&merge->stack, name));
+    dirent->node =
+        add_node(tree, (struct sfs_tree_node){ sfs_stack_entry(&merge->stack, settled->what)->inode,
+                                               (uint16_t)settled->what.layer, flags, dir });
+}
+
+static int add_link(struct merge *merge, struct sfs_part part)
+{
+    if (merge->link_count == merge->link_capacity) {
+        size_t capacity = merge->link_capacity ? 2 * merge->link_capacity : 64;
+        struct pending_link *links = reallocarray(merge->links, capacity, sizeof *links);
+        if (!links)
+            return -ENOMEM;
+        merge->links = links;
+        merge->link_capacity = capacity;
+    }
+    merge->links[merge->link_count++] =
+        (struct pending_link){ merge->tree->dirent_count - 1, part };
+    return 0;
+}
+
+/* Where the node of an inode with several names is kept. NULL: out of memory. */
+static uint32_t *place_of_node(struct merge *merge, size_t layer, sfs_inode inode)
+{
+    if (!merge->node_of[layer]) {
+        uint32_t count = merge->stack.layers[layer]->tables.inode_count;
+        merge->node_of[layer] = calloc(count, sizeof *merge->node_of[layer]);
+        if (!merge->node_of[layer])
+            return NULL;
+    }
+    return &merge->node_of[layer][inode];
+}
+
+/* One more name of the inode that `place` stands for. */
+static sfs_node share_node(struct sfs_tree *tree, uint32_t *place, size_t layer, sfs_inode inode)
+{
+    if (*place == 0)
+        *place = add_node(tree, (struct sfs_tree_node){ inode, (uint16_t)layer, 0, 0 }) + 1;
+    sfs_node node = *place - 1;
+    tree->nodes[node].extra++;
+    return node;
+}
+
+static int add_file(struct merge *merge, const struct sfs_tables *tables, struct sfs_part part)
+{
+    struct sfs_tree *tree = merge->tree;
+    const struct sfs_entry_rec *entry = &tables->entries[part.entry];
+    struct sfs_dirent *dirent = add_name(tree, tables, entry);
+    if (entry->flags & SFS_ENTRY_LINK)
+        return add_link(merge, part);
+    if (tables->inodes[entry->inode].nlink == 1) {
+        dirent->node =
+            add_node(tree, (struct sfs_tree_node){ entry->inode, (uint16_t)part.layer, 0, 1 });
+        return 0;
+    }
+    uint32_t *place = place_of_node(merge, part.layer, entry->inode);
+    if (!place)
+        return -ENOMEM;
+    dirent->node = share_node(tree, place, part.layer, entry->inode);
+    return 0;
+}
+
+/* A directory that only one layer has: what is below it is that layer's, unchanged. */
+static int copy_dir(struct merge *merge, struct sfs_part dir, sfs_node node)
+{
+    const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, dir);
+    const struct sfs_inode_rec *inode = &tables->inodes[tables->entries[dir.entry].inode];
+    for (sfs_entry i = inode->first; i < inode->first + inode->count; i++) {
+        const struct sfs_entry_rec *entry = &tables->entries[i];
+        struct sfs_part part = { dir.layer, i };
+        if (entry->inode == SFS_NO_INODE)
+            continue;
+        if (!S_ISDIR(tables->inodes[entry->inode].mode)) {
+            int r = add_file(merge, tables, part);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        bool implied = entry->flags & SFS_ENTRY_IMPLIED;
+        if (implied && !sfs_stack_has_substance(&merge->stack, part))
+            continue;
+        merge->parts.items[merge->parts.count++] = part;
+        add_dir(merge, part, &(struct sfs_settled){ .what = part, .implied = implied }, node);
+    }
+    return 0;
+}
+
+static bool has_implied(const struct sfs_stack *stack)
+{
+    for (size_t layer = 1; layer < stack->count; layer++) {
+        const struct sfs_tables *tables = &stack->layers[layer]->tables;
+        for (sfs_entry i = 1; i < tables->entry_count; i++) {
+            if (tables->entries[i].flags & SFS_ENTRY_IMPLIED)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Notes whether a layer may have written through a symlink: where an implied directory is on one,
+ * or on a hard link, which may lead to one. Also where directories are hidden: such may be in them,
+ * and what they held went elsewhere. `joined`: how many of the group's directories are seen. */
+static void note_grafts(struct merge *merge, const struct sfs_part *group, size_t count,
+                        size_t joined)
+{
+    const struct sfs_stack *stack = &merge->stack;
+    bool implied = false; /* what is right above */
+    size_t directories = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct sfs_entry_rec *entry = sfs_stack_entry(stack, group[i]);
+        bool was_implied = implied;
+        implied = (entry->flags & (SFS_ENTRY_IMPLIED | SFS_ENTRY_WHITEOUT)) == SFS_ENTRY_IMPLIED;
+        if (entry->inode == SFS_NO_INODE)
+            continue;
+        uint32_t mode = sfs_stack_tables(stack, group[i])->inodes[entry->inode].mode;
+        if (was_implied && (S_ISLNK(mode) || entry->flags & SFS_ENTRY_LINK))
+            merge->shadows_link = true;
+        directories += S_ISDIR(mode);
+    }
+    merge->hides_dirs = merge->hides_dirs || directories > joined;
+}
+
+/* A directory that several layers have. */
+static int join_dirs(struct merge *merge, const struct sfs_part *dirs, size_t count, sfs_node node)
+{
+    int r = sfs_union_start(&merge->set, &merge->stack, dirs, count);
+    if (r < 0)
+        return r;
+    const struct sfs_part *group = merge->set.group;
+    for (size_t size; r == 0 && (size = sfs_union_next(&merge->set)) > 0;) {
+        struct sfs_settled settled;
+        size_t first = merge->parts.count;
+        sfs_stack_settle(&merge->stack, group, size, &merge->parts, &settled);
+        if (size > 1)
+            note_grafts(merge, group, size, merge->parts.count - first);
+        if (settled.kind == SFS_SETTLED_FILE)
+            r = add_file(merge, sfs_stack_tables(&merge->stack, settled.what), settled.what);
+        else if (settled.kind == SFS_SETTLED_DIRECTORY)
+            add_dir(merge, group[0], &settled, node);
+    }
+    return r;
+}
+
+static void add_root(struct merge *merge)
+{
+    struct sfs_tree *tree = merge->tree;
+    struct sfs_settled settled;
+    sfs_stack_root(&merge->stack, merge->stack.count, &merge->parts, &settled);
+    struct sfs_tree_node root = { 0, SFS_NO_LAYER, SFS_NODE_DIR, 0 };
+    if (settled.implied)
+        root.flags |= SFS_NODE_IMPLIED;
+    if (merge->stack.count > 0) {
+        root.inode = sfs_stack_entry(&merge->stack, settled.what)->inode;
+        root.layer = (uint16_t)settled.what.layer;
+    }
+    merge->part_ends[0] = (uint32_t)merge->parts.count;
+    tree->dirs[tree->dir_count++] = (struct sfs_tree_dir){ .parent = SFS_ROOT };
+    add_node(tree, root);
+}
+
+static int merge_dir(struct merge *merge, uint32_t dir)
+{
+    struct sfs_tree *tree = merge->tree;
+    size_t first = dir ? merge->part_ends[dir - 1] : 0;
+    size_t count = merge->part_ends[dir] - first;
+    const struct sfs_part *parts = &merge->parts.items[first];
+    sfs_node node = dir ? tree->dirents[merge->dir_names[dir]].node : SFS_ROOT;
+    uint32_t first_name = tree->dirent_count, first_dir = tree->dir_count;
+    int r = 0;
+    if (count == 1 && merge->stack.graft_count == 0)
+        r = copy_dir(merge, parts[0], node);
+    else if (count > 0)
+        r = join_dirs(merge, parts, count, node);
+    tree->dirs[dir].first = first_name;
+    tree->dirs[dir].count = tree->dirent_count - first_name;
+    tree->dirs[dir].subdirs = tree->dir_count - first_dir;
+    return r;
+}
+
+static int merge_all(struct merge *merge)
+{
+    struct sfs_tree *tree = merge->tree;
+    tree->node_count = tree->dirent_count = tree->dir_count = 0;
+    merge->parts.count = merge->link_count = 0;
+    forget_inodes(merge);
+    add_root(merge);
+    int r = 0;
+    for (uint32_t dir = 0; r == 0 && dir < tree->dir_count; dir++)
+        r = merge_dir(merge, dir);
+    return r;
+}
+
+/* Makes node_of know every node of the layers that links lead to. */
+static int index_targets(struct merge *merge, const struct sfs_part *targets)
+{
+    const struct sfs_tree *tree = merge->tree;
+    for (size_t i = 0; i < merge->link_count; i++) {
+        if (!place_of_node(merge, targets[i].layer, 0))
+            return -ENOMEM;
+    }
+    for (sfs_node i = 1; i < tree->node_count; i++) {
+        const struct sfs_tree_node *node = &tree->nodes[i];
+        if (!(node->flags & SFS_NODE_DIR) && merge->node_of[node->layer])
+            merge->node_of[node->layer][node->inode] = i + 1;
+    }
+    return 0;
+}
+
+static int fail_link(const struct merge *merge, struct sfs_part link, int r, struct sfs_error *err)
+{
+    if (r == -ENOMEM)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, link);
+    const struct sfs_entry_rec *entry = &tables->entries[link.entry];
+    return sfs_fail(err, EBADMSG, "%s: hard link %.255s to %.512s: %s",
+                    sfs_layer_words(merge->stack.layers[link.layer]), tables->strings + entry->name,
+                    tables->strings + tables->inodes[entry->inode].string,
+                    r == -EISDIR  ? "that is a directory"
+                    : r == -ELOOP ? "too many links on the way"
+                    : r == -E2BIG ? "path too long"
+                                  : "nothing there in the layers below");
+}
+
+/* Gives the names of hard links to lower layers their nodes: those of the inodes as they were when
+ * the link was made, which may have no other name any more. */
+static int resolve_links(struct merge *merge, struct sfs_error *err)
+{
+    if (merge->link_count == 0)
+        return 0;
+    AUTO(sfs_free) struct sfs_part *targets = calloc(merge->link_count, sizeof *targets);
+    if (!targets)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < merge->link_count; i++) {
+        int r = sfs_stack_find_link(&merge->stack, merge->links[i].part, &targets[i]);
+        if (r < 0)
+            return fail_link(merge, merge->links[i].part, r, err);
+    }
+    if (index_targets(merge, targets) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < merge->link_count; i++) {
+        sfs_inode inode = sfs_stack_entry(&merge->stack, targets[i])->inode;
+        uint32_t *place = &merge->node_of[targets[i].layer][inode];
+        merge->tree->dirents[merge->links[i].dirent].node =
+            share_node(merge->tree, place, targets[i].layer, inode);
+    }
+    return 0;
+}
+
+static int allocate(struct merge *merge, struct sfs_error *err)
+{
+    struct sfs_tree *tree = merge->tree;
+    uint64_t total = 1;
+    for (size_t i = 0; i < tree->layer_count; i++)
+        total += tree->layers[i]->tables.entry_count;
+    if (total >= SFS_NO_NODE - 8) /* a few numbers mean other things */
+        return sfs_fail(err, E2BIG, "%llu names in all layers are too many",
+                        (unsigned long long)total);
+    tree->nodes = reallocarray(NULL, total, sizeof *tree->nodes);
+    tree->dirents = reallocarray(NULL, total, sizeof *tree->dirents);
+    tree->dirs = reallocarray(NULL, total, sizeof *tree->dirs);
+    merge->part_ends = reallocarray(NULL, total, sizeof *merge->part_ends);
+    merge->dir_names = reallocarray(NULL, total, sizeof *merge->dir_names);
+    merge->node_of = calloc(tree->layer_count + 1, sizeof *merge->node_of);
+    if (!tree->nodes || !tree->dirents || !tree->dirs || !merge->part_ends || !merge->dir_names ||
+        !merge->node_of || sfs_parts_reserve(&merge->parts, total) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return 0;
+}
+
+/* Gives back what the merge did not need of an array. */
+#define TRIM(array, count)                                                                         \
+    do {                                                                                           \
+        void *trimmed = realloc((array), ((size_t)(count) + 1) * sizeof *(array));                 \
+        if (trimmed)                                                                               \
+            (array) = trimmed;                                                                     \
+    } while (0)
+
+static int open_tree(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                     struct sfs_error *err)
+{
+    if (count >= SFS_NO_LAYER)
+        return sfs_fail(err, E2BIG, "%zu layers are too many", count);
+    AUTO(sfs_tree_close) struct sfs_tree *tree = calloc(1, sizeof *tree);
+    if (tree)
+        tree->layers = calloc(count + 1, sizeof(struct sfs_layer *));
+    if (!tree || !tree->layers)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        tree->layers[i] = layers[i];
+    tree->layer_count = count;
+    *ret_tree = TAKE(tree);
+    return 0;
+}
+
+int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                   struct sfs_error *err)
+{
+    AUTO(sfs_tree_close) struct sfs_tree *tree = NULL;
+    int r = open_tree(layers, count, &tree, err);
+    if (r < 0)
+        return r;
+    AUTO(merge_done)
+    struct merge merge = { .tree = tree, .stack = { .layers = tree->layers, .count = count } };
+    r = allocate(&merge, err);
+    if (r < 0)
+        return r;
+    r = merge_all(&merge);
+    if (r == 0 && (merge.shadows_link || (merge.hides_dirs && has_implied(&merge.stack)))) {
+        r = sfs_stack_graft(&merge.stack);
+        if (r == 0)
+            r = merge_all(&merge);
+    }
+    if (r == -E2BIG)
+        return sfs_fail(err, E2BIG, "layers write through too many symlinks");
+    if (r < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    r = resolve_links(&merge, err);
+    if (r < 0)
+        return r;
+    TRIM(tree->nodes, tree->node_count);
+    TRIM(tree->dirents, tree->dirent_count);
+    TRIM(tree->dirs, tree->dir_count);
+    *ret_tree = TAKE(tree);
+    return 0;
+}

@@ -1,0 +1,64 @@
+/* What a tree is made of. Metadata, link targets and extents stay where they are, in the layers'
+ * tables: a node only says where.
+ *
+ * Nodes and names stand breadth first, as in a layer's tables: the names of a directory are one
+ * run, sorted, and the nodes they brought in follow one another. */
+#ifndef STAGEFS_NODES_H
+#define STAGEFS_NODES_H
+
+#include "layer/layer.h"
+#include <stagefs/tree.h>
+
+enum sfs_tree_node_flags {
+    SFS_NODE_DIR = 1 << 0,
+    SFS_NODE_IMPLIED = 1 << 1, /* directory that no layer names: 0755 root:root, mtime 0 */
+};
+
+#define SFS_NO_LAYER UINT16_MAX /* the root of a merge of nothing */
+#define SFS_NO_NODE  UINT32_MAX
+
+struct sfs_tree_node { /* 12 bytes */
+    sfs_inode inode;   /* in its layer */
+    uint16_t layer;
+    uint16_t flags;
+    uint32_t extra; /* directory: place in dirs; others: names in this tree */
+};
+
+struct sfs_tree_dir { /* 16 bytes */
+    uint32_t first;   /* of its names in dirents */
+    uint32_t count;
+    sfs_node parent;
+    uint32_t subdirs;
+};
+
+_Static_assert(sizeof(struct sfs_tree_node) == 12, "a million of them are held in memory");
+_Static_assert(sizeof(struct sfs_tree_dir) == 16, "a hundred thousand are held in memory");
+
+struct sfs_tree {
+    struct sfs_layer **layers; /* borrowed; the array is ours */
+    size_t layer_count;
+    struct sfs_tree_node *nodes;
+    struct sfs_dirent *dirents;
+    struct sfs_tree_dir *dirs;
+    uint32_t node_count, dirent_count, dir_count;
+};
+
+static inline bool sfs_node_is_dir(const struct sfs_tree *tree, sfs_node node)
+{
+    return tree->nodes[node].flags & SFS_NODE_DIR;
+}
+
+/* The tables that hold a node's inode; NULL if no layer does. */
+static inline const struct sfs_tables *sfs_node_tables(const struct sfs_tree *tree, sfs_node node)
+{
+    size_t layer = tree->nodes[node].layer;
+    return layer == SFS_NO_LAYER ? NULL : &tree->layers[layer]->tables;
+}
+
+/* Metadata of a node, where it stands; for an implied directory, a constant. */
+const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node);
+
+/* A layer's name for messages. */
+const char *sfs_layer_words(const struct sfs_layer *layer);
+
+#endif

@@ -1,0 +1,103 @@
+/* File bytes: found by (layer, inode), lent by the layer. */
+#include "tree/nodes.h"
+
+#include <limits.h>
+
+static int check_regular(const struct sfs_tree *tree, sfs_node node, struct sfs_error *err)
+{
+    uint32_t mode = sfs_node_inode(tree, node)->mode;
+    if (S_ISDIR(mode))
+        return sfs_fail(err, EISDIR, "a directory has no bytes to read");
+    if (!S_ISREG(mode))
+        return sfs_fail(err, EINVAL, "not a regular file");
+    return 0;
+}
+
+int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
+                 struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    int r = check_regular(tree, node, err);
+    if (r < 0)
+        return r;
+    uint64_t end = sfs_node_inode(tree, node)->size;
+    if (offset >= end || size == 0)
+        return sfs_fail(err, EINVAL, "nothing to read at offset %llu of %llu bytes",
+                        (unsigned long long)offset, (unsigned long long)end);
+    if (size > end - offset)
+        size = (size_t)(end - offset);
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    return sfs_layer_pin(tree->layers[at->layer], at->inode, offset, size, ret_slice, err);
+}
+
+ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, size_t size,
+                      uint64_t offset, struct sfs_error *err)
+{
+    int r = check_regular(tree, node, err);
+    if (r < 0)
+        return r;
+    uint64_t end = sfs_node_inode(tree, node)->size;
+    if (offset >= end)
+        return 0;
+    if (size > end - offset)
+        size = (size_t)(end - offset);
+    if (size > SSIZE_MAX)
+        size = SSIZE_MAX;
+    char *at = buf;
+    for (size_t done = 0; done < size;) {
+        AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+        r = sfs_tree_pin(tree, node, offset + done, size - done, &slice, err);
+        if (r < 0)
+            return r;
+        memcpy(at + done, slice.data, slice.size);
+        done += slice.size;
+    }
+    return (ssize_t)size;
+}
+
+int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
+                  uint64_t *ret_offset)
+{
+    const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
+    if (!S_ISREG(inode->mode) || offset >= inode->size)
+        return -ENXIO;
+    const struct sfs_tables *tables = sfs_node_tables(tree, node);
+    const struct sfs_extent *extents = tables->extents + inode->first;
+    /* A layer may not say where its bytes are; then all of it is data. */
+    const struct sfs_extent whole = { .size = inode->size };
+    uint32_t count = inode->count;
+    if (count == 0) {
+        extents = &whole;
+        count = 1;
+    }
+    uint32_t low = 0; /* the first extent that ends behind offset */
+    for (uint32_t high = count; low < high;) {
+        uint32_t middle = low + (high - low) / 2;
+        if (extents[middle].file_offset + extents[middle].size > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (!hole) {
+        if (low == count)
+            return -ENXIO;
+        *ret_offset = extents[low].file_offset > offset ? extents[low].file_offset : offset;
+        return 0;
+    }
+    for (; low < count && extents[low].file_offset <= offset; low++)
+        offset = extents[low].file_offset + extents[low].size;
+    *ret_offset = offset;
+    return 0;
+}
+
+void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
+                       int priority)
+{
+    const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
+    if (!S_ISREG(inode->mode) || offset >= inode->size || size == 0)
+        return;
+    if (size > inode->size - offset)
+        size = inode->size - offset;
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
+                       (enum sfs_pool_priority)priority);
+}

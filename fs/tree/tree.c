@@ -1,0 +1,137 @@
+#include "tree/nodes.h"
+
+#include <assert.h>
+
+const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node)
+{
+    static const struct sfs_inode_rec implied = { .mode = S_IFDIR | 0755 };
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    if (at->flags & SFS_NODE_IMPLIED)
+        return &implied;
+    return &tree->layers[at->layer]->tables.inodes[at->inode];
+}
+
+const char *sfs_layer_words(const struct sfs_layer *layer)
+{
+    return layer->label ? layer->label : "a layer without a name";
+}
+
+void sfs_tree_close(struct sfs_tree **tree)
+{
+    if (!*tree)
+        return;
+    free((*tree)->layers);
+    free((*tree)->nodes);
+    free((*tree)->dirents);
+    free((*tree)->dirs);
+    free(*tree);
+    *tree = NULL;
+}
+
+uint32_t sfs_tree_count(const struct sfs_tree *tree)
+{
+    return tree->node_count;
+}
+
+void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *ret_attr)
+{
+    const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
+    uint32_t extra = tree->nodes[node].extra;
+    *ret_attr = (struct sfs_attr){
+        .size = inode->size,
+        .mtime_sec = inode->mtime_sec,
+        .mtime_nsec = inode->mtime_nsec,
+        .mode = inode->mode,
+        .uid = inode->uid,
+        .gid = inode->gid,
+        .rdev_major = inode->rdev_major,
+        .rdev_minor = inode->rdev_minor,
+        .nlink = sfs_node_is_dir(tree, node) ? 2 + tree->dirs[extra].subdirs : extra,
+    };
+}
+
+static int compare_names(const struct sfs_dirent *dirent, const char *name, size_t size)
+{
+    size_t common = size < dirent->name_size ? size : dirent->name_size;
+    int order = memcmp(dirent->name, name, common);
+    return order ? order : (dirent->name_size > size) - (dirent->name_size < size);
+}
+
+int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
+                  sfs_node *ret_node)
+{
+    if (!sfs_node_is_dir(tree, dir))
+        return -ENOTDIR;
+    uint32_t count;
+    const struct sfs_dirent *names = sfs_tree_list(tree, dir, &count);
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = compare_names(&names[middle], name, name_size);
+        if (order == 0) {
+            *ret_node = names[middle].node;
+            return 0;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -ENOENT;
+}
+
+const struct sfs_dirent *sfs_tree_list(const struct sfs_tree *tree, sfs_node dir,
+                                       uint32_t *ret_count)
+{
+    *ret_count = 0;
+    if (!sfs_node_is_dir(tree, dir))
+        return NULL;
+    const struct sfs_tree_dir *at = &tree->dirs[tree->nodes[dir].extra];
+    *ret_count = at->count;
+    return tree->dirents + at->first;
+}
+
+sfs_node sfs_tree_parent(const struct sfs_tree *tree, sfs_node dir)
+{
+    assert(sfs_node_is_dir(tree, dir));
+    return tree->dirs[tree->nodes[dir].extra].parent;
+}
+
+const char *sfs_tree_target(const struct sfs_tree *tree, sfs_node node)
+{
+    const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
+    return S_ISLNK(inode->mode) ? sfs_node_tables(tree, node)->strings + inode->string : "";
+}
+
+uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node)
+{
+    return sfs_node_inode(tree, node)->xattr_count;
+}
+
+struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint32_t i)
+{
+    const struct sfs_tables *tables = sfs_node_tables(tree, node);
+    const struct sfs_xattr_rec *xattr = &tables->xattrs[sfs_node_inode(tree, node)->xattrs + i];
+    return (struct sfs_xattr){ .name = tables->strings + xattr->name,
+                               .value = tables->strings + xattr->value,
+                               .size = xattr->value_size };
+}
+
+struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, size_t *ret_layer,
+                                  uint32_t *ret_inode)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    *ret_inode = at->inode;
+    *ret_layer = at->layer == SFS_NO_LAYER ? SIZE_MAX : at->layer;
+    return at->layer == SFS_NO_LAYER ? NULL : tree->layers[at->layer];
+}
+
+size_t sfs_tree_layers(const struct sfs_tree *tree)
+{
+    return tree->layer_count;
+}
+
+const char *sfs_tree_layer_label(const struct sfs_tree *tree, size_t layer)
+{
+    return sfs_layer_words(tree->layers[layer]);
+}

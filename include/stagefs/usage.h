@@ -1,0 +1,26 @@
+/* What a layer brings to a tree, and how much of it later layers hide. */
+#ifndef STAGEFS_USAGE_H
+#define STAGEFS_USAGE_H
+
+#include <stagefs/tree.h>
+
+struct sfs_layer_usage {
+    uint64_t bytes;         /* of the layer's regular files, each inode once */
+    uint64_t visible_bytes; /* of those that are seen in the tree; the rest is stored and pulled for
+                               nothing */
+    uint32_t names;         /* without directories that the layer only implies */
+    uint32_t whiteouts;
+};
+
+/* EINVAL: no such layer. */
+int sfs_tree_layer_usage(const struct sfs_tree *tree, size_t layer,
+                         struct sfs_layer_usage *ret_usage, struct sfs_error *err);
+
+/* One tree a layer, each showing that layer alone, for `mount --layers`. Borrows the layers as
+ * `tree` does; close with sfs_tree_split_close(). EBADMSG: a layer holds a hard link to a file of a
+ * lower layer, which alone it cannot show. */
+int sfs_tree_split(const struct sfs_tree *tree, struct sfs_tree ***ret_trees, size_t *ret_count,
+                   struct sfs_error *err);
+void sfs_tree_split_close(struct sfs_tree ***trees, size_t count);
+
+#endif
