@@ -1,6 +1,7 @@
 /* Numbers are handed out once, at open; everything after is addition and a short search. */
 #include "mount/forest.h"
 
+#include "tree/nodes.h"
 #include <errno.h>
 #include <sys/sysmacros.h>
 
@@ -211,25 +212,24 @@ void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret
     *ret_sums = sums;
 }
 
-static bool has_acl(const struct sfs_tree *tree, sfs_node node, uint32_t count)
+static bool has_acl(const struct sfs_tables *tables)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const char *name = sfs_tree_xattr(tree, node, i).name;
-        if (strncmp(name, "system.posix_acl_", strlen("system.posix_acl_")) == 0)
+    const char *prefix = "system.posix_acl_";
+    for (uint32_t i = 0; i < tables->xattr_count; i++)
+        if (strncmp(tables->strings + tables->xattrs[i].name, prefix, strlen(prefix)) == 0)
             return true;
-    }
     return false;
 }
 
+/* The layers' tables are asked, not a million nodes: mounting waits for this. */
 void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls)
 {
     *ret_any = *ret_acls = false;
     for (size_t i = 0; i < forest->count; i++) {
-        uint32_t nodes = sfs_tree_count(forest->trees[i]);
-        for (sfs_node node = 0; node < nodes; node++) {
-            uint32_t count = sfs_tree_xattr_count(forest->trees[i], node);
-            *ret_any = *ret_any || count > 0;
-            *ret_acls = *ret_acls || has_acl(forest->trees[i], node, count);
+        for (size_t j = 0; j < forest->trees[i]->layer_count; j++) {
+            const struct sfs_tables *tables = &forest->trees[i]->layers[j]->tables;
+            *ret_any = *ret_any || tables->xattr_count > 0;
+            *ret_acls = *ret_acls || has_acl(tables);
         }
     }
 }

@@ -56,13 +56,13 @@ static inline sfs_ino sfs_listing_ino(const struct sfs_listing *listing, uint32_
     return listing->roots ? listing->roots[node] : listing->first + node;
 }
 
-/* Over all trees. Each visits every node: not for the fast path. */
+/* Over all trees. Visits every node: not for the fast path. */
 struct sfs_forest_sums {
     uint64_t blocks; /* of 512 bytes */
     uint64_t inodes;
 };
 void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret_sums);
-/* Does any file have extended attributes; are there access control lists among them? */
+/* May any file have extended attributes; may access control lists be among them? */
 void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls);
 
 #endif
