@@ -143,7 +143,7 @@ Test(expand, agrees_with_the_words_vectors)
         while (isspace((unsigned char)*expected))
             expected++;
         struct sfs_vars words = { 0 };
-        int r = sfs_expand_words(input, '\\', &vars, &words, NULL);
+        int r = sfs_expand_words(input, '\\', &vars, 0, &words, NULL);
         if (strcmp(expected, "error") == 0) {
             cr_assert_lt(r, 0, "'%s' must fail", input);
             continue;

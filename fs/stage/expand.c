@@ -206,22 +206,45 @@ static int expand_braces(struct scanner *scanner, struct sfs_buf *out)
                            out);
 }
 
-static int expand_dollar(struct scanner *scanner, struct sfs_buf *out)
+static int expand_name(struct scanner *scanner, struct sfs_buf *out)
 {
-    next(scanner);
-    if (peek(scanner) == '{') {
-        next(scanner);
-        if (++scanner->depth > MAX_NESTING)
-            return fail(scanner, "substitutions are nested too deeply");
-        int r = expand_braces(scanner, out);
-        scanner->depth--;
-        return r;
-    }
     const char *name;
     size_t size = take_name(scanner, &name);
     if (size == 0)
         return put(out, '$');
     return add_value(out, sfs_vars_get(scanner->vars, name, size));
+}
+
+/* Is what stands at `at`, behind a dollar, the name of an unset variable? */
+static bool is_unset(const struct scanner *scanner, const char *at)
+{
+    struct scanner probe = *scanner;
+    probe.at = *at == '{' ? at + 1 : at;
+    const char *name;
+    size_t size = take_name(&probe, &name);
+    return size > 0 && !sfs_vars_get(scanner->vars, name, size);
+}
+
+static int expand_dollar(struct scanner *scanner, struct sfs_buf *out)
+{
+    const char *start = scanner->at;
+    size_t before = out->size;
+    int r;
+    next(scanner);
+    if (peek(scanner) == '{') {
+        next(scanner);
+        if (++scanner->depth > MAX_NESTING)
+            return fail(scanner, "substitutions are nested too deeply");
+        r = expand_braces(scanner, out);
+        scanner->depth--;
+    } else {
+        r = expand_name(scanner, out);
+    }
+    if (r == 0 && (scanner->flags & SFS_EXPAND_SKIP_UNSET) && is_unset(scanner, start + 1)) {
+        out->size = before;
+        r = sfs_buf_add(out, start, (size_t)(scanner->at - start));
+    }
+    return r;
 }
 
 static int expand_single_quotes(struct scanner *scanner, struct sfs_buf *out)
@@ -354,14 +377,16 @@ int sfs_expand_word(const char *word, char escape, const struct sfs_vars *vars, 
     return 0;
 }
 
-int sfs_expand_words(const char *text, char escape, const struct sfs_vars *vars,
+int sfs_expand_words(const char *text, char escape, const struct sfs_vars *vars, unsigned flags,
                      struct sfs_vars *ret_words, struct sfs_error *err)
 {
     AUTO(sfs_vars_close) struct sfs_vars list = { 0 };
-    struct scanner scanner = { .at = text, .escape = escape, .vars = vars, .err = err };
+    struct scanner scanner = {
+        .at = text, .escape = escape, .flags = flags, .vars = vars, .err = err
+    };
     struct words words = { .list = &list };
     AUTO(sfs_buf_close) struct sfs_buf out = { 0 };
-    int r = expand_until(&scanner, END, false, &out, &words);
+    int r = expand_until(&scanner, END, flags & SFS_EXPAND_RAW_ESCAPES, &out, &words);
     if (r == 0 && words.word.size > 0)
         r = end_word(&words);
     sfs_buf_close(&words.word);

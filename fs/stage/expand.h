@@ -24,6 +24,7 @@ enum sfs_expand_flags {
     SFS_EXPAND_KEEP_QUOTES = 1 << 0, /* quotes are data, and protect nothing (heredoc bodies) */
     SFS_EXPAND_RAW_QUOTES = 1 << 1,  /* quotes protect, and stay */
     SFS_EXPAND_RAW_ESCAPES = 1 << 2, /* escape characters stay */
+    SFS_EXPAND_SKIP_UNSET = 1 << 3,  /* $x of an unset variable stays as it is written */
 };
 
 /* Expands one word: what was written stays one word, whatever the values hold. The caller frees
@@ -34,7 +35,7 @@ int sfs_expand_word(const char *word, char escape, const struct sfs_vars *vars, 
 
 /* Expands a text into words: split at blanks that are neither quoted nor escaped, also at those of
  * the values. */
-int sfs_expand_words(const char *text, char escape, const struct sfs_vars *vars,
+int sfs_expand_words(const char *text, char escape, const struct sfs_vars *vars, unsigned flags,
                      struct sfs_vars *ret_words, struct sfs_error *err);
 
 #endif

@@ -56,4 +56,15 @@ int sfs_store_list(struct sfs_store *store,
 int sfs_store_prune(struct sfs_store *store, uint64_t keep, uint64_t *ret_freed,
                     uint64_t *ret_items, struct sfs_error *err);
 
+/* Is there a usable index in the store, and how large are it and its seekable copy? For `inspect`.
+ */
+struct sfs_layer_state {
+    bool indexed;
+    uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
+    uint64_t out_size;              /* decoded bytes of the tar */
+    uint32_t entries, spans;
+};
+int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_layer_state *ret_state,
+                        struct sfs_error *err);
+
 #endif

@@ -1,0 +1,36 @@
+/* The back ends that a stage is measured on: the stagefs mount, and the same files elsewhere. */
+#ifndef STAGEFS_BACKENDS_H
+#define STAGEFS_BACKENDS_H
+
+#include <stagefs/error.h>
+#include <stddef.h>
+
+#define MAX_BACKENDS 8
+
+struct backend {
+    const char *label; /* "stagefs", "dir", "overlay", "squashfs", "erofs" */
+    char *path;        /* the tree's root; owned */
+    int mounted;       /* to be unmounted at the end */
+};
+
+struct backends {
+    char *work; /* temporary directory that holds all; owned */
+    struct backend list[MAX_BACKENDS];
+    size_t count;
+};
+
+/* Makes the working directory below $TMPDIR. */
+int backends_open(struct backends *backends, struct sfs_error *err);
+/* Makes an empty directory below the working directory for `label` and enters it in the list. */
+int backends_add(struct backends *backends, const char *label, struct sfs_error *err);
+/* Fills the last one with the files of `source`: "dir" copies them, "overlay" mounts the kernel's
+ * overlayfs over the copy, "squashfs" and "erofs" pack and mount them. ENOTSUP: the tool or the
+ * right is missing; the words say which. */
+int backends_fill(struct backends *backends, const char *source, struct sfs_error *err);
+/* Unmounts and removes everything. */
+void backends_close(struct backends *backends);
+
+/* Runs a program, output to stderr; its exit status, or 127. */
+int run_program(char *const argv[]);
+
+#endif

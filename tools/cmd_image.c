@@ -1,0 +1,222 @@
+/* inspect, index, verify: an image and what is known of its layers. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+struct image_args {
+    struct tool tool;
+    struct sfs_image *image;
+};
+
+/* Parses a command line of one IMAGE and opens it. Returns as tool_parse(), having told what went
+ * wrong. */
+static int open_image(const struct command *command, struct image_args *args, int argc, char **argv)
+{
+    struct option_set set = { 0 };
+    tool_options(&args->tool, &set);
+    char **rest;
+    int count;
+    int leave = tool_parse(command, &args->tool, &set, argc, argv, &rest, &count);
+    if (leave)
+        return leave;
+    if (count != 1)
+        return 1 + tool_usage(command, "needs one IMAGE");
+    struct sfs_error err;
+    int r = tool_open(&args->tool, false, &err);
+    if (r == 0)
+        r = sfs_image_open(rest[0], args->tool.platform, &args->image, &err);
+    if (r < 0) {
+        int status = tool_fail(r, &err);
+        tool_close(&args->tool);
+        return 1 + status;
+    }
+    return 0;
+}
+
+static int close_image(struct image_args *args, int r, const struct sfs_error *err)
+{
+    int status = r < 0 ? tool_fail(r, err) : tool_finish(r);
+    sfs_image_close(&args->image);
+    tool_close(&args->tool);
+    return status;
+}
+
+/* ---- inspect ---- */
+
+static json_t *layer_json(const struct image_args *args, size_t i)
+{
+    const struct sfs_image_layer *layer = sfs_image_layer(args->image, i);
+    json_t *json = json_pack("{s:I, s:s, s:I}", "layer", (json_int_t)i, "codec", layer->codec,
+                             "size", (json_int_t)layer->size);
+    if (layer->has_digest)
+        json_object_set_new(json, "digest", json_digest(&layer->digest));
+    if (layer->has_diff_id)
+        json_object_set_new(json, "diff_id", json_digest(&layer->diff_id));
+    if (layer->media_type)
+        json_object_set_new(json, "media_type", json_text(layer->media_type));
+    if (layer->annotations)
+        json_object_set(json, "annotations", (json_t *)(uintptr_t)layer->annotations);
+    struct sfs_layer_state info = { 0 };
+    if (layer->key && sfs_layer_get_state(args->tool.store, layer->key, &info, NULL) == 0 &&
+        info.indexed)
+        json_object_set_new(
+            json, "index",
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "size", (json_int_t)info.index_size, "copy_size",
+                      (json_int_t)info.copy_size, "unpacked_size", (json_int_t)info.out_size,
+                      "entries", (json_int_t)info.entries, "spans", (json_int_t)info.spans));
+    else
+        json_object_set_new(json, "index", json_null());
+    return json;
+}
+
+static json_t *image_json(const struct image_args *args)
+{
+    json_t *json = json_object();
+    json_object_set_new(json, "reference", json_text(sfs_image_ref(args->image)));
+    struct sfs_digest digest;
+    json_object_set_new(json, "digest",
+                        sfs_image_digest(args->image, &digest) ? json_digest(&digest)
+                                                               : json_null());
+    json_t *layers = json_array();
+    for (size_t i = 0; i < sfs_image_layer_count(args->image); i++)
+        json_array_append_new(layers, layer_json(args, i));
+    json_object_set_new(json, "layers", layers);
+    const json_t *manifest = sfs_image_manifest(args->image);
+    json_object_set_new(json, "manifest",
+                        manifest ? json_incref((json_t *)(uintptr_t)manifest) : json_null());
+    json_object_set_new(json, "config",
+                        json_incref((json_t *)(uintptr_t)sfs_image_config(args->image)));
+    return json;
+}
+
+static void print_config_line(const json_t *config, const char *key, const char *title)
+{
+    const json_t *value = json_object_get(config, key);
+    if (!value || json_is_null(value))
+        return;
+    AUTO(sfs_free) char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    printf("%-12s %s\n", title, text ? text : "");
+}
+
+static void print_image(const json_t *image)
+{
+    const json_t *config = json_object_get(image, "config");
+    const char *digest = json_string_value(json_object_get(image, "digest"));
+    printf("%-12s %s\n%-12s %s\n", "Reference",
+           json_string_value(json_object_get(image, "reference")), "Digest",
+           digest ? digest : "none");
+    const char *os = json_string_value(json_object_get(config, "os"));
+    const char *architecture = json_string_value(json_object_get(config, "architecture"));
+    printf("%-12s %s/%s\n", "Platform", os ? os : "?", architecture ? architecture : "?");
+    print_config_line(config, "created", "Created");
+    const json_t *run = json_object_get(config, "config");
+    print_config_line(run, "User", "User");
+    print_config_line(run, "WorkingDir", "WorkingDir");
+    print_config_line(run, "Entrypoint", "Entrypoint");
+    print_config_line(run, "Cmd", "Cmd");
+    print_config_line(run, "Env", "Env");
+    printf("\n%5s  %-19s  %-9s  %7s  %8s  %7s  %s\n", "layer", "digest", "codec", "size",
+           "unpacked", "entries", "index");
+    size_t i;
+    json_t *layer;
+    json_array_foreach(json_object_get(image, "layers"), i, layer)
+    {
+        char size[SIZE_TEXT], out[SIZE_TEXT] = "?", index_size[SIZE_TEXT] = "no";
+        const json_t *index = json_object_get(layer, "index");
+        const char *text = json_string_value(json_object_get(layer, "digest"));
+        print_size((uint64_t)json_integer_value(json_object_get(layer, "size")), size);
+        if (json_is_object(index)) {
+            print_size((uint64_t)json_integer_value(json_object_get(index, "unpacked_size")), out);
+            print_size((uint64_t)json_integer_value(json_object_get(index, "size")), index_size);
+        }
+        printf("%5zu  %-19.19s  %-9s  %7s  %8s  %7lld  %s\n", i, text ? text : "none",
+               json_string_value(json_object_get(layer, "codec")), size, out,
+               (long long)json_integer_value(json_object_get(index, "entries")), index_size);
+    }
+}
+
+int cmd_inspect(const struct command *command, int argc, char **argv)
+{
+    struct image_args args = { 0 };
+    int leave = open_image(command, &args, argc, argv);
+    if (leave)
+        return leave - 1;
+    json_t *json = image_json(&args);
+    int status = EXIT_DONE;
+    if (args.tool.json) {
+        status = print_json(json);
+    } else {
+        print_image(json);
+        json_decref(json);
+    }
+    return close_image(&args, status, NULL);
+}
+
+/* ---- index ---- */
+
+int cmd_index(const struct command *command, int argc, char **argv)
+{
+    struct image_args args = { 0 };
+    int leave = open_image(command, &args, argc, argv);
+    if (leave)
+        return leave - 1;
+    struct sfs_error err;
+    struct sfs_layer **layers = NULL;
+    int r = sfs_image_open_layers(args.image, args.tool.store, NULL, &args.tool.progress, &layers,
+                                  &err);
+    if (r < 0)
+        return close_image(&args, r, &err);
+    sfs_image_close_layers(&layers, sfs_image_layer_count(args.image));
+    progress_close();
+    json_t *json = image_json(&args);
+    if (args.tool.json) {
+        json_object_del(json, "manifest");
+        json_object_del(json, "config");
+        r = print_json(json);
+    } else {
+        if (!args.tool.quiet)
+            print_image(json);
+        json_decref(json);
+    }
+    return close_image(&args, r, &err);
+}
+
+/* ---- verify ---- */
+
+struct verify_answer {
+    json_t *json; /* NULL: print lines */
+};
+
+static void found(void *user, const struct sfs_verified *verified)
+{
+    struct verify_answer *answer = user;
+    char expected[SFS_DIGEST_TEXT], actual[SFS_DIGEST_TEXT];
+    sfs_digest_print(&verified->expected, expected);
+    sfs_digest_print(&verified->actual, actual);
+    if (answer->json)
+        json_array_append_new(answer->json,
+                              json_pack("{s:s, s:s, s:s, s:I, s:b}", "what", verified->what,
+                                        "expected", expected, "actual", actual, "size",
+                                        (json_int_t)verified->size, "holds", verified->holds));
+    else
+        printf("%-12s %s %s\n", verified->what, expected,
+               verified->holds ? "ok" : "DOES NOT MATCH");
+}
+
+int cmd_verify(const struct command *command, int argc, char **argv)
+{
+    struct image_args args = { 0 };
+    int leave = open_image(command, &args, argc, argv);
+    if (leave)
+        return leave - 1;
+    struct verify_answer answer = { .json = args.tool.json ? json_array() : NULL };
+    struct sfs_error err;
+    int r = sfs_image_verify(args.image, &args.tool.progress, found, &answer, &err);
+    progress_close();
+    if (answer.json)
+        print_json(json_pack("{s:b, s:o}", "holds", r == 0, "digests", answer.json));
+    return close_image(&args, r, &err);
+}

@@ -1,0 +1,121 @@
+/* mount, umount. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <stagefs/mount.h>
+#include <stagefs/usage.h>
+#include <stdio.h>
+#include <string.h>
+
+struct mount_args {
+    struct session session;
+    bool foreground, layers, dev, suid;
+    bool allow_other;
+    long ready_fd; /* 0: none (it would be stdin) */
+    int report_fd; /* to the waiting parent; -1 in the foreground */
+};
+
+static void ready(void *user)
+{
+    struct mount_args *args = user;
+    progress_close();
+    if (args->ready_fd > 0) {
+        if (write((int)args->ready_fd, "\n", 1) != 1)
+            fprintf(stderr, "stagefs: warning: --ready-fd %ld cannot be written\n", args->ready_fd);
+        close((int)args->ready_fd);
+    }
+    if (args->report_fd >= 0)
+        sfs_daemon_report(args->report_fd, EXIT_DONE);
+}
+
+static int serve(struct mount_args *args, const char *source, const char *mountpoint,
+                 struct sfs_error *err)
+{
+    struct sfs_mount_options options = {
+        .mountpoint = mountpoint,
+        .source = source,
+        .allow_other = args->allow_other,
+        .dev = args->dev,
+        .suid = args->suid,
+        .threads = 0,
+        .cache = args->session.tool.cache,
+        .ready = ready,
+        .user = args,
+    };
+    if (!args->layers)
+        return sfs_mount_serve(sfs_stage_tree(args->session.stage), &options, err);
+
+    size_t count;
+    struct sfs_tree **trees;
+    int r = sfs_tree_split(sfs_stage_tree(args->session.stage), &trees, &count, err);
+    if (r < 0)
+        return r;
+    r = sfs_mount_serve_layers((const struct sfs_tree *const *)trees, count, &options, err);
+    sfs_tree_split_close(&trees, count);
+    return r;
+}
+
+/* In the child (or the foreground): opens, serves until unmounted, closes. */
+static int run_mount(struct mount_args *args, const char *mountpoint)
+{
+    struct sfs_error err;
+    const char *source =
+        stage_is_given(&args->session.stage_args) ? "stagefs" : args->session.rest[0];
+    int r = session_open(&args->session, true, &err);
+    if (r == 0)
+        r = serve(args, source, mountpoint, &err);
+    return session_close(&args->session, r, &err);
+}
+
+int cmd_mount(const struct command *command, int argc, char **argv)
+{
+    struct mount_args args = { .report_fd = -1 };
+    const struct option_spec own[] = {
+        { "foreground", 0, OPTION_FLAG, &args.foreground, NULL, "stay in the foreground" },
+        { "layers", 0, OPTION_FLAG, &args.layers, NULL,
+          "one directory a layer, 0/, 1/, ..., instead of the merged tree" },
+        { "allow-other", 0, OPTION_FLAG, &args.allow_other, NULL, "let other users in too" },
+        { "dev", 0, OPTION_FLAG, &args.dev, NULL, "device nodes work (root only)" },
+        { "suid", 0, OPTION_FLAG, &args.suid, NULL,
+          "setuid bits and capabilities work (root only)" },
+        { "ready-fd", 0, OPTION_NUMBER, &args.ready_fd, "N",
+          "write a newline to this descriptor when the mount answers" },
+    };
+    int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
+    if (leave)
+        return leave - 1;
+    int wanted = stage_is_given(&args.session.stage_args) ? 1 : 2;
+    if (args.session.rest_count != wanted)
+        return tool_usage(command,
+                          wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
+    const char *mountpoint = args.session.rest[wanted - 1];
+
+    struct sfs_error err;
+    if (!args.foreground) {
+        int r = sfs_daemon_start(&args.report_fd, &err);
+        if (r < 0)
+            return tool_fail(r, &err);
+    }
+    int status = run_mount(&args, mountpoint);
+    if (args.report_fd >= 0 && status != EXIT_DONE)
+        sfs_daemon_report(args.report_fd, status);
+    return status;
+}
+
+int cmd_umount(const struct command *command, int argc, char **argv)
+{
+    struct tool tool = { 0 };
+    struct option_set set = { 0 };
+    tool_options(&tool, &set);
+    char **rest;
+    int count;
+    int leave = tool_parse(command, &tool, &set, argc, argv, &rest, &count);
+    if (leave)
+        return leave - 1;
+    if (count != 1)
+        return tool_usage(command, "needs one MOUNTPOINT");
+    struct sfs_error err;
+    int r = sfs_unmount(rest[0], &err);
+    /* Not a mount of ours is a failure, not wrong usage. */
+    return r < 0 ? tool_fail(r == -EINVAL ? -ENOENT : r, &err) : EXIT_DONE;
+}

@@ -1,0 +1,49 @@
+/* The one list of commands: dispatch, overview and help are made from it. */
+#include "cmd.h"
+
+const struct command commands[] = {
+    { "mount", "STAGE MOUNTPOINT [OPTION]...",
+      "mount a stage read-only; returns when the mount answers",
+      "  stagefs mount oci:stage:builder /mnt/stage\n"
+      "  stagefs mount --base oci:stage:base --from oci:stage:builder --copy /opt/conda "
+      "/mnt/runtime\n"
+      "  stagefs mount --layers oci:stage:builder /mnt/layers\n",
+      cmd_mount },
+    { "umount", "MOUNTPOINT", "unmount, also a dead mount", "  stagefs umount /mnt/stage\n",
+      cmd_umount },
+    { "ls", "[-l] [-R] STAGE [PATH]...", "list names without mounting",
+      "  stagefs ls -l oci:stage:builder /usr/local/cuda/lib64\n"
+      "  stagefs ls -R --json docker-archive:image.tar /etc\n",
+      cmd_ls },
+    { "cat", "STAGE PATH...", "print files without mounting",
+      "  stagefs cat oci:stage:builder /etc/os-release\n", cmd_cat },
+    { "stat", "STAGE PATH...", "tell all about files, and which layer they come from",
+      "  stagefs stat oci:stage:builder /usr/bin/ping\n", cmd_stat },
+    { "du", "[--layers] [--depth N] STAGE [PATH]", "sizes, by directory or by layer",
+      "  stagefs du --depth 2 oci:stage:builder /opt\n"
+      "  stagefs du --layers oci:stage:builder\n",
+      cmd_du },
+    { "diff", "STAGE STAGE", "what the second stage adds, removes and changes",
+      "  stagefs diff oci:stage:base oci:stage:builder\n"
+      "  stagefs diff oci:out:runtime --base oci:stage:base --from oci:stage:builder --copy "
+      "/opt/conda\n",
+      cmd_diff },
+    { "inspect", "IMAGE", "manifest, config, layers, codecs, index state",
+      "  stagefs inspect --json oci:stage:builder\n", cmd_inspect },
+    { "index", "IMAGE", "build what lazy reading needs, once per layer",
+      "  stagefs index oci:stage:builder\n", cmd_index },
+    { "verify", "IMAGE", "check every digest; exit 3 if one does not hold",
+      "  stagefs verify oci-archive:image.tar\n", cmd_verify },
+    { "commit", "STAGE -t IMAGE [OPTION]...", "write a stage as one layer on its base",
+      "  stagefs commit --base oci:stage:base --from oci:stage:builder --copy "
+      "/opt/conda:/opt/conda \\\n"
+      "                 --chown 1000 --exclude '**/*.a' -t oci:out:runtime\n",
+      cmd_commit },
+    { "bench", "STAGE [--lib GLOB]... [--against dir]",
+      "measure load times from the mount and from elsewhere",
+      "  stagefs bench oci:out:runtime --lib '**/libcublas*.so.*' --against dir --cold\n",
+      cmd_bench },
+    { "cache", "ls|prune [--keep SIZE]", "what is kept on disk, and freeing it",
+      "  stagefs cache ls\n  stagefs cache prune --keep 2G\n", cmd_cache },
+    { 0 },
+};

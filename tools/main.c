@@ -1,0 +1,168 @@
+/* stagefs: one table of commands; help is printed from it. */
+#include "tool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stagefs/suggest.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+void tool_options(struct tool *tool, struct option_set *set)
+{
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &tool->json, NULL, "print one JSON document on stdout" },
+        { "platform", 0, OPTION_TEXT, &tool->platform, "OS/ARCH[/VARIANT]",
+          "which image of an index (default: the host's)" },
+        { "memory", 0, OPTION_SIZE, &tool->memory, "SIZE",
+          "budget of decoded data in memory (default 256M)" },
+        { "threads", 0, OPTION_NUMBER, &tool->threads, "N", "worker threads (default: one a CPU)" },
+        { "strict", 0, OPTION_FLAG, &tool->strict, NULL, "fail where BuildKit silently goes on" },
+        { "quiet", 'q', OPTION_FLAG, &tool->quiet, NULL, "no progress, no warnings" },
+        { "verbose", 'v', OPTION_FLAG, &tool->verbose, NULL, "tell what is done" },
+        { "help", 'h', OPTION_FLAG, &tool->help, NULL, "this text" },
+    };
+    options_add(set, specs, sizeof specs / sizeof *specs);
+}
+
+/* SOURCE_DATE_EPOCH, or now. */
+static int read_epoch(int64_t *ret_epoch, struct sfs_error *err)
+{
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    if (!text || !*text) {
+        *ret_epoch = time(NULL);
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || *end || value < 0)
+        return sfs_fail(err, EINVAL, "SOURCE_DATE_EPOCH is '%s', not a number of seconds", text);
+    *ret_epoch = value;
+    return 0;
+}
+
+int tool_open(struct tool *tool, bool read_data, struct sfs_error *err)
+{
+    progress_open(&tool->progress, tool->quiet, tool->verbose);
+    int r = read_epoch(&tool->context.epoch, err);
+    if (r == 0)
+        r = sfs_store_open(NULL, &tool->store, err);
+    if (r == 0 && read_data)
+        r = sfs_cache_open(tool->memory, (unsigned)tool->threads, &tool->cache, err);
+    if (r < 0)
+        return r;
+    tool->context.store = tool->store;
+    tool->context.cache = tool->cache;
+    tool->context.progress = &tool->progress;
+    tool->context.platform = tool->platform;
+    tool->context.strict = tool->strict;
+    return 0;
+}
+
+void tool_close(struct tool *tool)
+{
+    progress_close();
+    sfs_cache_close(&tool->cache);
+    sfs_store_close(&tool->store);
+}
+
+int tool_fail(int r, const struct sfs_error *err)
+{
+    progress_close();
+    fprintf(stderr, "stagefs: %s\n", err->text);
+    if (r == -EINVAL)
+        return EXIT_USAGE;
+    return r == -EKEYREJECTED ? EXIT_MISMATCH : EXIT_FAILED;
+}
+
+int tool_usage(const struct command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "stagefs %s: ", command->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "; see 'stagefs %s --help'\n", command->name);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+int tool_finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "stagefs: writing to stdout: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int print_overview(FILE *out)
+{
+    fprintf(out, "stagefs: the last stage of a container image, before it is written.\n\n"
+                 "Usage: stagefs COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
+    for (const struct command *command = commands; command->name; command++)
+        fprintf(out, "  %-9s %s\n", command->name, command->summary);
+    fprintf(
+        out,
+        "\n"
+        "A STAGE is one of\n"
+        "  IMAGE                                 oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG],\n"
+        "                                        docker-archive:FILE[:NAME:TAG], dir:DIR\n"
+        "  [--base IMAGE] --from IMAGE --copy SRC[:DST]...   one COPY\n"
+        "  -f DOCKERFILE [--target STAGE]...     the last stage of a Dockerfile\n\n"
+        "Examples:\n"
+        "  stagefs mount oci:stage:builder /mnt/stage\n"
+        "  stagefs ls -l oci:stage:builder /usr/local/cuda/lib64\n"
+        "  stagefs commit --base oci:stage:base --from oci:stage:builder --copy /opt/conda -t "
+        "oci:out:runtime\n\n"
+        "'stagefs COMMAND --help' tells more.\n");
+    return out == stdout ? tool_finish(EXIT_DONE) : EXIT_USAGE;
+}
+
+static int unknown_command(const char *word)
+{
+    const char *known[64] = { 0 };
+    for (size_t i = 0; commands[i].name && i < 63; i++)
+        known[i] = commands[i].name;
+    const char *near = sfs_suggest(word, known);
+    if (near)
+        fprintf(stderr, "stagefs: unknown command '%s', did you mean '%s'?\n", word, near);
+    else
+        fprintf(stderr, "stagefs: unknown command '%s'; see 'stagefs --help'\n", word);
+    return EXIT_USAGE;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (const struct command *command = commands; command->name; command++)
+        if (strcmp(command->name, name) == 0)
+            return command;
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and is told */
+    if (argc < 2)
+        return print_overview(stderr);
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return print_overview(stdout);
+    if (strcmp(word, "--version") == 0) {
+        printf("stagefs %s\n", SFS_VERSION);
+        return tool_finish(EXIT_DONE);
+    }
+    if (strcmp(word, "help") == 0 && argc == 2)
+        return print_overview(stdout);
+    if (strcmp(word, "help") == 0) {
+        static char help[] = "--help";
+        argv[1] = argv[2];
+        argv[2] = help;
+        word = argv[1];
+        argc = 3;
+    }
+    const struct command *command = find_command(word);
+    if (!command)
+        return unknown_command(word);
+    return command->run(command, argc - 1, argv + 1);
+}

@@ -1,0 +1,184 @@
+/* How sizes, modes, times, names and JSON look. */
+#include "tool.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+char *print_size(uint64_t bytes, char text[SIZE_TEXT])
+{
+    static const char units[] = "KMGTPE";
+    if (bytes < 1024) {
+        snprintf(text, SIZE_TEXT, "%u", (unsigned)bytes);
+        return text;
+    }
+    double value = (double)bytes;
+    int unit = -1;
+    while (value >= 1023.95 && unit < 5) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(text, SIZE_TEXT, value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+    return text;
+}
+
+char *print_mode(uint32_t mode, char text[12])
+{
+    static const struct {
+        uint32_t type;
+        char letter;
+    } types[] = {
+        { S_IFDIR, 'd' }, { S_IFLNK, 'l' }, { S_IFCHR, 'c' }, { S_IFBLK, 'b' }, { S_IFIFO, 'p' }
+    };
+    text[0] = '-';
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((mode & S_IFMT) == types[i].type)
+            text[0] = types[i].letter;
+    for (int i = 0; i < 9; i++)
+        text[1 + i] = mode & (0400u >> i) ? "rwxrwxrwx"[i] : '-';
+    if (mode & S_ISUID)
+        text[3] = mode & 0100 ? 's' : 'S';
+    if (mode & S_ISGID)
+        text[6] = mode & 0010 ? 's' : 'S';
+    if (mode & S_ISVTX)
+        text[9] = mode & 0001 ? 't' : 'T';
+    text[10] = 0;
+    return text;
+}
+
+char *print_time(int64_t seconds, char text[32])
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+    if (!localtime_r(&t, &tm) || strftime(text, 32, "%Y-%m-%d %H:%M", &tm) == 0)
+        snprintf(text, 32, "%lld", (long long)seconds);
+    return text;
+}
+
+void print_path(const char *path)
+{
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
+        if (*p < 0x20 || *p == 0x7f || *p == '\\')
+            printf("\\%03o", *p);
+        else
+            putchar(*p);
+    }
+}
+
+int print_json(json_t *json)
+{
+    if (!json || json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0) {
+        fprintf(stderr, "stagefs: the answer could not be written as JSON\n");
+        json_decref(json);
+        return EXIT_FAILED;
+    }
+    putchar('\n');
+    json_decref(json);
+    return tool_finish(EXIT_DONE);
+}
+
+/* Bytes of the valid UTF-8 sequence at p, or 0. */
+static size_t utf8_length(const unsigned char *p)
+{
+    size_t length = *p < 0x80                 ? 1
+                    : *p >= 0xc2 && *p < 0xe0 ? 2
+                    : *p >= 0xe0 && *p < 0xf0 ? 3
+                    : *p >= 0xf0 && *p < 0xf5 ? 4
+                                              : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] >= 0xa0) ||
+        (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] >= 0x90))
+        return 0;
+    return length;
+}
+
+json_t *json_text(const char *bytes)
+{
+    json_t *json = json_string(bytes);
+    if (json)
+        return json;
+    AUTO(sfs_free) char *text = malloc(3 * strlen(bytes) + 1);
+    if (!text)
+        return NULL;
+    char *out = text;
+    for (const unsigned char *p = (const unsigned char *)bytes; *p;) {
+        size_t length = utf8_length(p);
+        if (length > 0) {
+            memcpy(out, p, length);
+            out += length;
+            p += length;
+        } else {
+            memcpy(out, "\xef\xbf\xbd", 3);
+            out += 3;
+            p++;
+        }
+    }
+    *out = 0;
+    return json_string(text);
+}
+
+json_t *json_digest(const struct sfs_digest *digest)
+{
+    char text[SFS_DIGEST_TEXT];
+    return json_string(sfs_digest_print(digest, text));
+}
+
+static const char *type_name(uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFDIR:
+        return "directory";
+    case S_IFLNK:
+        return "symlink";
+    case S_IFCHR:
+        return "character device";
+    case S_IFBLK:
+        return "block device";
+    case S_IFIFO:
+        return "fifo";
+    }
+    return "file";
+}
+
+static json_t *json_bytes(const void *data, size_t size)
+{
+    AUTO(sfs_free) char *hex = malloc(2 * size + 1);
+    if (!hex)
+        return NULL;
+    for (size_t i = 0; i < size; i++)
+        snprintf(hex + 2 * i, 3, "%02x", ((const unsigned char *)data)[i]);
+    hex[2 * size] = 0;
+    return json_string(hex);
+}
+
+json_t *json_attr(const struct sfs_tree *tree, sfs_node node)
+{
+    struct sfs_attr attr;
+    sfs_tree_attr(tree, node, &attr);
+    char mode[8];
+    snprintf(mode, sizeof mode, "%04o", attr.mode & 07777);
+    json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "type",
+                             type_name(attr.mode), "mode", mode, "uid", (json_int_t)attr.uid, "gid",
+                             (json_int_t)attr.gid, "size", (json_int_t)attr.size, "mtime",
+                             (json_int_t)attr.mtime_sec, "mtime_nsec", (json_int_t)attr.mtime_nsec,
+                             "nlink", (json_int_t)attr.nlink, "inode", (json_int_t)node + 1);
+    if (S_ISLNK(attr.mode))
+        json_object_set_new(json, "target", json_text(sfs_tree_target(tree, node)));
+    if (S_ISCHR(attr.mode) || S_ISBLK(attr.mode))
+        json_object_set_new(json, "device",
+                            json_pack("[i, i]", (int)attr.rdev_major, (int)attr.rdev_minor));
+    uint32_t count = sfs_tree_xattr_count(tree, node);
+    if (count > 0) {
+        json_t *xattrs = json_object();
+        for (uint32_t i = 0; i < count; i++) {
+            struct sfs_xattr xattr = sfs_tree_xattr(tree, node, i);
+            json_object_set_new(xattrs, xattr.name, json_bytes(xattr.value, xattr.size));
+        }
+        json_object_set_new(json, "xattrs", xattrs);
+    }
+    return json;
+}

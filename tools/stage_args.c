@@ -1,0 +1,133 @@
+/* STAGE on a command line: an image, a Dockerfile, or one COPY. */
+#include "tool.h"
+
+#include <errno.h>
+#include <string.h>
+
+void stage_options(struct stage_args *args, struct option_set *set)
+{
+    const struct option_spec specs[] = {
+        { "from", 0, OPTION_TEXT, &args->from, "IMAGE", "stage: copy out of this image" },
+        { "copy", 0, OPTION_LIST, &args->copies, "SRC[:DST]",
+          "stage: what to copy, and where to (repeatable)" },
+        { "base", 0, OPTION_TEXT, &args->base, "IMAGE",
+          "stage: copy onto this image (default: an empty one)" },
+        { "chown", 0, OPTION_TEXT, &args->chown, "USER[:GROUP]", "stage: owner of what is copied" },
+        { "chmod", 0, OPTION_TEXT, &args->chmod, "MODE",
+          "stage: mode of what is copied, octal or symbolic" },
+        { "exclude", 0, OPTION_LIST, &args->excludes, "GLOB",
+          "stage: leave out what matches, '**' crosses '/' (repeatable)" },
+        { "parents", 0, OPTION_FLAG, &args->parents, NULL,
+          "stage: keep the source's parent directories" },
+        { "file", 'f', OPTION_TEXT, &args->dockerfile, "DOCKERFILE",
+          "stage: the last stage of a Dockerfile" },
+        { "target", 0, OPTION_TEXT, &args->target, "STAGE",
+          "stage: that stage of the Dockerfile instead" },
+        { "context", 0, OPTION_TEXT, &args->context, "DIR", "stage: the build context" },
+        { "build-arg", 0, OPTION_LIST, &args->build_args, "KEY=VALUE",
+          "stage: value of an ARG (repeatable)" },
+        { "build-context", 0, OPTION_LIST, &args->build_contexts, "NAME=IMAGE",
+          "stage: stands for a stage or FROM image (repeatable)" },
+    };
+    options_add(set, specs, sizeof specs / sizeof *specs);
+}
+
+bool stage_is_given(const struct stage_args *args)
+{
+    return args->from || args->dockerfile || args->base || args->copies.count > 0;
+}
+
+/* Splits each item at its first `separator`, in place of argv's own bytes. */
+static struct sfs_stage_pair *split(const struct text_list *list, char separator,
+                                    struct sfs_stage_pair *pairs)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        /* argv is ours to write. */
+        char *item = (char *)(uintptr_t)list->items[i];
+        char *at = strchr(item, separator);
+        if (at)
+            *at = 0;
+        pairs[i] = (struct sfs_stage_pair){ item, at ? at + 1 : NULL };
+    }
+    return pairs + list->count;
+}
+
+static int check(const struct stage_args *args, const char *image, struct sfs_error *err)
+{
+    if (!stage_is_given(args)) {
+        if (args->chown || args->chmod || args->excludes.count > 0 || args->parents)
+            return sfs_fail(err, EINVAL,
+                            "--chown, --chmod, --exclude and --parents go with --from and --copy");
+        return image ? 0
+                     : sfs_fail(err, EINVAL,
+                                "no stage given: an IMAGE, -f DOCKERFILE, or --from IMAGE --copy "
+                                "SRC[:DST]");
+    }
+    if (image)
+        return sfs_fail(err, EINVAL, "two stages given: '%s' and the one that the options tell",
+                        image);
+    if (args->dockerfile && (args->from || args->base || args->copies.count > 0))
+        return sfs_fail(err, EINVAL,
+                        "-f and --from/--base/--copy are two ways to tell a stage: use one");
+    if (args->dockerfile &&
+        (args->chown || args->chmod || args->excludes.count > 0 || args->parents))
+        return sfs_fail(
+            err, EINVAL,
+            "with -f, write --chown, --chmod, --exclude and --parents in the Dockerfile");
+    if (!args->dockerfile && (args->target || args->context || args->build_args.count > 0 ||
+                              args->build_contexts.count > 0))
+        return sfs_fail(
+            err, EINVAL,
+            "--target, --context, --build-arg and --build-context go with -f DOCKERFILE");
+    if (!args->dockerfile && !args->from)
+        return sfs_fail(err, EINVAL, "--copy and --base need --from IMAGE");
+    if (args->from && args->copies.count == 0)
+        return sfs_fail(err, EINVAL, "--from needs --copy SRC[:DST] (--copy / for everything)");
+    return 0;
+}
+
+int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
+               struct sfs_stage **ret_stage, struct sfs_error *err)
+{
+    int r = check(args, image, err);
+    if (r < 0)
+        return r;
+    size_t pairs = args->copies.count + args->build_args.count + args->build_contexts.count;
+    args->pairs = calloc(pairs + 1, sizeof *args->pairs);
+    if (!args->pairs)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    struct sfs_stage_pair *copies = args->pairs;
+    struct sfs_stage_pair *build_args = split(&args->copies, ':', copies);
+    struct sfs_stage_pair *build_contexts = split(&args->build_args, '=', build_args);
+    split(&args->build_contexts, '=', build_contexts);
+    struct sfs_stage_spec spec = {
+        .image = image,
+        .dockerfile = args->dockerfile,
+        .target = args->target,
+        .context = args->context,
+        .build_args = build_args,
+        .build_arg_count = args->build_args.count,
+        .build_contexts = build_contexts,
+        .build_context_count = args->build_contexts.count,
+        .from = args->from,
+        .base = args->base,
+        .copies = copies,
+        .copy_count = args->copies.count,
+        .chown = args->chown,
+        .chmod = args->chmod,
+        .excludes = args->excludes.items,
+        .exclude_count = args->excludes.count,
+        .parents = args->parents,
+    };
+    return sfs_stage_open(&spec, context, ret_stage, err);
+}
+
+void stage_args_close(struct stage_args *args)
+{
+    free(args->pairs);
+    struct text_list *lists[] = { &args->build_args, &args->build_contexts, &args->copies,
+                                  &args->excludes };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        free(lists[i]->items);
+    *args = (struct stage_args){ 0 };
+}
