@@ -218,6 +218,9 @@ void sfs_store_unlock(struct sfs_store_lock *lock)
 {
     if (lock->path)
         unlink(lock->path);
+    /* Not left to close(): a child may have inherited the file. */
+    if (lock->fd >= 0)
+        (void)flock(lock->fd, LOCK_UN);
     sfs_close_fd(&lock->fd);
     free(lock->path);
     lock->path = NULL;

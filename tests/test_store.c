@@ -1,0 +1,294 @@
+#include "layer/store.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define KEY_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define KEY_B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static char top[64], dir[96];
+static struct sfs_store *store;
+static struct sfs_error err;
+
+static void open_store(void)
+{
+    snprintf(top, sizeof top, "/tmp/stagefs-test-store-XXXXXX");
+    cr_assert_not_null(mkdtemp(top));
+    snprintf(dir, sizeof dir, "%s/deep/cache", top);
+    cr_assert_eq(sfs_store_open(dir, &store, &err), 0, "%s", err.text);
+}
+
+static void close_store(void)
+{
+    sfs_store_close(&store);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", top);
+    cr_assert_eq(system(command), 0);
+}
+
+static char *path_of(const char *name)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+static void put(enum sfs_store_kind kind, const char *key, const char *text, time_t used)
+{
+    AUTO(sfs_io_temp_close) struct sfs_io_temp temp;
+    cr_assert_eq(sfs_store_start_file(store, kind, &temp, &err), 0, "%s", err.text);
+    cr_assert_eq(sfs_io_write_all(temp.fd, text, strlen(text)), 0);
+    cr_assert_eq(sfs_store_commit_file(store, kind, key, &temp, &err), 0, "%s", err.text);
+    const struct timespec times[2] = { { .tv_sec = used }, { .tv_sec = used } };
+    cr_assert_eq(futimens(temp.fd, times), 0);
+}
+
+static int append(void *user, const struct sfs_store_item *item)
+{
+    char *text = user;
+    size_t used = strlen(text);
+    snprintf(text + used, 1024 - used, "%s %.8s %llu %lld%s\n",
+             item->kind == SFS_STORE_COPY ? "copy" : "index", item->key,
+             (unsigned long long)item->size, (long long)item->used, item->in_use ? " in use" : "");
+    return 0;
+}
+
+static void expect(const char *text)
+{
+    char actual[1024] = "";
+    cr_assert_eq(sfs_store_list(store, append, actual, &err), 0, "%s", err.text);
+    cr_assert_str_eq(actual, text);
+}
+
+TestSuite(store, .init = open_store, .fini = close_store);
+
+Test(store, opening_creates_nothing)
+{
+    cr_assert_eq(access(top, F_OK), 0);
+    cr_assert_eq(access(dir, F_OK), -1);
+    expect("");
+}
+
+Test(store, directories_are_made_private_when_something_is_written)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    struct stat st;
+    cr_assert_eq(stat(dir, &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0700);
+    cr_assert_eq(stat(path_of("index"), &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0700);
+}
+
+Test(store, a_key_becomes_a_file_name_and_back)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    cr_assert_eq(
+        access(path_of("index/sha256-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                       "aaaaaaaaaa.idx"),
+               F_OK),
+        0);
+    put(SFS_STORE_COPY, KEY_A, "xx", 2);
+    expect("index sha256:a 1 1\ncopy sha256:a 2 2\n");
+}
+
+Test(store, a_key_cannot_leave_the_directory)
+{
+    int fd = -1;
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_INDEX, "../a", &fd, &err), -EINVAL);
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_INDEX, "", &fd, &err), -EINVAL);
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_INDEX, "..", &fd, &err), -EINVAL);
+}
+
+Test(store, what_is_not_there_is_ENOENT)
+{
+    int fd = -1;
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_INDEX, KEY_A, &fd, &err), -ENOENT);
+}
+
+Test(store, opening_a_file_marks_it_used_now_and_in_use)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 5);
+    time_t before = time(NULL);
+    AUTO(sfs_close_fd) int fd = -1;
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_INDEX, KEY_A, &fd, &err), 0);
+    struct stat st;
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert_geq(st.st_atim.tv_sec, before);
+    cr_assert_eq(st.st_mtim.tv_sec, 5);
+    char text[1024] = "";
+    sfs_store_list(store, append, text, &err);
+    cr_assert_not_null(strstr(text, " in use"));
+}
+
+Test(store, prune_removes_what_was_not_used_for_longest)
+{
+    put(SFS_STORE_INDEX, KEY_A, "0123456789", 30);
+    put(SFS_STORE_COPY, KEY_A, "0123456789", 10);
+    put(SFS_STORE_INDEX, KEY_B, "0123456789", 20);
+    uint64_t freed, items;
+    cr_assert_eq(sfs_store_prune(store, 19, &freed, &items, &err), 0, "%s", err.text);
+    cr_assert_eq(freed, 20);
+    cr_assert_eq(items, 2);
+    expect("index sha256:a 10 30\n");
+}
+
+Test(store, prune_stops_when_little_enough_is_left)
+{
+    put(SFS_STORE_INDEX, KEY_A, "0123456789", 30);
+    put(SFS_STORE_INDEX, KEY_B, "0123456789", 20);
+    uint64_t freed, items;
+    cr_assert_eq(sfs_store_prune(store, 20, &freed, &items, &err), 0);
+    cr_assert_eq(items, 0);
+    expect("index sha256:a 10 30\nindex sha256:b 10 20\n");
+}
+
+Test(store, prune_leaves_what_another_process_has_open)
+{
+    put(SFS_STORE_INDEX, KEY_A, "0123456789", 30);
+    put(SFS_STORE_INDEX, KEY_B, "0123456789", 20);
+    int ready[2], done[2];
+    cr_assert_eq(pipe(ready), 0);
+    cr_assert_eq(pipe(done), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = -1;
+        char byte = (char)(sfs_store_open_file(store, SFS_STORE_INDEX, KEY_B, &fd, NULL) == 0);
+        close(done[1]);
+        if (write(ready[1], &byte, 1) != 1 || read(done[0], &byte, 1) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    char byte = 0;
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert_eq(byte, 1);
+    uint64_t freed, items;
+    int r = sfs_store_prune(store, 0, &freed, &items, &err);
+    close(done[1]);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    cr_assert_eq(r, 0);
+    cr_assert_eq(items, 1);
+    cr_assert_eq(
+        access(path_of("index/sha256-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+                       "bbbbbbbbbb.idx"),
+               F_OK),
+        0);
+}
+
+Test(store, opening_sweeps_temporary_files_of_dead_writers)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    int fd = open(path_of("index/." SFS_IO_TEMP "abc"), O_CREAT | O_WRONLY, 0600);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    AUTO(sfs_io_temp_close) struct sfs_io_temp alive;
+    cr_assert_eq(sfs_store_start_file(store, SFS_STORE_INDEX, &alive, &err), 0);
+    AUTO(sfs_store_close) struct sfs_store *second = NULL;
+    cr_assert_eq(sfs_store_open(dir, &second, &err), 0);
+    cr_assert_eq(access(path_of("index/." SFS_IO_TEMP "abc"), F_OK), -1);
+    cr_assert_eq(faccessat(alive.dirfd, alive.name, F_OK, 0), 0);
+}
+
+Test(store, a_file_that_was_not_committed_is_gone)
+{
+    struct sfs_io_temp temp;
+    cr_assert_eq(sfs_store_start_file(store, SFS_STORE_COPY, &temp, &err), 0);
+    sfs_io_temp_close(&temp);
+    expect("");
+    cr_assert_eq(rmdir(path_of("copy")), 0, "something was left behind");
+}
+
+Test(store, foreign_files_are_neither_listed_nor_removed)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    int fd = open(path_of("index/README"), O_CREAT | O_WRONLY, 0600);
+    close(fd);
+    uint64_t freed, items;
+    cr_assert_eq(sfs_store_prune(store, 0, &freed, &items, &err), 0);
+    cr_assert_eq(items, 1);
+    cr_assert_eq(access(path_of("index/README"), F_OK), 0);
+}
+
+Test(store, a_place_that_cannot_be_written_is_named)
+{
+    AUTO(sfs_store_close) struct sfs_store *bad = NULL;
+    struct sfs_io_temp temp;
+    cr_assert_eq(sfs_store_open("/proc/nowhere/cache", &bad, &err), 0, "%s", err.text);
+    cr_assert_lt(sfs_store_start_file(bad, SFS_STORE_INDEX, &temp, &err), 0);
+    cr_assert_not_null(strstr(err.text, "cache directory /proc/nowhere/cache"), "%s", err.text);
+}
+
+Test(store, a_file_in_the_place_of_the_directory_is_named)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/file", top);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    AUTO(sfs_store_close) struct sfs_store *bad = NULL;
+    struct sfs_io_temp temp;
+    cr_assert_eq(sfs_store_open(path, &bad, &err), 0, "%s", err.text);
+    cr_assert_lt(sfs_store_start_file(bad, SFS_STORE_INDEX, &temp, &err), 0);
+    cr_assert_not_null(strstr(err.text, path), "%s", err.text);
+}
+
+Test(store, one_maker_at_a_time)
+{
+    struct sfs_store_lock lock = { .fd = -1 };
+    cr_assert_eq(sfs_store_lock(store, KEY_A, &lock, &err), 0, "%s", err.text);
+    int results[2];
+    cr_assert_eq(pipe(results), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct sfs_store_lock second = { .fd = -1 };
+        int fd = -1;
+        /* Waits until the parent has put its file, so the file must be there now. */
+        char byte = (char)(sfs_store_lock(store, KEY_A, &second, NULL) == 0 &&
+                           sfs_store_open_file(store, SFS_STORE_INDEX, KEY_A, &fd, NULL) == 0);
+        sfs_store_unlock(&second);
+        _exit(write(results[1], &byte, 1) == 1 ? 0 : 1);
+    }
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    sfs_store_unlock(&lock);
+    char byte = 0;
+    cr_assert_eq(read(results[0], &byte, 1), 1);
+    cr_assert_eq(byte, 1);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
+Test(store, the_lock_leaves_no_file)
+{
+    struct sfs_store_lock lock = { .fd = -1 };
+    cr_assert_eq(sfs_store_lock(store, KEY_A, &lock, &err), 0);
+    sfs_store_unlock(&lock);
+    cr_assert_eq(rmdir(path_of("index")), 0, "something was left behind");
+}
+
+static const char *dir_for(const char *own, const char *xdg)
+{
+    static char text[256];
+    AUTO(sfs_store_close) struct sfs_store *chosen = NULL;
+    if (own)
+        setenv("STAGEFS_CACHE_DIR", own, 1);
+    else
+        unsetenv("STAGEFS_CACHE_DIR");
+    if (xdg)
+        setenv("XDG_CACHE_HOME", xdg, 1);
+    else
+        unsetenv("XDG_CACHE_HOME");
+    cr_assert_eq(sfs_store_open(NULL, &chosen, &err), 0, "%s", err.text);
+    snprintf(text, sizeof text, "%s", sfs_store_dir(chosen));
+    return text;
+}
+
+Test(store_dir, comes_from_the_environment_in_the_order_of_the_contract)
+{
+    setenv("HOME", "/home/someone", 1);
+    const char *last = geteuid() == 0 ? "/var/cache/stagefs" : "/home/someone/.cache/stagefs";
+    cr_assert_str_eq(dir_for("/a", "/b"), "/a");
+    cr_assert_str_eq(dir_for(NULL, "/b"), "/b/stagefs");
+    cr_assert_str_eq(dir_for("", "relative"), last);
+    cr_assert_str_eq(dir_for(NULL, NULL), last);
+}
