@@ -2,6 +2,7 @@
 
 #include "image/layout.h"
 #include <dirent.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 TestSuite(layout, .init = make_scratch, .fini = remove_scratch);
@@ -258,6 +259,41 @@ Test(layout_tag, of_many_writers_at_once_are_all_kept)
             cr_assert_str_eq(opened_mark(say("oci:%s:tag-%d-%d", dir, w, t), NULL),
                              say("%d-%d", w, t));
     cr_assert_eq(count_files(dir), 3);
+}
+
+/* Killed at whatever instant, a writer leaves what it had tagged, and nothing that disturbs. */
+Test(layout_tag, survives_writers_that_are_killed)
+{
+    char *dir = say("%s/l", scratch);
+    for (unsigned round = 0; round < 40; round++) {
+        pid_t pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+            struct sfs_layout *layout = NULL;
+            int r = sfs_layout_open(dir, &layout, &err);
+            for (unsigned t = 0; r == 0; t++)
+                r = add_image(layout, say("%u-%u", round, t), say("tag-%u", t % 7));
+            _exit(1);
+        }
+        usleep(round * 997 % 20000);
+        int status;
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+        cr_assert(WIFSIGNALED(status), "the writer failed by itself");
+        AUTO(sfs_layout_close) struct sfs_layout *layout = open_layout(dir);
+        cr_assert_eq(add_image(layout, say("mine-%u", round), "mine"), 0, "%s", err.text);
+        sfs_layout_close(&layout);
+        cr_assert_eq(count_files(dir), 3);
+        json_t *index = read_index(dir);
+        json_t *manifests = json_object_get(index, "manifests");
+        for (size_t i = 0; i < json_array_size(manifests); i++) {
+            const char *tag = json_string_value(
+                json_object_get(json_object_get(json_array_get(manifests, i), "annotations"),
+                                "org.opencontainers.image.ref.name"));
+            assert_opens(say("oci:%s:%s", dir, tag), NULL);
+        }
+        json_decref(index);
+    }
 }
 
 /* Layers from other images */
