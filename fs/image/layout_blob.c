@@ -63,8 +63,8 @@ static bool link_file(const struct sfs_layout *layout, int fd, const struct sfs_
            fsync(layout->blobs_fd) == 0;
 }
 
-static int copy_verified(struct sfs_blob *blob, int fd, const struct sfs_digest *expected,
-                         struct sfs_error *err)
+static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob, int fd,
+                         const struct sfs_digest *expected, struct sfs_error *err)
 {
     AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
     AUTO(sfs_free) char *buf = malloc(BLOCK);
@@ -80,7 +80,7 @@ static int copy_verified(struct sfs_blob *blob, int fd, const struct sfs_digest 
             return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
         int r = sfs_io_write_all(fd, buf, (size_t)n);
         if (r < 0)
-            return sfs_fail_errno(err, -r, "writing a copy of %s", blob->name);
+            return sfs_fail_errno(err, -r, "copying %s to %s", blob->name, layout->blobs);
         if (sfs_hash_add(hash, buf, (size_t)n) < 0)
             return sfs_fail(err, ENOMEM, "out of memory");
         offset += (uint64_t)n;
@@ -100,7 +100,7 @@ static int copy_layer(struct sfs_layout *layout, struct sfs_blob *blob, int sour
     AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
     int r = sfs_layout_temp(layout, &temp, err);
     if (r == 0 && (source < 0 || ioctl(temp.fd, FICLONE, source) < 0))
-        r = copy_verified(blob, temp.fd, &layer->digest, err);
+        r = copy_verified(layout, blob, temp.fd, &layer->digest, err);
     return r < 0 ? r : sfs_layout_commit(layout, &temp, &layer->digest, err);
 }
 
