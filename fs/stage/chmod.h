@@ -16,7 +16,8 @@ uint32_t sfs_chmod_apply(const struct sfs_chmod *chmod, uint32_t mode);
 
 struct sfs_owner {
     uint32_t uid, gid;
-    bool missing; /* a name was not found and became 0; `missing_name` says which */
+    bool missing; /* a name was not found; `missing_name` says which (the first). A user becomes
+                     0:0; a group leaves the user's */
     char missing_name[64];
 };
 /* "U[:G]" with names looked up in etc/passwd and etc/group of `tree` (read inside the tree, regular

@@ -1,6 +1,10 @@
 /* COPY: selects paths of one tree and makes a layer of them for another
  * (research/compose-slim.md 1.4). Nothing is read but names and metadata; file bytes stay where
- * they are until somebody reads or commits them. */
+ * they are until somebody reads or commits them.
+ *
+ * Where this differs from BuildKit: holes stay holes; a directory made is dated with the epoch, not
+ * with now; a negative id is refused; an escaped letter in a pattern is that letter, and [classes]
+ * are Go's (BuildKit hands both to a regular expression). */
 #ifndef STAGEFS_COPY_H
 #define STAGEFS_COPY_H
 
@@ -22,15 +26,16 @@ struct sfs_copy {
     bool link;    /* --link */
     bool strict; /* what BuildKit silently lets pass is an error: unknown names, patterns that match
                     nothing */
-    int64_t epoch; /* mtime (seconds) of directories that COPY has to create */
+    int64_t epoch; /* mtime (seconds) of directories that COPY has to create on its own account */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
 /* The layer holds exactly what changes against `destination`'s tree: created and replaced paths,
  * and existing directories whose metadata the copy changes; names are resolved through the
- * destination's symlinks. Borrows `source` until the layer is closed; `destination` only during the
- * call. ENOENT: a source without wildcard that is not there. ENOTDIR, EISDIR: "cannot copy to
- * non-directory", "cannot replace to directory", as BuildKit. */
+ * destination's symlinks. The root's own metadata is never part of it. Borrows `source` until the
+ * layer is closed; `destination` only during the call. ENOENT: a source without wildcard that is
+ * not there. ENOTDIR, EISDIR: "cannot copy to non-directory", "cannot replace to directory", as
+ * BuildKit. */
 int sfs_copy_layer(const struct sfs_tree *source, const struct sfs_tree *destination,
                    const struct sfs_copy *copy, const char *label, struct sfs_layer **ret_layer,
                    struct sfs_error *err);
