@@ -19,6 +19,7 @@ struct reader {
     struct sfs_buf extents; /* of the entry at hand */
     struct sfs_buf path;    /* scratch */
     char last[128];         /* path of the last entry read, for messages */
+    bool told;              /* the words of a failure name the entry already */
 };
 
 static void close_reader(struct reader *reader)
@@ -45,17 +46,18 @@ static la_ssize_t lend_block(struct archive *archive, void *user, const void **r
     return (la_ssize_t)size;
 }
 
-static int fail_archive(const struct reader *reader, struct sfs_error *err)
+static int fail_archive(struct reader *reader, struct sfs_error *err)
 {
+    reader->told = true;
     if (reader->source_r < 0)
         return sfs_fail(err, -reader->source_r, "%s", reader->source_error.text);
     if (archive_errno(reader->archive) == ENOMEM)
         return sfs_fail(err, ENOMEM, "out of memory");
     const char *text = archive_error_string(reader->archive);
+    text = text ? text : "a header that cannot be read";
     if (reader->last[0])
-        return sfs_fail(err, EBADMSG, "the tar is malformed behind \"%s\": %s", reader->last,
-                        text ? text : "unreadable");
-    return sfs_fail(err, EBADMSG, "the tar is malformed: %s", text ? text : "unreadable");
+        return sfs_fail(err, EBADMSG, "the tar is malformed behind \"%s\": %s", reader->last, text);
+    return sfs_fail(err, EBADMSG, "the tar is malformed: %s", text);
 }
 
 static int open_archive(struct reader *reader, struct sfs_error *err)
@@ -232,11 +234,11 @@ static int take_entry(struct reader *reader, struct archive_entry *entry, struct
 {
     const char *path = archive_entry_pathname(entry);
     if (!path || !*path)
-        return sfs_fail(err, EBADMSG, "an entry behind \"%s\" has no name", reader->last);
+        return sfs_fail(err, EBADMSG, "an entry of the tar has no name (the one before is \"%s\")",
+                        reader->last);
     snprintf(reader->last, sizeof reader->last, "%s", path);
     int r = take_named(reader, entry, path, err);
-    /* Words of the archive or its source are whole already. */
-    if (r < 0 && reader->source_r == 0)
+    if (r < 0 && !reader->told)
         return sfs_fail_while(err, r, "\"%s\"", reader->last);
     return r;
 }
