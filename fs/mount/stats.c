@@ -19,13 +19,13 @@ void sfs_stats_init(struct sfs_stats *stats)
 
 struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind)
 {
+    atomic_fetch_add_explicit(&stats->requests[kind].count, 1, memory_order_relaxed);
     return (struct sfs_timer){ .stats = stats, .kind = kind, .started_ns = now_ns() };
 }
 
 void sfs_timer_stop(struct sfs_timer *timer)
 {
     uint64_t ns = now_ns() - timer->started_ns;
-    atomic_fetch_add_explicit(&timer->stats->requests[timer->kind].count, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&timer->stats->requests[timer->kind].ns, ns, memory_order_relaxed);
 }
 

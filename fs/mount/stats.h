@@ -35,7 +35,8 @@ struct sfs_stats {
 
 void sfs_stats_init(struct sfs_stats *stats);
 
-/* First line of a FUSE operation: counts it, and the time until its end. */
+/* First line of a FUSE operation: counts it at once, so that whoever has an answer finds it
+ * counted, and the time until its end. */
 #define SFS_TIMED(stats, kind)                                                                     \
     AUTO(sfs_timer_stop)                                                                           \
     __attribute__((unused)) struct sfs_timer sfs_timer = sfs_timer_start(stats, kind)
