@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stagefs/mount.h>
 #include <stagefs/usage.h>
 #include <stdio.h>
@@ -90,6 +91,7 @@ int cmd_mount(const struct command *command, int argc, char **argv)
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
     const char *mountpoint = args.session.rest[wanted - 1];
 
+    signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
     struct sfs_error err;
     if (!args.foreground) {
         int r = sfs_daemon_start(&args.report_fd, &err);

@@ -2,7 +2,6 @@
 #include "tool.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stagefs/suggest.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -142,7 +141,6 @@ static const struct command *find_command(const char *name)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, and is told */
     if (argc < 2)
         return print_overview(stderr);
     const char *word = argv[1];

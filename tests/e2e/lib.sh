@@ -3,7 +3,8 @@
 set -eu
 STAGEFS=${STAGEFS:?the stagefs program}
 HERE=$(cd "$(dirname "$0")" && pwd)
-T=$(mktemp -d "${TMPDIR:-/tmp}/stagefs-e2e-XXXXXX")
+T=${TMPDIR:-/tmp}/stagefs-e2e-$$-$(date +%s%N) # lower case: buildah asks for it
+mkdir -m 0755 "$T"
 export STAGEFS_CACHE_DIR="$T/cache" LC_ALL=C.UTF-8
 export XDG_RUNTIME_DIR="$T/run"
 mkdir -p "$T/run"
@@ -36,18 +37,18 @@ need() {
 need_root() { [ "$(id -u)" = 0 ] || skip "takes root"; }
 need_fuse() { [ -c /dev/fuse ] || skip "there is no /dev/fuse"; }
 
-# expect STATUS COMMAND...: runs it, keeps its output in $T/out and $T/err, compares the status.
+# expect STATUS COMMAND...: runs it, keeps its output in $T/out and $T/stderr, compares the status.
 expect() {
     wanted=$1
     shift
     got=0
-    "$@" >"$T/out" 2>"$T/err" || got=$?
-    [ "$got" = "$wanted" ] || fail "'$*' ended with $got, not $wanted: $(cat "$T/err")"
+    "$@" >"$T/stdout" 2>"$T/stderr" || got=$?
+    [ "$got" = "$wanted" ] || fail "'$*' ended with $got, not $wanted: $(cat "$T/stderr")"
 }
 # says TEXT: the last expect's stderr is one line that holds TEXT.
 says() {
-    [ "$(wc -l <"$T/err")" = 1 ] || fail "not one sentence: $(cat "$T/err")"
-    grep -qF -- "$1" "$T/err" || fail "does not name '$1': $(cat "$T/err")"
+    [ "$(wc -l <"$T/stderr")" = 1 ] || fail "not one sentence: $(cat "$T/stderr")"
+    grep -qF -- "$1" "$T/stderr" || fail "does not name '$1': $(cat "$T/stderr")"
 }
 # same LABEL A B: two listings are equal.
 same() {

@@ -9,7 +9,7 @@ python3 "$HERE/layers.py" "$T/tars"
 image "$T/layout:gzip" gzip:"$T/tars/0.tar" gzip:"$T/tars/1.tar" gzip:"$T/tars/2.tar" >/dev/null
 umoci unpack --image "$T/layout:gzip" "$T/bundle" >/dev/null 2>&1
 # umoci gives missing parents, and the directory it makes them in, the time of unpacking; stagefs gives them 0.
-hide_implied() { sed -E '/^(\.|nowhere|nowhere\/near) d/s/ [0-9]+\.[0-9]+ / time /'; }
+hide_implied() { awk -v now="$(date +%s)" '$1 == "." || ($2 == "d" && ($6 + 0 == 0 || $6 + 3600 > now)) { $6 = "time" } { print }'; }
 list "$T/bundle/rootfs" | hide_implied >"$T/want"
 [ "$(wc -l <"$T/want")" -gt 330 ] || fail "umoci unpacked too little"
 

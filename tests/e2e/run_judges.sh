@@ -25,11 +25,11 @@ if command -v runc >/dev/null && command -v jq >/dev/null; then
     (cd "$T/runc" && runc spec)
     jq --arg root "$T/mnt" '.root.path = $root | .root.readonly = true | .process.terminal = false | .process.args = ["/bin/cat", "/opt/app/message"]
         | .linux.namespaces |= map(select(.type != "cgroup"))' "$T/runc/config.json" >"$T/runc/c" && mv "$T/runc/c" "$T/runc/config.json"
-    if runc --root "$T/runc-state" run -b "$T/runc" stagefs-e2e-$$ >"$T/out" 2>"$T/err"; then
-        [ "$(cat "$T/out")" = "hello from the stage" ] || fail "runc: $(cat "$T/out")"
+    if runc --root "$T/runc-state" run -b "$T/runc" stagefs-e2e-$$ >"$T/stdout" 2>"$T/stderr"; then
+        [ "$(cat "$T/stdout")" = "hello from the stage" ] || fail "runc: $(cat "$T/stdout")"
         ran="$ran runc"
     else
-        echo "runc does not run here: $(tail -1 "$T/err")"
+        echo "runc does not run here: $(tail -1 "$T/stderr")"
     fi
 fi
 "$STAGEFS" umount "$T/mnt"
@@ -37,22 +37,22 @@ fi
 skopeo --insecure-policy copy -q "oci:$T/out:x" "docker-archive:$T/out.tar:example.com/x:1"
 if command -v podman >/dev/null; then
     podman_here() { podman --root "$T/p" --runroot "$T/pr" --storage-driver vfs --runtime runc --cgroup-manager=cgroupfs --events-backend=file "$@"; }
-    podman_here load -q -i "$T/out.tar" >/dev/null 2>"$T/err" || fail "podman load: $(cat "$T/err")"
-    if podman_here run --rm --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none example.com/x:1 /bin/cat /opt/app/message >"$T/out" 2>"$T/err"; then
-        [ "$(cat "$T/out")" = "hello from the stage" ] || fail "podman: $(cat "$T/out")"
+    podman_here load -q -i "$T/out.tar" >/dev/null 2>"$T/stderr" || fail "podman load: $(cat "$T/stderr")"
+    if podman_here run --rm --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none example.com/x:1 /bin/cat /opt/app/message >"$T/stdout" 2>"$T/stderr"; then
+        [ "$(cat "$T/stdout")" = "hello from the stage" ] || fail "podman: $(cat "$T/stdout")"
         ran="$ran podman"
     else
-        echo "podman loads, but runs nothing here: $(tail -1 "$T/err")"
+        echo "podman loads, but runs nothing here: $(tail -1 "$T/stderr")"
     fi
 fi
 if command -v buildah >/dev/null; then
     buildah_here() { buildah --root "$T/bu" --runroot "$T/bur" --storage-driver vfs "$@"; }
-    container=$(buildah_here from "oci:$T/out:x" 2>"$T/err") || fail "buildah from: $(cat "$T/err")"
-    if buildah_here run --isolation chroot "$container" /bin/cat /opt/app/message >"$T/out" 2>"$T/err"; then
-        [ "$(cat "$T/out")" = "hello from the stage" ] || fail "buildah: $(cat "$T/out")"
+    container=$(buildah_here from "oci:$T/out:x" 2>"$T/stderr") || fail "buildah from: $(cat "$T/stderr")"
+    if buildah_here run --isolation chroot "$container" /bin/cat /opt/app/message >"$T/stdout" 2>"$T/stderr"; then
+        [ "$(cat "$T/stdout")" = "hello from the stage" ] || fail "buildah: $(cat "$T/stdout")"
         ran="$ran buildah"
     else
-        echo "buildah does not run here: $(tail -1 "$T/err")"
+        echo "buildah does not run here: $(tail -1 "$T/stderr")"
     fi
 fi
 echo "ran in:$ran"
