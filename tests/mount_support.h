@@ -189,6 +189,7 @@ static inline void mount_fini(void)
     if (mount_now.pid > 0) {
         kill(mount_now.pid, SIGKILL);
         waitpid(mount_now.pid, NULL, 0);
+        mount_now.pid = 0;
     }
     while (umount2(mount_now.dir, MNT_DETACH) == 0)
         continue;
@@ -196,9 +197,16 @@ static inline void mount_fini(void)
     for (int i = 0; i < 8; i++) {
         sfs_tree_close(&mount_made_trees[i]);
         sfs_layer_close(&mount_made_layers[i]);
-        free(mount_made_bytes[i]);
+        sfs_free(&mount_made_bytes[i]);
     }
 }
+
+/* Criterion runs no .fini for a test that skips itself. */
+#define MOUNT_SKIP(why)                                                                            \
+    do {                                                                                           \
+        mount_fini();                                                                              \
+        cr_skip_test(why);                                                                         \
+    } while (0)
 
 static inline void mount_say(void *user, const char *text)
 {

@@ -305,7 +305,7 @@ static const unsigned char acl[] = { 2,   0,   0,   0,   1,   0,   6,   0,   255
 Test(mount_xattrs, with_access_control_lists_are_obeyed)
 {
     if (geteuid() != 0)
-        cr_skip_test("needs root");
+        MOUNT_SKIP("needs root");
     const struct sfs_builder_xattr xattr = { "system.posix_acl_access", acl, sizeof acl };
     struct sfs_builder *builder = mount_builder();
     mount_add(builder, "file",
@@ -341,7 +341,7 @@ Test(mount_whole, stays_read_only_when_remounted_writable)
 {
     mount_up(mount_small_tree(), (struct sfs_mount_options){ 0 });
     if (mount(NULL, mount_now.dir, NULL, MS_REMOUNT, NULL) < 0)
-        cr_skip_test("this user may not remount");
+        MOUNT_SKIP("this user may not remount");
     cr_assert_eq(mkdir(mount_path("new"), 0700), -1);
     cr_assert_eq(errno, EROFS);
     cr_assert_eq(open(mount_path("new"), O_WRONLY | O_CREAT, 0600), -1);
@@ -385,7 +385,7 @@ Test(mount_whole, allows_neither_devices_nor_suid_unless_asked)
 Test(mount_whole, allows_devices_and_suid_where_root_asks)
 {
     if (geteuid() != 0)
-        cr_skip_test("needs root");
+        MOUNT_SKIP("needs root");
     mount_up(mount_small_tree(), (struct sfs_mount_options){ .dev = true, .suid = true });
     struct statvfs st;
     cr_assert_eq(statvfs(mount_now.dir, &st), 0);
@@ -416,7 +416,7 @@ Test(mount_whole, has_statistics_only_where_it_is)
 Test(mount_whole, files_can_be_opened_by_handle)
 {
     if (geteuid() != 0)
-        cr_skip_test("needs root");
+        MOUNT_SKIP("needs root");
     struct sfs_builder *builder = mount_builder();
     mount_add_text(builder, "a/b/c", "deep");
     mount_up(mount_tree(builder), (struct sfs_mount_options){ 0 });

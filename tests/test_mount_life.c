@@ -140,7 +140,7 @@ Test(mount_begin, is_refused_on_a_live_mount)
 Test(mount_begin, is_refused_where_something_else_is_mounted)
 {
     if (mount("tmpfs", mount_now.dir, "tmpfs", 0, "size=64k") < 0)
-        cr_skip_test("this user may not mount a tmpfs");
+        MOUNT_SKIP("this user may not mount a tmpfs");
     cr_assert_eq(expect_refusal((struct sfs_mount_options){ 0 }, "is a mountpoint already (tmpfs"),
                  EBUSY);
 }
@@ -202,7 +202,7 @@ Test(mount_begin, raises_read_ahead_where_it_may)
     snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
              minor(st.st_dev));
     if (access(name, W_OK) < 0)
-        cr_skip_test("read-ahead cannot be set here");
+        MOUNT_SKIP("read-ahead cannot be set here");
     int fd = open(name, O_RDONLY);
     cr_assert_gt(read(fd, value, sizeof value - 1), 0);
     close(fd);
@@ -246,10 +246,10 @@ static void become_nobody(void)
     if (geteuid() != 0)
         return;
     if (access("/usr/bin/fusermount3", X_OK) < 0)
-        cr_skip_test("there is no fusermount3");
+        MOUNT_SKIP("there is no fusermount3");
     struct stat st;
     if (stat("/dev/fuse", &st) < 0 || (st.st_mode & 6) != 6)
-        cr_skip_test("ordinary users may not open /dev/fuse here");
+        MOUNT_SKIP("ordinary users may not open /dev/fuse here");
     cr_assert_eq(chown(mount_now.dir, NOBODY, NOBODY), 0);
     cr_assert_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
     cr_assert_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
@@ -302,7 +302,7 @@ Test(mount_user, may_share_only_where_root_allows_it)
     size_t size;
     if (sfs_io_read_file(AT_FDCWD, "/etc/fuse.conf", 1 << 20, &conf, &size, NULL) == 0 &&
         strstr(conf, "\nuser_allow_other"))
-        cr_skip_test("root allows it here");
+        MOUNT_SKIP("root allows it here");
     cr_assert_eq(
         expect_refusal((struct sfs_mount_options){ .allow_other = true }, "user_allow_other"),
         EACCES);
