@@ -15,9 +15,10 @@ static void open_index_test(void)
 TestSuite(index, .init = open_index_test, .fini = fixture_close);
 
 /* A small layer of every kind of section. */
-static void write_index(void)
+static void write_index_with(const void *window, uint32_t window_size)
 {
-    static const struct sfs_point points[2] = { { .out = 0, .in = 0 }, { .out = 600, .in = 600 } };
+    struct sfs_point points[2] = { { .out = 0, .in = 0 },
+                                   { .out = 600, .in = 600, .window_size = window_size } };
     static const uint8_t tags[32] = { 1, 2, 3 };
     struct sfs_index index = {
         .blob_size = 1024,
@@ -29,6 +30,8 @@ static void write_index(void)
                   .count = 2,
                   .points = points,
                   .tags = tags,
+                  .windows = window,
+                  .windows_size = window_size,
                   .key = { 9, 8, 7 } },
     };
     struct sfs_extent extent = { 0, 512, 5 };
@@ -49,6 +52,11 @@ static void write_index(void)
     index.diff_id.bytes[31] = 0xbb;
     AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     cr_assert_eq(sfs_index_write(fd, &index, &err), 0, "%s", err.text);
+}
+
+static void write_index(void)
+{
+    write_index_with(NULL, 0);
 }
 
 static int open_index(struct sfs_index *index)
@@ -78,7 +86,7 @@ Test(index, what_was_written_is_read)
 
 Test(index, the_first_bytes_are_as_the_header_says)
 {
-    static const char start[] = "SFSINDEX\1\0\0\0\40\1\0\0";
+    static const char start[] = "SFSINDEX\2\0\0\0\40\1\0\0";
     AUTO(sfs_free) char *data = NULL;
     size_t size = 0;
     write_index();
@@ -140,4 +148,37 @@ Test(index, more_behind_the_end_is_refused)
     write_index();
     cr_assert_eq(sfs_io_read_file(AT_FDCWD, path, 1 << 20, &data, &size, &err), 0);
     cr_assert_eq(try_bytes(data, size + 1), -EBADMSG);
+}
+
+/* How many single flipped bytes of the file are found when it is opened. */
+static size_t count_found(size_t *ret_size)
+{
+    AUTO(sfs_free) char *data = NULL;
+    size_t found = 0;
+    cr_assert_eq(sfs_io_read_file(AT_FDCWD, path, 1 << 20, &data, ret_size, &err), 0);
+    for (size_t i = 0; i < *ret_size; i++) {
+        data[i] ^= 1;
+        found += try_bytes(data, *ret_size) == -EBADMSG;
+        data[i] ^= 1;
+    }
+    return found;
+}
+
+Test(index, windows_that_carry_a_checksum_are_left_to_it)
+{
+    size_t size;
+    write_index_with("\x28\xb5\x2f\xfd\x24window..", 13);
+    size_t found = count_found(&size);
+    cr_assert_eq(found, size - 16);
+}
+
+Test(index, windows_without_a_checksum_are_checked_with_the_rest)
+{
+    size_t size;
+    write_index_with("\x28\xb5\x2f\xfd\x20window..", 13);
+    size_t found = count_found(&size);
+    cr_assert_eq(found, size);
+    write_index_with("not zstd.", 9);
+    found = count_found(&size);
+    cr_assert_eq(found, size);
 }

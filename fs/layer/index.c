@@ -6,7 +6,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the index is used in place");
 
-enum { INODES, ENTRIES, EXTENTS, XATTRS, POINTS, TAGS, WINDOWS, STRINGS, SECTIONS };
+enum { INODES, ENTRIES, EXTENTS, XATTRS, POINTS, TAGS, STRINGS, WINDOWS, SECTIONS };
 
 static const uint32_t item_sizes[SECTIONS] = {
     [INODES] = sizeof(struct sfs_inode_rec),
@@ -25,7 +25,7 @@ struct header {
     uint64_t file_size, crc;
     struct sfs_digest digest, diff_id;
     uint64_t blob_size, copy_size;
-    uint32_t codec, seek_codec, check, zero;
+    uint32_t codec, seek_codec, check, flags;
     uint64_t in_size, out_size;
     uint8_t key[16];
     struct {
@@ -34,7 +34,8 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == 288, "on-disk struct");
 
-#define CRC_START 32
+#define CRC_START            32
+#define FLAG_WINDOWS_CHECKED 1u
 static const char magic[8] = { 'S', 'F', 'S', 'I', 'N', 'D', 'E', 'X' };
 
 static uint32_t tag_size(enum sfs_check check)
@@ -45,6 +46,28 @@ static uint32_t tag_size(enum sfs_check check)
 static uint64_t align(uint64_t offset)
 {
     return (offset + 7) & ~7ull;
+}
+
+/* Zstandard's frame header: the magic number, then a byte whose bit 2 says that a checksum ends the
+ * frame. */
+static bool are_windows_checked(const struct sfs_seek_table *seek)
+{
+    static const uint8_t zstd[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+    for (uint32_t i = 0; i < seek->count; i++) {
+        const struct sfs_point *point = &seek->points[i];
+        const uint8_t *window = seek->windows + point->window;
+        if (point->window_size > 0 &&
+            (point->window_size <= sizeof zstd || memcmp(window, zstd, sizeof zstd) != 0 ||
+             !(window[sizeof zstd] & 1 << 2)))
+            return false;
+    }
+    return true;
+}
+
+static uint64_t crc_end(const struct header *header)
+{
+    return header->flags & FLAG_WINDOWS_CHECKED ? header->sections[WINDOWS].offset
+                                                : header->file_size;
 }
 
 static struct header make_header(const struct sfs_index *index)
@@ -59,6 +82,7 @@ static struct header make_header(const struct sfs_index *index)
         .codec = index->codec,
         .seek_codec = index->seek.codec,
         .check = index->seek.check,
+        .flags = are_windows_checked(&index->seek) ? FLAG_WINDOWS_CHECKED : 0,
         .in_size = index->seek.in_size,
         .out_size = index->seek.out_size,
     };
@@ -71,8 +95,8 @@ static struct header make_header(const struct sfs_index *index)
         [XATTRS] = index->tables.xattr_count,
         [POINTS] = index->seek.count,
         [TAGS] = (uint64_t)index->seek.count * tag_size(index->seek.check),
-        [WINDOWS] = index->seek.windows_size,
         [STRINGS] = index->tables.strings_size,
+        [WINDOWS] = index->seek.windows_size,
     };
     uint64_t offset = sizeof header;
     for (int i = 0; i < SECTIONS; i++) {
@@ -110,7 +134,7 @@ int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err
     };
     uint64_t crc = 0;
     put(fd, (const char *)&header + CRC_START, sizeof header - CRC_START, &crc);
-    for (int i = 0; i < SECTIONS; i++)
+    for (int i = 0; i < SECTIONS && header.sections[i].offset < crc_end(&header); i++)
         put(fd, data[i], header.sections[i].count * item_sizes[i], &crc);
     header.crc = crc;
 
@@ -129,7 +153,7 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
     if (header->file_size != file_size)
         return "cut off";
     if (header->codec > SFS_CODEC_ZSTD || header->seek_codec > SFS_CODEC_ZSTD ||
-        header->check > SFS_CHECK_SHA256 || header->zero != 0)
+        header->check > SFS_CHECK_SHA256 || header->flags > FLAG_WINDOWS_CHECKED)
         return "unknown codec";
     uint64_t offset = sizeof *header;
     for (int i = 0; i < SECTIONS; i++) {
@@ -195,8 +219,10 @@ static int check_map(struct sfs_index *index, struct sfs_error *err)
     const char *fault = find_header_fault(header, index->map_size);
     if (fault)
         return sfs_fail(err, EBADMSG, "%s", fault);
-    if (crc64_ecma_refl(0, (const unsigned char *)index->map + CRC_START,
-                        index->map_size - CRC_START) != header->crc)
+    uint64_t end = crc_end(header);
+    (void)madvise(index->map, end, MADV_POPULATE_READ); /* a hint: older kernels do not know it */
+    if (crc64_ecma_refl(0, (const unsigned char *)index->map + CRC_START, end - CRC_START) !=
+        header->crc)
         return sfs_fail(err, EBADMSG, "damaged");
     use_sections(index);
     int r =
@@ -212,8 +238,7 @@ int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
         return sfs_fail_errno(err, errno, "layer index");
     if (st.st_size < (off_t)sizeof(struct header))
         return sfs_fail(err, EBADMSG, "layer index: cut off");
-    /* All of it is read at once for the checksum. */
-    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, *fd, 0);
+    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, *fd, 0);
     if (map == MAP_FAILED)
         return sfs_fail_errno(err, errno, "mapping a layer index");
     index.map = map;

@@ -3,11 +3,11 @@
  *
  *     0  magic "SFSINDEX"
  *     8  version u32, SFS_INDEX_VERSION      12  size of this header u32, 288
- *    16  size of the file u64                24  CRC-64 (ECMA, reflected) of all from byte 32 on
+ *    16  size of the file u64                24  CRC-64 (ECMA, reflected) from byte 32 on
  *    32  SHA-256 of the blob                 64  SHA-256 of the tar inside (diff_id)
  *    96  bytes of the blob u64              104  bytes of the seekable copy u64; 0: none is used
  *   112  codec of the blob u32              116  codec of the seek table u32
- *   120  kind of check u32 (enum sfs_check) 124  zero u32
+ *   120  kind of check u32 (enum sfs_check) 124  flags u32
  *   128  in_size u64                        136  out_size u64 (the tar's bytes)
  *   144  key of the checks, 16 bytes
  *   160  eight sections {offset u64, count u64}, in this order in the file, each 8-byte aligned:
@@ -15,7 +15,10 @@
  * INODES   struct sfs_inode_rec      ENTRIES  struct sfs_entry_rec    (layer/tables.h)
  * EXTENTS  struct sfs_extent         XATTRS   struct sfs_xattr_rec
  * POINTS   struct sfs_point          TAGS     bytes                   (blob/seek.h)
- * WINDOWS  bytes                     STRINGS  bytes
+ * STRINGS  bytes                     WINDOWS  bytes
+ *
+ * Flag 1: each window is a zstd frame with a checksum of its own. The CRC then ends before WINDOWS,
+ * so that opening does not read them: they can be most of the file, and few are ever needed.
  *
  * The seek table describes the blob, or the copy if there is one. The CRC finds accidents; that
  * nothing in the file can lead out of it is checked besides (sfs_tables_check, sfs_seek_check). */
@@ -26,7 +29,7 @@
 #include "layer/tables.h"
 #include <stagefs/digest.h>
 
-#define SFS_INDEX_VERSION 1u
+#define SFS_INDEX_VERSION 2u
 
 struct sfs_index {
     int fd; /* keeps the store's lock on the file; -1: none */
