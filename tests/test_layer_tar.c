@@ -218,6 +218,7 @@ Test(layer_tar, the_threads_locale_is_left_as_it_was)
     locale_t before = uselocale(own);
     tar_bytes_file(&tar, "a", "1");
     AUTO(sfs_layer_close) struct sfs_layer *layer = fixture_layer(&tar);
+    fixture_expect(layer, "a f644 1\n");
     cr_assert(uselocale(before) == own);
     freelocale(own);
 }
@@ -440,6 +441,7 @@ Test(layer_tar, the_second_time_the_index_is_used)
     char text[SFS_DIGEST_TEXT];
     struct sfs_layer_source source = fixture_source(tar.data, tar.size, text);
     AUTO(sfs_layer_close) struct sfs_layer *first = fixture_layer(&tar);
+    fixture_expect(first, "a f644 5\n");
     struct sfs_layer_state state;
     cr_assert_eq(sfs_layer_get_state(store, source.key, &state, &err), 0);
     cr_assert(state.indexed);
@@ -516,6 +518,7 @@ Test(layer_tar, a_tar_that_does_not_match_its_diff_id_is_rejected)
         cr_assert_not_null(strstr(err.text, "diff_id"), "%s", err.text);
         cr_assert_eq(count_kept(SFS_STORE_INDEX), (uint64_t)indexed);
         AUTO(sfs_layer_close) struct sfs_layer *good = fixture_layer(&tar);
+        fixture_expect(good, "a f644 5\n");
     }
 }
 

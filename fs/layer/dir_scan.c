@@ -120,11 +120,16 @@ static int remember_file(struct scan *scan, const struct stat *st, struct sfs_bu
     return 0;
 }
 
+static unsigned hash_id(const struct seen *seen)
+{
+    return (unsigned)((seen->id.ino ^ seen->id.dev << 40) * 0x9e3779b97f4a7c15ull >> 32);
+}
+
 /* The file's first name, or NULL and it is remembered under this one. */
 static int find_first_name(struct scan *scan, const struct stat *st, const char **ret_path)
 {
     struct seen *seen = NULL, key = { .id = { st->st_dev, st->st_ino } };
-    HASH_FIND(hh, scan->links, &key.id, sizeof key.id, seen);
+    HASH_FIND_BYHASHVALUE(hh, scan->links, &key.id, sizeof key.id, hash_id(&key), seen);
     if (seen) {
         *ret_path = seen->path;
         return 0;
@@ -136,7 +141,7 @@ static int find_first_name(struct scan *scan, const struct stat *st, const char 
     seen->id = key.id;
     seen->path = strdup(scan->path.data);
     if (seen->path)
-        HASH_ADD(hh, scan->links, id, sizeof seen->id, seen);
+        HASH_ADD_BYHASHVALUE(hh, scan->links, id, sizeof seen->id, hash_id(seen), seen);
     if (seen->path && seen->hh.tbl)
         return 0;
     free(seen->path);

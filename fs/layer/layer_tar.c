@@ -184,6 +184,9 @@ static int read_blob(struct making *making, struct sfs_error *err)
         if (r < 0)
             return r;
     }
+    if (finish_r == -ENOSPC || finish_r == -EDQUOT || finish_r == -EFBIG)
+        return sfs_fail(err, -finish_r, "cache directory %s: %s", sfs_store_dir(making->store),
+                        finish_err.text);
     if (finish_r < 0)
         return sfs_fail(err, -finish_r, "%s: %s", source->label, finish_err.text);
     if (read_r < 0)
