@@ -89,6 +89,7 @@ void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *b
 
 void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box)
 {
+    sfs_cache_charge_decoder(cache, box); /* zstd's window came while it ran */
     bool is_large = box->charged > cache->stats.budget / 32;
     if (is_large || cache->box_count > sfs_pool_threads(cache->pool)) {
         free_box(cache, box);

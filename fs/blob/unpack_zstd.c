@@ -2,6 +2,7 @@
  * pass write a seekable copy instead. */
 #include "blob/unpack_pass.h"
 #include <errno.h>
+#include <zstd_errors.h>
 
 #define GROUP     (1u << 20)                      /* decoded bytes of frames that share a span */
 #define MAX_FRAME (8u << 20)                      /* decoded bytes of a frame that is entered */
@@ -100,6 +101,8 @@ static int step(struct zstd_pass *zstd, struct sfs_error *err)
         zstd->in.size = start + HEAD - zstd->head_size;
     size_t left = ZSTD_decompressStream(zstd->decoder, &zstd->out, &zstd->in);
     zstd->in.size = size;
+    if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge)
+        return sfs_fail(err, ENOTSUP, "zstd frame with a window of more than 128 MiB");
     if (ZSTD_isError(left))
         return sfs_fail(err, EBADMSG, "zstd data is damaged: %s", ZSTD_getErrorName(left));
     if (heads) {
