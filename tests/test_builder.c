@@ -249,6 +249,12 @@ Test(builder, a_symlink_needs_a_target_that_the_kernel_takes)
     cr_assert_eq(try_add("a", S_IFLNK, target), 0);
 }
 
+Test(builder, a_symlink_has_the_mode_that_linux_gives_it)
+{
+    cr_assert_eq(try_add("a", S_IFLNK | 04640, "b"), 0);
+    expect("a l777 -> b\n");
+}
+
 Test(builder, hard_links_share_an_inode)
 {
     add_file("a", 5);

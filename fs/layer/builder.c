@@ -164,6 +164,7 @@ static int copy_item(struct sfs_builder *builder, const struct sfs_builder_item 
             return sfs_fail(err, EBADMSG, "the file's size is out of range");
         r = copy_extents(builder, item, inode, err);
     } else if (S_ISLNK(mode)) {
+        inode->rec.mode = S_IFLNK | 0777;
         r = copy_target(builder, item->target, &inode->target, err);
         inode->rec.size = r < 0 ? 0 : strlen(inode->target);
     } else if (!S_ISDIR(mode) && !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode)) {

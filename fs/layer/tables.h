@@ -119,7 +119,7 @@ struct sfs_builder_item {
  * ".." is EBADMSG (a path escape), as are components over SFS_MAX_NAME. "" is the root, which must
  * be a directory. Missing parents become SFS_ENTRY_IMPLIED. A non-directory over a directory
  * removes what was below it; a directory over a directory keeps its children and takes the new
- * metadata. Everything is copied. */
+ * metadata. A symlink gets mode 0777, as Linux has it. Everything is copied. */
 int sfs_builder_add(struct sfs_builder *builder, const char *path,
                     const struct sfs_builder_item *item, struct sfs_error *err);
 /* A hard link. If `target` is a name in this layer so far, both share its inode (EBADMSG if it is a
