@@ -10,6 +10,7 @@
 
 /* More than any builder of images makes; each one is inserted in a sorted array. */
 #define MAX_GRAFTS (16u << 10)
+#define MAX_ROUNDS 16u /* through one layer */
 
 static int compare_parts(struct sfs_part a, struct sfs_part b)
 {
@@ -53,22 +54,27 @@ static void insert_anchored(struct sfs_stack *stack, const struct sfs_graft *gra
     stack->anchored[at] = *graft;
 }
 
-/* Takes `source` from `path`, and puts it where the symlink there leads. */
-static int graft(struct sfs_stack *stack, struct sfs_part source, const char *path)
+static struct sfs_graft *insert_graft(struct sfs_stack *stack, struct sfs_part source)
 {
-    int r = reserve(stack);
-    if (r < 0)
-        return r;
-    /* Sources come in order, so this keeps the array sorted. */
-    struct sfs_graft *added = &stack->grafts[stack->graft_count++];
-    *added = (struct sfs_graft){ .source = source };
+    size_t at = stack->graft_count++;
+    for (; at > 0 && compare_parts(source, stack->grafts[at - 1].source) < 0; at--)
+        stack->grafts[at] = stack->grafts[at - 1];
+    stack->grafts[at] = (struct sfs_graft){ .source = source };
+    return &stack->grafts[at];
+}
+
+/* Finds where a graft from `path` belongs. */
+static int find_anchor(struct sfs_stack *stack, struct sfs_graft *graft, const char *path)
+{
+    graft->stays = false;
     bool is_dir = false;
-    r = sfs_stack_find(stack, (size_t)source.layer + 1, path, true, &added->anchor, &is_dir);
+    int r =
+        sfs_stack_find(stack, (size_t)graft->source.layer + 1, path, true, &graft->anchor, &is_dir);
     if (r == -ENOMEM)
         return r;
-    added->stays = r < 0 || !is_dir;
-    if (!added->stays)
-        insert_anchored(stack, added);
+    graft->stays = r < 0 || !is_dir;
+    if (!graft->stays)
+        insert_anchored(stack, graft);
     return 0;
 }
 
@@ -93,21 +99,39 @@ static const char *write_path(const struct sfs_tables *tables, sfs_entry entry,
     return path->data;
 }
 
+static int graft_dir(struct sfs_stack *stack, struct sfs_part dir, struct sfs_buf *path)
+{
+    const struct sfs_graft *known = sfs_stack_find_graft(stack, dir);
+    if (known && !known->stays)
+        return 0;
+    if (!write_path(sfs_stack_tables(stack, dir), dir.entry, path))
+        return -ENOMEM;
+    if (known)
+        return find_anchor(stack, &stack->grafts[known - stack->grafts], path->data);
+    int r = sfs_stack_is_over_symlink(stack, dir, path->data);
+    if (r <= 0)
+        return r;
+    r = reserve(stack);
+    return r < 0 ? r : find_anchor(stack, insert_graft(stack, dir), path->data);
+}
+
+/* Again as long as that finds more: a graft may bring what another one leads to. */
 static int graft_layer(struct sfs_stack *stack, uint32_t layer, struct sfs_buf *path)
 {
     const struct sfs_tables *tables = &stack->layers[layer]->tables;
-    for (sfs_entry i = 1; i < tables->entry_count; i++) {
-        const struct sfs_entry_rec *entry = &tables->entries[i];
-        if ((entry->flags & (SFS_ENTRY_IMPLIED | SFS_ENTRY_WHITEOUT)) != SFS_ENTRY_IMPLIED)
-            continue;
-        if (!write_path(tables, i, path))
-            return -ENOMEM;
-        struct sfs_part dir = { layer, i };
-        int r = sfs_stack_is_over_symlink(stack, dir, path->data);
-        if (r > 0)
-            r = graft(stack, dir, path->data);
-        if (r < 0)
-            return r;
+    size_t before = stack->anchored_count;
+    for (unsigned round = 0; round < MAX_ROUNDS; round++) {
+        for (sfs_entry i = 1; i < tables->entry_count; i++) {
+            unsigned flags = tables->entries[i].flags;
+            if ((flags & (SFS_ENTRY_IMPLIED | SFS_ENTRY_WHITEOUT)) != SFS_ENTRY_IMPLIED)
+                continue;
+            int r = graft_dir(stack, (struct sfs_part){ layer, i }, path);
+            if (r < 0)
+                return r;
+        }
+        if (stack->anchored_count == before)
+            break;
+        before = stack->anchored_count;
     }
     return 0;
 }

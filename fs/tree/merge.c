@@ -223,7 +223,7 @@ static void add_root(struct merge *merge)
 {
     struct sfs_tree *tree = merge->tree;
     struct sfs_settled settled;
-    sfs_stack_root(&merge->stack, merge->stack.count, &merge->parts, &settled);
+    sfs_stack_root(&merge->stack, &merge->parts, &settled);
     struct sfs_tree_node root = { 0, SFS_NO_LAYER, SFS_NODE_DIR, 0 };
     if (settled.implied)
         root.flags |= SFS_NODE_IMPLIED;

@@ -98,14 +98,20 @@ static size_t find_anchored(const struct sfs_stack *stack, struct sfs_part ancho
 static void join_with_grafts(struct joining *joining, struct sfs_part dir)
 {
     const struct sfs_stack *stack = joining->stack;
-    size_t i = find_anchored(stack, dir);
-    for (; i < stack->anchored_count && is_same(stack->anchored[i].anchor, dir) &&
-           stack->anchored[i].source.layer > dir.layer;
-         i++)
-        join(joining, stack->anchored[i].source);
-    join(joining, dir);
-    for (; i < stack->anchored_count && is_same(stack->anchored[i].anchor, dir); i++)
-        join(joining, stack->anchored[i].source);
+    bool joined = false;
+    for (size_t i = find_anchored(stack, dir); i < stack->anchored_count; i++) {
+        const struct sfs_graft *graft = &stack->anchored[i];
+        if (!is_same(graft->anchor, dir))
+            break;
+        if (!joined && graft->source.layer <= dir.layer) {
+            join(joining, dir);
+            joined = true;
+        }
+        if (graft->source.layer < stack->count)
+            join(joining, graft->source);
+    }
+    if (!joined)
+        join(joining, dir);
 }
 
 /* Nothing but implied directories that lead to whiteouts only: as if they were not there. */
@@ -192,15 +198,15 @@ void sfs_stack_settle(const struct sfs_stack *stack, const struct sfs_part *grou
     ret_settled->what = joining.named ? joining.meta : parts->items[joining.first];
 }
 
-void sfs_stack_root(const struct sfs_stack *stack, size_t count, struct sfs_parts *parts,
+void sfs_stack_root(const struct sfs_stack *stack, struct sfs_parts *parts,
                     struct sfs_settled *ret_settled)
 {
     struct joining joining = { .stack = stack, .parts = parts, .first = parts->count };
-    for (size_t i = count; i-- > 0;)
+    for (size_t i = stack->count; i-- > 0;)
         join_with_grafts(&joining, (struct sfs_part){ (uint32_t)i, 0 });
     *ret_settled = (struct sfs_settled){ .kind = SFS_SETTLED_DIRECTORY, .implied = !joining.named };
     if (joining.named)
         ret_settled->what = joining.meta;
-    else if (count > 0)
+    else if (stack->count > 0)
         ret_settled->what = parts->items[joining.first];
 }

@@ -74,8 +74,8 @@ struct sfs_settled {
 void sfs_stack_settle(const struct sfs_stack *stack, const struct sfs_part *group, size_t count,
                       struct sfs_parts *parts, struct sfs_settled *ret_settled);
 
-/* The root of the lowest `count` layers, which always exists. */
-void sfs_stack_root(const struct sfs_stack *stack, size_t count, struct sfs_parts *parts,
+/* The root, which always exists. */
+void sfs_stack_root(const struct sfs_stack *stack, struct sfs_parts *parts,
                     struct sfs_settled *ret_settled);
 
 /* Does the directory lead to anything but whiteouts? */

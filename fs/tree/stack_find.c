@@ -9,8 +9,7 @@
 #define LINK_BUDGET 1024u
 
 struct finder {
-    const struct sfs_stack *stack;
-    size_t count;
+    struct sfs_stack stack; /* only the layers that the search is about; borrowed */
     struct sfs_parts parts; /* of the directories from the root down to where we are */
     struct sfs_parts group;
     size_t *levels; /* where each one's parts begin */
@@ -50,11 +49,11 @@ static void leave(struct finder *finder)
 
 static int enter_root(struct finder *finder)
 {
-    int r = sfs_parts_reserve(&finder->parts, finder->count + finder->stack->anchored_count);
+    int r = sfs_parts_reserve(&finder->parts, finder->stack.count + finder->stack.anchored_count);
     if (r < 0)
         return r;
     struct sfs_settled settled;
-    sfs_stack_root(finder->stack, finder->count, &finder->parts, &settled);
+    sfs_stack_root(&finder->stack, &finder->parts, &settled);
     return enter(finder, 0);
 }
 
@@ -62,7 +61,7 @@ static int enter_root(struct finder *finder)
 static int settle_child(struct finder *finder, const char *name, size_t name_size,
                         struct sfs_settled *ret_settled)
 {
-    const struct sfs_stack *stack = finder->stack;
+    const struct sfs_stack *stack = &finder->stack;
     size_t first = finder->levels[finder->depth - 1];
     size_t count = finder->parts.count - first;
     finder->group.count = 0;
@@ -88,7 +87,7 @@ static int follow_symlink(struct finder *finder, struct sfs_part part, const cha
 {
     if (++finder->hops > SFS_MAX_LINK_HOPS)
         return -ELOOP;
-    const struct sfs_tables *tables = sfs_stack_tables(finder->stack, part);
+    const struct sfs_tables *tables = sfs_stack_tables(&finder->stack, part);
     const struct sfs_inode_rec *inode = &tables->inodes[tables->entries[part.entry].inode];
     const char *target = tables->strings + inode->string;
     if (target[0] == '/') {
@@ -130,12 +129,12 @@ static int step(struct finder *finder, const char *name, size_t size, bool *ret_
     if (settled.kind == SFS_SETTLED_DIRECTORY)
         return enter(finder, first);
     struct sfs_part part = settled.what;
-    if (sfs_stack_entry(finder->stack, part)->flags & SFS_ENTRY_LINK) {
-        r = find_link(finder->stack, part, finder->budget, &part);
+    if (sfs_stack_entry(&finder->stack, part)->flags & SFS_ENTRY_LINK) {
+        r = find_link(&finder->stack, part, finder->budget, &part);
         if (r < 0)
             return r == -EISDIR ? -ENOENT : r;
     }
-    const struct sfs_tables *tables = sfs_stack_tables(finder->stack, part);
+    const struct sfs_tables *tables = sfs_stack_tables(&finder->stack, part);
     *ret_is_file = true;
     ret_file->part = part;
     ret_file->is_symlink = S_ISLNK(tables->inodes[tables->entries[part.entry].inode].mode);
@@ -181,7 +180,8 @@ static struct sfs_part find_own_part(const struct finder *finder)
 {
     struct sfs_part part = { 0 };
     for (size_t i = finder->levels[finder->depth - 1]; i < finder->parts.count; i++) {
-        const struct sfs_graft *graft = sfs_stack_find_graft(finder->stack, finder->parts.items[i]);
+        const struct sfs_graft *graft =
+            sfs_stack_find_graft(&finder->stack, finder->parts.items[i]);
         if (!graft || graft->stays)
             return finder->parts.items[i];
         part = graft->anchor;
@@ -196,7 +196,8 @@ static int find_path(const struct sfs_stack *stack, size_t count, const char *pa
         return -ENOENT;
     if (strnlen(path, SFS_MAX_PATH + 1) > SFS_MAX_PATH)
         return -E2BIG;
-    AUTO(finder_done) struct finder finder = { .stack = stack, .count = count, .budget = budget };
+    AUTO(finder_done) struct finder finder = { .stack = *stack, .budget = budget };
+    finder.stack.count = count;
     int r = enter_root(&finder);
     if (r < 0)
         return r;
@@ -246,7 +247,8 @@ int sfs_stack_is_over_symlink(const struct sfs_stack *stack, struct sfs_part dir
 {
     unsigned budget = LINK_BUDGET;
     AUTO(finder_done)
-    struct finder finder = { .stack = stack, .count = (size_t)dir.layer + 1, .budget = &budget };
+    struct finder finder = { .stack = *stack, .budget = &budget };
+    finder.stack.count = (size_t)dir.layer + 1;
     const char *name = strrchr(path, '/') + 1;
     AUTO(sfs_free) char *parent = strndup(path, (size_t)(name - path));
     int r = parent ? enter_root(&finder) : -ENOMEM;
