@@ -6,6 +6,7 @@
 
 int cmd_mount(const struct command *command, int argc, char **argv);
 int cmd_umount(const struct command *command, int argc, char **argv);
+int cmd_stats(const struct command *command, int argc, char **argv);
 int cmd_ls(const struct command *command, int argc, char **argv);
 int cmd_cat(const struct command *command, int argc, char **argv);
 int cmd_stat(const struct command *command, int argc, char **argv);

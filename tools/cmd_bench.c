@@ -173,6 +173,18 @@ static void add_formatted(struct argument_list *list, const char *format, const 
     add_argument(list, text);
 }
 
+/* The mount drops what it holds decoded, as the kernel is told to drop its pages. */
+static void add_drop_command(const struct bench_args *args, struct argument_list *list)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return;
+    self[n] = 0;
+    add_argument(list, "--before-cold");
+    add_formatted(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
+}
+
 static void make_arguments(const struct bench_args *args, const char *harness,
                            struct argument_list *list)
 {
@@ -196,12 +208,8 @@ static void make_arguments(const struct bench_args *args, const char *harness,
         add_formatted(list, "%s%s", number, "");
     }
     if (args->cold) {
-        char pid[32];
-        snprintf(pid, sizeof pid, "%d", (int)args->server);
         add_argument(list, "--cold");
-        /* The mount drops what it holds decoded, as the kernel is told to drop its pages. */
-        add_argument(list, "--before-cold");
-        add_formatted(list, "kill -USR2 %s%s", pid, "");
+        add_drop_command(args, list);
     }
     if (args->gpu)
         add_argument(list, "--gpu");

@@ -1,8 +1,10 @@
-/* mount, umount. */
+/* mount, umount, stats. */
 #include "cmd.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <syslog.h>
+#include <jansson.h>
 #include <stagefs/mount.h>
 #include <stagefs/usage.h>
 #include <stdio.h>
@@ -29,6 +31,16 @@ static void ready(void *user)
         sfs_daemon_report(args->report_fd, EXIT_DONE);
 }
 
+/* In the background there is no terminal: the system's log it is. */
+static void warn(void *user, const char *text)
+{
+    const struct mount_args *args = user;
+    if (args->report_fd < 0)
+        args->session.tool.progress.warn(args->session.tool.progress.user, text);
+    else
+        syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
+}
+
 static int serve(struct mount_args *args, const char *source, const char *mountpoint,
                  struct sfs_error *err)
 {
@@ -41,6 +53,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .threads = 0,
         .cache = args->session.tool.cache,
         .ready = ready,
+        .warn = warn,
         .user = args,
     };
     if (!args->layers)
@@ -120,4 +133,62 @@ int cmd_umount(const struct command *command, int argc, char **argv)
     int r = sfs_unmount(rest[0], &err);
     /* Not a mount of ours is a failure, not wrong usage. */
     return r < 0 ? tool_fail(r == -EINVAL ? -ENOENT : r, &err) : EXIT_DONE;
+}
+
+/* A line a number, nested names joined by dots. */
+static void print_numbers(const char *prefix, const json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        char name[256];
+        snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", key);
+        if (json_is_object(value))
+            print_numbers(name, value);
+        else if (json_is_real(value))
+            printf("%-40s %.6g\n", name, json_real_value(value));
+        else
+            printf("%-40s %lld\n", name, (long long)json_integer_value(value));
+    }
+}
+
+static int show_stats(const char *mountpoint, bool json, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *text = NULL;
+    int r = sfs_mount_stats(mountpoint, &text, err);
+    if (r < 0)
+        return r;
+    json_t *stats = json_loads(text, 0, NULL);
+    if (!stats)
+        return sfs_fail(err, EBADMSG, "%s: the mount's answer is not JSON", mountpoint);
+    if (json)
+        return print_json(stats);
+    print_numbers("", stats);
+    json_decref(stats);
+    return 0;
+}
+
+int cmd_stats(const struct command *command, int argc, char **argv)
+{
+    struct tool tool = { 0 };
+    struct option_set set = { 0 };
+    bool drop = false;
+    const struct option_spec own[] = {
+        { "drop", 0, OPTION_FLAG, &drop, NULL, "make the mount forget what it holds decoded" },
+    };
+    options_add(&set, own, 1);
+    tool_options(&tool, &set);
+    char **rest;
+    int count;
+    int leave = tool_parse(command, &tool, &set, argc, argv, &rest, &count);
+    if (leave)
+        return leave - 1;
+    if (count != 1)
+        return tool_usage(command, "needs one MOUNTPOINT");
+    struct sfs_error err;
+    int r = drop ? sfs_mount_drop(rest[0], &err) : show_stats(rest[0], tool.json, &err);
+    if (r < 0)
+        return tool_fail(r == -EINVAL ? -ENOENT : r, &err);
+    return tool_finish(r);
 }

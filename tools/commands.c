@@ -11,6 +11,9 @@ const struct command commands[] = {
       cmd_mount },
     { "umount", "MOUNTPOINT", "unmount, also a dead mount", "  stagefs umount /mnt/stage\n",
       cmd_umount },
+    { "stats", "[--drop] MOUNTPOINT", "what a mount was asked, read and decoded",
+      "  stagefs stats /mnt/stage\n  stagefs stats --drop /mnt/stage    # before a cold start\n",
+      cmd_stats },
     { "ls", "[-l] [-R] STAGE [PATH]...", "list names without mounting",
       "  stagefs ls -l oci:stage:builder /usr/local/cuda/lib64\n"
       "  stagefs ls -R --json docker-archive:image.tar /etc\n",

@@ -122,6 +122,14 @@ void sfs_cache_trim(struct sfs_cache *cache)
         continue;
 }
 
+void sfs_cache_drop(struct sfs_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    while (evict_one(cache))
+        continue;
+    pthread_mutex_unlock(&cache->lock);
+}
+
 static bool reuse_buffer(struct sfs_cache *cache, size_t capacity, struct sfs_buffer *ret_buffer)
 {
     for (int i = 0; i < SFS_FREE_BUFFERS; i++) {

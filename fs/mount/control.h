@@ -11,5 +11,7 @@ struct sfs_control_text {
 };
 /* Statistics as one JSON document, NUL-terminated. */
 #define SFS_IOCTL_STATS _IOR('S', 0x5f, struct sfs_control_text)
+/* Forget what is decoded in memory. For root and the user who mounted. */
+#define SFS_IOCTL_DROP _IO('S', 0x60)
 
 #endif

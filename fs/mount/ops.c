@@ -135,6 +135,19 @@ static void statfs_op(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_statfs(req, &st);
 }
 
+static void drop_decoded(fuse_req_t req)
+{
+    uid_t user = fuse_req_ctx(req)->uid;
+    if (user != 0 && user != geteuid()) {
+        fuse_reply_err(req, EPERM);
+        return;
+    }
+    struct sfs_cache *cache = sfs_server_of(req)->options->cache;
+    if (cache)
+        sfs_cache_drop(cache);
+    fuse_reply_ioctl(req, 0, NULL, 0);
+}
+
 /* Statistics for whoever can see the mount; see sfs_mount_stats(). */
 static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
                      struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
@@ -142,6 +155,10 @@ static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg
 {
     (void)ino, (void)arg, (void)info, (void)flags, (void)in, (void)in_size;
     struct sfs_server *server = sfs_server_of(req);
+    if (command == (unsigned)SFS_IOCTL_DROP) {
+        drop_decoded(req);
+        return;
+    }
     if (command != (unsigned)SFS_IOCTL_STATS) {
         fuse_reply_err(req, ENOTTY);
         return;

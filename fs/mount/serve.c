@@ -68,6 +68,18 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
     return serve(trees, count, true, options, err);
 }
 
+int sfs_mount_drop(const char *path, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (ioctl(fd, SFS_IOCTL_DROP) == 0)
+        return 0;
+    if (errno == EPERM)
+        return sfs_fail(err, EACCES, "%s was mounted by another user", path);
+    return sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);
+}
+
 int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err)
 {
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -27,6 +27,8 @@ struct sfs_cache_stats {
     uint64_t decode_ns, read_ns, wait_ns;
 };
 void sfs_cache_get_stats(struct sfs_cache *cache, struct sfs_cache_stats *ret_stats);
+/* Forgets what is decoded and nobody is reading: for measuring a cold start. */
+void sfs_cache_drop(struct sfs_cache *cache);
 
 struct sfs_store;
 

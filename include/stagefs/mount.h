@@ -43,6 +43,10 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
  * EINVAL: not in a stagefs mount. */
 int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err);
 
+/* Makes the process that serves the mount forget what it holds decoded (sfs_cache_drop()).
+ * EINVAL: not in a stagefs mount. EACCES: mounted by another user. */
+int sfs_mount_drop(const char *path, struct sfs_error *err);
+
 /* Unmounts, also a dead mount; waits until it is gone. EINVAL: nothing of FUSE is mounted there.
  * EBUSY: in use. */
 int sfs_unmount(const char *mountpoint, struct sfs_error *err);
