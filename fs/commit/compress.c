@@ -20,8 +20,7 @@
 #define GZIP_MAX     12
 #define ZSTD_DEFAULT 3
 
-#define ZSTD_WINDOW_LOG 22 /* the whole block; level 3 by itself takes half of it */
-#define ZSTD_HASH_LOG   18 /* and a hash table to suit */
+#define ZSTD_WINDOW_LOG 22 /* the whole block; level 3 by itself looks back over half of it */
 
 #define SAMPLE_PIECES 8u
 #define SAMPLE_PIECE  4096u
@@ -114,8 +113,7 @@ static bool open_zstd(struct sfs_compressor *compressor, int level)
     compressor->zstd = ZSTD_createCCtx();
     return compressor->zstd && set_zstd(compressor->zstd, ZSTD_c_compressionLevel, level) &&
            set_zstd(compressor->zstd, ZSTD_c_checksumFlag, 1) &&
-           set_zstd(compressor->zstd, ZSTD_c_windowLog, ZSTD_WINDOW_LOG) &&
-           (level != ZSTD_DEFAULT || set_zstd(compressor->zstd, ZSTD_c_hashLog, ZSTD_HASH_LOG));
+           set_zstd(compressor->zstd, ZSTD_c_windowLog, ZSTD_WINDOW_LOG);
 }
 
 struct sfs_compressor *sfs_compressor_open(const struct sfs_compress_plan *plan)
