@@ -36,7 +36,9 @@ struct model {
     char named[MAX_FILES][MAX_PATH]; /* its names, as written */
     int named_count;
     int passed_count;
-    char linked[MAX_FILES][MAX_PATH]; /* its hard links: what they are, its tables cannot know */
+    /* Its hard links, and symlinks that it wrote through symlinks: what they are, or where, is not
+     * in its tables, so it does not go through them. */
+    char linked[MAX_FILES][MAX_PATH];
     int linked_count;
     uint64_t random;
 };
@@ -269,7 +271,7 @@ static bool apply(struct model *model, char kind, const char *path, const char *
     make_parents(model, real);
     put(model, real, kind == 'h' ? inode : new_inode(model, kind, text));
     fix(model, real);
-    if (kind == 'h')
+    if (kind == 'h' || (kind == 'l' && strcmp(path, real) != 0))
         snprintf(model->linked[model->linked_count++], MAX_PATH, "%s", real);
     snprintf(model->named[model->named_count++], MAX_PATH, "%s", path);
     pass(model, real, false);

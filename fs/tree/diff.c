@@ -6,7 +6,9 @@
 
 /* For the nodes of one tree that have several names: what node those names are in the other tree.
  */
-enum { PEER_UNSEEN = 0, PEER_NONE = 1, PEER_SEVERAL = UINT32_MAX };
+#define PEER_UNSEEN  0u
+#define PEER_NONE    1u
+#define PEER_SEVERAL UINT32_MAX /* others: the node + 2 */
 
 struct diff {
     const struct sfs_tree *a, *b;
