@@ -8,6 +8,8 @@
 
 /* Libraries from this size on are entered at many places by the dynamic loader. */
 #define LARGE_LIBRARY (8u << 20)
+/* The loader goes to the start of a library first: headers, symbols, relocations. */
+#define DENSE_START (4u << 20)
 
 struct reader {
     struct sfs_unpack *unpack;
@@ -178,7 +180,7 @@ static int take_file(struct reader *reader, struct archive_entry *entry, const c
     if (S_ISREG(item.inode.mode)) {
         if (item.inode.size > LARGE_LIBRARY && is_library(path))
             sfs_unpack_dense(reader->unpack, (uint64_t)archive_filter_bytes(reader->archive, 0),
-                             item.inode.size);
+                             DENSE_START);
         r = read_extents(reader, err);
         if (r < 0)
             return r;
