@@ -200,6 +200,17 @@ static void make_parents(struct model *model, const char *path)
     }
 }
 
+static bool holds_symlink(const struct model *model, const char *path)
+{
+    for (int i = 0; i < model->now.count; i++) {
+        const struct file *file = &model->now.files[i];
+        if (model->inodes[file->inode].kind == 'l' &&
+            (is_below(file->path, path) || strcmp(file->path, path) == 0))
+            return true;
+    }
+    return false;
+}
+
 static bool apply_whiteout(struct model *model, const char *path, bool opaque)
 {
     char real[MAX_PATH], links[16][MAX_PATH], inside[MAX_PATH + 2];
@@ -212,7 +223,8 @@ static bool apply_whiteout(struct model *model, const char *path, bool opaque)
         real[strlen(real) - 2] = '\0';
     for (int i = 0; i < link_count; i++)
         fix(model, links[i]);
-    if (holds_fixed(model, real) || is_fixed(model, real))
+    if (holds_fixed(model, real) || is_fixed(model, real) ||
+        (link_count > 0 && holds_symlink(model, real)))
         return false;
     if (link_count > 0)
         fix(model, real);
