@@ -1,6 +1,7 @@
 #include "commit_support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 static const struct sfs_tree *empty(void)
 {
@@ -220,4 +221,49 @@ Test(layer_write, tells_how_far_it_is)
     struct made_layer made =
         make_layer(empty(), support_tree("f#20000000"), SFS_COMPRESS_ZSTD, -1, &progress);
     cr_assert_eq(last, 20000000);
+}
+
+static int break_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
+                     struct sfs_slice *ret_slice, struct sfs_error *error)
+{
+    (void)layer, (void)inode, (void)offset, (void)size, (void)ret_slice;
+    return sfs_fail(error, EIO, "the disk is broken");
+}
+
+static int write_nowhere(const struct sfs_tree *tree, int fd, struct sfs_error *error)
+{
+    AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
+    struct sfs_pipe_result result;
+    cr_assert_eq(sfs_changes_find(empty(), tree, &changes, error), 0);
+    struct sfs_layer_write write = { .tree = tree,
+                                     .changes = &changes,
+                                     .pipe = { .threads = 2, .fd = fd, .name = "the layer" } };
+    cr_assert_eq(sfs_compress_plan(SFS_COMPRESS_GZIP, 0, &write.pipe.plan, error), 0);
+    return sfs_layer_write(&write, &result, error);
+}
+
+Test(layer_write, names_the_file_that_cannot_be_read)
+{
+    static const struct sfs_layer_ops broken = { .pin = break_pin };
+    struct sfs_error error = { "" };
+    struct sfs_builder *builder = sfs_builder_open();
+    struct sfs_layer *layer = NULL;
+    struct sfs_extent extent = { .size = 5 };
+    struct sfs_builder_item item = { .inode = { .mode = S_IFREG | 0644, .size = 5 },
+                                     .extents = &extent,
+                                     .extent_count = 1 };
+    cr_assert_eq(sfs_builder_add(builder, "usr/lib/x", &item, &error), 0);
+    cr_assert_eq(sfs_layer_open_built(builder, "built", &layer, &error), 0);
+    layer->ops = &broken;
+    cr_assert_eq(write_nowhere(support_stack(empty(), layer), -1, &error), -EIO);
+    cr_assert_str_eq(error.text, "usr/lib/x: the disk is broken");
+    sfs_builder_close(&builder);
+}
+
+Test(layer_write, names_the_destination_when_it_is_full)
+{
+    struct sfs_error error = { "" };
+    AUTO(sfs_close_fd) int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(write_nowhere(support_tree("a=1", "b#30000000"), fd, &error), -ENOSPC);
+    cr_assert_str_eq(error.text, "writing the layer: No space left on device");
 }

@@ -18,6 +18,7 @@ struct writer {
     const struct sfs_layer_write *write;
     struct sfs_pipe *pipe;
     struct sfs_buf header;
+    const char *path; /* of the file that is being read */
     struct sfs_error *err;
     uint64_t done;      /* file bytes */
     uint64_t reported;  /* done, when it was told last */
@@ -80,8 +81,9 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
         AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r = sfs_tree_pin(writer->write->tree, node, offset, wanted, &slice, writer->err);
-        if (r == 0)
-            r = sfs_pipe_write(writer->pipe, slice.data, slice.size, writer->err);
+        if (r < 0)
+            return sfs_fail_while(writer->err, r, "%s", writer->path);
+        r = sfs_pipe_write(writer->pipe, slice.data, slice.size, writer->err);
         if (r < 0)
             return r;
         offset += slice.size;
@@ -179,8 +181,8 @@ static int write_node(struct writer *writer, const struct sfs_item *item)
     int r = write_header(writer, &entry);
     if (r < 0 || entry.hard_link || !S_ISREG(entry.attr.mode))
         return r;
-    r = copy_content(writer, item->node, entry.attr.size);
-    return r < 0 ? sfs_fail_while(writer->err, r, "%s", entry.path) : 0;
+    writer->path = entry.path;
+    return copy_content(writer, item->node, entry.attr.size);
 }
 
 static int write_item(struct writer *writer, const struct sfs_item *item)
