@@ -1,6 +1,7 @@
 #include "layer/tar_read.h"
 
 #include "base/buf.h"
+#include "layer/whiteout.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <fnmatch.h>
@@ -19,7 +20,6 @@ struct reader {
     int source_r; /* what sfs_unpack_next() said, if it failed */
     struct sfs_error source_error;
     struct sfs_buf extents; /* of the entry at hand */
-    struct sfs_buf path;    /* scratch */
     char last[128];         /* path of the last entry read, for messages */
     bool told;              /* the words of a failure name the entry already */
 };
@@ -33,7 +33,6 @@ static void close_reader(struct reader *reader)
         freelocale(reader->locale);
     }
     sfs_buf_close(&reader->extents);
-    sfs_buf_close(&reader->path);
 }
 
 static la_ssize_t lend_block(struct archive *archive, void *user, const void **ret_data)
@@ -192,40 +191,12 @@ static int take_file(struct reader *reader, struct archive_entry *entry, const c
     return sfs_builder_add(reader->builder, path, &item, err);
 }
 
-/* A path whose last component starts with ".wh.": `dir_size` bytes, then `name`. */
-static int take_whiteout(struct reader *reader, const char *path, size_t dir_size, const char *name,
-                         size_t name_size, struct sfs_error *err)
-{
-    static const char opaque[] = ".wh..wh..opq", own[] = ".wh..wh.";
-    const size_t prefix = 4;
-    reader->path.size = 0;
-    bool is_opaque = name_size == sizeof opaque - 1 && memcmp(name, opaque, name_size) == 0;
-    if (!is_opaque && name_size >= sizeof own - 1 && memcmp(name, own, sizeof own - 1) == 0)
-        return 0;
-    const char *hidden = name + prefix;
-    size_t hidden_size = name_size - prefix;
-    if (hidden_size == 0 || (hidden_size == 1 && hidden[0] == '.') ||
-        (hidden_size == 2 && hidden[0] == '.' && hidden[1] == '.'))
-        return sfs_fail(err, EBADMSG, "a whiteout of nothing");
-    if (sfs_buf_add(&reader->path, path, dir_size) < 0 ||
-        (!is_opaque && sfs_buf_add(&reader->path, hidden, hidden_size) < 0))
-        return sfs_fail(err, ENOMEM, "out of memory");
-    if (is_opaque)
-        return sfs_builder_opaque(reader->builder, reader->path.data, err);
-    return sfs_builder_whiteout(reader->builder, reader->path.data, err);
-}
-
 static int take_named(struct reader *reader, struct archive_entry *entry, const char *path,
                       struct sfs_error *err)
 {
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
-    if (end - start >= 4 && memcmp(path + start, ".wh.", 4) == 0)
-        return take_whiteout(reader, path, start, path + start, end - start, err);
+    int r = sfs_whiteout_take(reader->builder, path, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
     const char *target = archive_entry_hardlink(entry);
     if (target)
         return sfs_builder_link(reader->builder, path, target, err);

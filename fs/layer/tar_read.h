@@ -36,6 +36,8 @@ struct sfs_tar_xattrs {
 };
 int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_xattrs,
                         struct sfs_error *err);
+/* False: in no namespace that Linux has. */
+bool sfs_tar_xattr_is_shown(const char *name);
 void sfs_tar_xattrs_done(struct sfs_tar_xattrs *xattrs);
 
 #endif

@@ -16,7 +16,7 @@ struct acl_item {
 #define ACL_NO_ID   UINT32_MAX
 #define MAX_ACL     ((SFS_MAX_XATTR - sizeof(struct acl_head)) / sizeof(struct acl_item))
 
-static bool is_linux_name(const char *name)
+bool sfs_tar_xattr_is_shown(const char *name)
 {
     static const char *const namespaces[] = { "user.", "trusted.", "security.", "system." };
     for (size_t i = 0; i < sizeof namespaces / sizeof *namespaces; i++) {
@@ -126,7 +126,7 @@ int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_
     size_t size;
     archive_entry_xattr_reset(entry);
     while (r == 0 && archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
-        if (name && is_linux_name(name))
+        if (name && sfs_tar_xattr_is_shown(name))
             r = add(&xattrs, name, value, size);
     if (r < 0)
         return sfs_fail(err, -r, "out of memory");

@@ -1,0 +1,51 @@
+#include "layer/whiteout.h"
+
+#include "base/buf.h"
+
+static bool starts_with(const char *text, size_t size, const char *start)
+{
+    size_t start_size = strlen(start);
+    return size >= start_size && memcmp(text, start, start_size) == 0;
+}
+
+static int hide(struct sfs_builder *builder, const char *path, size_t dir_size, const char *name,
+                size_t name_size, struct sfs_error *err)
+{
+    AUTO(sfs_buf_close) struct sfs_buf hidden = { 0 };
+    if (name_size == 0 || (name_size == 1 && name[0] == '.') ||
+        (name_size == 2 && name[0] == '.' && name[1] == '.'))
+        return sfs_fail(err, EBADMSG, "a whiteout of nothing");
+    if (sfs_buf_add(&hidden, path, dir_size) < 0 || sfs_buf_add(&hidden, name, name_size) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_builder_whiteout(builder, hidden.data, err);
+}
+
+static int make_opaque(struct sfs_builder *builder, const char *path, size_t dir_size,
+                       struct sfs_error *err)
+{
+    AUTO(sfs_free) char *dir = strndup(path, dir_size);
+    if (!dir)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_builder_opaque(builder, dir, err);
+}
+
+int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_error *err)
+{
+    static const char mark[] = ".wh.", own[] = ".wh..wh.", opaque[] = ".wh..wh..opq";
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    const char *name = path + start;
+    size_t size = end - start;
+    if (!starts_with(name, size, mark))
+        return 0;
+    int r = 0;
+    if (size == sizeof opaque - 1 && starts_with(name, size, opaque))
+        r = make_opaque(builder, path, start, err);
+    else if (!starts_with(name, size, own))
+        r = hide(builder, path, start, name + sizeof mark - 1, size - (sizeof mark - 1), err);
+    return r < 0 ? r : 1;
+}
