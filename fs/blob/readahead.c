@@ -33,7 +33,7 @@ uint32_t sfs_readahead_note(struct sfs_readahead *readahead, uint64_t offset, ui
     if (stream->run < START || max == 0)
         return 0;
     uint64_t window = 1;
-    for (uint64_t run = stream->run / (4 * START); run > 0 && window < max; run /= 2)
+    for (uint64_t run = stream->run / (2 * START); run > 0 && window < max; run /= 2)
         window *= 2;
     if (window > max)
         window = max;

@@ -2,12 +2,31 @@
 
 #include <errno.h>
 
+/* The first span whose input starts behind `in`; count if there is none. */
+static uint32_t find_input_behind(const struct sfs_seek_table *table, uint32_t low, uint64_t in)
+{
+    uint32_t high = table->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (table->points[middle].in <= in)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 void sfs_seek_input(const struct sfs_seek_table *table, uint32_t span, uint64_t *ret_start,
                     uint64_t *ret_end)
 {
     const struct sfs_point *point = &table->points[span];
     *ret_start = point->in - ((point->bits & 7) ? 1 : 0);
-    *ret_end = span + 1 < table->count ? table->points[span + 1].in : table->in_size;
+    uint32_t next = span + 1;
+    /* Spans that skip share the frame that starts at their input: it ends where the next one
+     * starts. */
+    if (next < table->count && table->points[next].skip > 0 && table->points[next].in == point->in)
+        next = find_input_behind(table, next, point->in);
+    *ret_end = next < table->count ? table->points[next].in : table->in_size;
 }
 
 uint64_t sfs_seek_size(const struct sfs_seek_table *table, uint32_t span)
@@ -40,7 +59,9 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
         return sfs_fail(err, EBADMSG, "seek table: span %u is not in order", span);
     if (end_out - point->out > SFS_SPAN_MAX || point->skip > SFS_SPAN_MAX)
         return sfs_fail(err, EBADMSG, "seek table: span %u is too large", span);
-    if (end_out > point->out && end_in - point->in > SFS_SPAN_IN_MAX)
+    uint64_t start, end;
+    sfs_seek_input(table, span, &start, &end);
+    if (end_out > point->out && end > point->in && end - point->in > SFS_SPAN_IN_MAX)
         return sfs_fail(err, EBADMSG, "seek table: the input of span %u is too large", span);
     if (table->codec == SFS_CODEC_NONE && end_in - point->in != end_out - point->out)
         return sfs_fail(err, EBADMSG, "seek table: span %u of plain bytes changes its size", span);

@@ -35,8 +35,8 @@ struct sfs_point {   /* on disk: little-endian, 32 bytes */
                                   needs none */
     uint32_t bits : 8; /* gzip: 0-7 bits of byte in-1 that belong to this span (and bit 7 set: raw
                           deflate goes on here; clear: a gzip member header stands at `in`) */
-    uint32_t
-        skip; /* decoded bytes between where input starts and `out` (small files sharing a frame) */
+    uint32_t skip; /* decoded bytes between where input starts and `out`. Small files that share a
+                      frame have the same `in`, and all but the first of them skip. */
 };
 _Static_assert(sizeof(struct sfs_point) == 32, "on-disk struct");
 

@@ -94,7 +94,7 @@ static bool fill_span(struct sfs_spans *spans, uint32_t span, enum sfs_slot_reas
 /* As far ahead as the cores can make use of and half of the budget holds. */
 static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint32_t span)
 {
-    uint32_t max = 2 * sfs_pool_threads(spans->cache->pool);
+    uint32_t max = 4 * sfs_pool_threads(spans->cache->pool);
     uint32_t first, left = spans->table.count - 1 - span;
     uint32_t count =
         sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max, &first);

@@ -3,6 +3,11 @@
 
 #include <errno.h>
 
+/* Half of it is decoded in vain by the average random read. A point costs some hundred bytes to a
+ * few KiB of index, and decoding 64 KiB twice. */
+#define SPACING (1u << 20)
+#define DENSE   (256u << 10)
+
 int sfs_pass_input(struct sfs_pass *pass, const uint8_t **ret_data, size_t *ret_size,
                    struct sfs_error *err)
 {
@@ -78,11 +83,11 @@ int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err)
 
 uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out)
 {
-    uint32_t spacing = pass->options.spacing ? pass->options.spacing : 4u << 20;
+    uint32_t spacing = pass->options.spacing ? pass->options.spacing : SPACING;
     pthread_mutex_lock(&pass->lock);
     bool dense = out >= pass->dense_start && out < pass->dense_end;
     pthread_mutex_unlock(&pass->lock);
-    return dense && spacing > 1u << 20 ? 1u << 20 : spacing;
+    return dense && spacing > DENSE ? DENSE : spacing;
 }
 
 int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,

@@ -8,7 +8,9 @@
 
 struct sfs_points_window {
     struct sfs_points_window *next;
-    uint32_t point;
+    uint32_t number; /* of its point */
+    uint64_t in;     /* that point's, as in struct sfs_point */
+    uint8_t bits;
     size_t size;
     uint8_t bytes[];
 };
@@ -20,7 +22,8 @@ int sfs_points_init(struct sfs_points *points)
     points->end = &points->first;
     points->gmac = sfs_gmac_open();
     points->compressor = ZSTD_createCCtx();
-    if (!points->gmac || !points->compressor)
+    points->pruner = sfs_window_pruner_open();
+    if (!points->gmac || !points->compressor || !points->pruner)
         return -ENOMEM;
     return sfs_gmac_make_key(points->key);
 }
@@ -39,6 +42,7 @@ void sfs_points_done(struct sfs_points *points)
     sfs_buf_close(&points->windows);
     sfs_gmac_close(&points->gmac);
     ZSTD_freeCCtx(points->compressor);
+    sfs_window_pruner_close(&points->pruner);
     pthread_mutex_destroy(&points->lock);
     points->end = NULL;
 }
@@ -67,14 +71,13 @@ int sfs_points_add(struct sfs_points *points, uint64_t out, uint64_t in, uint8_t
         waiting = malloc(sizeof *waiting + window_size);
         if (!waiting)
             return -ENOMEM;
-        waiting->next = NULL;
-        waiting->size = window_size;
+        *waiting = (struct sfs_points_window){ .in = in, .bits = bits & 7, .size = window_size };
         memcpy(waiting->bytes, window, window_size);
     }
     pthread_mutex_lock(&points->lock);
     int r = append(points, &(struct sfs_point){ .out = out, .in = in, .bits = bits });
     if (r == 0 && waiting) {
-        waiting->point = points->count - 1;
+        waiting->number = points->count - 1;
         *points->end = waiting;
         points->end = &waiting->next;
         waiting = NULL;
@@ -103,30 +106,46 @@ static int compress_window(struct sfs_points *points, const struct sfs_points_wi
         return -ENOMEM;
     points->windows.size = start + size;
     pthread_mutex_lock(&points->lock);
-    points->points[window->point].window = start;
-    points->points[window->point].window_size = (uint32_t)size & 0xffffff;
+    points->points[window->number].window = start;
+    points->points[window->number].window_size = (uint32_t)size & 0xffffff;
     pthread_mutex_unlock(&points->lock);
     return 0;
 }
 
-static int compress_windows(struct sfs_points *points)
+/* The next window whose point lies before `end`, or NULL. */
+static struct sfs_points_window *take_window(struct sfs_points *points, uint64_t end)
 {
-    int r = 0;
-    while (r == 0) {
-        pthread_mutex_lock(&points->lock);
-        struct sfs_points_window *window = points->first;
-        if (window) {
-            points->first = window->next;
-            if (!points->first)
-                points->end = &points->first;
-        }
-        pthread_mutex_unlock(&points->lock);
-        if (!window)
-            break;
-        r = compress_window(points, window);
-        free(window);
+    pthread_mutex_lock(&points->lock);
+    struct sfs_points_window *window = points->first;
+    if (window && window->in >= end)
+        window = NULL;
+    if (window) {
+        points->first = window->next;
+        if (!points->first)
+            points->end = &points->first;
     }
-    return r;
+    pthread_mutex_unlock(&points->lock);
+    return window;
+}
+
+/* Those of the points in one block of input, which shows what of them is needed. */
+static int compress_windows(struct sfs_points *points, const uint8_t *data, size_t size,
+                            uint64_t offset)
+{
+    for (;;) {
+        AUTO(sfs_free) struct sfs_points_window *window = take_window(points, offset + size);
+        if (!window)
+            return 0;
+        if (window->in >= offset) {
+            size_t at = (size_t)(window->in - offset);
+            uint8_t byte = at > 0 ? data[at - 1] : points->last_byte;
+            sfs_window_prune(points->pruner, byte, window->bits, data + at, size - at,
+                             window->bytes, window->size);
+        }
+        int r = compress_window(points, window);
+        if (r < 0)
+            return r;
+    }
 }
 
 /* Where span `span` begins and ends, as far as that is known. false: it does not begin yet. */
@@ -189,7 +208,7 @@ static int tag_part(struct sfs_points *points, const uint8_t *data, uint64_t off
 
 int sfs_points_tag(struct sfs_points *points, const uint8_t *data, size_t size, uint64_t offset)
 {
-    int r = compress_windows(points);
+    int r = compress_windows(points, data, size, offset);
     if (r < 0)
         return r;
     do
@@ -202,7 +221,7 @@ int sfs_points_tag(struct sfs_points *points, const uint8_t *data, size_t size, 
 
 int sfs_points_finish(struct sfs_points *points)
 {
-    int r = compress_windows(points);
+    int r = compress_windows(points, NULL, 0, UINT64_MAX);
     while (r == 0 && points->tagging < points->count) {
         if (!points->tag_is_open)
             r = open_tag(points, 0);

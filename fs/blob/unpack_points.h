@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "blob/gmac.h"
 #include "blob/seek.h"
+#include "blob/unpack_window.h"
 #include <pthread.h>
 #include <zstd.h>
 
@@ -22,6 +23,7 @@ struct sfs_points {
     struct sfs_buf tags, windows;
     struct sfs_gmac *gmac;
     ZSTD_CCtx *compressor;
+    struct sfs_window_pruner *pruner;
     uint32_t tagging; /* the span whose tag is being made */
     bool tag_is_open;
     uint64_t tagged;   /* offset up to which input went into that tag */
