@@ -63,6 +63,7 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
         .has_diff_id = layer->has_diff_id,
         .diff_id = layer->diff_id,
         .label = label,
+        .annotations = layer->annotations,
     };
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_image_open_blob(opening->image, i, &blob, err);

@@ -36,6 +36,8 @@ _Static_assert(sizeof(struct header) == 288, "on-disk struct");
 
 #define CRC_START            32
 #define FLAG_WINDOWS_CHECKED 1u
+#define FLAG_FROM_TOC        2u
+#define FLAGS                (FLAG_WINDOWS_CHECKED | FLAG_FROM_TOC)
 static const char magic[8] = { 'S', 'F', 'S', 'I', 'N', 'D', 'E', 'X' };
 
 static uint32_t tag_size(enum sfs_check check)
@@ -82,7 +84,8 @@ static struct header make_header(const struct sfs_index *index)
         .codec = index->codec,
         .seek_codec = index->seek.codec,
         .check = index->seek.check,
-        .flags = are_windows_checked(&index->seek) ? FLAG_WINDOWS_CHECKED : 0,
+        .flags = (are_windows_checked(&index->seek) ? FLAG_WINDOWS_CHECKED : 0) |
+                 (index->from_toc ? FLAG_FROM_TOC : 0),
         .in_size = index->seek.in_size,
         .out_size = index->seek.out_size,
     };
@@ -153,8 +156,11 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
     if (header->file_size != file_size)
         return "cut off";
     if (header->codec > SFS_CODEC_ZSTD || header->seek_codec > SFS_CODEC_ZSTD ||
-        header->check > SFS_CHECK_SHA256 || header->flags > FLAG_WINDOWS_CHECKED)
+        header->check > SFS_CHECK_SHA256 || (header->flags & ~FLAGS))
         return "unknown codec";
+    /* Nothing but the digests of its chunks vouches for the bytes. */
+    if ((header->flags & FLAG_FROM_TOC) && header->check != SFS_CHECK_SHA256)
+        return "a table of contents without digests";
     uint64_t offset = sizeof *header;
     for (int i = 0; i < SECTIONS; i++) {
         uint64_t size;
@@ -182,6 +188,7 @@ static void use_sections(struct sfs_index *index)
     const void *at[SECTIONS];
     for (int i = 0; i < SECTIONS; i++)
         at[i] = base + header->sections[i].offset;
+    index->from_toc = header->flags & FLAG_FROM_TOC;
     index->digest = header->digest;
     index->diff_id = header->diff_id;
     index->blob_size = header->blob_size;

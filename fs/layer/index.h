@@ -4,7 +4,8 @@
  *     0  magic "SFSINDEX"
  *     8  version u32, SFS_INDEX_VERSION      12  size of this header u32, 288
  *    16  size of the file u64                24  CRC-64 (ECMA, reflected) from byte 32 on
- *    32  SHA-256 of the blob                 64  SHA-256 of the tar inside (diff_id)
+ *    32  SHA-256 of the blob                 64  SHA-256 of the tar inside (diff_id), or (flag 2)
+ *                                                of the table of contents
  *    96  bytes of the blob u64              104  bytes of the seekable copy u64; 0: none is used
  *   112  codec of the blob u32              116  codec of the seek table u32
  *   120  kind of check u32 (enum sfs_check) 124  flags u32
@@ -19,6 +20,10 @@
  *
  * Flag 1: each window is a zstd frame with a checksum of its own. The CRC then ends before WINDOWS,
  * so that opening does not read them: they can be most of the file, and few are ever needed.
+ *
+ * Flag 2: made from a table of contents that the image brought, without a pass over the blob: the
+ * blob's digest is what the manifest says, and decoded bytes are the files' alone, without headers.
+ * It is good only for an image whose manifest vouches for the same table of contents.
  *
  * The seek table describes the blob, or the copy if there is one. The CRC finds accidents; that
  * nothing in the file can lead out of it is checked besides (sfs_tables_check, sfs_seek_check). */
@@ -36,7 +41,8 @@ struct sfs_index {
     void *map;
     size_t map_size;
     struct sfs_digest digest;  /* of the blob */
-    struct sfs_digest diff_id; /* of the tar inside */
+    bool from_toc;             /* flag 2 */
+    struct sfs_digest diff_id; /* of the tar inside; from_toc: of the table of contents */
     uint64_t blob_size, copy_size;
     enum sfs_codec codec; /* of the blob */
     struct sfs_seek_table seek;

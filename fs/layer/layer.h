@@ -12,6 +12,7 @@
 #include <stagefs/digest.h>
 #include <stagefs/progress.h>
 
+struct json_t; /* jansson */
 struct sfs_layer;
 
 struct sfs_layer_ops {
@@ -51,12 +52,16 @@ struct sfs_layer_source {
     bool has_diff_id; /* diff_id from the config, to be verified while indexing */
     struct sfs_digest diff_id;
     const char *label;
+    const struct json_t *annotations; /* of the layer's descriptor, or NULL: they vouch for a table
+                                         of contents that the blob may hold */
 };
 
 /* Opens the layer from its index in the store, building that first if it is not there (or is
- * damaged, or of another version). Takes over *blob on success. `cache` may be NULL if no file
- * bytes will be read. EKEYREJECTED: blob does not match its digest or diff_id (nothing is kept).
- * EBADMSG: not a tar that can be shown. */
+ * damaged, or of another version): from the blob's table of contents if the annotations vouch for
+ * one (then digest and diff_id are not verified, and each chunk is as it is read), else by a pass
+ * over the blob. Takes over *blob on success. `cache` may be NULL if no file bytes will be read.
+ * EKEYREJECTED: blob does not match its digest or diff_id (nothing is kept). EBADMSG: not a tar
+ * that can be shown. */
 int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
                        const struct sfs_layer_source *source, const struct sfs_progress *progress,
                        struct sfs_layer **ret_layer, struct sfs_error *err);

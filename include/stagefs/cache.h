@@ -62,8 +62,9 @@ int sfs_store_prune(struct sfs_store *store, uint64_t keep, uint64_t *ret_freed,
  */
 struct sfs_layer_state {
     bool indexed;
+    bool from_toc; /* made from a table of contents that the image brought: the blob was not read */
     uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
-    uint64_t out_size;              /* decoded bytes of the tar */
+    uint64_t out_size;              /* decoded bytes of the tar; from_toc: of its files */
     uint32_t entries, spans;
 };
 int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_layer_state *ret_state,
