@@ -22,7 +22,7 @@
 
 #define ZSTD_WINDOW_LOG 22 /* the whole block; level 3 by itself looks back over half of it */
 
-#define SAMPLE_PIECES 8u
+#define SAMPLE_PIECES 12u
 #define SAMPLE_PIECE  4096u
 
 struct sfs_compressor {
