@@ -1,4 +1,4 @@
-/* Opening a stage by what the command line says, but for Dockerfiles (dockerfile.c). */
+/* Opening a stage by what the command line says, but for Dockerfiles (evaluate.c). */
 #include "stage/stage_private.h"
 
 #include "base/banned.h"
@@ -163,7 +163,7 @@ int sfs_stage_open(const struct sfs_stage_spec *spec, const struct sfs_context *
     if (r < 0)
         return r;
     if (spec->dockerfile)
-        return sfs_fail(err, ENOTSUP, "%s: Dockerfiles are not supported yet", spec->dockerfile);
+        return sfs_stage_open_dockerfile(spec, context, ret_stage, err);
     AUTO(sfs_stage_close) struct sfs_stage *stage = NULL;
     r = sfs_stage_begin(context, &stage, err);
     if (r == 0)

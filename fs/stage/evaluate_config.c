@@ -1,0 +1,425 @@
+/* Instructions that change the image's config, and the history that all write. */
+#include "image/document.h"
+#include "stage/evaluate.h"
+
+#include "base/banned.h"
+#include "stage/config_text.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <time.h>
+
+#define COMMENT "buildkit.dockerfile.v0"
+
+json_t *build_settings(const struct build_stage *stage)
+{
+    return json_object_get(stage->config, "config");
+}
+
+/* JSON is UTF-8; a Dockerfile need not be. Go's encoder replaces what is not. */
+json_t *build_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    AUTO(sfs_buf_close) struct sfs_buf clean = { 0 };
+    if (sfs_text_clean(text, &clean) < 0)
+        return NULL;
+    return json_string(clean.data);
+}
+
+static int set(struct build *build, json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) < 0 ? build_out_of_memory(build) : 0;
+}
+
+/* The object (or array) of that name, made if it is not there. */
+static json_t *ensure(json_t *settings, const char *name, json_t *empty)
+{
+    json_t *value = json_object_get(settings, name);
+    if (value && empty && json_typeof(value) == json_typeof(empty)) {
+        json_decref(empty);
+        return value;
+    }
+    return json_object_set_new(settings, name, empty) < 0 ? NULL : empty;
+}
+
+static int add_history(struct build *build, struct build_stage *stage, const char *text)
+{
+    char created[40] = "";
+    time_t epoch = (time_t)build->stage->context.epoch;
+    struct tm tm;
+    if (gmtime_r(&epoch, &tm))
+        strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    json_t *entry = json_pack("{so ss ss sb}", "created_by", build_text(text), "comment", COMMENT,
+                              "created", created, "empty_layer", 1);
+    if (json_array_append_new(json_object_get(stage->config, "history"), entry) < 0)
+        return build_out_of_memory(build);
+    return 0;
+}
+
+int build_history(struct build *build, struct build_stage *stage, bool layer, const char *format,
+                  ...)
+{
+    AUTO(sfs_free) char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int size = vasprintf(&text, format, args);
+    va_end(args);
+    if (size < 0) {
+        text = NULL;
+        return build_out_of_memory(build);
+    }
+    if (!layer)
+        return add_history(build, stage, text);
+    /* All layers of the stage become one, and so do their histories. */
+    if (sfs_buf_printf(&stage->created_by, "%s%s", stage->created_by.size ? "; " : "", text) < 0)
+        return build_out_of_memory(build);
+    return 0;
+}
+
+/* ---- ENV, LABEL, ARG ---- */
+
+static int set_env(struct build *build, json_t *env, const char *name, const char *value)
+{
+    AUTO(sfs_buf_close) struct sfs_buf item = { 0 };
+    size_t i, size = strlen(name);
+    json_t *old;
+    if (sfs_buf_printf(&item, "%s=%s", name, value) < 0)
+        return build_out_of_memory(build);
+    json_array_foreach(env, i, old)
+    {
+        const char *text = json_string_value(old);
+        if (text && strncmp(text, name, size) == 0 && (text[size] == '=' || !text[size]))
+            return json_array_set_new(env, i, build_text(item.data)) < 0
+                       ? build_out_of_memory(build)
+                       : 0;
+    }
+    return json_array_append_new(env, build_text(item.data)) < 0 ? build_out_of_memory(build) : 0;
+}
+
+/* All words see the variables as they were before the instruction. */
+static int expand_pairs(struct build *build, const struct build_stage *stage,
+                        const struct sfs_instruction *instruction, const char ***ret_words)
+{
+    size_t count = instruction->args.count;
+    AUTO(sfs_free) const char **words = calloc(count, sizeof *words);
+    if (!words)
+        return build_out_of_memory(build);
+    for (size_t i = 0; i < count; i++) {
+        words[i] = instruction->args.items[i];
+        int r = i % 3 == 2 ? 0 : build_expand(build, stage, words[i], &words[i]);
+        if (r < 0)
+            return r;
+    }
+    *ret_words = TAKE(words);
+    return 0;
+}
+
+int build_env(struct build *build, struct build_stage *stage,
+              const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_free) const char **words = NULL;
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = expand_pairs(build, stage, instruction, &words);
+    json_t *env = r < 0 ? NULL : ensure(build_settings(stage), "Env", json_array());
+    if (r == 0 && (!env || sfs_buf_add_str(&text, "ENV") < 0))
+        r = build_out_of_memory(build);
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
+        r = set_env(build, env, words[i], words[i + 1]);
+        if (r == 0 && (sfs_vars_set(&stage->env, words[i], words[i + 1]) < 0 ||
+                       sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0))
+            r = build_out_of_memory(build);
+    }
+    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+}
+
+static int set_labels(struct build *build, struct build_stage *stage,
+                      const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_free) const char **words = NULL;
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = expand_pairs(build, stage, instruction, &words);
+    json_t *labels = r < 0 ? NULL : ensure(build_settings(stage), "Labels", json_object());
+    if (r == 0 && (!labels || sfs_buf_add_str(&text, "LABEL") < 0))
+        r = build_out_of_memory(build);
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
+        r = set(build, labels, words[i], build_text(words[i + 1]));
+        if (r == 0 && sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0)
+            r = build_out_of_memory(build);
+    }
+    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+}
+
+/* What one ARG comes to: --build-arg, else its default, else the global of that name, else unset.
+ */
+static int arg_value(struct build *build, const struct build_stage *stage, const char *word,
+                     const char *name, const char **ret_value)
+{
+    size_t size = strlen(name);
+    *ret_value = sfs_vars_get(&build->build_args, name, size);
+    if (*ret_value)
+        return 0;
+    if (word[size] == '=')
+        return build_expand(build, stage, word + size + 1, ret_value);
+    *ret_value = sfs_vars_get(&build->globals, name, size);
+    return 0;
+}
+
+int build_arg(struct build *build, struct build_stage *stage,
+              const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = sfs_buf_add_str(&text, "ARG") < 0 ? build_out_of_memory(build) : 0;
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
+        const char *word = instruction->args.items[i], *value = NULL;
+        AUTO(sfs_free) char *name = strndup(word, strcspn(word, "="));
+        if (!name)
+            return build_out_of_memory(build);
+        sfs_vars_unset(&build->unused, name);
+        r = arg_value(build, stage, word, name, &value);
+        if (r < 0)
+            break;
+        if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
+            sfs_vars_set(&stage->args, name, value ? value : "") < 0 ||
+            sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "") < 0)
+            r = build_out_of_memory(build);
+    }
+    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+}
+
+/* ---- CMD and its kin ---- */
+
+static json_t *texts(const struct sfs_vars *words, size_t first)
+{
+    json_t *list = json_array();
+    for (size_t i = first; i < words->count; i++)
+        if (json_array_append_new(list, build_text(words->items[i])) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+int build_command(struct build *build, const struct build_stage *stage,
+                  const struct sfs_instruction *instruction, const char *text, json_t **ret_args)
+{
+    const struct sfs_vars *words = &instruction->args;
+    if (instruction->json) {
+        *ret_args = texts(words, 0);
+        return *ret_args ? 0 : build_out_of_memory(build);
+    }
+    const json_t *shell = json_object_get(build_settings(stage), "Shell");
+    AUTO(sfs_json_close)
+    json_t *args =
+        json_array_size(shell) > 0 ? json_deep_copy(shell) : json_pack("[ss]", "/bin/sh", "-c");
+    if (!text)
+        text = words->count > 0 ? words->items[0] : "";
+    if (json_array_append_new(args, build_text(text)) < 0)
+        return build_out_of_memory(build);
+    *ret_args = TAKE(args);
+    return 0;
+}
+
+static int set_command(struct build *build, struct build_stage *stage,
+                       const struct sfs_instruction *instruction, bool entrypoint)
+{
+    json_t *settings = build_settings(stage), *args;
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = build_command(build, stage, instruction, NULL, &args);
+    if (r < 0)
+        return r;
+    r = sfs_text_quote_list(args, &text) < 0 ? build_out_of_memory(build) : 0;
+    const char *name = entrypoint ? "Entrypoint" : "Cmd";
+    bool is_empty = json_array_size(args) == 0;
+    if (r == 0)
+        r = set(build, settings, name, args);
+    if (is_empty)
+        json_object_del(settings, name);
+    if (r == 0 && !entrypoint)
+        r = set(build, settings, "ArgsEscaped", json_true());
+    if (entrypoint && !stage->has_cmd)
+        json_object_del(settings, "Cmd");
+    stage->has_cmd = stage->has_cmd || !entrypoint;
+    return r < 0 ? r
+                 : build_history(build, stage, false, "%s %s", entrypoint ? "ENTRYPOINT" : "CMD",
+                                 text.data);
+}
+
+static int set_shell(struct build *build, struct build_stage *stage,
+                     const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    if (sfs_text_list(&instruction->args, &text) < 0)
+        return build_out_of_memory(build);
+    int r = set(build, build_settings(stage), "Shell", texts(&instruction->args, 0));
+    return r < 0 ? r : build_history(build, stage, false, "SHELL %s", text.data);
+}
+
+static int set_health(struct build *build, struct build_stage *stage,
+                      const struct sfs_instruction *instruction)
+{
+    static const char *const flags[] = { "interval", "timeout", "start-period", "start-interval" };
+    static const char *const names[] = { "Interval", "Timeout", "StartPeriod", "StartInterval" };
+    const char *retries = sfs_flag_text(instruction, "retries");
+    bool none = strcasecmp(instruction->args.items[0], "NONE") == 0;
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    AUTO(sfs_json_close) json_t *test = texts(&instruction->args, 1);
+    AUTO(sfs_json_close) json_t *health = json_pack("{sO?}", "Test", test);
+    const char *type = none ? "NONE" : instruction->json ? "CMD" : "CMD-SHELL";
+    if (!health || json_array_insert_new(test, 0, json_string(type)) < 0 ||
+        sfs_buf_add_str(&text, "{Test:") < 0 || sfs_text_json_list(test, &text) < 0)
+        return build_out_of_memory(build);
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        const char *flag = none ? NULL : sfs_flag_text(instruction, flags[i]);
+        int64_t ns = 0;
+        if (flag && *flag && sfs_duration_parse(flag, &ns, build->err) < 0)
+            return -EINVAL;
+        if (ns != 0 && set(build, health, names[i], json_integer(ns)) < 0)
+            return -ENOMEM;
+        if (sfs_buf_printf(&text, " %s:", names[i]) < 0 || sfs_text_duration(ns, &text) < 0)
+            return build_out_of_memory(build);
+    }
+    long count = !none && retries ? strtol(retries, NULL, 10) : 0;
+    if (count > 0 && set(build, health, "Retries", json_integer(count)) < 0)
+        return -ENOMEM;
+    int r = set(build, build_settings(stage), "Healthcheck", json_incref(health));
+    return r < 0 ? r
+                 : build_history(build, stage, false, "HEALTHCHECK %s Retries:%ld}", text.data,
+                                 count);
+}
+
+/* ---- EXPOSE, VOLUME ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int set_ports(struct build *build, struct build_stage *stage,
+                     const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    char **sorted = instruction->args.items; /* BuildKit sorts them where they stand */
+    qsort(sorted, instruction->args.count, sizeof *sorted, compare_texts);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
+        AUTO(sfs_vars_close) struct sfs_vars words = { 0 };
+        r = sfs_expand_words(sorted[i], build->dockerfile.escape, &stage->env, 0, &words,
+                             build->err);
+        for (size_t k = 0; r == 0 && k < words.count; k++)
+            r = sfs_text_ports(words.items[k], &ports, build->err);
+    }
+    json_t *exposed = r < 0 ? NULL : ensure(build_settings(stage), "ExposedPorts", json_object());
+    if (r == 0 && (!exposed || sfs_text_list(&ports, &text) < 0))
+        r = build_out_of_memory(build);
+    for (size_t i = 0; r == 0 && i < ports.count; i++)
+        r = set(build, exposed, ports.items[i], json_object());
+    return r < 0 ? r : build_history(build, stage, false, "EXPOSE %s", text.data);
+}
+
+static int set_volumes(struct build *build, struct build_stage *stage,
+                       const struct sfs_instruction *instruction)
+{
+    json_t *volumes = ensure(build_settings(stage), "Volumes", json_object());
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = volumes ? 0 : build_out_of_memory(build);
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
+        const char *word = instruction->args.items[i], *path;
+        size_t size = strlen(word);
+        for (; isspace((unsigned char)*word); size--)
+            word++;
+        while (size > 0 && isspace((unsigned char)word[size - 1]))
+            size--;
+        AUTO(sfs_free) char *trimmed = strndup(word, size);
+        r = trimmed ? build_expand(build, stage, trimmed, &path) : build_out_of_memory(build);
+        if (r == 0 && !*path)
+            r = sfs_fail(build->err, EINVAL, "VOLUME specified can not be an empty string");
+        AUTO(sfs_json_close) json_t *name = r < 0 ? NULL : build_text(path);
+        if (r == 0)
+            r = set(build, volumes, name ? json_string_value(name) : NULL, json_object());
+        if (r == 0 && sfs_buf_printf(&text, "%s%s", i ? " " : "", path) < 0)
+            r = build_out_of_memory(build);
+    }
+    return r < 0 ? r : build_history(build, stage, false, "VOLUME [%s]", text.data);
+}
+
+/* ---- those with one word ---- */
+
+static int add_trigger(struct build *build, struct build_stage *stage,
+                       const struct sfs_instruction *instruction)
+{
+    const char *text = instruction->original;
+    AUTO(sfs_buf_close) struct sfs_buf trigger = { 0 };
+    text += strspn(text, " \t\r\n\v\f") + strlen("ONBUILD");
+    text += strspn(text, " \t\r\n\v\f");
+    int r = sfs_buf_add_str(&trigger, text);
+    for (size_t i = 0; r == 0 && i < instruction->heredoc_count; i++)
+        r = sfs_buf_printf(&trigger, "\n%s%s", instruction->heredocs[i].content,
+                           instruction->heredocs[i].name);
+    json_t *list = ensure(build_settings(stage), "OnBuild", json_array());
+    if (r < 0 || json_array_append_new(list, build_text(trigger.data)) < 0)
+        return build_out_of_memory(build);
+    return 0;
+}
+
+static int set_maintainer(struct build *build, struct build_stage *stage,
+                          const struct sfs_instruction *instruction)
+{
+    const char *text = instruction->args.items[0];
+    int r = set(build, stage->config, "author", build_text(text));
+    return r < 0 ? r : build_history(build, stage, false, "MAINTAINER %s", text);
+}
+
+static int set_user(struct build *build, struct build_stage *stage,
+                    const struct sfs_instruction *instruction)
+{
+    const char *text;
+    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    if (r == 0)
+        r = set(build, build_settings(stage), "User", build_text(text));
+    return r < 0 ? r : build_history(build, stage, false, "USER %s", text);
+}
+
+static int set_signal(struct build *build, struct build_stage *stage,
+                      const struct sfs_instruction *instruction)
+{
+    const char *text;
+    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    if (r == 0 && !sfs_text_is_signal(text))
+        r = sfs_fail(build->err, EINVAL, "invalid signal: %.100s", text);
+    if (r == 0)
+        r = set(build, build_settings(stage), "StopSignal", build_text(text));
+    return r < 0 ? r : build_history(build, stage, false, "STOPSIGNAL %s", text);
+}
+
+int build_config(struct build *build, struct build_stage *stage,
+                 const struct sfs_instruction *instruction, enum sfs_keyword keyword)
+{
+    switch (keyword) {
+    case SFS_KEYWORD_CMD:
+    case SFS_KEYWORD_ENTRYPOINT:
+        return set_command(build, stage, instruction, keyword == SFS_KEYWORD_ENTRYPOINT);
+    case SFS_KEYWORD_EXPOSE:
+        return set_ports(build, stage, instruction);
+    case SFS_KEYWORD_HEALTHCHECK:
+        return set_health(build, stage, instruction);
+    case SFS_KEYWORD_LABEL:
+        return set_labels(build, stage, instruction);
+    case SFS_KEYWORD_MAINTAINER:
+        return set_maintainer(build, stage, instruction);
+    case SFS_KEYWORD_ONBUILD:
+        return add_trigger(build, stage, instruction);
+    case SFS_KEYWORD_SHELL:
+        return set_shell(build, stage, instruction);
+    case SFS_KEYWORD_STOPSIGNAL:
+        return set_signal(build, stage, instruction);
+    case SFS_KEYWORD_USER:
+        return set_user(build, stage, instruction);
+    case SFS_KEYWORD_VOLUME:
+        return set_volumes(build, stage, instruction);
+    default:
+        return sfs_fail(build->err, EINVAL, "it cannot stand here");
+    }
+}

@@ -1,0 +1,385 @@
+/* COPY, ADD and WORKDIR: those that make layers without running anything. */
+#include "stage/evaluate.h"
+
+#include "stage/chmod.h"
+#include "stage/copy_source.h"
+#include "stage/dockerfile_words.h"
+#include "stage/path.h"
+#include "stage/pattern.h"
+#include "stage/text_layer.h"
+#include <errno.h>
+
+struct copy_job {
+    struct build *build;
+    struct build_stage *stage;
+    const struct sfs_instruction *instruction;
+    bool is_add, from_context;
+    const struct sfs_tree *source;
+    const char **sources; /* expanded; heredocs are not among them */
+    size_t source_count;
+    struct sfs_text_file *texts; /* heredocs, expanded */
+    size_t text_count;
+    struct sfs_vars excludes;
+    struct sfs_copy copy; /* without sources */
+    struct sfs_buf label;
+};
+
+static void copy_job_done(struct copy_job *job)
+{
+    free(job->sources);
+    free(job->texts);
+    sfs_vars_close(&job->excludes);
+    sfs_buf_close(&job->label);
+}
+
+/* ---- reading the instruction ---- */
+
+static const struct sfs_heredoc *find_heredoc(const struct sfs_instruction *instruction,
+                                              const char *name)
+{
+    const struct sfs_heredoc *found = NULL;
+    for (size_t i = 0; i < instruction->heredoc_count; i++)
+        if (strcmp(instruction->heredocs[i].name, name) == 0)
+            found = &instruction->heredocs[i];
+    return found;
+}
+
+int build_heredoc(struct build *build, const struct build_stage *stage,
+                  const struct sfs_heredoc *heredoc, bool expand, const char **ret_text)
+{
+    char *text = strdup(heredoc->content);
+    if (!text)
+        return build_out_of_memory(build);
+    if (heredoc->chomp) {
+        char *to = text;
+        bool at_start = true;
+        for (const char *from = text; *from; from++) {
+            if (at_start && *from == '\t')
+                continue;
+            at_start = *from == '\n';
+            *to++ = *from;
+        }
+        *to = 0;
+    }
+    int r = build_keep(build, text, ret_text);
+    if (r < 0 || !expand || !heredoc->expand)
+        return r;
+    char *expanded = NULL;
+    r = sfs_expand_word(text, '\\', &stage->env, SFS_EXPAND_KEEP_QUOTES, &expanded, build->err);
+    return r < 0 ? r : build_keep(build, expanded, ret_text);
+}
+
+static int read_source(struct copy_job *job, const char *word)
+{
+    struct build *build = job->build;
+    struct sfs_heredoc heredoc;
+    int r = sfs_heredoc_parse(word, &heredoc, build->err);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return build_expand(build, job->stage, word, &job->sources[job->source_count++]);
+    const struct sfs_heredoc *body = find_heredoc(job->instruction, heredoc.name);
+    sfs_heredoc_close(&heredoc);
+    if (!body) /* of a JSON form, where "<<x" opens none */
+        return build_expand(build, job->stage, word, &job->sources[job->source_count++]);
+    struct sfs_text_file *file = &job->texts[job->text_count++];
+    *file = (struct sfs_text_file){ .name = body->name, .mode = 0644 };
+    return build_heredoc(build, job->stage, body, true, &file->text);
+}
+
+static int read_words(struct copy_job *job)
+{
+    const struct sfs_vars *args = &job->instruction->args;
+    job->sources = calloc(args->count, sizeof *job->sources);
+    job->texts = calloc(args->count, sizeof *job->texts);
+    if (!job->sources || !job->texts)
+        return build_out_of_memory(job->build);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i + 1 < args->count; i++)
+        r = read_source(job, args->items[i]);
+    if (r == 0)
+        r = build_expand(job->build, job->stage, args->items[args->count - 1],
+                         &job->copy.destination);
+    return r;
+}
+
+static int read_flag(struct copy_job *job, const char *name, const char **ret_text)
+{
+    const char *text = sfs_flag_text(job->instruction, name);
+    *ret_text = NULL;
+    if (!text)
+        return 0;
+    int r = build_expand(job->build, job->stage, text, ret_text);
+    if (r == 0 && !**ret_text)
+        *ret_text = NULL; /* as if it were not there */
+    return r;
+}
+
+static int read_flags(struct copy_job *job)
+{
+    const struct sfs_instruction *instruction = job->instruction;
+    int r = read_flag(job, "chown", &job->copy.chown);
+    if (r == 0)
+        r = read_flag(job, "chmod", &job->copy.chmod);
+    const char *exclude;
+    for (size_t at = 0; r == 0 && (exclude = sfs_flag_next(instruction, "exclude", &at));)
+        if (sfs_words_add(&job->excludes, exclude, strlen(exclude)) < 0)
+            r = build_out_of_memory(job->build);
+    job->copy.excludes = (const char *const *)job->excludes.items;
+    job->copy.exclude_count = job->excludes.count;
+    job->copy.parents = sfs_flag_is_true(instruction, "parents");
+    job->copy.link = sfs_flag_is_true(instruction, "link");
+    job->copy.workdir = sfs_config_workdir(job->stage->config);
+    return r;
+}
+
+/* "COPY --chown=1000 /a /b", as BuildKit's history has it. */
+static int print_label(struct copy_job *job)
+{
+    const struct sfs_copy *copy = &job->copy;
+    struct sfs_buf *label = &job->label;
+    int r = sfs_buf_printf(label, "%s%s", job->is_add ? "ADD" : "COPY",
+                           copy->parents ? " --parents" : "");
+    if (r == 0 && copy->chown)
+        r = sfs_buf_printf(label, " --chown=%s", copy->chown);
+    if (r == 0 && copy->chmod)
+        r = sfs_buf_printf(label, " --chmod=%s", copy->chmod);
+    for (size_t i = 0; r == 0 && i < job->source_count; i++)
+        r = sfs_buf_printf(label, " %s", job->sources[i]);
+    for (size_t i = 0; r == 0 && i < job->text_count; i++)
+        r = sfs_buf_printf(label, " <<%s", job->texts[i].name);
+    if (r == 0)
+        r = sfs_buf_printf(label, " %s", copy->destination);
+    return r < 0 ? build_out_of_memory(job->build) : 0;
+}
+
+/* ---- doing it ---- */
+
+static int copy_from(struct copy_job *job, const struct sfs_tree *source,
+                     const char *const *sources, size_t count)
+{
+    struct sfs_copy copy = job->copy;
+    copy.sources = sources;
+    copy.source_count = count;
+    return sfs_stage_stack_copy(job->build->stage, &job->stage->stack, source, &copy,
+                                job->label.data, job->build->err);
+}
+
+static int copy_texts(struct copy_job *job)
+{
+    struct sfs_stage *stage = job->build->stage;
+    for (size_t i = 0; i < job->text_count; i++) {
+        struct sfs_layer *layer = NULL;
+        const struct sfs_tree *tree = NULL;
+        int r = sfs_text_layer_open(&job->texts[i], 1, stage->context.epoch, job->label.data,
+                                    &layer, job->build->err);
+        struct sfs_layer *kept = layer;
+        if (r == 0)
+            r = sfs_stage_add_layer(stage, &layer, job->build->err);
+        if (r == 0)
+            r = sfs_stage_add_tree(stage, &kept, 1, &tree, job->build->err);
+        if (r == 0)
+            r = copy_from(job, tree, &job->texts[i].name, 1);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ADD of one file: 1 if it was a tar and is unpacked now. */
+static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
+{
+    struct build *build = job->build;
+    AUTO(sfs_free) char *destination = sfs_path_join(job->copy.workdir, job->copy.destination);
+    struct build_unpack unpack = {
+        .source = job->source,
+        .node = hit->node,
+        .destination = destination,
+        .label = job->label.data,
+        .epoch = build->stage->context.epoch,
+    };
+    if (!destination)
+        return build_out_of_memory(build);
+    int r = sfs_stage_stack_tree(build->stage, &job->stage->stack, &unpack.tree, build->err);
+    if (r == 0 && job->copy.chown) {
+        struct sfs_owner owner = { 0 };
+        r = sfs_owner_parse(job->copy.chown, unpack.tree, &owner, build->err);
+        unpack.has_owner = true;
+        unpack.uid = owner.uid;
+        unpack.gid = owner.gid;
+    }
+    struct sfs_layer *layer = NULL;
+    if (r == 0)
+        r = build_unpack_layer(&unpack, &layer, build->err);
+    if (r <= 0)
+        return r < 0 ? sfs_fail_while(build->err, r, "unpacking %s", hit->path) : 0;
+    r = sfs_stage_stack_push(build->stage, &job->stage->stack, &layer, build->err);
+    return r < 0 ? r : 1;
+}
+
+/* A pattern that matches this path alone: a lone backslash would protect nothing where no other
+ * wildcard is. */
+static char *escape_pattern(const char *path)
+{
+    char *escaped = calloc(4, strlen(path) + 1), *to = escaped;
+    for (; escaped && *path; path++) {
+        bool is_special = strchr("*?[\\", *path);
+        if (is_special)
+            *to++ = '[';
+        if (*path == '\\')
+            *to++ = '\\';
+        *to++ = *path;
+        if (is_special)
+            *to++ = ']';
+    }
+    return escaped;
+}
+
+/* What is found is looked at one by one, since tars and others may be mixed. */
+static int add_source(struct copy_job *job, const char *source)
+{
+    AUTO(sfs_copy_hits_done) struct copy_hits hits = { 0 };
+    AUTO(sfs_free) char *path = sfs_path_join("/", source);
+    if (!path)
+        return build_out_of_memory(job->build);
+    int r = sfs_copy_hits_find(job->source, path, &hits, job->build->err);
+    if (r == 0 && (hits.count == 0 || hits.is_malformed))
+        return copy_from(job, job->source, &source, 1); /* it says what it thinks of that */
+    for (size_t i = 0; r == 0 && i < hits.count; i++) {
+        r = try_unpack(job, &hits.items[i]);
+        if (r != 0) {
+            r = r < 0 ? r : 0;
+            continue;
+        }
+        AUTO(sfs_free) char *literal = hits.is_wild ? escape_pattern(hits.items[i].path) : NULL;
+        const char *one = hits.is_wild ? literal : source;
+        r = one ? copy_from(job, job->source, &one, 1) : build_out_of_memory(job->build);
+    }
+    return r;
+}
+
+static bool is_remote(const char *source)
+{
+    return strncmp(source, "http://", 7) == 0 || strncmp(source, "https://", 8) == 0 ||
+           strncmp(source, "git://", 6) == 0 || strncmp(source, "git@", 4) == 0 ||
+           strncmp(source, "ssh://", 6) == 0;
+}
+
+static int check_sources(struct copy_job *job)
+{
+    struct build *build = job->build;
+    bool has_checksum = sfs_flag_text(job->instruction, "checksum");
+    if (has_checksum && job->source_count != 1)
+        return sfs_fail(build->err, EINVAL, "checksum can't be specified for multiple sources");
+    for (size_t i = 0; i < job->source_count; i++) {
+        bool remote = is_remote(job->sources[i]);
+        if (remote && !job->is_add)
+            return sfs_fail(build->err, EINVAL, "source can't be a URL for COPY: %.300s",
+                            job->sources[i]);
+        if (remote)
+            return sfs_fail(build->err, ENOTSUP,
+                            "%.300s: sources of the network are not fetched; download it into the "
+                            "build context first",
+                            job->sources[i]);
+        if (has_checksum)
+            return sfs_fail(build->err, EINVAL, "checksum requires HTTP(S) or Git sources");
+    }
+    return 0;
+}
+
+static int open_source(struct copy_job *job)
+{
+    const char *from = job->is_add ? NULL : sfs_flag_text(job->instruction, "from");
+    if (from && *from)
+        return build_open_from(job->build, job->stage, from, &job->source);
+    job->from_context = true;
+    return job->source_count > 0 ? build_open_main_context(job->build, &job->source) : 0;
+}
+
+static int copy_paths(struct copy_job *job)
+{
+    const char *flag = sfs_flag_text(job->instruction, "unpack");
+    bool unpack = job->is_add && (!flag || sfs_flag_is_true(job->instruction, "unpack"));
+    if (!unpack)
+        return job->source_count > 0 ? copy_from(job, job->source, job->sources, job->source_count)
+                                     : 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < job->source_count; i++)
+        r = add_source(job, job->sources[i]);
+    return r;
+}
+
+int build_copy(struct build *build, struct build_stage *stage,
+               const struct sfs_instruction *instruction)
+{
+    AUTO(copy_job_done)
+    struct copy_job job = { .build = build, .stage = stage, .instruction = instruction };
+    job.is_add = sfs_instruction_keyword(instruction) == SFS_KEYWORD_ADD;
+    int r = read_words(&job);
+    if (r == 0)
+        r = read_flags(&job);
+    if (r == 0)
+        r = print_label(&job);
+    if (r == 0)
+        r = check_sources(&job);
+    if (r == 0)
+        r = open_source(&job);
+    if (r == 0)
+        r = copy_paths(&job);
+    if (r == 0)
+        r = copy_texts(&job);
+    return r < 0 ? r : build_history(build, stage, true, "%s # buildkit", job.label.data);
+}
+
+/* ---- WORKDIR ---- */
+
+/* The directory is made if it is not there, with those above it, and belongs to the USER. */
+static int make_workdir(struct build *build, struct build_stage *stage, const char *path)
+{
+    const struct sfs_tree *tree = NULL;
+    const char *user = json_string_value(json_object_get(build_settings(stage), "User"));
+    struct sfs_owner owner = { 0 };
+    int r = sfs_stage_stack_tree(build->stage, &stage->stack, &tree, build->err);
+    if (r == 0 && user && *user)
+        r = sfs_owner_parse(user, tree, &owner, build->err);
+    if (r == 0 && owner.missing)
+        r = build_let_pass(build, EINVAL, "WORKDIR %s: the stage does not know '%s'; using %u:%u",
+                           path, owner.missing_name, owner.uid, owner.gid);
+    AUTO(sfs_free) char *real = NULL;
+    if (r == 0)
+        r = build_real_path(tree, path, &real, build->err);
+    if (r < 0)
+        return r;
+    struct sfs_inode_rec inode = { .mode = S_IFDIR | 0755,
+                                   .uid = owner.uid,
+                                   .gid = owner.gid,
+                                   .mtime_sec = build->stage->context.epoch };
+    AUTO(sfs_builder_close) struct sfs_builder *builder = sfs_builder_open();
+    if (!builder)
+        return build_out_of_memory(build);
+    bool made = false;
+    r = build_make_dirs(tree, builder, real, &inode, &made, build->err);
+    if (r < 0 || !made)
+        return r;
+    AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
+    struct sfs_layer *layer = NULL;
+    if (sfs_buf_printf(&label, "WORKDIR %s", path) < 0)
+        return build_out_of_memory(build);
+    r = sfs_layer_open_built(builder, label.data, &layer, build->err);
+    return r < 0 ? r : sfs_stage_stack_push(build->stage, &stage->stack, &layer, build->err);
+}
+
+int build_workdir(struct build *build, struct build_stage *stage,
+                  const struct sfs_instruction *instruction)
+{
+    const char *text, *path;
+    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    if (r == 0)
+        r = build_keep(build, sfs_path_join(sfs_config_workdir(stage->config), text), &path);
+    if (r == 0 && json_object_set_new(build_settings(stage), "WorkingDir", build_text(path)) < 0)
+        r = build_out_of_memory(build);
+    bool makes_layer = r == 0 && strcmp(path, "/") != 0;
+    if (makes_layer)
+        r = make_workdir(build, stage, path);
+    return r < 0 ? r : build_history(build, stage, makes_layer, "WORKDIR %s", path);
+}
