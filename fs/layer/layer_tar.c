@@ -4,6 +4,7 @@
 #include "layer/layer.h"
 #include "layer/store.h"
 #include "layer/tar_read.h"
+#include "layer/toc.h"
 
 #include <isa-l/crc64.h>
 
@@ -127,7 +128,11 @@ static int open_index(struct sfs_store *store, const struct sfs_layer_source *so
     if (index.codec != source->codec || index.blob_size != blob_size ||
         (source->has_digest && !sfs_digest_equal(&index.digest, &source->digest)))
         return sfs_fail(err, ENOENT, "the index is of another blob");
-    if (source->has_diff_id && !sfs_digest_equal(&index.diff_id, &source->diff_id))
+    /* Whoever wrote another manifest may have made up the table, and the blob of that name. */
+    if (index.from_toc && !sfs_toc_vouches(source, &index))
+        return sfs_fail(err, ENOENT, "the index is of another table of contents");
+    if (!index.from_toc && source->has_diff_id &&
+        !sfs_digest_equal(&index.diff_id, &source->diff_id))
         return sfs_fail(err, EKEYREJECTED, "%s: the tar inside does not match its diff_id",
                         source->label);
     *ret_index = index;
@@ -241,6 +246,21 @@ static int write_files(struct making *making, struct sfs_error *err)
                                  err);
 }
 
+/* 1: the layer brings a table of contents, and has its index; 0: the blob has to be read. */
+static int write_toc_index(struct making *making, const struct sfs_progress *progress,
+                           struct sfs_error *err)
+{
+    int fd = making->index_file.fd;
+    int r = sfs_toc_write(making->blob, making->source, progress, fd, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "cache directory %s", sfs_store_dir(making->store));
+    if (r == 0)
+        return 0;
+    r = sfs_store_commit_file(making->store, SFS_STORE_INDEX, making->source->key,
+                              &making->index_file, err);
+    return r < 0 ? r : 1;
+}
+
 static int make_index(struct sfs_store *store, struct sfs_blob *blob,
                       const struct sfs_layer_source *source, const struct sfs_progress *progress,
                       struct sfs_error *err)
@@ -255,6 +275,10 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     snprintf(what, sizeof what, "indexing %.19s", source->key);
     /* First, so that a cache that cannot be written to costs no time. */
     int r = sfs_store_start_file(store, SFS_STORE_INDEX, &making.index_file, err);
+    if (r == 0)
+        r = write_toc_index(&making, progress, err);
+    if (r > 0)
+        return 0;
     if (r == 0 && source->codec == SFS_CODEC_ZSTD)
         r = sfs_store_start_file(store, SFS_STORE_COPY, &making.copy_file, err);
     if (r < 0)
@@ -359,6 +383,7 @@ int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_lay
     if (r < 0)
         return r;
     *ret_state = (struct sfs_layer_state){ .indexed = true,
+                                           .from_toc = index.from_toc,
                                            .index_size = index.map_size,
                                            .out_size = index.seek.out_size,
                                            .entries = index.tables.entry_count,

@@ -1,0 +1,96 @@
+/* Tables of contents that layers bring: eStargz and zstd:chunked. Such a layer gets its index
+ * without a pass over the blob.
+ *
+ * What is trusted: the manifest, so the annotations of the layer's descriptor, so the table whose
+ * SHA-256 they name, so the chunks whose SHA-256 the table names; each is checked when it is read.
+ *
+ *   toc.c           which annotations count, and the index that comes out
+ *   toc_estargz.c   where the table of a gzip layer is
+ *   toc_chunked.c   where the table of a zstd layer is
+ *   toc_json.c      its entries one by one
+ *   toc_entry.c     one entry's fields
+ *   toc_index.c     names and seek table of all of them
+ *
+ * The kinds differ in where the table is and in what is digested; their entries are alike. A table
+ * that is malformed, or says what cannot be shown lazily, is not used: the pass over the blob is
+ * always possible, and tells what is right. */
+#ifndef STAGEFS_TOC_H
+#define STAGEFS_TOC_H
+
+#include "layer/index.h"
+#include "layer/layer.h"
+#include <jansson.h>
+
+/* Did the source's annotations vouch for the table that this index was made from? */
+bool sfs_toc_vouches(const struct sfs_layer_source *source, const struct sfs_index *index);
+
+/* Writes the index of a layer that brings a table of contents at fd's position. 1: written; 0:
+ * there is no table to use (one that is there all the same was told of by progress->warn), nothing
+ * was written. Negative: out of memory, or the index could not be written. */
+int sfs_toc_write(struct sfs_blob *blob, const struct sfs_layer_source *source,
+                  const struct sfs_progress *progress, int fd, struct sfs_error *err);
+
+/* ---- between the files named above ---- */
+
+/* What the annotations say of the table. */
+struct sfs_toc_claim {
+    bool has_plain, has_packed, has_place;
+    struct sfs_digest plain;  /* of its JSON */
+    struct sfs_digest packed; /* of that as it is compressed in the blob */
+    uint64_t offset, size, plain_size;
+};
+
+/* A table's JSON. */
+struct sfs_toc_text {
+    char *data; /* owned */
+    size_t size;
+    uint64_t data_end; /* where in the blob the layer's data end */
+};
+void sfs_toc_text_done(struct sfs_toc_text *text);
+
+/* Finds, checks and decodes the table. EBADMSG, EKEYREJECTED, E2BIG, ENOTSUP: it cannot be used. */
+int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
+                         struct sfs_toc_text *ret_text, struct sfs_error *err);
+int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
+                         struct sfs_toc_text *ret_text, struct sfs_error *err);
+/* Reads all of a range. EBADMSG: it is not inside the blob. */
+int sfs_toc_read_range(struct sfs_blob *blob, void *data, uint64_t size, uint64_t offset,
+                       struct sfs_error *err);
+/* EKEYREJECTED: another digest. `what` is digested. */
+int sfs_toc_check_digest(const void *data, size_t size, const struct sfs_digest *expected,
+                         const char *what, struct sfs_error *err);
+
+/* Calls `entry` for each of them, in order, until it fails. Only one at a time is in memory as
+ * values. EBADMSG: not such a table. E2BIG: an entry is too large. */
+int sfs_toc_json_each(const char *data, size_t size,
+                      int (*entry)(void *user, const json_t *json, struct sfs_error *err),
+                      void *user, struct sfs_error *err);
+
+struct sfs_toc_entry {
+    const char *type, *name, *link; /* never NULL; borrowed from the JSON */
+    struct sfs_inode_rec inode;     /* mode without type */
+    uint64_t offset, inner_offset, end_offset;
+    uint64_t chunk_offset, chunk_size;
+    bool is_zeros, has_digest, has_chunk_digest;
+    struct sfs_digest digest, chunk_digest;
+    struct sfs_builder_xattr *xattrs; /* names borrowed from the JSON; values in `values` */
+    uint32_t xattr_count;
+    void *values;
+};
+/* EBADMSG: a field is missing, of a wrong type or out of range. */
+int sfs_toc_entry_parse(const json_t *json, struct sfs_toc_entry *ret_entry, struct sfs_error *err);
+void sfs_toc_entry_done(struct sfs_toc_entry *entry);
+
+/* Names, and where their bytes are, in the making. */
+struct sfs_toc_index;
+struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end,
+                                         enum sfs_codec codec); /* NULL: memory */
+void sfs_toc_index_close(struct sfs_toc_index **index);
+int sfs_toc_index_add(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
+                      struct sfs_error *err);
+/* Checks the whole. The tables are freed with *ret_memory, the seek table lives as long as `index`.
+ */
+int sfs_toc_index_finish(struct sfs_toc_index *index, struct sfs_seek_table *ret_seek,
+                         struct sfs_tables *ret_tables, void **ret_memory, struct sfs_error *err);
+
+#endif
