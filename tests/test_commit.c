@@ -283,6 +283,49 @@ Test(commit, adds_no_layer_where_nothing_changed)
     json_decref(manifest);
 }
 
+Test(commit, writes_what_is_edited)
+{
+    static const struct sfs_edit edits[] = { { SFS_EDIT_ENV, "A=1" },
+                                             { SFS_EDIT_USER, "me" },
+                                             { SFS_EDIT_ANNOTATION, "x=y" } };
+    open_copy(make_base());
+    struct sfs_commit_options options = options_for("t");
+    options.edits = edits;
+    options.edit_count = 3;
+    struct sfs_commit_result result = commit(&options);
+    json_t *config = read_json(&result.config), *manifest = read_json(&result.manifest);
+    const json_t *settings = json_object_get(config, "config");
+    const json_t *env = json_object_get(settings, "Env");
+    cr_assert_str_eq(json_string_value(json_object_get(settings, "User")), "me");
+    cr_assert_str_eq(json_string_value(json_array_get(env, json_array_size(env) - 1)), "A=1");
+    const json_t *annotations = json_object_get(manifest, "annotations");
+    cr_assert_str_eq(json_string_value(json_object_get(annotations, "x")), "y");
+    json_decref(config);
+    json_decref(manifest);
+}
+
+static int check_time(void *user, const char *path, sfs_node node)
+{
+    struct sfs_attr attr;
+    sfs_tree_attr(user, node, &attr);
+    cr_assert(!*path || attr.mtime_sec == 1500000000, "%s: %lld", path, (long long)attr.mtime_sec);
+    return 0;
+}
+
+Test(commit, gives_everything_the_time_that_is_set)
+{
+    struct sfs_stage_spec spec = { .image = say("dir:%s/from", scratch) };
+    open_stage(&spec);
+    struct sfs_commit_options options = options_for("t");
+    options.epoch = 1500000000;
+    options.set_mtimes = true;
+    commit(&options);
+    spec.image = say("oci:%s/out:t", scratch);
+    open_stage(&spec);
+    const struct sfs_tree *tree = sfs_stage_tree(stage);
+    cr_assert_eq(sfs_tree_walk(tree, SFS_ROOT, check_time, (void *)(uintptr_t)tree, &err), 0);
+}
+
 Test(commit, refuses_other_destinations)
 {
     open_copy(NULL);

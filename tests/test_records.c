@@ -120,7 +120,10 @@ Test(manifest, is_this_text)
     struct sfs_digest config = { { 0 } };
     layers[0].annotations = old;
     layers[1].compression = "zstd 1";
-    cr_assert_eq(sfs_manifest_make(layers, 2, &config, 7, &manifest, &err), 0);
+    const struct sfs_manifest_record record = {
+        .layers = layers, .layer_count = 2, .config = config, .config_size = 7
+    };
+    cr_assert_eq(sfs_manifest_make(&record, &manifest, &err), 0);
     cr_assert_eq(sfs_record_print(manifest, &text, &err), 0);
     cr_assert_str_eq(
         text.data,

@@ -6,13 +6,20 @@
 #include <stagefs/commit.h>
 #include <stagefs/suggest.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct commit_args {
     struct session session;
     const char *destination, *compression;
-    long level;
+    long level, timestamp; /* timestamp -1: not given */
     bool squash, dry_run;
+    struct text_list env, labels, annotations;
+    const char *entrypoint, *cmd, *user, *workingdir, *author;
+    struct sfs_edit *edits; /* owned: what the options above come to */
+    size_t edit_count;
+    char **texts; /* owned: values out of the environment */
+    size_t text_count;
 };
 
 static const struct {
@@ -60,17 +67,84 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
                   "file_bytes", (json_int_t)result->file_bytes, "dry_run", args->dry_run));
 }
 
+static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)
+{
+    if (value)
+        args->edits[args->edit_count++] = (struct sfs_edit){ key, value };
+}
+
+static void add_edits(struct commit_args *args, enum sfs_edit_key key, const struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        add_edit(args, key, list->items[i]);
+}
+
+/* A NAME alone stands for the value that it has in this process. */
+static int add_env(struct commit_args *args, const char *text, struct sfs_error *err)
+{
+    size_t size = strlen(text);
+    if (strchr(text, '=') || (size > 0 && text[size - 1] == '-')) {
+        add_edit(args, SFS_EDIT_ENV, text);
+        return 0;
+    }
+    const char *value = getenv(text);
+    if (!value)
+        return sfs_fail(err, EINVAL, "--env %s: it has no value in the environment", text);
+    char *pair;
+    if (asprintf(&pair, "%s=%s", text, value) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    args->texts[args->text_count++] = pair;
+    add_edit(args, SFS_EDIT_ENV, pair);
+    return 0;
+}
+
+static int collect_edits(struct commit_args *args, struct sfs_error *err)
+{
+    enum { SINGLE = 5 };
+    size_t most = args->env.count + args->labels.count + args->annotations.count + SINGLE;
+    args->edits = calloc(most, sizeof *args->edits);
+    args->texts = calloc(most, sizeof *args->texts);
+    if (!args->edits || !args->texts)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = 0;
+    for (size_t i = 0; i < args->env.count && r == 0; i++)
+        r = add_env(args, args->env.items[i], err);
+    add_edits(args, SFS_EDIT_LABEL, &args->labels);
+    add_edits(args, SFS_EDIT_ANNOTATION, &args->annotations);
+    add_edit(args, SFS_EDIT_ENTRYPOINT, args->entrypoint);
+    add_edit(args, SFS_EDIT_CMD, args->cmd);
+    add_edit(args, SFS_EDIT_USER, args->user);
+    add_edit(args, SFS_EDIT_WORKINGDIR, args->workingdir);
+    add_edit(args, SFS_EDIT_AUTHOR, args->author);
+    return r;
+}
+
+static void free_args(struct commit_args *args)
+{
+    for (size_t i = 0; i < args->text_count; i++)
+        free(args->texts[i]);
+    free(args->texts);
+    free(args->edits);
+    free(args->env.items);
+    free(args->labels.items);
+    free(args->annotations.items);
+}
+
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    bool has_timestamp = args->timestamp >= 0;
     struct sfs_commit_options options = {
         .destination = args->destination,
         .level = (int)args->level,
         .threads = (unsigned)args->session.tool.threads,
         .squash = args->squash,
         .dry_run = args->dry_run,
-        .has_epoch = epoch && *epoch,
-        .epoch = args->session.tool.context.epoch,
+        .has_epoch = has_timestamp || (epoch && *epoch),
+        .epoch = has_timestamp ? args->timestamp : args->session.tool.context.epoch,
+        .set_mtimes = has_timestamp,
+        .edits = args->edits,
+        .edit_count = args->edit_count,
         .progress = &args->session.tool.progress,
     };
     int r = find_compression(args->compression, &options.compression, err);
@@ -84,7 +158,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
 
 int cmd_commit(const struct command *command, int argc, char **argv)
 {
-    struct commit_args args = { .compression = "gzip" };
+    struct commit_args args = { .compression = "gzip", .timestamp = -1 };
     const struct option_spec own[] = {
         { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE", "where to write: oci:DIR:TAG" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME", "gzip (default), zstd, none" },
@@ -92,17 +166,36 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digests and sizes" },
+        { "env", 0, OPTION_LIST, &args.env, "NAME[=VALUE]",
+          "config: set a variable; NAME- removes it, - all (repeatable)" },
+        { "label", 0, OPTION_LIST, &args.labels, "NAME=VALUE",
+          "config: set a label; NAME- removes it, - all (repeatable)" },
+        { "annotation", 0, OPTION_LIST, &args.annotations, "NAME=VALUE",
+          "manifest: set an annotation (repeatable)" },
+        { "entrypoint", 0, OPTION_TEXT, &args.entrypoint, "COMMAND",
+          "config: a JSON array, or text for a shell" },
+        { "cmd", 0, OPTION_TEXT, &args.cmd, "COMMAND", "config: a JSON array, or words" },
+        { "user", 0, OPTION_TEXT, &args.user, "USER[:GROUP]", "config: who runs it" },
+        { "workingdir", 0, OPTION_TEXT, &args.workingdir, "DIR", "config: where it runs" },
+        { "author", 0, OPTION_TEXT, &args.author, "TEXT", "config: who made it" },
+        { "timestamp", 0, OPTION_NUMBER, &args.timestamp, "SECONDS",
+          "time of the image and of all files in its new layer" },
     };
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
-    if (leave)
+    if (!leave && !args.destination)
+        leave = tool_usage(command, "needs -t IMAGE") + 1;
+    if (leave) {
+        free_args(&args);
         return leave - 1;
-    if (!args.destination)
-        return tool_usage(command, "needs -t IMAGE");
+    }
     struct sfs_error err;
-    int r = session_open(&args.session, true, &err);
+    int r = collect_edits(&args, &err);
+    if (r == 0)
+        r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count > 0)
         r = tool_usage(command, "'%s' is one argument too many", args.session.rest[0]);
     if (r == 0)
         r = write_stage(&args, &err);
+    free_args(&args);
     return session_close(&args.session, r, &err);
 }

@@ -3,6 +3,7 @@
  * destination's images as they were. */
 #include <stagefs/commit.h>
 
+#include "commit/config_edit.h"
 #include "commit/layer_write.h"
 #include "commit/records.h"
 #include "image/layout.h"
@@ -23,12 +24,15 @@ struct commit {
     struct sfs_image *base_image; /* NULL: no layers go below */
     struct sfs_layer_record *layers;
     size_t base_count, layer_count; /* of the image to be */
+    json_t *config, *annotations;   /* the stage's config, and the manifest's, as edited */
     struct sfs_commit_result result;
 };
 
 static void commit_done(struct commit *commit)
 {
     free(commit->layers);
+    sfs_json_close(&commit->config);
+    sfs_json_close(&commit->annotations);
     sfs_tree_close(&commit->nothing);
     sfs_layout_close(&commit->layout);
     sfs_reference_done(&commit->destination);
@@ -66,6 +70,18 @@ static int choose_base(struct commit *commit, struct sfs_error *err)
     return commit->layers ? 0 : sfs_fail(err, ENOMEM, "out of memory");
 }
 
+/* Before anything is read, so that a wrong option costs no time. */
+static int edit_config(struct commit *commit, struct sfs_error *err)
+{
+    const struct sfs_commit_options *options = commit->options;
+    commit->config = json_deep_copy(sfs_stage_config(commit->stage));
+    commit->annotations = json_object();
+    if (!commit->config || !commit->annotations)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_config_edit(commit->config, commit->annotations, options->edits, options->edit_count,
+                           err);
+}
+
 /* Gives a finished blob its name, unless it is there already. */
 static int keep_blob(struct commit *commit, struct sfs_io_temp *temp,
                      const struct sfs_digest *digest, uint64_t size, struct sfs_error *err)
@@ -93,6 +109,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                   .name = commit->destination.path },
         .has_epoch = options->has_epoch,
         .epoch = options->epoch,
+        .set_mtimes = options->set_mtimes,
         .progress = options->progress,
     };
     struct sfs_pipe_result written;
@@ -231,7 +248,7 @@ static int add_config(struct commit *commit, json_t **ret_config, size_t *ret_si
 {
     const struct sfs_commit_options *options = commit->options;
     const struct sfs_config_record record = {
-        .stage = sfs_stage_config(commit->stage),
+        .stage = commit->config,
         .layers = commit->layers,
         .layer_count = commit->layer_count,
         .base_count = commit->base_count,
@@ -253,9 +270,13 @@ static int write_image(struct commit *commit, struct sfs_error *err)
     struct sfs_commit_result *result = &commit->result;
     size_t config_size = 0, manifest_size = 0;
     int r = add_config(commit, &config, &config_size, err);
+    const struct sfs_manifest_record record = { .layers = commit->layers,
+                                                .layer_count = commit->layer_count,
+                                                .config = result->config,
+                                                .config_size = config_size,
+                                                .annotations = commit->annotations };
     if (r == 0)
-        r = sfs_manifest_make(commit->layers, commit->layer_count, &result->config, config_size,
-                              &manifest, err);
+        r = sfs_manifest_make(&record, &manifest, err);
     if (r == 0)
         r = add_document(commit, manifest, &result->manifest, &manifest_size, err);
     result->manifest_size = manifest_size;
@@ -276,6 +297,8 @@ int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *o
         r = parse_destination(&commit, err);
     if (r == 0)
         r = choose_base(&commit, err);
+    if (r == 0)
+        r = edit_config(&commit, err);
     if (r == 0 && !options->dry_run)
         r = sfs_layout_open(commit.destination.path, &commit.layout, err);
     if (r == 0)

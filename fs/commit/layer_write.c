@@ -154,9 +154,11 @@ static bool ends_with(const char *text, const char *end)
 
 static void clamp_mtime(struct writer *writer, struct sfs_tar_entry *entry)
 {
-    if (!writer->write->has_epoch || entry->attr.mtime_sec <= writer->write->epoch)
+    const struct sfs_layer_write *write = writer->write;
+    if (!write->has_epoch || entry->attr.mtime_sec == write->epoch ||
+        (entry->attr.mtime_sec < write->epoch && !write->set_mtimes))
         return;
-    entry->attr.mtime_sec = writer->write->epoch;
+    entry->attr.mtime_sec = write->epoch;
     if (ends_with(entry->path, ".py"))
         writer->clamped_sources++;
 }
@@ -206,9 +208,11 @@ static void warn_of_clamping(const struct writer *writer)
             continue;
         char text[256];
         snprintf(text, sizeof text,
-                 "%llu .py files are newer than SOURCE_DATE_EPOCH and got its time: .pyc files "
-                 "made from them may no longer match, and Python then compiles them at each start",
-                 (unsigned long long)writer->clamped_sources);
+                 "%llu .py files %s: .pyc files made from them may no longer match, and Python "
+                 "then compiles them at each start",
+                 (unsigned long long)writer->clamped_sources,
+                 writer->write->set_mtimes ? "got the time of --timestamp"
+                                           : "are newer than SOURCE_DATE_EPOCH and got its time");
         progress->warn(progress->user, text);
         return;
     }

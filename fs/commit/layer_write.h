@@ -12,6 +12,7 @@ struct sfs_layer_write {
     struct sfs_pipe_options pipe;
     bool has_epoch; /* no mtime is later than epoch */
     int64_t epoch;
+    bool set_mtimes;                     /* with has_epoch: every mtime is epoch */
     const struct sfs_progress *progress; /* may be NULL */
 };
 

@@ -206,20 +206,23 @@ static json_t *make_layer(const struct sfs_layer_record *layer)
     return TAKE(descriptor);
 }
 
-int sfs_manifest_make(const struct sfs_layer_record *layers, size_t count,
-                      const struct sfs_digest *config, size_t config_size, json_t **ret_manifest,
+int sfs_manifest_make(const struct sfs_manifest_record *record, json_t **ret_manifest,
                       struct sfs_error *err)
 {
     AUTO(sfs_json_close) json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        if (json_array_append_new(list, make_layer(&layers[i])) < 0)
+    for (size_t i = 0; i < record->layer_count; i++)
+        if (json_array_append_new(list, make_layer(&record->layers[i])) < 0)
             return fail_memory(err);
-    json_t *manifest =
-        json_pack("{si ss so sO}", "schemaVersion", 2, "mediaType", MANIFEST_TYPE, "config",
-                  make_descriptor(CONFIG_TYPE, config, config_size), "layers", list);
+    AUTO(sfs_json_close)
+    json_t *manifest = json_pack(
+        "{si ss so sO}", "schemaVersion", 2, "mediaType", MANIFEST_TYPE, "config",
+        make_descriptor(CONFIG_TYPE, &record->config, record->config_size), "layers", list);
     if (!manifest)
         return fail_memory(err);
-    *ret_manifest = manifest;
+    if (json_object_size(record->annotations) > 0 &&
+        json_object_set_new(manifest, "annotations", json_deep_copy(record->annotations)) < 0)
+        return fail_memory(err);
+    *ret_manifest = TAKE(manifest);
     return 0;
 }
 

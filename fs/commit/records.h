@@ -29,12 +29,18 @@ struct sfs_config_record {
     int64_t created;   /* Unix seconds */
     const char *created_by;
 };
-/* The caller frees the JSON. */
+/* The caller frees the JSON, as all that is made here. */
 int sfs_config_make(const struct sfs_config_record *record, json_t **ret_config,
                     struct sfs_error *err);
 
-int sfs_manifest_make(const struct sfs_layer_record *layers, size_t count,
-                      const struct sfs_digest *config, size_t config_size, json_t **ret_manifest,
+struct sfs_manifest_record {
+    const struct sfs_layer_record *layers;
+    size_t layer_count;
+    struct sfs_digest config;
+    size_t config_size;
+    const json_t *annotations; /* of the manifest, or NULL; borrowed */
+};
+int sfs_manifest_make(const struct sfs_manifest_record *record, json_t **ret_manifest,
                       struct sfs_error *err);
 
 /* {mediaType, digest, size, platform} of a manifest, for index.json. */

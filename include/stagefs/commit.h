@@ -13,15 +13,38 @@ enum sfs_compression {
     SFS_COMPRESS_ZSTD_CHUNKED
 };
 
+/* A change of the image's config, or of its manifest's annotations, as `buildah config` makes it.
+ * ENV, LABEL, ANNOTATION: "NAME=VALUE" sets, "NAME-" removes, "-" removes all.
+ * ENTRYPOINT, CMD: a JSON array of strings; else text for a shell (ENTRYPOINT), or words (CMD).
+ * An empty value removes any but ENV, LABEL and ANNOTATION. */
+enum sfs_edit_key {
+    SFS_EDIT_ENV,
+    SFS_EDIT_LABEL,
+    SFS_EDIT_ANNOTATION,
+    SFS_EDIT_ENTRYPOINT,
+    SFS_EDIT_CMD,
+    SFS_EDIT_USER,
+    SFS_EDIT_WORKINGDIR,
+    SFS_EDIT_AUTHOR
+};
+
+struct sfs_edit {
+    enum sfs_edit_key key;
+    const char *value;
+};
+
 struct sfs_commit_options {
     const char *destination; /* "oci:DIR:TAG", ... */
     enum sfs_compression compression;
-    int level;        /* 0: the format's default */
-    unsigned threads; /* 0: all CPUs */
-    bool squash;      /* base and selection as one layer */
-    bool dry_run;     /* everything but writing the destination */
-    bool has_epoch;   /* clamp mtimes and `created` to epoch */
-    int64_t epoch;    /* seconds; without has_epoch: now, for `created` only */
+    int level;                    /* 0: the format's default */
+    unsigned threads;             /* 0: all CPUs */
+    bool squash;                  /* base and selection as one layer */
+    bool dry_run;                 /* everything but writing the destination */
+    bool has_epoch;               /* clamp mtimes and `created` to epoch */
+    int64_t epoch;                /* seconds; without has_epoch: now, for `created` only */
+    bool set_mtimes;              /* with has_epoch: every mtime is epoch, not only later ones */
+    const struct sfs_edit *edits; /* applied in order */
+    size_t edit_count;
     const struct sfs_progress *progress;
 };
 
