@@ -64,9 +64,10 @@ static json_t *layer_json(const struct image_args *args, size_t i)
         info.indexed)
         json_object_set_new(
             json, "index",
-            json_pack("{s:I, s:I, s:I, s:I, s:I}", "size", (json_int_t)info.index_size, "copy_size",
-                      (json_int_t)info.copy_size, "unpacked_size", (json_int_t)info.out_size,
-                      "entries", (json_int_t)info.entries, "spans", (json_int_t)info.spans));
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "size", (json_int_t)info.index_size,
+                      "copy_size", (json_int_t)info.copy_size, "unpacked_size",
+                      (json_int_t)info.out_size, "entries", (json_int_t)info.entries, "spans",
+                      (json_int_t)info.spans, "from_toc", info.from_toc));
     else
         json_object_set_new(json, "index", json_null());
     return json;
