@@ -12,12 +12,12 @@
 
 static _Thread_local long failing = -1; /* allocations until one fails; -1: none does */
 
+#ifndef SANITIZED
 static bool fails(void)
 {
     return failing >= 0 && failing-- == 0;
 }
 
-#ifndef SANITIZED
 /* In place of the C library's, which has these names for its own. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);

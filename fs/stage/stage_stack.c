@@ -3,9 +3,12 @@
 
 #include "base/banned.h"
 #include <errno.h>
+#include <stagefs/run.h>
 
-struct stage_thing { /* owns a layer, a tree, or an image with its layers */
+struct stage_thing { /* owns a layer, a tree, an image with its layers, or what a RUN wrote */
     struct stage_thing *next;
+    const struct sfs_runner *runner; /* of the space */
+    struct sfs_run_space *space;
     struct sfs_layer *layer;
     struct sfs_tree *tree;
     struct stage_image image;
@@ -24,6 +27,8 @@ static void close_thing(struct stage_thing *thing)
     if (thing->image.layers)
         sfs_image_close_layers(&thing->image.layers, thing->image.count);
     sfs_image_close(&thing->image.image);
+    if (thing->space)
+        thing->runner->discard(&thing->space);
     free(thing->ref);
     free(thing->platform);
     free(thing);
@@ -98,8 +103,9 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
     image->count = sfs_image_layer_count(image->image);
     r = sfs_image_open_layers(image->image, context->store, context->cache, context->progress,
                               &image->layers, err);
-    if (r == 0)
-        r = sfs_tree_merge(image->layers, image->count, &thing->tree, err);
+    if (r < 0)
+        return r; /* the words name the image */
+    r = sfs_tree_merge(image->layers, image->count, &thing->tree, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", ref);
     image->tree = thing->tree;
@@ -115,6 +121,19 @@ int sfs_stage_add_layer(struct sfs_stage *stage, struct sfs_layer **layer, struc
         return out_of_memory(err);
     }
     thing->layer = TAKE(*layer);
+    return 0;
+}
+
+int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
+                        struct sfs_error *err)
+{
+    struct stage_thing *thing = add_thing(stage);
+    if (!thing) {
+        stage->context.runner->discard(space);
+        return out_of_memory(err);
+    }
+    thing->runner = stage->context.runner;
+    thing->space = TAKE(*space);
     return 0;
 }
 
