@@ -22,10 +22,18 @@ int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cac
     return 0;
 }
 
+/* What a buffer costs: an eighth more than it holds. Measured on a mount that read 3 GB through
+ * many threads: the process held that much more than its buffers, in compressed input and in the
+ * allocator's gaps. */
+static size_t cost(size_t capacity)
+{
+    return capacity + capacity / 8;
+}
+
 static void free_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer)
 {
     free(buffer->data);
-    cache->stats.used -= buffer->capacity;
+    cache->stats.used -= cost(buffer->capacity);
     *buffer = (struct sfs_buffer){ 0 };
 }
 
@@ -166,7 +174,7 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
     for (;;) {
         if (reuse_buffer(cache, capacity, ret_buffer))
             return true;
-        if (cache->stats.used + capacity <= budget)
+        if (cache->stats.used + cost(capacity) <= budget)
             break;
         if (reason == SFS_SLOT_FILL)
             return false;
@@ -179,7 +187,7 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
     *ret_buffer = (struct sfs_buffer){ allocate(capacity), capacity };
     if (!ret_buffer->data)
         return false;
-    cache->stats.used += capacity;
+    cache->stats.used += cost(capacity);
     return true;
 }
 
