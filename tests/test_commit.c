@@ -329,7 +329,13 @@ Test(commit, gives_everything_the_time_that_is_set)
 Test(commit, refuses_other_destinations)
 {
     open_copy(NULL);
-    static const char *const wrong[] = { "dir:/x", "oci-archive:/x", "docker://x/y", "/x", "" };
+    static const char *const wrong[] = { "docker-daemon:x",
+                                         "oci:/x@sha256:00",
+                                         "docker://x/y",
+                                         "/x",
+                                         "oci-archive:/",
+                                         "docker-archive:/dev/null",
+                                         "" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct sfs_commit_options options = options_for("x");
         struct sfs_commit_result result;

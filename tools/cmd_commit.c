@@ -50,20 +50,28 @@ static int find_compression(const char *name, enum sfs_compression *ret_compress
                     near ? "'?" : "");
 }
 
+/* A directory has no manifest, and none but itself. */
+static json_t *digest_or_null(const struct sfs_digest *digest)
+{
+    static const struct sfs_digest none;
+    return sfs_digest_equal(digest, &none) ? json_null() : json_digest(digest);
+}
+
 static int print_result(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char text[SFS_DIGEST_TEXT];
     if (!args->session.tool.json) {
-        puts(sfs_digest_print(&result->manifest, text));
-        return 0;
+        if (result->has_manifest)
+            puts(sfs_digest_print(&result->manifest, text));
+        return EXIT_DONE;
     }
     return print_json(
         json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
-                  json_digest(&result->manifest), "config", json_digest(&result->config), "layer",
-                  json_digest(&result->layer), "diff_id", json_digest(&result->diff_id),
-                  "layer_size", (json_int_t)result->layer_size, "tar_size",
-                  (json_int_t)result->tar_size, "entries", (json_int_t)result->entries, "files",
-                  (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts,
+                  digest_or_null(&result->manifest), "config", digest_or_null(&result->config),
+                  "layer", digest_or_null(&result->layer), "diff_id",
+                  digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size,
+                  "tar_size", (json_int_t)result->tar_size, "entries", (json_int_t)result->entries,
+                  "files", (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts,
                   "file_bytes", (json_int_t)result->file_bytes, "dry_run", args->dry_run));
 }
 
@@ -133,9 +141,12 @@ static void free_args(struct commit_args *args)
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    const char *compression = args->compression;
+    bool is_stream = strcmp(args->destination, "-") == 0;
     bool has_timestamp = args->timestamp >= 0;
     struct sfs_commit_options options = {
         .destination = args->destination,
+        .fd = STDOUT_FILENO,
         .level = (int)args->level,
         .threads = (unsigned)args->session.tool.threads,
         .squash = args->squash,
@@ -147,7 +158,13 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .edit_count = args->edit_count,
         .progress = &args->session.tool.progress,
     };
-    int r = find_compression(args->compression, &options.compression, err);
+    if (is_stream && isatty(STDOUT_FILENO))
+        return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
+    if (is_stream && args->session.tool.json)
+        return sfs_fail(err, EINVAL, "-t - and --json both want standard output");
+    if (!compression)
+        compression = is_stream ? "none" : "gzip";
+    int r = find_compression(compression, &options.compression, err);
     if (r < 0)
         return r;
     struct sfs_commit_result result;
@@ -158,9 +175,11 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
 
 int cmd_commit(const struct command *command, int argc, char **argv)
 {
-    struct commit_args args = { .compression = "gzip", .timestamp = -1 };
+    struct commit_args args = { .timestamp = -1 };
     const struct option_spec own[] = {
-        { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE", "where to write: oci:DIR:TAG" },
+        { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE",
+          "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"
+          " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME", "gzip (default), zstd, none" },
         { "compression-level", 0, OPTION_NUMBER, &args.level, "N", "the compressor's level" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },

@@ -4,10 +4,13 @@
 #include <stagefs/commit.h>
 
 #include "commit/config_edit.h"
+#include "commit/extract.h"
 #include "commit/layer_write.h"
 #include "commit/records.h"
-#include "image/layout.h"
+#include "commit/target.h"
+#include "commit/temp_dir.h"
 #include "image/parts.h"
+#include <dirent.h>
 #include <errno.h>
 #include <time.h>
 
@@ -18,7 +21,7 @@ struct commit {
     const struct sfs_commit_options *options;
     struct sfs_compress_plan plan;
     struct sfs_reference destination;
-    struct sfs_layout *layout; /* NULL: a dry run */
+    struct sfs_target *target; /* NULL: a dry run, or no image is written */
     struct sfs_tree *nothing;  /* an empty tree */
     const struct sfs_tree *base;
     struct sfs_image *base_image; /* NULL: no layers go below */
@@ -34,23 +37,69 @@ static void commit_done(struct commit *commit)
     sfs_json_close(&commit->config);
     sfs_json_close(&commit->annotations);
     sfs_tree_close(&commit->nothing);
-    sfs_layout_close(&commit->layout);
+    sfs_target_close(&commit->target);
     sfs_reference_done(&commit->destination);
+}
+
+static bool is_stream(const struct commit *commit)
+{
+    return strcmp(commit->options->destination, "-") == 0;
+}
+
+static bool is_directory(const struct commit *commit)
+{
+    return !is_stream(commit) && commit->destination.transport == SFS_TRANSPORT_DIR;
 }
 
 static int parse_destination(struct commit *commit, struct sfs_error *err)
 {
     const char *text = commit->options->destination;
     struct sfs_reference *destination = &commit->destination;
-    int r = sfs_reference_parse(text, destination, err);
+    int r = is_stream(commit) ? 0 : sfs_reference_parse(text, destination, err);
     if (r < 0)
         return r;
-    if (destination->transport != SFS_TRANSPORT_OCI)
-        return sfs_fail(err, EINVAL, "'%.300s': images are written to oci:DIR:TAG only", text);
+    if (destination->transport == SFS_TRANSPORT_DOCKER ||
+        destination->transport == SFS_TRANSPORT_DAEMON)
+        return sfs_fail(err, EINVAL,
+                        "'%.300s' is not written to: commit to oci:DIR:TAG, then skopeo copy "
+                        "oci:DIR:TAG %.300s",
+                        text, text);
     if (destination->has_digest)
         return sfs_fail(err, EINVAL,
                         "'%.300s': name a tag, the digest comes out of what is written", text);
     return 0;
+}
+
+/* Docker's archives are read by programs that know gzip at most. */
+static int check_codecs(const struct commit *commit, struct sfs_error *err)
+{
+    if (is_stream(commit) || commit->destination.transport != SFS_TRANSPORT_DOCKER_ARCHIVE)
+        return 0;
+    enum sfs_compression codec = commit->options->compression;
+    if (codec == SFS_COMPRESS_ZSTD || codec == SFS_COMPRESS_ZSTD_CHUNKED)
+        return sfs_fail(err, EINVAL,
+                        "a docker-archive holds no zstd: use --compression gzip, or oci-archive:");
+    for (size_t i = 0; i < commit->base_count; i++)
+        if (strcmp(sfs_image_layer(commit->base_image, i)->codec, "zstd") == 0)
+            return sfs_fail(err, ENOTSUP,
+                            "a docker-archive holds no zstd, and layer %zu of the base is "
+                            "compressed with it: use oci-archive:, or --squash",
+                            i);
+    return 0;
+}
+
+static int open_target(struct commit *commit, struct sfs_error *err)
+{
+    const struct sfs_reference *destination = &commit->destination;
+    switch (destination->transport) {
+    case SFS_TRANSPORT_OCI:
+        return sfs_target_open_layout(destination, &commit->target, err);
+    case SFS_TRANSPORT_OCI_ARCHIVE:
+    case SFS_TRANSPORT_DOCKER_ARCHIVE:
+        return sfs_target_open_archive(destination, &commit->target, err);
+    default:
+        return sfs_target_open_storage(commit->options->destination, &commit->target, err);
+    }
 }
 
 /* What the new layer goes on: nothing for --squash, and where there is no base image. */
@@ -82,13 +131,17 @@ static int edit_config(struct commit *commit, struct sfs_error *err)
                            err);
 }
 
-/* Gives a finished blob its name, unless it is there already. */
-static int keep_blob(struct commit *commit, struct sfs_io_temp *temp,
-                     const struct sfs_digest *digest, uint64_t size, struct sfs_error *err)
+/* Where a new blob goes; -1 in a dry run. */
+static int begin_blob(struct commit *commit, int *ret_fd, struct sfs_error *err)
 {
-    if (!commit->layout || sfs_layout_has(commit->layout, digest, size))
-        return 0;
-    return sfs_layout_commit(commit->layout, temp, digest, err);
+    *ret_fd = -1;
+    return commit->target ? commit->target->ops->begin(commit->target, ret_fd, err) : 0;
+}
+
+static int end_blob(struct commit *commit, const struct sfs_digest *digest, uint64_t size,
+                    struct sfs_error *err)
+{
+    return commit->target ? commit->target->ops->end(commit->target, digest, size, err) : 0;
 }
 
 static int write_layer(struct commit *commit, const struct sfs_tree *tree,
@@ -96,8 +149,8 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                        struct sfs_error *err)
 {
     const struct sfs_commit_options *options = commit->options;
-    AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
-    int r = commit->layout ? sfs_layout_temp(commit->layout, &temp, err) : 0;
+    int fd;
+    int r = begin_blob(commit, &fd, err);
     if (r < 0)
         return r;
     const struct sfs_layer_write write = {
@@ -105,8 +158,8 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         .changes = changes,
         .pipe = { .plan = commit->plan,
                   .threads = options->threads,
-                  .fd = temp.fd,
-                  .name = commit->destination.path },
+                  .fd = fd,
+                  .name = options->destination },
         .has_epoch = options->has_epoch,
         .epoch = options->epoch,
         .set_mtimes = options->set_mtimes,
@@ -122,7 +175,15 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                                          .media_type = commit->plan.media_type,
                                          .compression = commit->plan.name };
     commit->result.tar_size = written.in_size;
-    return keep_blob(commit, &temp, &written.out_digest, written.out_size, err);
+    return end_blob(commit, &written.out_digest, written.out_size, err);
+}
+
+static void count_changes(struct commit *commit, const struct sfs_changes *changes)
+{
+    commit->result.entries = changes->count;
+    commit->result.files = changes->files;
+    commit->result.whiteouts = changes->whiteouts;
+    commit->result.file_bytes = changes->file_bytes;
 }
 
 /* The stage's own layer; none if nothing changed and there are others. */
@@ -134,10 +195,7 @@ static int write_own_layer(struct commit *commit, struct sfs_error *err)
     int r = sfs_changes_find(commit->base, tree, &changes, err);
     if (r < 0)
         return r;
-    result->entries = changes.count;
-    result->files = changes.files;
-    result->whiteouts = changes.whiteouts;
-    result->file_bytes = changes.file_bytes;
+    count_changes(commit, &changes);
     commit->layer_count = commit->base_count;
     if (changes.count == 0 && commit->base_count > 0)
         return 0;
@@ -186,24 +244,28 @@ static int read_blob(struct sfs_blob *blob, int fd, struct sfs_digest *ret_diges
     return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-/* A layer of a docker-archive has no digest but that of its tar. */
-static int bring_undigested(struct commit *commit, size_t i, struct sfs_layer_record *record,
-                            struct sfs_error *err)
+/* Copies a layer byte by byte. One of a docker-archive has no digest but that of its tar: it gets
+ * one. */
+static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *record,
+                      struct sfs_error *err)
 {
     const struct sfs_image_layer *layer = sfs_image_layer(commit->base_image, i);
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
-    AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
+    int fd;
     int r = sfs_image_open_blob(commit->base_image, i, &blob, err);
-    if (r == 0 && commit->layout)
-        r = sfs_layout_temp(commit->layout, &temp, err);
     if (r == 0)
-        r = read_blob(blob, temp.fd, &record->digest, err);
+        r = begin_blob(commit, &fd, err);
+    if (r == 0)
+        r = read_blob(blob, fd, &record->digest, err);
     if (r < 0)
         return r;
     record->size = blob->size;
-    if (strcmp(layer->codec, "none") == 0 && !sfs_digest_equal(&record->digest, &layer->diff_id))
+    bool is_tar = strcmp(layer->codec, "none") == 0;
+    if (is_tar && !sfs_digest_equal(&record->digest, &layer->diff_id))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its diff_id", blob->name);
-    return keep_blob(commit, &temp, &record->digest, blob->size, err);
+    if (layer->has_digest && !sfs_digest_equal(&record->digest, &layer->digest))
+        return sfs_fail(err, EKEYREJECTED, "%s does not match its digest", blob->name);
+    return end_blob(commit, &record->digest, blob->size, err);
 }
 
 static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
@@ -222,9 +284,14 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
         .media_type = sfs_record_media_type(layer->media_type, layer->codec),
         .annotations = layer->annotations,
     };
-    if (!layer->has_digest)
-        return bring_undigested(commit, i, record, err);
-    return commit->layout ? sfs_layout_add_layer(commit->layout, commit->base_image, i, err) : 0;
+    struct sfs_target *target = commit->target;
+    if (layer->has_digest) {
+        if (!target || target->ops->has(target, &layer->digest, layer->size))
+            return 0;
+        if (target->ops->add_layer)
+            return target->ops->add_layer(target, commit->base_image, i, err);
+    }
+    return copy_layer(commit, i, record, err);
 }
 
 /* Prints a document and adds it as a blob. */
@@ -236,8 +303,8 @@ static int add_document(struct commit *commit, const json_t *json, struct sfs_di
     if (r < 0)
         return r;
     *ret_size = text.size;
-    if (commit->layout)
-        return sfs_layout_add_bytes(commit->layout, text.data, text.size, ret_digest, err);
+    if (commit->target)
+        return sfs_target_add_bytes(commit->target, text.data, text.size, ret_digest, err);
     return sfs_digest_of(text.data, text.size, ret_digest) < 0
                ? sfs_fail(err, ENOMEM, "out of memory")
                : 0;
@@ -280,12 +347,111 @@ static int write_image(struct commit *commit, struct sfs_error *err)
     if (r == 0)
         r = add_document(commit, manifest, &result->manifest, &manifest_size, err);
     result->manifest_size = manifest_size;
-    if (r < 0 || !commit->layout)
+    result->has_manifest = true;
+    if (r < 0 || !commit->target)
         return r;
     r = sfs_descriptor_make(&result->manifest, manifest_size, config, &descriptor, err);
+    const struct sfs_target_image image = { .digest = result->manifest,
+                                            .config_digest = result->config,
+                                            .manifest = manifest,
+                                            .descriptor = descriptor };
+    return r == 0 ? commit->target->ops->finish(commit->target, &image, err) : r;
+}
+
+static int write_to_target(struct commit *commit, struct sfs_error *err)
+{
+    int r = commit->options->dry_run ? 0 : open_target(commit, err);
     if (r == 0)
-        r = sfs_layout_tag(commit->layout, commit->destination.name, descriptor, err);
-    return r;
+        r = write_own_layer(commit, err);
+    for (size_t i = 0; i < commit->base_count && r == 0; i++)
+        r = bring_layer(commit, i, err);
+    return r == 0 ? write_image(commit, err) : r;
+}
+
+/* ---- what is no image ---- */
+
+/* The layer alone, as one tar. */
+static int write_stream(struct commit *commit, struct sfs_error *err)
+{
+    const struct sfs_commit_options *options = commit->options;
+    const struct sfs_tree *tree = sfs_stage_tree(commit->stage);
+    AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
+    struct sfs_pipe_result written;
+    int r = sfs_changes_find(commit->base, tree, &changes, err);
+    if (r < 0)
+        return r;
+    const struct sfs_layer_write write = {
+        .tree = tree,
+        .changes = &changes,
+        .pipe = { .plan = commit->plan,
+                  .threads = options->threads,
+                  .fd = options->dry_run ? -1 : options->fd,
+                  .name = "the layer" },
+        .has_epoch = options->has_epoch,
+        .epoch = options->epoch,
+        .set_mtimes = options->set_mtimes,
+        .progress = options->progress,
+    };
+    count_changes(commit, &changes);
+    r = sfs_layer_write(&write, &written, err);
+    if (r < 0)
+        return r;
+    commit->result.layer = written.out_digest;
+    commit->result.diff_id = written.in_digest;
+    commit->result.layer_size = written.out_size;
+    commit->result.tar_size = written.in_size;
+    return 0;
+}
+
+static int extract_to(struct commit *commit, const struct sfs_changes *changes,
+                      struct sfs_error *err)
+{
+    const struct sfs_commit_options *options = commit->options;
+    const char *path = commit->destination.path;
+    AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1 };
+    AUTO(sfs_free) char *parent = sfs_parent_of(path);
+    if (!parent)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = sfs_io_make_dirs(parent, err);
+    if (r == 0)
+        r = sfs_temp_dir_open(&temp, parent, err);
+    const struct sfs_extract extract = { .tree = sfs_stage_tree(commit->stage),
+                                         .changes = changes,
+                                         .fd = temp.fd,
+                                         .has_epoch = options->has_epoch,
+                                         .set_mtimes = options->set_mtimes,
+                                         .epoch = options->epoch,
+                                         .progress = options->progress };
+    if (r == 0)
+        r = sfs_extract(&extract, err);
+    return r == 0 ? sfs_temp_dir_commit(&temp, path, err) : r;
+}
+
+/* rmdir() would tell, but would also do it. */
+static int check_is_empty(const char *path, struct sfs_error *err)
+{
+    DIR *stream = opendir(path);
+    if (!stream)
+        return errno == ENOENT ? 0 : sfs_fail_errno(err, errno, "%s", path);
+    const struct dirent *entry;
+    bool empty = true;
+    while (empty && (entry = readdir(stream)))
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(stream);
+    return empty ? 0 : sfs_fail(err, EEXIST, "%s is not empty", path);
+}
+
+/* The whole tree, base and all, as files. */
+static int write_directory_tree(struct commit *commit, struct sfs_error *err)
+{
+    AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
+    int r = check_is_empty(commit->destination.path, err);
+    if (r == 0)
+        r = sfs_changes_find(commit->nothing, sfs_stage_tree(commit->stage), &changes, err);
+    if (r < 0)
+        return r;
+    count_changes(commit, &changes);
+    return commit->options->dry_run ? 0 : extract_to(commit, &changes, err);
 }
 
 int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *options,
@@ -299,14 +465,12 @@ int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *o
         r = choose_base(&commit, err);
     if (r == 0)
         r = edit_config(&commit, err);
-    if (r == 0 && !options->dry_run)
-        r = sfs_layout_open(commit.destination.path, &commit.layout, err);
     if (r == 0)
-        r = write_own_layer(&commit, err);
-    for (size_t i = 0; i < commit.base_count && r == 0; i++)
-        r = bring_layer(&commit, i, err);
+        r = check_codecs(&commit, err);
     if (r == 0)
-        r = write_image(&commit, err);
+        r = is_stream(&commit)      ? write_stream(&commit, err)
+            : is_directory(&commit) ? write_directory_tree(&commit, err)
+                                    : write_to_target(&commit, err);
     if (r < 0)
         return r;
     *ret_result = commit.result;

@@ -3,14 +3,12 @@
  * pipe's. Sparse files are written dense: a reader of a layer need not know what a hole is. */
 #include "commit/layer_write.h"
 
-#include "base/pool.h"
 #include "blob/spans.h"
+#include "commit/ahead.h"
 #include "commit/tar.h"
 #include <errno.h>
 #include <sys/stat.h>
 
-#define AHEAD       (32u << 20) /* file bytes that are asked for before they are read */
-#define AHEAD_STEP  (4u << 20)
 #define PIN         (1u << 20)
 #define REPORT_STEP (8u << 20)
 
@@ -20,11 +18,9 @@ struct writer {
     struct sfs_buf header;
     const char *path; /* of the file that is being read */
     struct sfs_error *err;
-    uint64_t done;      /* file bytes */
-    uint64_t reported;  /* done, when it was told last */
-    size_t next;        /* item that prefetching has come to, */
-    uint64_t next_from; /* and the offset in its file, */
-    uint64_t asked;     /* and how many bytes it has asked for in all */
+    struct sfs_ahead ahead;
+    uint64_t done;     /* file bytes */
+    uint64_t reported; /* done, when it was told last */
     uint64_t clamped_sources;
 };
 
@@ -47,37 +43,10 @@ static void report(struct writer *writer, bool finished)
     writer->reported = writer->done;
 }
 
-static uint64_t content_size(const struct sfs_layer_write *write, const struct sfs_item *item)
-{
-    struct sfs_attr attr = { 0 };
-    if (item->kind == SFS_ITEM_ENTRY)
-        sfs_tree_attr(write->tree, item->node, &attr);
-    return S_ISREG(attr.mode) ? attr.size : 0;
-}
-
-/* Keeps what was asked for AHEAD of what was read. */
-static void ask_ahead(struct writer *writer)
-{
-    const struct sfs_layer_write *write = writer->write;
-    while (writer->next < write->changes->count && writer->asked < writer->done + AHEAD) {
-        const struct sfs_item *item = &write->changes->items[writer->next];
-        uint64_t left = content_size(write, item) - writer->next_from;
-        uint64_t size = left < AHEAD_STEP ? left : AHEAD_STEP;
-        if (size > 0)
-            sfs_tree_prefetch(write->tree, item->node, writer->next_from, size, SFS_POOL_AHEAD);
-        writer->asked += size;
-        writer->next_from += size;
-        if (size == left) {
-            writer->next++;
-            writer->next_from = 0;
-        }
-    }
-}
-
 static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
-        ask_ahead(writer);
+        sfs_ahead_ask(&writer->ahead, writer->done);
         AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r = sfs_tree_pin(writer->write->tree, node, offset, wanted, &slice, writer->err);
@@ -221,7 +190,10 @@ static void warn_of_clamping(const struct writer *writer)
 int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
                     struct sfs_error *err)
 {
-    AUTO(writer_done) struct writer writer = { .write = write, .err = err };
+    AUTO(writer_done)
+    struct writer writer = { .write = write,
+                             .err = err,
+                             .ahead = { .tree = write->tree, .changes = write->changes } };
     int r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
     for (size_t i = 0; i < write->changes->count && r == 0; i++)
         r = write_item(&writer, &write->changes->items[i]);

@@ -316,6 +316,21 @@ static int add_headers(struct sfs_buf *buf, const struct sfs_tar_entry *entry, c
     return r < 0 ? sfs_fail(err, -r, "out of memory") : 0;
 }
 
+/* More than 11 octal digits are written in binary, as GNU tar does and all read. */
+void sfs_tar_set_size(char *header, uint64_t size)
+{
+    struct ustar *ustar = (struct ustar *)header;
+    if (size <= (uint64_t)MAX_OCTAL_11) {
+        put_octal(ustar->size, sizeof ustar->size, size);
+    } else {
+        memset(ustar->size, 0, sizeof ustar->size);
+        ustar->size[0] = (char)0x80;
+        for (size_t i = 0; i < sizeof size; i++)
+            ustar->size[sizeof ustar->size - 1 - i] = (char)(size >> 8 * i & 0xff);
+    }
+    seal(ustar);
+}
+
 int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
                        struct sfs_error *err)
 {

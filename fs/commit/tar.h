@@ -26,6 +26,9 @@ struct sfs_tar_entry {
 int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
                        struct sfs_error *err);
 
+/* Sets the size in a header that is one block: where it is known only behind the content. */
+void sfs_tar_set_size(char *header, uint64_t size);
+
 /* Zeros that bring `size` content bytes to a whole block. */
 static inline size_t sfs_tar_padding(uint64_t size)
 {

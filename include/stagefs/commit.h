@@ -34,7 +34,12 @@ struct sfs_edit {
 };
 
 struct sfs_commit_options {
-    const char *destination; /* "oci:DIR:TAG", ... */
+    /* oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG],
+     * containers-storage:NAME (by skopeo): an image. dir:DIR: the whole tree as files, in a
+     * directory that is new or empty.
+     * "-": a tar of the layer alone, to fd. Each appears whole or not at all. */
+    const char *destination;
+    int fd; /* for "-" only; borrowed */
     enum sfs_compression compression;
     int level;                    /* 0: the format's default */
     unsigned threads;             /* 0: all CPUs */
@@ -49,6 +54,7 @@ struct sfs_commit_options {
 };
 
 struct sfs_commit_result {
+    bool has_manifest; /* dir: and "-" have neither manifest nor config, dir: no layer */
     struct sfs_digest manifest, config, layer, diff_id;
     uint64_t manifest_size, layer_size, tar_size; /* bytes */
     uint64_t entries, files, whiteouts;

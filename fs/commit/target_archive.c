@@ -1,0 +1,240 @@
+/* Both archives are a layout as a tar, as `docker save` has written it since version 25, and skopeo
+ * to oci-archive; for docker-archive with a manifest.json for those who know no layouts. One member
+ * after the other goes into a temporary file: a header is completed when its blob has ended and its
+ * digest is known. */
+#include "commit/target.h"
+
+#include "base/buf.h"
+#include "commit/tar.h"
+#include "commit/temp_dir.h"
+#include "image/document.h"
+#include "image/members.h"
+#include <errno.h>
+#include <sys/stat.h>
+
+#define REF_NAME   "org.opencontainers.image.ref.name"
+#define IMAGE_NAME "io.containerd.image.name"
+
+struct held {
+    struct sfs_digest digest;
+    uint64_t size;
+};
+
+struct archive_target {
+    struct sfs_target target;
+    char *file, *base; /* base: the file's name in its directory; points into file */
+    bool is_docker;
+    char *name; /* TAG, or NAME:TAG for docker; NULL: none */
+    struct sfs_io_temp temp;
+    uint64_t end; /* of the last member */
+    struct held *held;
+    size_t held_count;
+};
+
+static bool archive_has(const struct sfs_target *target, const struct sfs_digest *digest,
+                        uint64_t size)
+{
+    const struct archive_target *self = (const struct archive_target *)target;
+    for (size_t i = 0; i < self->held_count; i++)
+        if (self->held[i].size == size && sfs_digest_equal(&self->held[i].digest, digest))
+            return true;
+    return false;
+}
+
+static int fail_write(const struct archive_target *self, int code, struct sfs_error *err)
+{
+    return sfs_fail_errno(err, code, "writing %s", self->file);
+}
+
+static int seek_to(const struct archive_target *self, uint64_t offset, struct sfs_error *err)
+{
+    return lseek(self->temp.fd, (off_t)offset, SEEK_SET) < 0 ? fail_write(self, errno, err) : 0;
+}
+
+static int archive_begin(struct sfs_target *target, int *ret_fd, struct sfs_error *err)
+{
+    struct archive_target *self = (struct archive_target *)target;
+    int r = seek_to(self, self->end + SFS_TAR_BLOCK, err);
+    if (r == 0)
+        *ret_fd = self->temp.fd;
+    return r;
+}
+
+static void archive_drop(struct sfs_target *target)
+{
+    struct archive_target *self = (struct archive_target *)target;
+    if (self->temp.fd >= 0 && ftruncate(self->temp.fd, (off_t)self->end) < 0)
+        self->end = UINT64_MAX; /* the next seek fails */
+}
+
+/* The header in front of `size` bytes that stand behind it already, and the padding. */
+static int seal_member(struct archive_target *self, const char *name, uint64_t size,
+                       struct sfs_error *err)
+{
+    static const char zeros[SFS_TAR_BLOCK];
+    const struct sfs_tar_entry entry = { .path = name, .attr = { .mode = S_IFREG | 0644 } };
+    AUTO(sfs_buf_close) struct sfs_buf header = { 0 };
+    int r = sfs_tar_add_header(&header, &entry, err);
+    if (r < 0)
+        return r;
+    sfs_tar_set_size(header.data, size);
+    if ((r = seek_to(self, self->end, err)) < 0)
+        return r;
+    r = sfs_io_write_all(self->temp.fd, header.data, header.size);
+    if (r < 0)
+        return fail_write(self, -r, err);
+    uint64_t next = self->end + header.size + size;
+    if ((r = seek_to(self, next, err)) < 0)
+        return r;
+    r = sfs_io_write_all(self->temp.fd, zeros, sfs_tar_padding(size));
+    if (r < 0)
+        return fail_write(self, -r, err);
+    self->end = next + sfs_tar_padding(size);
+    return 0;
+}
+
+static int archive_end(struct sfs_target *target, const struct sfs_digest *digest, uint64_t size,
+                       struct sfs_error *err)
+{
+    struct archive_target *self = (struct archive_target *)target;
+    char path[SFS_BLOB_PATH];
+    if (archive_has(target, digest, size)) {
+        archive_drop(target);
+        return 0;
+    }
+    struct held *more = reallocarray(self->held, self->held_count + 1, sizeof *more);
+    if (!more)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    self->held = more;
+    int r = seal_member(self, sfs_blob_path(digest, path), size, err);
+    if (r == 0)
+        self->held[self->held_count++] = (struct held){ *digest, size };
+    return r;
+}
+
+static int add_file(struct archive_target *self, const char *name, const char *text,
+                    struct sfs_error *err)
+{
+    int fd = -1;
+    int r = archive_begin(&self->target, &fd, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_write_all(fd, text, strlen(text));
+    return r < 0 ? fail_write(self, -r, err) : seal_member(self, name, strlen(text), err);
+}
+
+static int add_json(struct archive_target *self, const char *name, json_t *json,
+                    struct sfs_error *err)
+{
+    AUTO(sfs_free) char *text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(json);
+    return text ? add_file(self, name, text, err) : sfs_fail(err, ENOMEM, "out of memory");
+}
+
+/* ---- what names the image ---- */
+
+static json_t *make_index(const struct archive_target *self, const struct sfs_target_image *image)
+{
+    json_t *entry = json_deep_copy(image->descriptor);
+    const char *name = self->name;
+    if (name) {
+        const char *tag = self->is_docker && strrchr(name, ':') ? strrchr(name, ':') + 1 : name;
+        json_t *annotations = json_pack("{ss}", REF_NAME, tag);
+        if (annotations && self->is_docker)
+            json_object_set_new(annotations, IMAGE_NAME, json_string(name));
+        json_object_set_new(entry, "annotations", annotations);
+    }
+    return json_pack("{si ss s[o]}", "schemaVersion", 2, "mediaType",
+                     "application/vnd.oci.image.index.v1+json", "manifests", entry);
+}
+
+static json_t *blob_name(const struct sfs_digest *digest)
+{
+    char path[SFS_BLOB_PATH];
+    return json_string(sfs_blob_path(digest, path));
+}
+
+/* manifest.json of `docker save`. */
+static json_t *make_docker_manifest(const struct archive_target *self,
+                                    const struct sfs_target_image *image)
+{
+    AUTO(sfs_json_close) json_t *layers = json_array();
+    const json_t *descriptor;
+    size_t i;
+    json_array_foreach(json_object_get(image->manifest, "layers"), i, descriptor)
+    {
+        struct sfs_descriptor layer;
+        if (sfs_descriptor_parse(descriptor, "layer", &layer, NULL) < 0 ||
+            json_array_append_new(layers, blob_name(&layer.digest)) < 0)
+            return NULL;
+    }
+    json_t *tags = self->name ? json_pack("[s]", self->name) : json_null();
+    return json_pack("[{so so sO}]", "Config", blob_name(&image->config_digest), "RepoTags", tags,
+                     "Layers", layers);
+}
+
+static int archive_finish(struct sfs_target *target, const struct sfs_target_image *image,
+                          struct sfs_error *err)
+{
+    static const char zeros[SFS_TAR_END];
+    struct archive_target *self = (struct archive_target *)target;
+    int r = add_json(self, "index.json", make_index(self, image), err);
+    if (r == 0 && self->is_docker)
+        r = add_json(self, "manifest.json", make_docker_manifest(self, image), err);
+    if (r == 0)
+        r = add_file(self, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
+    if (r < 0)
+        return r;
+    r = sfs_io_write_all(self->temp.fd, zeros, sizeof zeros);
+    if (r < 0)
+        return fail_write(self, -r, err);
+    r = sfs_io_temp_commit(&self->temp, self->base, err);
+    return r < 0 ? sfs_fail_while(err, r, "%s", self->file) : 0;
+}
+
+static void archive_close(struct sfs_target *target)
+{
+    struct archive_target *self = (struct archive_target *)target;
+    sfs_io_temp_close(&self->temp);
+    free(self->file);
+    free(self->name);
+    free(self->held);
+    free(self);
+}
+
+static const struct sfs_target_ops archive_ops = {
+    .has = archive_has,
+    .begin = archive_begin,
+    .end = archive_end,
+    .drop = archive_drop,
+    .finish = archive_finish,
+    .close = archive_close,
+};
+
+int sfs_target_open_archive(const struct sfs_reference *reference, struct sfs_target **ret_target,
+                            struct sfs_error *err)
+{
+    struct stat st;
+    if (stat(reference->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);
+    struct archive_target *self = calloc(1, sizeof *self);
+    if (!self)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    AUTO(sfs_target_close) struct sfs_target *target = &self->target;
+    self->target.ops = &archive_ops;
+    self->temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
+    self->is_docker = reference->transport == SFS_TRANSPORT_DOCKER_ARCHIVE;
+    AUTO(sfs_free) char *dir = sfs_parent_of(reference->path);
+    if (!dir || !(self->file = strdup(reference->path)) ||
+        (reference->name && !(self->name = strdup(reference->name))))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    char *slash = strrchr(self->file, '/');
+    self->base = slash ? slash + 1 : self->file;
+    if (!*self->base)
+        return sfs_fail(err, EINVAL, "%s names no file", self->file);
+    sfs_io_sweep(dir);
+    int r = sfs_io_temp_open(&self->temp, dir, 0644, err);
+    if (r == 0)
+        *ret_target = TAKE(target);
+    return r;
+}

@@ -1,0 +1,251 @@
+/* containers-storage is written by copying from a layout in a temporary directory: skopeo is the
+ * one who knows its forms and locks. */
+#include "commit/target.h"
+
+#include "commit/temp_dir.h"
+#include "image/layout.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define STORAGE_TAG "image" /* in the temporary layout */
+
+struct layout_target {
+    struct sfs_target target;
+    struct sfs_layout *layout;
+    char *tag; /* NULL: none */
+    struct sfs_io_temp blob;
+    struct sfs_temp_dir temp; /* what follows is for containers-storage */
+    char *name;               /* NULL: the layout is what is wanted */
+};
+
+static bool layout_has(const struct sfs_target *target, const struct sfs_digest *digest,
+                       uint64_t size)
+{
+    return sfs_layout_has(((const struct layout_target *)target)->layout, digest, size);
+}
+
+static int layout_begin(struct sfs_target *target, int *ret_fd, struct sfs_error *err)
+{
+    struct layout_target *self = (struct layout_target *)target;
+    int r = sfs_layout_temp(self->layout, &self->blob, err);
+    if (r == 0)
+        *ret_fd = self->blob.fd;
+    return r;
+}
+
+static void layout_drop(struct sfs_target *target)
+{
+    sfs_io_temp_close(&((struct layout_target *)target)->blob);
+}
+
+static int layout_end(struct sfs_target *target, const struct sfs_digest *digest, uint64_t size,
+                      struct sfs_error *err)
+{
+    struct layout_target *self = (struct layout_target *)target;
+    int r = 0;
+    if (!sfs_layout_has(self->layout, digest, size))
+        r = sfs_layout_commit(self->layout, &self->blob, digest, err);
+    layout_drop(target);
+    return r;
+}
+
+static int layout_add_layer(struct sfs_target *target, struct sfs_image *image, size_t i,
+                            struct sfs_error *err)
+{
+    return sfs_layout_add_layer(((struct layout_target *)target)->layout, image, i, err);
+}
+
+static int layout_finish(struct sfs_target *target, const struct sfs_target_image *image,
+                         struct sfs_error *err)
+{
+    const struct layout_target *self = (const struct layout_target *)target;
+    return sfs_layout_tag(self->layout, self->tag, image->descriptor, err);
+}
+
+static void layout_close(struct sfs_target *target)
+{
+    struct layout_target *self = (struct layout_target *)target;
+    layout_drop(target);
+    sfs_layout_close(&self->layout);
+    sfs_temp_dir_close(&self->temp);
+    free(self->tag);
+    free(self->name);
+    free(self);
+}
+
+static const struct sfs_target_ops layout_ops = {
+    .has = layout_has,
+    .begin = layout_begin,
+    .end = layout_end,
+    .drop = layout_drop,
+    .add_layer = layout_add_layer,
+    .finish = layout_finish,
+    .close = layout_close,
+};
+
+static struct layout_target *make_target(const struct sfs_target_ops *ops)
+{
+    struct layout_target *self = calloc(1, sizeof *self);
+    if (!self)
+        return NULL;
+    self->target.ops = ops;
+    self->blob = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
+    self->temp.fd = -1;
+    return self;
+}
+
+int sfs_target_open_layout(const struct sfs_reference *reference, struct sfs_target **ret_target,
+                           struct sfs_error *err)
+{
+    struct layout_target *self = make_target(&layout_ops);
+    AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
+    if (!self || (reference->name && !(self->tag = strdup(reference->name))))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = sfs_layout_open(reference->path, &self->layout, err);
+    if (r == 0)
+        *ret_target = TAKE(target);
+    return r;
+}
+
+/* ---- containers-storage ---- */
+
+/* The last line that was written to the file, without its end. */
+static char *last_line(int fd)
+{
+    char text[2048];
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t from = end > (off_t)sizeof text - 1 ? end - (off_t)sizeof text + 1 : 0;
+    ssize_t size = sfs_io_read_at(fd, text, sizeof text - 1, (uint64_t)from);
+    size = size > 0 ? size : 0;
+    while (size > 0 && text[size - 1] == '\n')
+        size--;
+    text[size] = 0;
+    const char *line = strrchr(text, '\n');
+    return strdup(line ? line + 1 : text);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return status;
+}
+
+/* Runs it with its output going to `fd`, and with signals as a program expects them. */
+static int spawn(char *const argv[], int fd, pid_t *ret_pid)
+{
+    extern char **environ;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, fd, 1);
+    posix_spawn_file_actions_adddup2(&actions, fd, 2);
+    int code = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return -code;
+}
+
+/* No policy is asked: it says whose images are trusted, and this one was made here. */
+static int run_skopeo(const char *from, const char *to, struct sfs_error *err)
+{
+    char *const argv[] = { (char[]){ "skopeo" },
+                           (char[]){ "--insecure-policy" },
+                           (char[]){ "copy" },
+                           (char[]){ "--quiet" },
+                           (char *)(uintptr_t)from,
+                           (char *)(uintptr_t)to,
+                           NULL };
+    AUTO(sfs_close_fd) int log = memfd_create("skopeo", MFD_CLOEXEC);
+    pid_t pid;
+    if (log < 0)
+        return sfs_fail_errno(err, errno, "skopeo");
+    int r = spawn(argv, log, &pid);
+    if (r == -ENOENT)
+        return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", to);
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "starting skopeo");
+    int status = wait_for(pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    AUTO(sfs_free) char *words = last_line(log);
+    return sfs_fail(err, EIO, "skopeo did not write %.300s: %.600s", to, words ? words : "");
+}
+
+static int storage_finish(struct sfs_target *target, const struct sfs_target_image *image,
+                          struct sfs_error *err)
+{
+    const struct layout_target *self = (const struct layout_target *)target;
+    int r = layout_finish(target, image, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_free) char *from = NULL;
+    if (asprintf(&from, "oci:%s/layout:" STORAGE_TAG, self->temp.path) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return run_skopeo(from, self->name, err);
+}
+
+static const struct sfs_target_ops storage_ops = {
+    .has = layout_has,
+    .begin = layout_begin,
+    .end = layout_end,
+    .drop = layout_drop,
+    .add_layer = layout_add_layer,
+    .finish = storage_finish,
+    .close = layout_close,
+};
+
+/* Said before anything is read. */
+static int find_skopeo(const char *text, struct sfs_error *err)
+{
+    const char *path = getenv("PATH");
+    AUTO(sfs_free) char *copy = strdup(path ? path : "/usr/bin:/bin");
+    char *rest = NULL;
+    for (char *dir = copy ? strtok_r(copy, ":", &rest) : NULL; dir;
+         dir = strtok_r(NULL, ":", &rest)) {
+        AUTO(sfs_free) char *file = NULL;
+        if (asprintf(&file, "%s/skopeo", dir) >= 0 && access(file, X_OK) == 0)
+            return 0;
+    }
+    return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", text);
+}
+
+/* /var/tmp, as skopeo and podman have it: /tmp is often in memory. */
+static const char *temp_parent(void)
+{
+    const char *dir = getenv("TMPDIR");
+    return dir && *dir ? dir : "/var/tmp";
+}
+
+int sfs_target_open_storage(const char *text, struct sfs_target **ret_target, struct sfs_error *err)
+{
+    int r = find_skopeo(text, err);
+    if (r < 0)
+        return r;
+    struct layout_target *self = make_target(&storage_ops);
+    AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
+    if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
+        return sfs_fail(err, ENOMEM, "out of memory");
+    r = sfs_temp_dir_open(&self->temp, temp_parent(), err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_free) char *dir = NULL;
+    if (asprintf(&dir, "%s/layout", self->temp.path) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    r = sfs_layout_open(dir, &self->layout, err);
+    if (r == 0)
+        *ret_target = TAKE(target);
+    return r;
+}
