@@ -13,7 +13,9 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other;
+    bool allow_other, no_prefetch;
+    const char *trace;
+    struct text_list profiles;
     long ready_fd; /* 0: none (it would be stdin) */
     int report_fd; /* to the waiting parent; -1 in the foreground */
 };
@@ -55,6 +57,10 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .ready = ready,
         .warn = warn,
         .user = args,
+        .trace_path = args->trace,
+        .profiles = args->profiles.items,
+        .profile_count = args->profiles.count,
+        .no_prefetch = args->no_prefetch,
     };
     if (!args->layers)
         return sfs_mount_serve(sfs_stage_tree(args->session.stage), &options, err);
@@ -92,6 +98,11 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "dev", 0, OPTION_FLAG, &args.dev, NULL, "device nodes work (root only)" },
         { "suid", 0, OPTION_FLAG, &args.suid, NULL,
           "setuid bits and capabilities work (root only)" },
+        { "trace", 0, OPTION_TEXT, &args.trace, "FILE",
+          "write down what is used, at the end and on SIGUSR1" },
+        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+          "fetch at once what such a file tells; may be repeated" },
+        { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "ready-fd", 0, OPTION_NUMBER, &args.ready_fd, "N",
           "write a newline to this descriptor when the mount answers" },
     };
@@ -114,6 +125,7 @@ int cmd_mount(const struct command *command, int argc, char **argv)
     int status = run_mount(&args, mountpoint);
     if (args.report_fd >= 0 && status != EXIT_DONE)
         sfs_daemon_report(args.report_fd, status);
+    free(args.profiles.items);
     return status;
 }
 

@@ -27,6 +27,30 @@ void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offse
         layer->ops->prefetch(layer, inode, offset, size, priority);
 }
 
+void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                      const struct sfs_layer **ret_layer, uint64_t *ret_position)
+{
+    if (layer->ops && layer->ops->locate) {
+        layer->ops->locate(layer, inode, offset, ret_layer, ret_position);
+        return;
+    }
+    const struct sfs_inode_rec *file = &layer->tables.inodes[inode];
+    *ret_layer = layer;
+    *ret_position = offset;
+    if (!S_ISREG(file->mode))
+        return;
+    const struct sfs_extent *extents = layer->tables.extents + file->first;
+    for (uint32_t low = 0, high = file->count; low < high;) {
+        uint32_t middle = low + (high - low) / 2;
+        if (extents[middle].file_offset > offset) {
+            high = middle;
+        } else {
+            *ret_position = extents[middle].data_offset + (offset - extents[middle].file_offset);
+            low = middle + 1;
+        }
+    }
+}
+
 int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
                          struct sfs_layer **ret_layer, struct sfs_error *err)
 {

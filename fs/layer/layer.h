@@ -25,6 +25,9 @@ struct sfs_layer_ops {
                      enum sfs_pool_priority priority);
     void (*close)(
         struct sfs_layer *layer); /* frees what the implementation owns, not the struct's base */
+    /* See sfs_layer_locate(); NULL: the bytes lie in the layer itself, by its extents. */
+    void (*locate)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                   const struct sfs_layer **ret_layer, uint64_t *ret_position);
 };
 
 struct sfs_layer { /* base of every kind: embed as first member */
@@ -37,6 +40,10 @@ struct sfs_layer { /* base of every kind: embed as first member */
 void sfs_layer_close(struct sfs_layer **layer);
 int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
+/* Where the bytes at an offset lie, for bringing reads into the order of the blobs: in which layer,
+ * and how far into its decoded bytes. An estimate where there is a hole. */
+void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                      const struct sfs_layer **ret_layer, uint64_t *ret_position);
 void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 

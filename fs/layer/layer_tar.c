@@ -74,7 +74,9 @@ static void close_tar(struct sfs_layer *base)
     sfs_index_close(&layer->index);
 }
 
-static const struct sfs_layer_ops tar_ops = { pin, prefetch, close_tar };
+static const struct sfs_layer_ops tar_ops = { .pin = pin,
+                                              .prefetch = prefetch,
+                                              .close = close_tar };
 
 /* Index and copy are two files, and only together are they right: the copy ends with a zstd
  * skippable frame that holds a number from its index. */

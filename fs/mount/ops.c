@@ -29,7 +29,9 @@ static void init(void *userdata, struct fuse_conn_info *conn)
         want(conn, FUSE_CAP_POSIX_ACL);
     conn->max_background = MAX_BACKGROUND;
     conn->congestion_threshold = MAX_BACKGROUND - MAX_BACKGROUND / 4;
-    server->skip_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    if (server->recorder)
+        conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS;
+    server->skip_open = !server->recorder && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     server->skip_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 }
 
@@ -40,6 +42,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct fuse_entry_param entry;
     sfs_ino ino;
     int r = sfs_forest_find(&server->forest, parent, name, &ino);
+    if (server->recorder && (r == 0 || r == -ENOENT))
+        sfs_recorder_lookup(server->recorder, parent, name, r == 0 ? ino : 0);
     if (r == 0)
         r = sfs_server_entry(server, ino, &entry);
     if (r == -ENOENT) { /* inode 0: the kernel remembers that there is no such name */
@@ -66,6 +70,12 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_attr(req, &st, SFS_FOREVER);
 }
 
+static void note_use(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind)
+{
+    if (server->recorder)
+        sfs_recorder_use(server->recorder, ino, kind);
+}
+
 static void readlink_op(fuse_req_t req, fuse_ino_t ino)
 {
     struct sfs_server *server = sfs_server_of(req);
@@ -77,14 +87,15 @@ static void readlink_op(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_err(req, EINVAL);
     else
         fuse_reply_readlink(req, sfs_tree_target(place.tree, place.node));
+    note_use(server, ino, SFS_USE_LINK);
 }
 
 /* ENOSYS once, and the kernel opens everything by itself from then on, keeping its caches. */
 static void open_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
-    (void)ino;
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
+    note_use(server, ino, SFS_USE_OPEN);
     info->keep_cache = 1;
     if (server->skip_open)
         fuse_reply_err(req, ENOSYS);

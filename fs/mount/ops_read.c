@@ -124,6 +124,10 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     const struct sfs_mount_options *options = server->options;
     if (options->touch)
         options->touch(options->user, place.index, place.node, start, size);
+    if (server->recorder)
+        sfs_recorder_read(server->recorder, ino, start, size);
+    if (server->ahead)
+        sfs_ahead_touch(server->ahead, ino, start);
     struct sfs_error err;
     r = answer(req, &place, start, size, &err);
     if (r == 0) {

@@ -24,6 +24,8 @@ static bool users_may_share(void)
 
 static int check_options(const struct sfs_mount_options *options, struct sfs_error *err)
 {
+    if (options->trace_path && options->profile_count > 0)
+        return sfs_fail(err, EINVAL, "a mount either records or replays");
     if (access("/dev/fuse", F_OK) < 0)
         return sfs_fail(err, ENOTSUP,
                         "there is no /dev/fuse here (modprobe fuse; in a container --device "

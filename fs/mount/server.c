@@ -17,6 +17,44 @@ static int count_layers(struct sfs_server *server, struct sfs_error *err)
     return 0;
 }
 
+/* The process may leave its directory. Better to hear now that the file cannot be written. */
+static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
+{
+    const char *path = server->options->trace_path, *slash = strrchr(path, '/');
+    AUTO(sfs_free) char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    AUTO(sfs_free) char *real = dir ? realpath(dir, NULL) : NULL;
+    if (!real || access(real, W_OK) < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (asprintf(&server->trace_path, "%s/%s", real, slash ? slash + 1 : path) < 0) {
+        server->trace_path = NULL;
+        return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+/* Fetching ahead would hide from the recorder what is used. */
+static int open_parts(struct sfs_server *server, struct sfs_error *err)
+{
+    const struct sfs_mount_options *options = server->options;
+    if (options->trace_path) {
+        int r = resolve_trace_path(server, err);
+        return r < 0 ? r : sfs_recorder_open(&server->recorder, err);
+    }
+    int r = options->no_prefetch ? 0 : sfs_ahead_open(&server->forest, &server->ahead, err);
+    if (r == 0 && server->ahead && options->profile_count > 0)
+        r = sfs_replay_open(&server->forest, options->profiles, options->profile_count,
+                            &server->replay, err);
+    const char *path;
+    size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
+    if (unknown > 0 && options->warn) {
+        struct sfs_error words;
+        sfs_fail(&words, ENOENT, "%zu of the profile's paths are not here, such as %s", unknown,
+                 path);
+        options->warn(options->user, words.text);
+    }
+    return r;
+}
+
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
                     const struct sfs_mount_options *options, struct sfs_server **ret_server,
                     struct sfs_error *err)
@@ -35,6 +73,9 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
     if (r < 0)
         return r;
     sfs_forest_scan_xattrs(&server->forest, &server->xattrs, &server->acls);
+    r = open_parts(server, err);
+    if (r < 0)
+        return r;
     *ret_server = TAKE(server);
     return 0;
 }
@@ -43,9 +84,13 @@ void sfs_server_close(struct sfs_server **server)
 {
     if (!*server)
         return;
+    sfs_replay_close(&(*server)->replay);
+    sfs_ahead_close(&(*server)->ahead);
+    sfs_recorder_close(&(*server)->recorder);
     sfs_forest_done(&(*server)->forest);
     free((*server)->first_layer);
     free((*server)->warned);
+    free((*server)->trace_path);
     free(*server);
     *server = NULL;
 }

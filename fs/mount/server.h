@@ -3,8 +3,11 @@
 #ifndef STAGEFS_SERVER_H
 #define STAGEFS_SERVER_H
 
+#include "mount/ahead.h"
 #include "mount/forest.h"
 #include "mount/fuse.h"
+#include "mount/recorder.h"
+#include "mount/replay.h"
 #include "mount/stats.h"
 #include <stagefs/mount.h>
 
@@ -15,7 +18,11 @@ struct sfs_server {
     struct sfs_forest forest;
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
-    bool xattrs; /* some file has extended attributes */
+    struct sfs_recorder *recorder; /* NULL: nothing is recorded */
+    struct sfs_ahead *ahead;       /* NULL: nothing is fetched ahead */
+    struct sfs_replay *replay;     /* NULL: no profiles */
+    char *trace_path;              /* absolute; owned */
+    bool xattrs;                   /* some file has extended attributes */
     bool acls;
     bool skip_open, skip_opendir; /* the kernel does without; set by init, before other requests */
     size_t *first_layer;          /* position in `warned` of each tree's first layer */

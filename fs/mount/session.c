@@ -20,6 +20,8 @@
 #define MAX_THREADS   64u
 /* More makes reading in order little faster, and scattered page faults read more than they use. */
 #define DEFAULT_READ_AHEAD_KB 1024u
+/* What is recorded should be what was used. */
+#define TRACE_READ_AHEAD_KB 64u
 
 struct session {
     struct fuse_session *fuse;
@@ -171,9 +173,11 @@ static int run_loop(struct session *session)
 static void raise_read_ahead(const struct session *session, dev_t device)
 {
     unsigned kb = session->server->options->read_ahead_kb;
+    if (!kb)
+        kb = session->server->recorder ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
     char name[64], value[24];
     snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
-    int size = snprintf(value, sizeof value, "%u\n", kb ? kb : DEFAULT_READ_AHEAD_KB);
+    int size = snprintf(value, sizeof value, "%u\n", kb);
     AUTO(sfs_close_fd) int fd = open(name, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, value, (size_t)size) < 0)
         return;
@@ -189,10 +193,25 @@ static bool try_mount(struct session *session)
         return false;
     }
     raise_read_ahead(session, st.st_dev);
-    const struct sfs_mount_options *options = session->server->options;
+    const struct sfs_server *server = session->server;
+    const struct sfs_mount_options *options = server->options;
     if (options->ready)
         options->ready(options->user);
+    struct sfs_error err;
+    if (server->replay &&
+        sfs_replay_start(server->replay, server->ahead, session->path, &err) < 0 && options->warn)
+        options->warn(options->user, err.text);
     return true;
+}
+
+static int replace_file(const char *path, const struct sfs_buf *buf, struct sfs_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    AUTO(sfs_free)
+    char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!dir)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_io_replace_file(dir, slash ? slash + 1 : path, buf->data, buf->size, 0644, err);
 }
 
 static void tell_statistics(struct sfs_server *server)
@@ -202,13 +221,7 @@ static void tell_statistics(struct sfs_server *server)
     struct sfs_error err;
     int r = sfs_stats_print(&server->stats, options->cache, &buf);
     if (r == 0 && options->stats_path) {
-        const char *slash = strrchr(options->stats_path, '/');
-        AUTO(sfs_free)
-        char *dir = slash ? strndup(options->stats_path, (size_t)(slash - options->stats_path) + 1)
-                          : strdup(".");
-        const char *name = slash ? slash + 1 : options->stats_path;
-        r = dir ? sfs_io_replace_file(dir, name, buf.data, buf.size, 0644, &err)
-                : sfs_fail(&err, ENOMEM, "out of memory");
+        r = replace_file(options->stats_path, &buf, &err);
         if (r < 0 && options->warn)
             options->warn(options->user, err.text);
     } else if (r == 0 && options->warn) {
@@ -216,6 +229,26 @@ static void tell_statistics(struct sfs_server *server)
         options->warn(options->user, buf.data);
     }
     sfs_buf_close(&buf);
+}
+
+static int write_trace(struct sfs_server *server, struct sfs_error *err)
+{
+    struct sfs_buf buf = { 0 };
+    int r = sfs_recorder_print(server->recorder, &buf);
+    r = r < 0 ? sfs_fail(err, ENOMEM, "out of memory")
+              : replace_file(server->trace_path, &buf, err);
+    sfs_buf_close(&buf);
+    return r;
+}
+
+/* SIGUSR1 */
+static void tell(struct sfs_server *server)
+{
+    struct sfs_error err;
+    const struct sfs_mount_options *options = server->options;
+    tell_statistics(server);
+    if (server->recorder && write_trace(server, &err) < 0 && options->warn)
+        options->warn(options->user, err.text);
 }
 
 /* Until the loop has seen it: a signal that comes before it waits would be lost. */
@@ -239,7 +272,7 @@ static void *watch(void *arg)
         if (sigwait(&session->waited, &number) != 0)
             continue;
         if (number == SIGUSR1)
-            tell_statistics(session->server);
+            tell(session->server);
         else if (number != SIGUSR2)
             stop_loop(session);
     }
@@ -264,8 +297,15 @@ static int serve_mounted(struct session *session, struct sfs_error *err)
         fuse_session_unmount(session->fuse);
         return r;
     }
+    const struct sfs_server *server = session->server;
+    if (server->ahead)
+        sfs_ahead_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
+    if (server->replay)
+        sfs_replay_stop(server->replay);
+    if (server->ahead)
+        sfs_ahead_stop(server->ahead);
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
@@ -284,6 +324,8 @@ int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_erro
     int r = mount_session(&session, err);
     if (r == 0)
         r = serve_mounted(&session, err);
+    if (r == 0 && server->recorder)
+        r = write_trace(server, err);
     if (session.fuse)
         fuse_session_destroy(session.fuse);
     fuse_set_log_func(NULL);

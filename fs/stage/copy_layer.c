@@ -34,7 +34,17 @@ static void prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, 
     sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size, priority);
 }
 
-static const struct sfs_layer_ops copy_ops = { .pin = pin, .prefetch = prefetch };
+static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                   const struct sfs_layer **ret_layer, uint64_t *ret_position)
+{
+    const void *blob;
+    sfs_tree_locate(as_copy(layer)->source, source_of(layer, inode), offset, &blob, ret_position);
+    *ret_layer = blob;
+}
+
+static const struct sfs_layer_ops copy_ops = { .pin = pin,
+                                               .prefetch = prefetch,
+                                               .locate = locate };
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {

@@ -101,3 +101,14 @@ void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offs
     sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
                        (enum sfs_pool_priority)priority);
 }
+
+void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                     const void **ret_blob, uint64_t *ret_position)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    const struct sfs_layer *layer = NULL;
+    *ret_position = offset;
+    if (at->layer != SFS_NO_LAYER)
+        sfs_layer_locate(tree->layers[at->layer], at->inode, offset, &layer, ret_position);
+    *ret_blob = layer;
+}

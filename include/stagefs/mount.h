@@ -24,13 +24,24 @@ struct sfs_mount_options {
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
     void *user;
+    /* What was used is written to this file, replacing it, at the end and on SIGUSR1 (fs/mount/
+     * profile.h has the form). Not together with profiles, whose replay would be what is seen.
+     * NULL: nothing is recorded. */
+    const char *trace_path;
+    /* Files of that form: names and bytes in them are fetched as soon as the mount answers, behind
+     * what readers wait for. */
+    const char *const *profiles;
+    size_t profile_count;
+    bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 
 /* Mounts and serves until unmounted, SIGTERM, SIGINT or SIGHUP; those unmount even when the mount
  * is in use. Changes the process's signal mask and SIGUSR2 while it serves; threads started before
  * must have signals blocked (sfs_pool's have). A dead mount (ENOTCONN) left by a killed process at
  * the mountpoint is cleared first.
- * EBUSY: something is mounted there already. ENOENT, ENOTDIR, EACCES: the mountpoint. */
+ * EBUSY: something is mounted there already. ENOENT, ENOTDIR, EACCES: the mountpoint. EBADMSG: a
+ * profile is malformed. EINVAL: options that exclude each other. Anything else may come from
+ * writing the trace. */
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
                     struct sfs_error *err);
 

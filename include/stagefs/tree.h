@@ -98,6 +98,11 @@ int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, b
 void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority);
 
+/* Where the bytes of a regular file lie: an opaque mark of the blob, and how far into its decoded
+ * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
+void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                     const void **ret_blob, uint64_t *ret_position);
+
 /* Which layer gives this node (its position in the array that was merged); for a directory the
  * topmost that names it, or, if all only imply it, the topmost of those. *ret_inode: its inode
  * there. NULL and SIZE_MAX: the root of a merge of nothing. Two nodes that are no directories are

@@ -1,0 +1,241 @@
+#include "mount/ahead.h"
+
+#include "base/pool.h"
+#include "blob/spans.h"
+#include "mount/library.h"
+#include <errno.h>
+#include <pthread.h>
+
+/* Smaller files come whole with their first read. */
+#define MIN_LIBRARY (1u << 20)
+#define THREADS     2u
+#define PAGE        4096u
+#define PIECE       (1u << 20)
+/* Decoding is asked for this far ahead of storing. */
+#define WINDOW (16u << 20)
+
+struct sfs_ahead {
+    const struct sfs_forest *forest;
+    pthread_mutex_t lock; /* around giving work to the pool, and closing it */
+    struct sfs_pool *pool;
+    struct fuse_session *_Atomic fuse; /* NULL: take no work */
+    struct sfs_ahead_stats stats;
+};
+
+struct job {
+    struct sfs_ahead *ahead;
+    sfs_ino ino; /* of a library to be planned; 0: the parts are the plan */
+    struct sfs_ahead_part *parts;
+    size_t count;
+};
+
+int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_ahead **ret_ahead,
+                   struct sfs_error *err)
+{
+    AUTO(sfs_free) struct sfs_ahead *ahead = calloc(1, sizeof *ahead);
+    if (!ahead)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    ahead->forest = forest;
+    int r = sfs_pool_open(THREADS, &ahead->pool, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_init(&ahead->lock, NULL);
+    *ret_ahead = TAKE(ahead);
+    return 0;
+}
+
+void sfs_ahead_start(struct sfs_ahead *ahead, struct fuse_session *fuse)
+{
+    atomic_store(&ahead->fuse, fuse);
+}
+
+void sfs_ahead_stop(struct sfs_ahead *ahead)
+{
+    atomic_store(&ahead->fuse, NULL);
+    pthread_mutex_lock(&ahead->lock);
+    struct sfs_pool *pool = TAKE(ahead->pool);
+    pthread_mutex_unlock(&ahead->lock);
+    sfs_pool_close(&pool);
+}
+
+void sfs_ahead_close(struct sfs_ahead **ahead)
+{
+    if (!*ahead)
+        return;
+    sfs_ahead_stop(*ahead);
+    pthread_mutex_destroy(&(*ahead)->lock);
+    free(*ahead);
+    *ahead = NULL;
+}
+
+struct sfs_ahead_stats *sfs_ahead_stats(struct sfs_ahead *ahead)
+{
+    return &ahead->stats;
+}
+
+/* --- storing ---------------------------------------------------------------------------------- */
+
+/* -ENOENT: the kernel does not know the file, so it cannot keep its bytes. */
+static int store(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const void *data,
+                 size_t size)
+{
+    union {
+        const void *from;
+        void *to;
+    } mem = { .from = data }; /* libfuse knows no const here */
+    struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(size);
+    bytes.buf[0].mem = mem.to;
+    struct fuse_session *fuse = atomic_load(&ahead->fuse);
+    int r = fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
+    if (r == 0)
+        atomic_fetch_add(&ahead->stats.stored, size);
+    return r;
+}
+
+/* Whole pages, from where they lie; a page that is cut by the end of what is lent is put together.
+ * Returns how many bytes were stored, or -errno. */
+static ssize_t store_some(struct sfs_ahead *ahead, const struct sfs_place *place, sfs_ino ino,
+                          struct sfs_range range)
+{
+    char page[PAGE];
+    AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+    size_t size = range.size < PIECE ? (size_t)range.size : PIECE;
+    ssize_t r = sfs_tree_pin(place->tree, place->node, range.offset, size, &slice, NULL);
+    if (r < 0)
+        return r;
+    const void *data = slice.data;
+    size = slice.size;
+    if (size < range.size)
+        size -= size % PAGE;
+    if (size == 0) {
+        size = range.size < PAGE ? (size_t)range.size : PAGE;
+        r = sfs_tree_read(place->tree, place->node, page, size, range.offset, NULL);
+        if (r != (ssize_t)size)
+            return r < 0 ? r : -EIO;
+        data = page;
+    }
+    r = store(ahead, ino, range.offset, data, size);
+    return r < 0 ? r : (ssize_t)size;
+}
+
+static int store_range(struct sfs_ahead *ahead, sfs_ino ino, struct sfs_range range)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+        return -ENOENT;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    if (range.offset >= attr.size)
+        return 0;
+    uint64_t at = range.offset / PAGE * PAGE, end = attr.size;
+    if (range.size < end - range.offset)
+        end = range.offset + range.size;
+    if (attr.size - end > PAGE)
+        end = (end + PAGE - 1) / PAGE * PAGE;
+    else
+        end = attr.size;
+    while (at < end) {
+        ssize_t done = store_some(ahead, &place, ino, (struct sfs_range){ at, end - at });
+        if (done < 0)
+            return (int)done;
+        at += (uint64_t)done;
+    }
+    return 0;
+}
+
+static void prefetch(struct sfs_ahead *ahead, const struct sfs_ahead_part *part)
+{
+    struct sfs_place place;
+    if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
+        sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
+}
+
+static void store_parts(struct sfs_ahead *ahead, const struct sfs_ahead_part *parts, size_t count)
+{
+    uint64_t asked = 0, stored = 0;
+    size_t next = 0;
+    for (size_t i = 0; i < count && atomic_load(&ahead->fuse); i++) {
+        for (; next < count && asked <= stored + WINDOW; next++) {
+            prefetch(ahead, &parts[next]);
+            asked += parts[next].range.size;
+        }
+        store_range(ahead, parts[i].ino, parts[i].range);
+        stored += parts[i].range.size;
+    }
+}
+
+/* --- libraries -------------------------------------------------------------------------------- */
+
+static bool read_place(void *user, void *buf, size_t size, uint64_t offset)
+{
+    const struct sfs_place *place = user;
+    return sfs_tree_read(place->tree, place->node, buf, size, offset, NULL) == (ssize_t)size;
+}
+
+static void plan_library(struct job *job)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_forest_locate(job->ahead->forest, job->ino, &place) || !place.tree)
+        return;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    struct sfs_library_source source = { read_place, &place, attr.size };
+    struct sfs_ranges ranges = { 0 };
+    if (sfs_library_plan(&source, &ranges) == 0)
+        job->parts = calloc(ranges.count + 1, sizeof *job->parts);
+    if (job->parts) {
+        atomic_fetch_add(&job->ahead->stats.libraries, 1);
+        for (size_t i = 0; i < ranges.count; i++)
+            job->parts[job->count++] =
+                (struct sfs_ahead_part){ .ino = job->ino, .range = ranges.items[i] };
+    }
+    sfs_ranges_done(&ranges);
+}
+
+static void run_job(void *arg)
+{
+    struct job *job = arg;
+    if (atomic_load(&job->ahead->fuse)) {
+        if (job->ino)
+            plan_library(job);
+        store_parts(job->ahead, job->parts, job->count);
+    }
+    free(job->parts);
+    free(job);
+}
+
+static int submit(struct sfs_ahead *ahead, const struct job *plan, enum sfs_pool_priority priority)
+{
+    struct job *job = malloc(sizeof *job);
+    if (!job)
+        return -ENOMEM;
+    *job = *plan;
+    pthread_mutex_lock(&ahead->lock);
+    int r = ahead->pool ? sfs_pool_submit(ahead->pool, priority, run_job, job) : -ECANCELED;
+    pthread_mutex_unlock(&ahead->lock);
+    if (r < 0)
+        free(job);
+    return r;
+}
+
+void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset)
+{
+    /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (offset != 0 || !atomic_load(&ahead->fuse) ||
+        !sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+        return;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    if (attr.size >= MIN_LIBRARY)
+        submit(ahead, &(struct job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+}
+
+int sfs_ahead_submit(struct sfs_ahead *ahead, struct sfs_ahead_part **parts, size_t count)
+{
+    int r = submit(ahead, &(struct job){ .ahead = ahead, .parts = *parts, .count = count },
+                   SFS_POOL_AHEAD);
+    if (r == 0)
+        *parts = NULL;
+    return r;
+}

@@ -1,0 +1,41 @@
+/* Bringing file bytes into the kernel's page cache before they are asked for. Works in threads of
+ * its own, below the readers' priority; nothing waits for it. Decoded bytes go straight to the
+ * kernel (a notification, not an answer), so that the later page fault is no request at all. */
+#ifndef STAGEFS_AHEAD_H
+#define STAGEFS_AHEAD_H
+
+#include "mount/forest.h"
+#include "mount/fuse.h"
+#include "mount/profile.h"
+#include <stdatomic.h>
+
+struct sfs_ahead;
+
+struct sfs_ahead_stats {             /* any thread adds */
+    atomic_uint_least64_t libraries; /* whose loader was helped */
+    atomic_uint_least64_t stored;    /* bytes that the kernel took */
+};
+
+/* Borrows the forest. Starts threads, with signals blocked. */
+int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_ahead **ret_ahead,
+                   struct sfs_error *err);
+/* The session is mounted: from now on work is taken. */
+void sfs_ahead_start(struct sfs_ahead *ahead, struct fuse_session *fuse);
+/* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */
+void sfs_ahead_stop(struct sfs_ahead *ahead);
+void sfs_ahead_close(struct sfs_ahead **ahead);
+
+/* The kernel asks for bytes of this file. Does not wait. */
+void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset);
+
+/* Parts of files in the order in which they are to come. */
+struct sfs_ahead_part {
+    sfs_ino ino;
+    struct sfs_range range;
+};
+/* Takes over *parts on success. Does not wait. -ENOMEM. */
+int sfs_ahead_submit(struct sfs_ahead *ahead, struct sfs_ahead_part **parts, size_t count);
+
+struct sfs_ahead_stats *sfs_ahead_stats(struct sfs_ahead *ahead);
+
+#endif

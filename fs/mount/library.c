@@ -1,0 +1,303 @@
+/* The loader maps the segments, reads the dynamic section, and then walks the relocations: each
+ * names a word that it writes, and the page around it comes from the file first. Those pages lie
+ * scattered in .data.rel.ro, .got and .data, which may be a hundred MB larger than what is touched
+ * of them, so the relocations are read here too, and tell. Addresses are turned into offsets by
+ * the segments; what lies in none is left out. */
+#include "mount/library.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+
+#define MAX_SEGMENTS 64u
+#define MAX_DYNAMIC  4096u
+#define PAGE         4096u
+#define GAP          (64u << 10) /* pages between which less is missing are fetched as one */
+#define FIRST_BYTES  (64u << 10) /* of each segment */
+#define MAX_TABLE    (64u << 20)
+#define MAX_RANGES   (64u << 10)
+#define MAX_RELR     (4u << 20)  /* each bit of it may be a relocation */
+#define CHUNK        (48u << 10) /* whole entries of any kind */
+
+struct image {
+    const struct sfs_library_source *source;
+    struct sfs_ranges *ranges;
+    ElfW(Phdr) segments[MAX_SEGMENTS];
+    unsigned segment_count;
+    uint64_t tags[DT_NUM];
+    uint64_t gnu_hash, versym, verneed, relr, relr_size;
+    uint64_t budget; /* bytes of relocations that may still be read */
+};
+
+/* What of [offset, offset + size) is in the file. */
+static int add_range(struct image *image, uint64_t offset, uint64_t size)
+{
+    uint64_t end = image->source->size;
+    if (offset >= end || size == 0 || image->ranges->count >= MAX_RANGES)
+        return 0;
+    size = size < end - offset ? size : end - offset;
+    return sfs_ranges_add(image->ranges, offset, size);
+}
+
+/* Where an address is in the file, and how many bytes of its segment follow. */
+static bool find_offset(const struct image *image, uint64_t address, uint64_t *ret_offset,
+                        uint64_t *ret_left)
+{
+    for (unsigned i = 0; i < image->segment_count; i++) {
+        const ElfW(Phdr) *segment = &image->segments[i];
+        if (segment->p_type != PT_LOAD || address < segment->p_vaddr ||
+            address - segment->p_vaddr >= segment->p_filesz)
+            continue;
+        uint64_t in = address - segment->p_vaddr;
+        if (__builtin_add_overflow(segment->p_offset, in, ret_offset))
+            return false;
+        *ret_left = segment->p_filesz - in;
+        return true;
+    }
+    return false;
+}
+
+static int add_table(struct image *image, uint64_t address, uint64_t size)
+{
+    uint64_t offset, left;
+    if (address == 0 || !find_offset(image, address, &offset, &left))
+        return 0;
+    size = size < left ? size : left;
+    return add_range(image, offset, size < MAX_TABLE ? size : MAX_TABLE);
+}
+
+/* --- headers ---------------------------------------------------------------------------------- */
+
+static int read_headers(struct image *image)
+{
+    ElfW(Ehdr) header;
+    const struct sfs_library_source *source = image->source;
+    if (source->size < sizeof header || !source->read(source->user, &header, sizeof header, 0) ||
+        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+        return -ENOENT;
+    unsigned char class = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
+    unsigned char order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
+    if (header.e_ident[EI_CLASS] != class || header.e_ident[EI_DATA] != order ||
+        header.e_phentsize != sizeof *image->segments || header.e_phnum == 0 ||
+        header.e_phnum > MAX_SEGMENTS)
+        return -ENOENT;
+    uint64_t size = header.e_phnum * sizeof *image->segments;
+    if (header.e_phoff > source->size || size > source->size - header.e_phoff ||
+        !source->read(source->user, image->segments, (size_t)size, header.e_phoff))
+        return -ENOENT;
+    image->segment_count = header.e_phnum;
+    return add_range(image, 0, header.e_phoff + size);
+}
+
+static void note_tag(struct image *image, const ElfW(Dyn) * entry)
+{
+    uint64_t value = entry->d_un.d_val;
+    if (entry->d_tag > 0 && entry->d_tag < DT_NUM)
+        image->tags[entry->d_tag] = value;
+    else if (entry->d_tag == DT_GNU_HASH)
+        image->gnu_hash = value;
+    else if (entry->d_tag == DT_VERSYM)
+        image->versym = value;
+    else if (entry->d_tag == DT_VERNEED)
+        image->verneed = value;
+    if (entry->d_tag == 36) /* DT_RELR; older headers lack the names */
+        image->relr = value;
+    else if (entry->d_tag == 35) /* DT_RELRSZ */
+        image->relr_size = value;
+}
+
+static int read_dynamic(struct image *image)
+{
+    const struct sfs_library_source *source = image->source;
+    const ElfW(Phdr) *dynamic = NULL;
+    for (unsigned i = 0; i < image->segment_count && !dynamic; i++)
+        if (image->segments[i].p_type == PT_DYNAMIC)
+            dynamic = &image->segments[i];
+    if (!dynamic)
+        return -ENOENT;
+    ElfW(Dyn) entries[64];
+    uint64_t count = dynamic->p_filesz / sizeof *entries, at = dynamic->p_offset;
+    if (at > source->size || dynamic->p_filesz > source->size - at)
+        return -ENOENT;
+    for (uint64_t done = 0; done < count && done < MAX_DYNAMIC;) {
+        size_t part = count - done < 64 ? (size_t)(count - done) : 64;
+        if (!source->read(source->user, entries, part * sizeof *entries, at))
+            return -ENOENT;
+        for (size_t i = 0; i < part; i++) {
+            if (entries[i].d_tag == DT_NULL)
+                return add_range(image, dynamic->p_offset, dynamic->p_filesz);
+            note_tag(image, &entries[i]);
+        }
+        done += part;
+        at += part * sizeof *entries;
+    }
+    return add_range(image, dynamic->p_offset, dynamic->p_filesz);
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+/* Most tables do not tell their size; they end where another starts, or where the segment does. */
+static int add_until_next(struct image *image, uint64_t address)
+{
+    const uint64_t starts[] = { image->tags[DT_HASH],   image->tags[DT_STRTAB],
+                                image->tags[DT_SYMTAB], image->tags[DT_RELA],
+                                image->tags[DT_REL],    image->tags[DT_JMPREL],
+                                image->gnu_hash,        image->versym,
+                                image->verneed,         image->relr,
+                                image->tags[DT_INIT] };
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (starts[i] > address && starts[i] < next)
+            next = starts[i];
+    return add_table(image, address, next - address);
+}
+
+static int add_tables(struct image *image)
+{
+    int r = add_until_next(image, image->gnu_hash ? image->gnu_hash : image->tags[DT_HASH]);
+    if (r == 0)
+        r = add_until_next(image, image->tags[DT_SYMTAB]);
+    if (r == 0)
+        r = add_until_next(image, image->versym);
+    if (r == 0)
+        r = add_until_next(image, image->verneed);
+    if (r == 0)
+        r = add_table(image, image->tags[DT_STRTAB], image->tags[DT_STRSZ]);
+    return r;
+}
+
+/* --- relocations ------------------------------------------------------------------------------ */
+
+/* Turns addresses, mostly ascending, into ranges of pages. Those far apart in the file, and those
+ * that step back, start a range of their own; the table's own bytes stand before them. */
+struct pages {
+    struct image *image;
+    uint64_t first, end;           /* pending bytes in the file */
+    uint64_t from, until, at_from; /* addresses of the segment of the last one, and its offset */
+};
+
+static int flush_pages(struct pages *pages)
+{
+    int r = add_range(pages->image, pages->first, pages->end - pages->first);
+    pages->first = pages->end = 0;
+    return r;
+}
+
+static int add_word(struct pages *pages, uint64_t address)
+{
+    if (address < pages->from || address >= pages->until) {
+        uint64_t offset, left;
+        if (!find_offset(pages->image, address, &offset, &left))
+            return 0;
+        pages->from = address;
+        pages->at_from = offset;
+        pages->until = left < UINT64_MAX - address ? address + left : UINT64_MAX;
+    }
+    uint64_t offset = pages->at_from + (address - pages->from);
+    if (offset >= pages->image->source->size)
+        return 0;
+    uint64_t page = offset / PAGE * PAGE;
+    if (pages->end > 0 && page >= pages->first && page <= pages->end + GAP) {
+        if (page + PAGE > pages->end)
+            pages->end = page + PAGE;
+        return 0;
+    }
+    int r = flush_pages(pages);
+    pages->first = page;
+    pages->end = page + PAGE;
+    return r;
+}
+
+/* One chunk of a table. DT_RELR packs words: an address, or a bitmap of those that follow it. */
+static int add_words(struct pages *pages, const char *data, size_t size, size_t entry_size,
+                     uint64_t *relr_next)
+{
+    const unsigned word = sizeof(ElfW(Addr));
+    int r = 0;
+    for (size_t i = 0; r == 0 && i + entry_size <= size; i += entry_size) {
+        ElfW(Addr) value;
+        memcpy(&value, data + i, sizeof value);
+        if (!relr_next) {
+            r = add_word(pages, value); /* r_offset stands first */
+        } else if (!(value & 1)) {
+            r = add_word(pages, value);
+            *relr_next = value + word;
+        } else {
+            for (unsigned bit = 1; r == 0 && bit < 8 * word; bit++)
+                if (value >> bit & 1)
+                    r = add_word(pages, *relr_next + (bit - 1) * word);
+            *relr_next += (8 * word - 1) * word;
+        }
+    }
+    return r;
+}
+
+static int add_relocations(struct image *image, uint64_t address, uint64_t size, size_t entry_size,
+                           bool is_relr)
+{
+    uint64_t offset, left, relr_next = 0;
+    if (address == 0 || size == 0 || !find_offset(image, address, &offset, &left))
+        return 0;
+    size = size < left ? size : left;
+    int r = add_range(image, offset, size);
+    size = size < image->budget ? size : image->budget;
+    image->budget -= size;
+    struct pages pages = { .image = image };
+    AUTO(sfs_free) char *chunk = malloc(CHUNK);
+    if (!chunk)
+        return -ENOMEM;
+    for (uint64_t done = 0; r == 0 && done < size;) {
+        size_t part = size - done < CHUNK ? (size_t)(size - done) : CHUNK;
+        if (!image->source->read(image->source->user, chunk, part, offset + done))
+            break;
+        r = add_words(&pages, chunk, part, entry_size, is_relr ? &relr_next : NULL);
+        done += part;
+    }
+    return r < 0 ? r : flush_pages(&pages);
+}
+
+static int add_all_relocations(struct image *image)
+{
+    bool plt_is_rela = image->tags[DT_PLTREL] == DT_RELA;
+    uint64_t relr_size = image->relr_size < MAX_RELR ? image->relr_size : MAX_RELR;
+    int r = add_relocations(image, image->relr, relr_size, sizeof(ElfW(Addr)), true);
+    if (r == 0)
+        r = add_relocations(image, image->tags[DT_RELA], image->tags[DT_RELASZ], sizeof(ElfW(Rela)),
+                            false);
+    if (r == 0)
+        r = add_relocations(image, image->tags[DT_REL], image->tags[DT_RELSZ], sizeof(ElfW(Rel)),
+                            false);
+    if (r == 0)
+        r = add_relocations(image, image->tags[DT_JMPREL], image->tags[DT_PLTRELSZ],
+                            plt_is_rela ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel)), false);
+    return r;
+}
+
+static int add_starts(struct image *image)
+{
+    int r = add_table(image, image->tags[DT_INIT_ARRAY], image->tags[DT_INIT_ARRAYSZ]);
+    if (r == 0)
+        r = add_table(image, image->tags[DT_INIT], FIRST_BYTES);
+    for (unsigned i = 0; r == 0 && i < image->segment_count; i++)
+        if (image->segments[i].p_type == PT_LOAD)
+            r = add_table(image, image->segments[i].p_vaddr, FIRST_BYTES);
+    return r;
+}
+
+int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges *ranges)
+{
+    AUTO(sfs_free) struct image *image = calloc(1, sizeof *image);
+    if (!image)
+        return -ENOMEM;
+    image->source = source;
+    image->ranges = ranges;
+    image->budget = SFS_LIBRARY_MAX_RELOCATIONS;
+    int r = read_headers(image);
+    if (r == 0)
+        r = read_dynamic(image);
+    if (r == 0)
+        r = add_starts(image);
+    if (r == 0)
+        r = add_tables(image);
+    return r < 0 ? r : add_all_relocations(image);
+}

@@ -1,0 +1,22 @@
+/* Which bytes of a shared library its loader will touch, told before it does: headers, the tables
+ * of the dynamic section, and every page that a relocation writes to. */
+#ifndef STAGEFS_LIBRARY_H
+#define STAGEFS_LIBRARY_H
+
+#include "mount/profile.h"
+
+/* Reads exactly `size` bytes at `offset`; false if that cannot be. */
+struct sfs_library_source {
+    bool (*read)(void *user, void *buf, size_t size, uint64_t offset);
+    void *user;
+    uint64_t size; /* of the file */
+};
+
+/* Appends to ranges, in the order in which the loader comes to them (not merged), all inside the
+ * file. ENOENT: not an ELF file with a dynamic section, of this machine's word size and byte order.
+ * ENOMEM. Whatever the file says, this ends soon: it reads at most the dynamic section and
+ * SFS_LIBRARY_MAX_RELOCATIONS bytes of relocations. */
+#define SFS_LIBRARY_MAX_RELOCATIONS (64u << 20)
+int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges *ranges);
+
+#endif

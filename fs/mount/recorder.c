@@ -1,0 +1,186 @@
+#include "mount/recorder.h"
+
+#include <errno.h>
+#include <pthread.h>
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* What a program that looks for endless names may cost. */
+#define MAX_PATHS (48u << 20) /* bytes */
+/* Joined when there are so many. */
+#define MANY_RANGES 4096u
+
+struct used {
+    struct sfs_use use; /* owns its path */
+    sfs_ino ino;
+    UT_hash_handle by_path;
+    UT_hash_handle by_ino; /* the name that was looked up last */
+};
+
+struct sfs_recorder {
+    pthread_mutex_t lock;
+    struct used *paths, *inodes; /* uthash; paths stand in the order in which they came */
+    struct used root;
+    size_t path_bytes, left_out;
+    bool has_root; /* it was used */
+};
+
+int sfs_recorder_open(struct sfs_recorder **ret_recorder, struct sfs_error *err)
+{
+    AUTO(sfs_free) struct sfs_recorder *recorder = calloc(1, sizeof *recorder);
+    if (!recorder)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    struct used *root = &recorder->root;
+    root->use.path = strdup("");
+    root->ino = SFS_INO_ROOT;
+    if (root->use.path)
+        HASH_ADD(by_ino, recorder->inodes, ino, sizeof root->ino, root);
+    if (!recorder->inodes) {
+        free(root->use.path);
+        return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    pthread_mutex_init(&recorder->lock, NULL);
+    *ret_recorder = TAKE(recorder);
+    return 0;
+}
+
+void sfs_recorder_close(struct sfs_recorder **recorder_ptr)
+{
+    struct sfs_recorder *recorder = *recorder_ptr;
+    if (!recorder)
+        return;
+    *recorder_ptr = NULL;
+    struct used *used = recorder->paths;
+    HASH_CLEAR(by_ino, recorder->inodes);
+    HASH_CLEAR(by_path, recorder->paths);
+    while (used) {
+        struct used *next = used->by_path.next;
+        free(used->use.path);
+        sfs_ranges_done(&used->use.ranges);
+        free(used);
+        used = next;
+    }
+    free(recorder->root.use.path);
+    pthread_mutex_destroy(&recorder->lock);
+    free(recorder);
+}
+
+static struct used *find_inode(struct sfs_recorder *recorder, sfs_ino ino)
+{
+    struct used *used;
+    HASH_FIND(by_ino, recorder->inodes, &ino, sizeof ino, used);
+    return used;
+}
+
+/* Takes over the path. NULL: no memory, or too many. */
+static struct used *add_path(struct sfs_recorder *recorder, char *path, size_t size, sfs_ino ino)
+{
+    struct used *used = NULL;
+    if (recorder->path_bytes + size <= MAX_PATHS)
+        used = calloc(1, sizeof *used);
+    if (used) {
+        used->use.path = path;
+        used->ino = ino;
+        HASH_ADD_KEYPTR(by_path, recorder->paths, used->use.path, size, used);
+    }
+    if (!used || !used->by_path.tbl) {
+        recorder->left_out++;
+        free(used);
+        free(path);
+        return NULL;
+    }
+    recorder->path_bytes += size;
+    return used;
+}
+
+/* Files of several names are read by the one that was looked up last. */
+static void name_inode(struct sfs_recorder *recorder, struct used *used)
+{
+    struct used *before = find_inode(recorder, used->ino);
+    if (before == used || before == &recorder->root)
+        return;
+    if (before)
+        HASH_DELETE(by_ino, recorder->inodes, before);
+    HASH_ADD(by_ino, recorder->inodes, ino, sizeof used->ino, used);
+}
+
+void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char *name, sfs_ino ino)
+{
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return;
+    pthread_mutex_lock(&recorder->lock);
+    const struct used *parent = find_inode(recorder, dir);
+    char *path = NULL;
+    int size = parent ? asprintf(&path, "%s/%s", parent->use.path, name) : -1;
+    if (size >= 0) {
+        struct used *used;
+        HASH_FIND(by_path, recorder->paths, path, (size_t)size, used);
+        if (used)
+            free(path);
+        else
+            used = add_path(recorder, path, (size_t)size, ino);
+        if (used && ino && used->use.kind < SFS_USE_STAT)
+            used->use.kind = SFS_USE_STAT;
+        if (used && ino)
+            name_inode(recorder, used);
+    }
+    pthread_mutex_unlock(&recorder->lock);
+}
+
+/* With the lock held. */
+static struct used *note(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind)
+{
+    struct used *used = find_inode(recorder, ino);
+    if (used && used->use.kind < kind)
+        used->use.kind = kind;
+    return used;
+}
+
+void sfs_recorder_use(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind)
+{
+    pthread_mutex_lock(&recorder->lock);
+    if (note(recorder, ino, kind) == &recorder->root)
+        recorder->has_root = true;
+    pthread_mutex_unlock(&recorder->lock);
+}
+
+void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offset, uint64_t size)
+{
+    pthread_mutex_lock(&recorder->lock);
+    struct used *used = note(recorder, ino, SFS_USE_READ);
+    if (used) {
+        struct sfs_ranges *ranges = &used->use.ranges;
+        if (ranges->count >= MANY_RANGES && ranges->count == ranges->capacity)
+            sfs_ranges_merge(ranges, 0);
+        if (sfs_ranges_add(ranges, offset, size) < 0)
+            recorder->left_out++;
+    }
+    pthread_mutex_unlock(&recorder->lock);
+}
+
+/* The kernel asks for whole pages, and by them the ranges stay. */
+static int print_all(struct sfs_recorder *recorder, struct sfs_buf *buf)
+{
+    int r = sfs_buf_add_str(buf, "# What was used, first use first (stagefs trace).\n");
+    if (r == 0 && recorder->left_out > 0)
+        r = sfs_buf_printf(buf, "# Not recorded, for want of memory: %zu.\n", recorder->left_out);
+    if (r == 0 && recorder->has_root) {
+        struct sfs_use root = recorder->root.use;
+        char slash[] = "/";
+        root.path = slash;
+        r = sfs_use_print(&root, buf);
+    }
+    for (struct used *used = recorder->paths; r == 0 && used; used = used->by_path.next) {
+        sfs_ranges_merge(&used->use.ranges, 0);
+        r = sfs_use_print(&used->use, buf);
+    }
+    return r;
+}
+
+int sfs_recorder_print(struct sfs_recorder *recorder, struct sfs_buf *buf)
+{
+    pthread_mutex_lock(&recorder->lock);
+    int r = print_all(recorder, buf);
+    pthread_mutex_unlock(&recorder->lock);
+    return r;
+}

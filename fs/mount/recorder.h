@@ -1,0 +1,27 @@
+/* Writes down what a mount is asked for: a profile (profile.h) in the making. Any thread may note;
+ * each note takes a lock for a moment. The kernel asks for a name, a link or a page once and then
+ * remembers, so there are few notes, and the first use is the one that is seen.
+ *
+ * A mount that records gives up what would hide uses: listings do not carry attributes along, opens
+ * are not skipped, and nothing is fetched ahead. */
+#ifndef STAGEFS_RECORDER_H
+#define STAGEFS_RECORDER_H
+
+#include "mount/forest.h"
+#include "mount/profile.h"
+
+struct sfs_recorder;
+
+int sfs_recorder_open(struct sfs_recorder **ret_recorder, struct sfs_error *err);
+void sfs_recorder_close(struct sfs_recorder **recorder);
+
+/* `name` was looked for in `dir`. ino 0: it is not there. */
+void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char *name, sfs_ino ino);
+/* An inode whose name was looked up before, or the root. */
+void sfs_recorder_use(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind);
+void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offset, uint64_t size);
+
+/* Appends the profile, in the order of first use. -ENOMEM. */
+int sfs_recorder_print(struct sfs_recorder *recorder, struct sfs_buf *buf);
+
+#endif

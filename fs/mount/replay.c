@@ -1,0 +1,263 @@
+#include "mount/replay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef OPEN_TREE_CLOEXEC
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#endif
+
+/* Small ones come soon in the order of use, large ones read the blobs in order. */
+#define BATCH (32u << 20)
+/* Between ranges of a file: what is less is cheaper to bring along than to leave out. */
+#define GAP (64u << 10)
+/* Names between two looks at whether all this is still wanted. */
+#define NAMES_A_LOOK 64u
+
+struct replay_part {
+    struct sfs_ahead_part part;
+    const void *blob;
+    uint64_t position;
+};
+
+struct sfs_replay {
+    const struct sfs_forest *forest;
+    struct sfs_profile profile;
+    sfs_ino *inos; /* of its uses; 0: not in the forest, and not to be */
+    size_t unknown, first_unknown;
+    struct sfs_ahead *ahead;
+    const char *path;
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stop;
+};
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static const struct sfs_tree *take_number(const struct sfs_forest *forest, const char **path,
+                                          size_t *ret_index)
+{
+    size_t size = strcspn(++*path, "/");
+    for (size_t i = 0; i < forest->count; i++)
+        if (strlen(forest->names[i]) == size && memcmp(forest->names[i], *path, size) == 0) {
+            *path += size;
+            *ret_index = i;
+            return forest->trees[i];
+        }
+    return NULL;
+}
+
+/* 0: none. */
+static sfs_ino find_path(const struct sfs_forest *forest, const struct sfs_use *use)
+{
+    const char *path = use->path;
+    size_t index = 0;
+    sfs_node node;
+    if (forest->numbered && strcmp(path, "/") == 0)
+        return SFS_INO_ROOT;
+    const struct sfs_tree *tree =
+        forest->numbered ? take_number(forest, &path, &index) : forest->trees[0];
+    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_WALK_FOLLOW;
+    if (!tree || sfs_tree_resolve(tree, path, flags, &node, NULL) < 0)
+        return 0;
+    return forest->first[index] + node;
+}
+
+static void find_paths(struct sfs_replay *replay)
+{
+    for (size_t i = 0; i < replay->profile.count; i++) {
+        const struct sfs_use *use = &replay->profile.uses[i];
+        replay->inos[i] = find_path(replay->forest, use);
+        if (replay->inos[i] || use->kind == SFS_USE_NONE)
+            continue;
+        if (replay->unknown++ == 0)
+            replay->first_unknown = i;
+    }
+}
+
+int sfs_replay_open(const struct sfs_forest *forest, const char *const *profiles, size_t count,
+                    struct sfs_replay **ret_replay, struct sfs_error *err)
+{
+    AUTO(sfs_replay_close) struct sfs_replay *replay = calloc(1, sizeof *replay);
+    if (!replay)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    replay->forest = forest;
+    for (size_t i = 0; i < count; i++) {
+        int r = sfs_profile_read(&replay->profile, profiles[i], err);
+        if (r < 0)
+            return r;
+    }
+    replay->inos = calloc(replay->profile.count + 1, sizeof *replay->inos);
+    if (!replay->inos)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    find_paths(replay);
+    *ret_replay = TAKE(replay);
+    return 0;
+}
+
+size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path)
+{
+    if (replay->unknown > 0)
+        *ret_path = replay->profile.uses[replay->first_unknown].path;
+    return replay->unknown;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+/* As root a mount of its own, which hinders nobody who unmounts the other. */
+static int open_root(const char *path)
+{
+    int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    return fd >= 0 ? fd : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool is_mounted(const char *path, dev_t device)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_dev == device;
+}
+
+static void list_names(int dir)
+{
+    char names[8 << 10];
+    while (syscall(SYS_getdents64, dir, names, sizeof names) > 0)
+        continue;
+}
+
+/* The kernel walks as the program will, and keeps what it was told; links stay inside the mount. */
+static void look_up(int root, const struct sfs_use *use)
+{
+    bool is_list = use->kind == SFS_USE_LIST;
+    struct open_how how = {
+        .flags = (is_list ? O_RDONLY | O_DIRECTORY : O_PATH) | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+    AUTO(sfs_close_fd) int fd = (int)syscall(SYS_openat2, root, use->path, &how, sizeof how);
+    char target[4096];
+    if (fd >= 0 && is_list)
+        list_names(fd);
+    else if (fd >= 0 && use->kind == SFS_USE_LINK && readlinkat(fd, "", target, sizeof target) < 0)
+        return;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+static int compare_places(const void *left, const void *right)
+{
+    const struct replay_part *a = left, *b = right;
+    uintptr_t x = (uintptr_t)a->blob, y = (uintptr_t)b->blob;
+    if (x != y)
+        return (x > y) - (x < y);
+    return (a->position > b->position) - (a->position < b->position);
+}
+
+static uint64_t bytes_of(const struct sfs_use *use)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < use->ranges.count && bytes < BATCH; i++)
+        bytes += use->ranges.items[i].size < BATCH ? use->ranges.items[i].size : BATCH;
+    return bytes;
+}
+
+static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
+                            struct replay_part *parts)
+{
+    size_t count = 0;
+    for (size_t i = first; i < end; i++) {
+        struct sfs_place place;
+        struct sfs_use *use = &replay->profile.uses[i];
+        if (!replay->inos[i] || !sfs_forest_locate(replay->forest, replay->inos[i], &place) ||
+            !place.tree)
+            continue;
+        sfs_ranges_merge(&use->ranges, GAP);
+        for (size_t j = 0; j < use->ranges.count; j++) {
+            struct replay_part *part = &parts[count++];
+            part->part = (struct sfs_ahead_part){ replay->inos[i], use->ranges.items[j] };
+            sfs_tree_locate(place.tree, place.node, part->part.range.offset, &part->blob,
+                            &part->position);
+        }
+    }
+    return count;
+}
+
+/* Best effort: what cannot be told to fetch is read when it is needed. */
+static void submit(struct sfs_replay *replay, size_t first, size_t end)
+{
+    size_t most = 0;
+    for (size_t i = first; i < end; i++)
+        most += replay->profile.uses[i].ranges.count;
+    AUTO(sfs_free) struct replay_part *sorted = calloc(most + 1, sizeof *sorted);
+    AUTO(sfs_free) struct sfs_ahead_part *parts = calloc(most + 1, sizeof *parts);
+    if (!sorted || !parts || most == 0)
+        return;
+    size_t count = collect_parts(replay, first, end, sorted);
+    qsort(sorted, count, sizeof *sorted, compare_places);
+    for (size_t i = 0; i < count; i++)
+        parts[i] = sorted[i].part;
+    sfs_ahead_submit(replay->ahead, &parts, count);
+}
+
+static void *walk(void *arg)
+{
+    struct sfs_replay *replay = arg;
+    AUTO(sfs_close_fd) int root = open_root(replay->path);
+    struct stat st;
+    if (root < 0 || fstat(root, &st) < 0)
+        return NULL;
+    uint64_t bytes = 0;
+    size_t first = 0;
+    for (size_t i = 0; i < replay->profile.count; i++) {
+        if (atomic_load(&replay->stop) ||
+            (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
+            return NULL;
+        look_up(root, &replay->profile.uses[i]);
+        bytes += bytes_of(&replay->profile.uses[i]);
+        if (bytes >= BATCH || i + 1 == replay->profile.count) {
+            submit(replay, first, i + 1);
+            first = i + 1;
+            bytes = 0;
+        }
+    }
+    return NULL;
+}
+
+int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const char *path,
+                     struct sfs_error *err)
+{
+    sigset_t all, before;
+    replay->ahead = ahead;
+    replay->path = path;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&replay->thread, NULL, walk, replay);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    replay->has_thread = code == 0;
+    return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
+}
+
+void sfs_replay_stop(struct sfs_replay *replay)
+{
+    atomic_store(&replay->stop, true);
+}
+
+void sfs_replay_close(struct sfs_replay **replay_ptr)
+{
+    struct sfs_replay *replay = *replay_ptr;
+    if (!replay)
+        return;
+    *replay_ptr = NULL;
+    sfs_replay_stop(replay);
+    if (replay->has_thread)
+        pthread_join(replay->thread, NULL);
+    sfs_profile_done(&replay->profile);
+    free(replay->inos);
+    free(replay);
+}

@@ -1,0 +1,28 @@
+/* Bringing what profiles tell into the kernel's caches, right after mounting: names by looking them
+ * up through the mount, bytes by way of ahead.h. Both in the order of first use, in batches; in
+ * a batch bytes come in the order in which they lie in the blobs, each once. */
+#ifndef STAGEFS_REPLAY_H
+#define STAGEFS_REPLAY_H
+
+#include "mount/ahead.h"
+#include "mount/forest.h"
+#include "mount/profile.h"
+
+struct sfs_replay;
+
+/* Reads the profiles and looks their paths up in the forest, which it borrows. Paths that are not
+ * in it are left out; sfs_replay_unknown() says how many, and names the first of them. EBADMSG: not
+ * a profile. */
+int sfs_replay_open(const struct sfs_forest *forest, const char *const *profiles, size_t count,
+                    struct sfs_replay **ret_replay, struct sfs_error *err);
+size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
+
+/* Starts a thread; the mount at `path` (borrowed) answers, and `ahead` (borrowed) takes work. */
+int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const char *path,
+                     struct sfs_error *err);
+/* Does not wait: the thread may stand in a request that only unmounting ends. */
+void sfs_replay_stop(struct sfs_replay *replay);
+/* Waits for the thread: after the session was unmounted. */
+void sfs_replay_close(struct sfs_replay **replay);
+
+#endif
