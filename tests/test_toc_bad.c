@@ -343,14 +343,46 @@ Test(toc_entry, is_refused_if_it_is_larger_than_a_file_can_need)
     cr_assert_eq(read_json(json.data, json.size, &tables, &memory), -E2BIG);
 }
 
+#define DIGEST                                                                                     \
+    "\"digest\":\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""
+
+/* Compressed bytes that the first file's span has, where the second one starts at `next`. */
+static uint64_t first_input(unsigned next)
+{
+    struct sfs_tables tables;
+    struct sfs_seek_table seek;
+    AUTO(sfs_tables_close) void *memory = NULL;
+    AUTO(sfs_free) char *json = NULL;
+    AUTO(sfs_toc_index_close)
+    struct sfs_toc_index *index = sfs_toc_index_open(next + 1000, SFS_CODEC_ZSTD);
+    const char *format =
+        "{\"version\":1,\"entries\":[{\"name\":\"a\",\"type\":\"reg\",\"size\":9,\"offset\":100,"
+        "\"endOffset\":200," DIGEST
+        "},{\"name\":\"b\",\"type\":\"reg\",\"size\":9,\"offset\":%u," DIGEST "}]}";
+    uint64_t start, end;
+    cr_assert_gt(asprintf(&json, format, next), 0);
+    cr_assert_eq(sfs_toc_json_each(json, strlen(json), add_entry, index, &err), 0, "%s", err.text);
+    cr_assert_eq(sfs_toc_index_finish(index, &seek, &tables, &memory, &err), 0, "%s", err.text);
+    sfs_seek_input(&seek, 0, &start, &end);
+    cr_assert_eq(start, 100);
+    cr_assert_eq(sfs_seek_find(&seek, 0), 0);
+    cr_assert_eq(sfs_seek_find(&seek, 9), seek.count - 1);
+    return end - start;
+}
+
+Test(toc_entry, has_a_span_that_ends_where_much_follows_that_nobody_needs)
+{
+    cr_assert_eq(first_input(300), 200); /* a header: not worth a span */
+    cr_assert_eq(first_input(100000000), 100);
+}
+
 Test(toc_entry, of_a_chunk_larger_than_a_span_is_refused)
 {
     struct sfs_tables tables;
     AUTO(sfs_tables_close) void *memory = NULL;
     static const char json[] =
         "{\"version\":1,\"entries\":[{\"name\":\"x\",\"type\":\"reg\",\"size\":16777217,"
-        "\"offset\":100,\"digest\":"
-        "\"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]}";
+        "\"offset\":100," DIGEST "}]}";
     cr_assert_eq(read_json(json, sizeof json - 1, &tables, &memory), -ENOTSUP);
     cr_assert_str_eq(err.text, "a chunk is larger than 16777216 bytes");
 }

@@ -112,8 +112,7 @@ static int check_digest(const struct sfs_slot *slot, struct sfs_error *err)
     if (sfs_digest_of(slot->data, slot->size, &digest) < 0)
         return sfs_fail(err, ENOMEM, "digesting");
     if (memcmp(digest.bytes, table->tags + (size_t)slot->span * 32, 32) != 0)
-        return sfs_fail(err, EKEYREJECTED,
-                        "does not match what was verified: the blob was changed");
+        return sfs_fail(err, EKEYREJECTED, "does not match its digest in the table of contents");
     return 0;
 }
 
