@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <stagefs/run.h>
 #include <string.h>
 
 void stage_options(struct stage_args *args, struct option_set *set)
@@ -28,6 +29,10 @@ void stage_options(struct stage_args *args, struct option_set *set)
           "stage: value of an ARG (repeatable)" },
         { "build-context", 0, OPTION_LIST, &args->build_contexts, "NAME=IMAGE",
           "stage: stands for a stage or FROM image (repeatable)" },
+        { "secret", 0, OPTION_LIST, &args->secrets, "id=ID,src=FILE",
+          "stage: for RUN --mount=type=secret; or id=ID,env=NAME (repeatable)" },
+        { "network", 0, OPTION_TEXT, &args->network, "MODE",
+          "stage: of RUN: host (default) or none" },
     };
     options_add(set, specs, sizeof specs / sizeof *specs);
 }
@@ -79,6 +84,9 @@ static int check(const struct stage_args *args, const char *image, struct sfs_er
         return sfs_fail(
             err, EINVAL,
             "--target, --context, --build-arg and --build-context go with -f DOCKERFILE");
+    if (args->network && strcmp(args->network, "none") != 0 && strcmp(args->network, "host") != 0 &&
+        strcmp(args->network, "default") != 0)
+        return sfs_fail(err, EINVAL, "--network is none or host, not '%s'", args->network);
     if (!args->dockerfile && !args->from)
         return sfs_fail(err, EINVAL, "--copy and --base need --from IMAGE");
     if (args->from && args->copies.count == 0)
@@ -109,6 +117,9 @@ int stage_open(struct stage_args *args, const char *image, const struct sfs_cont
         .build_arg_count = args->build_args.count,
         .build_contexts = build_contexts,
         .build_context_count = args->build_contexts.count,
+        .secrets = args->secrets.items,
+        .secret_count = args->secrets.count,
+        .network = args->network,
         .from = args->from,
         .base = args->base,
         .copies = copies,
@@ -119,14 +130,16 @@ int stage_open(struct stage_args *args, const char *image, const struct sfs_cont
         .exclude_count = args->excludes.count,
         .parents = args->parents,
     };
-    return sfs_stage_open(&spec, context, ret_stage, err);
+    struct sfs_context with_runner = *context;
+    with_runner.runner = &sfs_sandbox;
+    return sfs_stage_open(&spec, &with_runner, ret_stage, err);
 }
 
 void stage_args_close(struct stage_args *args)
 {
     free(args->pairs);
     struct text_list *lists[] = { &args->build_args, &args->build_contexts, &args->copies,
-                                  &args->excludes };
+                                  &args->excludes, &args->secrets };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     *args = (struct stage_args){ 0 };

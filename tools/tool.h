@@ -97,8 +97,8 @@ extern const struct command commands[];
 /* ---- STAGE on a command line ---- */
 
 struct stage_args {
-    const char *dockerfile, *target, *context;
-    struct text_list build_args, build_contexts;
+    const char *dockerfile, *target, *context, *network;
+    struct text_list build_args, build_contexts, secrets;
     const char *from, *base, *chown, *chmod;
     struct text_list copies, excludes;
     bool parents;

@@ -43,6 +43,11 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
 
 /* Take over *layer (set to NULL), on failure too. */
 int sfs_stage_add_layer(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err);
+/* What a command wrote, which the context's runner discards when the stage is closed: after the
+ * layers that are added later. Takes over *space, on failure too. */
+struct sfs_run_space;
+int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
+                        struct sfs_error *err);
 int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers, size_t count,
                        const struct sfs_tree **ret_tree, struct sfs_error *err);
 

@@ -67,6 +67,16 @@ int sfs_vars_copy(const struct sfs_vars *from, struct sfs_vars *ret_vars)
     return 0;
 }
 
+int sfs_vars_ended(struct sfs_vars *vars)
+{
+    char **items = reallocarray(vars->items, vars->count + 1, sizeof *items);
+    if (!items)
+        return -ENOMEM;
+    vars->items = items;
+    items[vars->count] = NULL;
+    return 0;
+}
+
 void sfs_vars_close(struct sfs_vars *vars)
 {
     for (size_t i = 0; i < vars->count; i++)

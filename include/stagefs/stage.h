@@ -6,6 +6,8 @@
 #include <stagefs/image.h>
 #include <stagefs/tree.h>
 
+struct sfs_runner;
+
 /* What everything is opened with. Borrowed for the life of what is opened. */
 struct sfs_context {
     struct sfs_store *store;
@@ -14,6 +16,7 @@ struct sfs_context {
     const char *platform;                /* or NULL */
     int64_t epoch;                       /* SOURCE_DATE_EPOCH, or now */
     bool strict;
+    const struct sfs_runner *runner; /* what RUN is done with (stagefs/run.h); NULL: not at all */
 };
 
 struct sfs_stage_pair {       /* --copy SRC[:DST]; --build-arg K=V; --build-context NAME=VALUE */
@@ -31,6 +34,9 @@ struct sfs_stage_spec {
     size_t build_arg_count;
     const struct sfs_stage_pair *build_contexts;
     size_t build_context_count;
+    const char *const *secrets; /* "id=ID,src=FILE" or "id=ID,env=NAME" */
+    size_t secret_count;
+    const char *network; /* of RUN: "none", or this machine's */
 
     const char *from;
     const char *base; /* NULL: empty */

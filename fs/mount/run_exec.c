@@ -1,0 +1,298 @@
+/* Starting the runtimes. One that could not start the command at all (told by the file that it
+ * writes the command's process id to, or by bubblewrap's status line) makes room for the next. */
+#include "mount/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+#define MAX_ARGS 16
+
+struct words { /* an argv that grows */
+    char **items;
+    size_t count;
+    bool failed;
+};
+
+static void words_done(struct words *words)
+{
+    for (size_t i = 0; i < words->count; i++)
+        free(words->items[i]);
+    free(words->items);
+}
+
+static void say(struct words *words, const char *text)
+{
+    char **more = reallocarray(words->items, words->count + 2, sizeof *more);
+    char *copy = strdup(text);
+    if (more)
+        words->items = more;
+    if (!more || !copy) {
+        free(copy);
+        words->failed = true;
+        return;
+    }
+    more[words->count++] = copy;
+    more[words->count] = NULL;
+}
+
+static void say_path(struct words *words, const struct run *run, const char *name)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", run->space->path, name) < 0) {
+        words->failed = true;
+        return;
+    }
+    say(words, path);
+    free(path);
+}
+
+/* The program in PATH; the caller frees. NULL: not there. */
+static char *find_program(const char *name)
+{
+    const char *dirs = getenv("PATH");
+    for (dirs = dirs && *dirs ? dirs : "/usr/sbin:/usr/bin:/sbin:/bin"; dirs;) {
+        size_t size = strcspn(dirs, ":");
+        char *path = NULL;
+        if (asprintf(&path, "%.*s/%s", (int)size, dirs, name) < 0)
+            return NULL;
+        struct stat st;
+        if (size > 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0)
+            return path;
+        free(path);
+        dirs = dirs[size] ? dirs + size + 1 : NULL;
+    }
+    return NULL;
+}
+
+/* In the child: nothing here may allocate or lock. */
+static _Noreturn void become(char *const *argv, int null, int status_fd)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    for (int i = 1; i < SIGRTMIN; i++)
+        signal(i, SIG_DFL);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    }
+    if (status_fd >= 0)
+        fcntl(status_fd, F_SETFD, 0);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(argv[0], argv, environ);
+    _exit(127);
+}
+
+char sfs_run_wait_event(struct run *run, int timeout_ms)
+{
+    struct pollfd poll_fd = { .fd = run->events[0], .events = POLLIN };
+    char event = 0;
+    int n;
+    do
+        n = poll(&poll_fd, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0 || read(run->events[0], &event, 1) != 1)
+        return 0;
+    run->has_ended = run->has_ended || event == 'E';
+    return event;
+}
+
+static void kill_command(const struct run *run, pid_t child)
+{
+    AUTO(sfs_free) char *text = NULL;
+    size_t size;
+    int pid_dir = run->space->fd;
+    if (sfs_io_read_file(pid_dir, "pid", 64, &text, &size, NULL) == 0) {
+        long pid = strtol(text, NULL, 10);
+        if (pid > 1) {
+            kill((pid_t)pid, SIGKILL);
+            return; /* the runtime ends with it, and cleans up */
+        }
+    }
+    kill(child, SIGKILL);
+}
+
+/* Its wait status. That serving ended meanwhile means that a signal asked for the end. */
+static int wait_for(struct run *run, pid_t child, int *ret_status)
+{
+    AUTO(sfs_close_fd) int watched = (int)syscall(SYS_pidfd_open, child, 0);
+    bool interrupted = false;
+    struct pollfd fds[2] = { { .fd = watched, .events = POLLIN },
+                             { .fd = run->events[0], .events = POLLIN } };
+    while (watched >= 0 && !interrupted) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (fds[0].revents)
+            break;
+        if (fds[1].revents && sfs_run_wait_event(run, 0) == 'E') {
+            interrupted = true;
+            kill_command(run, child);
+        }
+    }
+    while (waitpid(child, ret_status, 0) < 0)
+        if (errno != EINTR)
+            return sfs_fail_errno(run->err, errno, "waiting for the command");
+    return interrupted ? sfs_fail(run->err, EINTR, "interrupted") : 0;
+}
+
+static int start(struct run *run, const struct words *words, int status_fd, int *ret_status)
+{
+    AUTO(sfs_close_fd) int null = -1;
+    if (words->failed)
+        return sfs_fail(run->err, ENOMEM, "out of memory");
+    if (run->request->quiet_input)
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    unlinkat(run->space->fd, "pid", 0);
+    pid_t child = fork();
+    if (child < 0)
+        return sfs_fail_errno(run->err, errno, "starting %s", words->items[0]);
+    if (child == 0)
+        become(words->items, null, status_fd);
+    int status = 0;
+    int r = wait_for(run, child, &status);
+    if (r < 0)
+        return r;
+    *ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return 0;
+}
+
+/* ---- runc, crun ---- */
+
+/* 1: the command ran, 0: the runtime could not start it. */
+static int run_oci(struct run *run, const char *program, bool is_crun)
+{
+    AUTO(words_done) struct words words = { 0 };
+    const char *name = strrchr(run->space->path, '/') + 1;
+    say(&words, program);
+    if (is_crun)
+        say(&words, "--cgroup-manager=disabled");
+    say(&words, "--root");
+    say_path(&words, run, "state");
+    say(&words, "run");
+    say(&words, "--bundle");
+    say_path(&words, run, "bundle");
+    say(&words, "--pid-file");
+    say_path(&words, run, "pid");
+    say(&words, name);
+    int r = start(run, &words, -1, &run->status);
+    struct stat st;
+    if (r < 0)
+        return r;
+    return run->status == 0 || (fstatat(run->space->fd, "pid", &st, 0) == 0 && st.st_size > 0);
+}
+
+static int run_runc(struct run *run, const char *program)
+{
+    return run_oci(run, program, false);
+}
+
+static int run_crun(struct run *run, const char *program)
+{
+    return run_oci(run, program, true);
+}
+
+/* ---- bubblewrap ---- */
+
+static void say_mounts(struct words *words, const struct run *run)
+{
+    for (size_t i = 0; i < run->mount_count; i++) {
+        const struct run_mount *mount = &run->mounts[i];
+        if (mount->source) {
+            say(words, mount->read_only ? "--ro-bind" : "--bind");
+            say(words, mount->source);
+        } else {
+            say(words, "--tmpfs");
+        }
+        say(words, mount->target);
+    }
+}
+
+static int run_bwrap(struct run *run, const char *program)
+{
+    const struct sfs_run_request *request = run->request;
+    AUTO(words_done) struct words words = { 0 };
+    AUTO(sfs_close_fd)
+    int file = openat(run->space->fd, "pid-bwrap", O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+    if (request->uid != 0 || request->gid != 0)
+        return sfs_fail(run->err, ENOTSUP,
+                        "bubblewrap cannot run a command as user %u: install runc or crun",
+                        request->uid);
+    if (file < 0)
+        return sfs_fail_errno(run->err, errno, "pid-bwrap");
+    char number[16];
+    snprintf(number, sizeof number, "%d", file);
+    say(&words, program);
+    static const char *const first[] = { "--unshare-pid", "--unshare-ipc", "--unshare-uts",
+                                         "--hostname",    "stagefs",       "--die-with-parent",
+                                         "--clearenv",    "--bind" };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        say(&words, first[i]);
+    say_path(&words, run, "merged");
+    static const char *const second[] = { "/",    "--proc",    "/proc", "--dev",
+                                          "/dev", "--ro-bind", "/sys",  "/sys" };
+    for (size_t i = 0; i < sizeof second / sizeof *second; i++)
+        say(&words, second[i]);
+    if (request->no_network)
+        say(&words, "--unshare-net");
+    say_mounts(&words, run);
+    for (const char *const *env = request->env; *env; env++) {
+        const char *equals = strchr(*env, '=');
+        AUTO(sfs_free) char *name = equals ? strndup(*env, (size_t)(equals - *env)) : NULL;
+        say(&words, "--setenv");
+        say(&words, name ? name : *env);
+        say(&words, equals ? equals + 1 : "");
+    }
+    say(&words, "--chdir");
+    say(&words, request->cwd);
+    say(&words, "--json-status-fd");
+    say(&words, number);
+    say(&words, "--");
+    for (const char *const *arg = request->args; *arg; arg++)
+        say(&words, *arg);
+    int r = start(run, &words, file, &run->status);
+    char text[1024] = "";
+    if (r < 0)
+        return r;
+    if (pread(file, text, sizeof text - 1, 0) < 0)
+        text[0] = 0;
+    return run->status == 0 || strstr(text, "exit-code") != NULL;
+}
+
+int sfs_run_exec(struct run *run)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct run *run, const char *program);
+    } runtimes[] = { { "runc", run_runc }, { "crun", run_crun }, { "bwrap", run_bwrap } };
+    const char *wanted = run->request->runtime, *tried = NULL;
+    for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++) {
+        if (wanted && *wanted && strcmp(wanted, runtimes[i].name) != 0)
+            continue;
+        AUTO(sfs_free) char *program = find_program(runtimes[i].name);
+        if (!program)
+            continue;
+        tried = runtimes[i].name;
+        int r = runtimes[i].run(run, program);
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
+    if (tried)
+        return sfs_fail(run->err, EIO, "%s could not start the command (see above)", tried);
+    if (wanted && *wanted)
+        return sfs_fail(run->err, ENOENT,
+                        "the runtime '%s' is not installed (one of runc, crun, "
+                        "bwrap)",
+                        wanted);
+    return sfs_fail(run->err, ENOENT,
+                    "no runtime is installed to run commands in: install runc, "
+                    "crun or bubblewrap");
+}

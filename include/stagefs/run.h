@@ -1,0 +1,71 @@
+/* Running a command with a tree as its root file system: a writable kernel overlay over a mount of
+ * the tree, in a sandbox made by an OCI runtime. What RUN and `stagefs run` do. Takes root.
+ *
+ * The mounts are made in a mount namespace of their own, so that they go with the process, whatever
+ * ends it. */
+#ifndef STAGEFS_RUN_H
+#define STAGEFS_RUN_H
+
+#include <stagefs/progress.h>
+#include <stagefs/tree.h>
+
+enum sfs_run_mount_kind {
+    SFS_RUN_TREE,  /* a file or directory of a tree */
+    SFS_RUN_HOST,  /* a file or directory of this machine */
+    SFS_RUN_TMPFS, /* an empty directory in memory */
+    SFS_RUN_TEXT,  /* a file that is never on a disk */
+};
+
+struct sfs_run_mount {
+    enum sfs_run_mount_kind kind;
+    const char *target;          /* absolute, in the sandbox */
+    bool read_only;              /* of a TREE that is not: what is written is dropped */
+    const struct sfs_tree *tree; /* TREE */
+    const char *source;          /* TREE: a path in it; HOST: absolute */
+    uint64_t limit;              /* TMPFS: bytes; 0: the kernel's default */
+    const void *data;            /* TEXT */
+    size_t size;
+    uint32_t uid, gid, mode;
+};
+
+struct sfs_run_request {
+    const struct sfs_tree *tree;
+    const char *const *args; /* ended by NULL, as is env */
+    const char *const *env;
+    const char *cwd;
+    uint32_t uid, gid;
+    const uint32_t *groups; /* supplementary */
+    size_t group_count;
+    const struct sfs_run_mount *mounts;
+    size_t mount_count;
+    bool no_network;      /* else this machine's */
+    bool quiet_input;     /* standard input is empty, and standard output goes to standard error */
+    const char *runtime;  /* "runc", "crun" or "bwrap"; NULL: the first of them that works */
+    const char *work_dir; /* a directory for what is written, made if it is not there */
+    const struct sfs_progress *progress; /* for warn(); may be NULL */
+};
+
+struct sfs_run_space; /* on disk: what the command wrote */
+
+struct sfs_run_result {
+    int status; /* the command's; 128 + n if signal n ended it */
+    struct sfs_run_space *space;
+    const char *upper; /* the overlay's upper directory; lives as long as the space */
+};
+
+struct sfs_runner {
+    /* Waits until the command ends, whatever its status; a space comes out only with 0 as status,
+     * or if the request asks for nothing of it. ENOENT: no runtime is installed. EPERM: not root.
+     * EINTR: SIGINT, SIGTERM or SIGHUP came (unless ignored); all is cleaned up. EIO: no runtime
+     * could start the command. */
+    int (*run)(const struct sfs_run_request *request, struct sfs_run_result *ret_result,
+               struct sfs_error *err);
+    /* Removes what was written, and sets *space to NULL. */
+    void (*discard)(struct sfs_run_space **space);
+};
+
+/* Installed runtimes are tried in this order: runc, crun, bubblewrap (root only: it knows no other
+ * user). */
+extern const struct sfs_runner sfs_sandbox;
+
+#endif
