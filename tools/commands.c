@@ -42,6 +42,11 @@ const struct command commands[] = {
       "/opt/conda:/opt/conda \\\n"
       "                 --chown 1000 --exclude '**/*.a' -t oci:out:runtime\n",
       cmd_commit },
+    { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
+      "run a command with a stage as its root; what it writes is dropped",
+      "  stagefs run oci:out:runtime -- python -c 'import torch'\n"
+      "  stagefs run -f Dockerfile --build-context base=oci:stage:base --rw /data -- /bin/sh\n",
+      cmd_run },
     { "bench", "STAGE [--lib GLOB]... [--against dir]",
       "measure load times from the mount and from elsewhere",
       "  stagefs bench oci:out:runtime --lib '**/libcublas*.so.*' --against dir --cold\n",

@@ -4,7 +4,6 @@
 
 #include "image/document.h"
 #include "stage/path.h"
-#include "stage/run_user.h"
 #include <errno.h>
 #include <stagefs/run.h>
 
@@ -123,35 +122,16 @@ static int make_env(struct run_job *job)
     return r;
 }
 
-/* So that a missing shell is told in words, not by a runtime. */
+/* So that a missing shell is told in words, not by a runtime. What is mounted may bring one. */
 static int find_program(const struct run_job *job, const struct sfs_tree *tree)
 {
-    const char *program = job->argv[0];
-    const char *dirs = sfs_vars_get(&job->env, "PATH", 4);
-    const char *workdir = sfs_config_workdir(job->stage->config);
-    sfs_node node;
-    bool found = job->script.target != NULL;
-    if (!found && strchr(program, '/')) {
-        AUTO(sfs_free) char *path = sfs_path_join(workdir, program);
-        found = !path || sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) == 0;
-        /* It may lie in what is mounted. */
-        found = found || job->option_count > 0;
-    } else {
-        for (dirs = dirs ? dirs : ""; !found && *dirs;) {
-            size_t size = strcspn(dirs, ":");
-            AUTO(sfs_free) char *path = NULL;
-            if (asprintf(&path, "%.*s/%s", (int)size, dirs, program) < 0)
-                path = NULL;
-            found =
-                found || !path || sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) == 0;
-            dirs += size + (dirs[size] == ':');
-        }
-        found = found || job->option_count > 0;
-    }
-    return found ? 0
-                 : sfs_fail(job->build->err, ENOENT,
-                            "there is no %.200s in the stage's file system to run the command with",
-                            program);
+    if (job->mount_count > 0 ||
+        sfs_run_finds(tree, job->argv[0], sfs_vars_get(&job->env, "PATH", 4),
+                      sfs_config_workdir(job->stage->config)))
+        return 0;
+    return sfs_fail(job->build->err, ENOENT,
+                    "there is no %.200s in the stage's file system to run the command with",
+                    job->argv[0]);
 }
 
 /* ---- doing it ---- */

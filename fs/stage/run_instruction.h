@@ -4,7 +4,6 @@
 
 #include "stage/evaluate.h"
 #include "stage/run_mount.h"
-#include "stage/run_user.h"
 #include <stagefs/run.h>
 
 struct run_job {

@@ -1,7 +1,8 @@
-#include "stage/run_user.h"
+#include <stagefs/run.h>
 
 #include "base/banned.h"
 #include <ctype.h>
+#include "stage/path.h"
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -147,4 +148,23 @@ int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_
     if (r == 0)
         *ret_user = user;
     return r;
+}
+
+bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char *dirs,
+                   const char *cwd)
+{
+    sfs_node node;
+    if (strchr(program, '/'))
+        dirs = "/";
+    while (dirs && *dirs) {
+        size_t size = strcspn(dirs, ":");
+        AUTO(sfs_free) char *dir = strndup(dirs, size);
+        AUTO(sfs_free)
+        char *path = dir ? sfs_path_join(strchr(program, '/') ? cwd : dir, program) : NULL;
+        /* Out of memory is not for this to tell. */
+        if (!path || sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) == 0)
+            return true;
+        dirs += size + (dirs[size] == ':');
+    }
+    return false;
 }

@@ -45,6 +45,23 @@ struct sfs_run_request {
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
+/* USER of a command that runs: "U[:G]" looked up as runtimes do, which is not as --chown does: a
+ * number's group is the one that passwd says, or 0, and a name has to be there. */
+#define SFS_MAX_GROUPS 64
+struct sfs_run_user {
+    uint32_t uid, gid;
+    uint32_t groups[SFS_MAX_GROUPS]; /* supplementary */
+    size_t group_count;
+    char home[256]; /* "/" if nothing says another */
+};
+/* text "": root. EINVAL: a name that is not in the tree's etc/passwd or etc/group. */
+int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_run_user *ret_user,
+                      struct sfs_error *err);
+
+/* Is there such a program: at its path, from cwd, or in `dirs` (as in PATH; may be NULL)? */
+bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char *dirs,
+                   const char *cwd);
+
 struct sfs_run_space; /* on disk: what the command wrote */
 
 struct sfs_run_result {

@@ -1,0 +1,217 @@
+/* run: a command with a stage as its root. */
+#include "cmd.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stagefs/run.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define EXIT_OWN     125 /* stagefs itself failed, not the command */
+#define EXIT_NO_SUCH 127 /* as of a shell */
+
+struct run_args {
+    struct session session;
+    struct text_list env, writable;
+    const char *user, *workdir, *runtime;
+    const char **envs;            /* the stage's and --env's, ended by NULL */
+    struct sfs_run_mount *mounts; /* of --rw */
+    char **kept;                  /* texts that mounts point to */
+    size_t kept_count;
+};
+
+static const struct json_t *settings(const struct run_args *args)
+{
+    return json_object_get(sfs_stage_config(args->session.stage), "config");
+}
+
+/* Later ones of a name replace earlier ones, in their place. */
+static void set_env(const char **envs, size_t *count, const char *item)
+{
+    size_t size = strcspn(item, "=") + 1;
+    for (size_t i = 0; i < *count; i++)
+        if (strncmp(envs[i], item, size) == 0) {
+            envs[i] = item;
+            return;
+        }
+    envs[(*count)++] = item;
+}
+
+static const char *keep(struct run_args *args, char *text)
+{
+    char **more = text ? reallocarray(args->kept, args->kept_count + 1, sizeof *more) : NULL;
+    if (!more) {
+        free(text);
+        return NULL;
+    }
+    args->kept = more;
+    more[args->kept_count++] = text;
+    return text;
+}
+
+static int make_env(struct run_args *args, const char *home, struct sfs_error *err)
+{
+    const struct json_t *list = json_object_get(settings(args), "Env");
+    size_t count = 0, i, given = json_array_size(list);
+    json_t *item;
+    args->envs = calloc(given + args->env.count + 2, sizeof *args->envs);
+    char *text = NULL;
+    if (!args->envs || asprintf(&text, "HOME=%s", home) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    const char *home_item = keep(args, text);
+    if (!home_item)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    set_env(args->envs, &count, home_item);
+    json_array_foreach(list, i, item)
+    {
+        if (json_string_value(item))
+            set_env(args->envs, &count, json_string_value(item));
+    }
+    for (i = 0; i < args->env.count; i++) {
+        const char *env = args->env.items[i];
+        if (!strchr(env, '=')) { /* as docker: of this environment, if it is there */
+            const char *value = getenv(env);
+            if (!value)
+                continue;
+            if (asprintf(&text, "%s=%s", env, value) < 0)
+                return sfs_fail(err, ENOMEM, "out of memory");
+            env = keep(args, text);
+            if (!env)
+                return sfs_fail(err, ENOMEM, "out of memory");
+        }
+        set_env(args->envs, &count, env);
+    }
+    return 0;
+}
+
+/* --rw DIR[:PATH]: a directory of this machine, at the same place or at PATH. */
+static int make_mounts(struct run_args *args, struct sfs_error *err)
+{
+    args->mounts = calloc(args->writable.count + 1, sizeof *args->mounts);
+    if (!args->mounts)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < args->writable.count; i++) {
+        const char *text = args->writable.items[i], *colon = strstr(text, ":/");
+        AUTO(sfs_free)
+        char *dir = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
+        struct stat st;
+        if (!dir)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        char *real = realpath(dir, NULL);
+        if (!real || stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
+            free(real);
+            return sfs_fail(err, ENOENT, "--rw %s: there is no such directory", dir);
+        }
+        const char *source = keep(args, real);
+        if (!source)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        args->mounts[i] = (struct sfs_run_mount){ .kind = SFS_RUN_HOST,
+                                                  .source = source,
+                                                  .target = colon ? colon + 1 : source };
+    }
+    return 0;
+}
+
+/* The command's status, or negative errno. */
+static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+{
+    const struct sfs_context *context = &args->session.tool.context;
+    const char *user = json_string_value(json_object_get(settings(args), "User"));
+    const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
+    const struct sfs_tree *tree = sfs_stage_tree(args->session.stage);
+    const char *tmp = getenv("TMPDIR");
+    struct sfs_run_user who;
+    int r = sfs_run_user_find(args->user ? args->user : user ? user : "", tree, &who, err);
+    if (r == 0)
+        r = make_env(args, who.home, err);
+    if (r == 0)
+        r = make_mounts(args, err);
+    char *dir = NULL;
+    if (r == 0 && (tmp && *tmp ? asprintf(&dir, "%s", tmp)
+                               : asprintf(&dir, "%s/run", sfs_store_dir(context->store))) < 0)
+        r = sfs_fail(err, ENOMEM, "out of memory");
+    const char *work_dir = r == 0 ? keep(args, dir) : NULL;
+    if (r == 0 && !work_dir)
+        r = sfs_fail(err, ENOMEM, "out of memory");
+    if (r < 0)
+        return r;
+    const char *network = args->session.stage_args.network;
+    const struct sfs_run_request request = {
+        .tree = tree,
+        .args = command,
+        .env = args->envs,
+        .cwd = args->workdir         ? args->workdir
+               : workdir && *workdir ? workdir
+                                     : "/",
+        .uid = who.uid,
+        .gid = who.gid,
+        .groups = who.groups,
+        .group_count = who.group_count,
+        .mounts = args->mounts,
+        .mount_count = args->writable.count,
+        .no_network = network && strcmp(network, "none") == 0,
+        .runtime = args->runtime ? args->runtime : getenv("STAGEFS_RUNTIME"),
+        .work_dir = work_dir,
+        .progress = &args->session.tool.progress,
+    };
+    progress_close();
+    const char *dirs = NULL;
+    for (size_t i = 0; args->envs[i]; i++)
+        if (strncmp(args->envs[i], "PATH=", 5) == 0)
+            dirs = args->envs[i] + 5;
+    if (request.mount_count == 0 && !sfs_run_finds(tree, command[0], dirs, request.cwd)) {
+        fprintf(stderr, "stagefs: there is no %s in the stage's file system\n", command[0]);
+        return EXIT_NO_SUCH;
+    }
+    /* Ctrl-C is for the command, which is in the same group of processes. */
+    signal(SIGINT, SIG_IGN);
+    struct sfs_run_result result;
+    r = sfs_sandbox.run(&request, &result, err);
+    if (r < 0)
+        return r;
+    sfs_sandbox.discard(&result.space);
+    return result.status;
+}
+
+static void run_args_done(struct run_args *args)
+{
+    for (size_t i = 0; i < args->kept_count; i++)
+        free(args->kept[i]);
+    free(args->kept);
+    free(args->envs);
+    free(args->mounts);
+    free(args->env.items);
+    free(args->writable.items);
+}
+
+int cmd_run(const struct command *command, int argc, char **argv)
+{
+    AUTO(run_args_done) struct run_args args = { 0 };
+    const struct option_spec own[] = {
+        { "env", 'e', OPTION_LIST, &args.env, "KEY=VALUE",
+          "a variable for the command (repeatable)" },
+        { "rw", 0, OPTION_LIST, &args.writable, "DIR[:PATH]",
+          "a directory of this machine, writable, at the same place or at PATH (repeatable)" },
+        { "user", 'u', OPTION_TEXT, &args.user, "USER[:GROUP]",
+          "who runs it (default: the stage's USER)" },
+        { "workdir", 'w', OPTION_TEXT, &args.workdir, "PATH",
+          "where it begins (default: the stage's WORKDIR)" },
+        { "runtime", 0, OPTION_TEXT, &args.runtime, "NAME",
+          "runc, crun or bwrap (default: the first of them that works)" },
+    };
+    int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
+    if (leave)
+        return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
+    struct sfs_error err;
+    int r = session_open(&args.session, true, &err);
+    if (r == 0 && args.session.rest_count == 0)
+        r = sfs_fail(&err, EINVAL, "run needs a command: stagefs run STAGE -- CMD...");
+    int status = 0;
+    if (r == 0)
+        status = run_stage(&args, (const char *const *)args.session.rest, &err);
+    bool failed = r < 0 || status < 0;
+    int told = session_close(&args.session, r < 0 ? r : status < 0 ? status : 0, &err);
+    return failed || told != EXIT_DONE ? EXIT_OWN : status;
+}
