@@ -82,16 +82,22 @@ Test(digest, refuses_what_could_be_a_path)
         -EINVAL);
 }
 
-static char *make_dir(void)
+static char dir[] = "/tmp/stagefs-test-XXXXXX"; /* each test is a process of its own */
+
+static void make_dir(void)
 {
-    char *dir = strdup("/tmp/stagefs-test-XXXXXX");
     cr_assert(mkdtemp(dir));
-    return dir;
 }
 
-Test(io, a_file_appears_whole_under_its_name)
+static void remove_dir(void)
 {
-    char *dir = make_dir();
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(io, a_file_appears_whole_under_its_name, .init = make_dir, .fini = remove_dir)
+{
     cr_assert_eq(sfs_io_replace_file(dir, "x", "old", 3, 0644, NULL), 0);
     cr_assert_eq(sfs_io_replace_file(dir, "x", "newer", 5, 0644, NULL), 0);
     int dirfd = open(dir, O_RDONLY | O_DIRECTORY);
@@ -103,11 +109,12 @@ Test(io, a_file_appears_whole_under_its_name)
     cr_assert_eq(sfs_io_read_file(dirfd, "x", 4, &data, &size, NULL), -E2BIG);
     cr_assert_eq(sfs_io_read_file(dirfd, "y", 4, &data, &size, NULL), -ENOENT);
     free(data);
+    close(dirfd);
 }
 
-Test(io, sweeping_removes_what_a_killed_writer_left_and_nothing_else)
+Test(io, sweeping_removes_what_a_killed_writer_left_and_nothing_else, .init = make_dir,
+     .fini = remove_dir)
 {
-    char *dir = make_dir();
     struct sfs_io_temp alive;
     cr_assert_eq(sfs_io_temp_open(&alive, dir, 0600, NULL), 0);
     pid_t child = fork();

@@ -128,7 +128,7 @@ Test(expand, agrees_with_the_words_vectors)
     int checked = 0;
     while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
-        if (!*trim(strdup(line)) || line[0] == '#')
+        if (strspn(line, " \t") == strlen(line) || line[0] == '#')
             continue;
         if (strncmp(line, "ENV ", 4) == 0) {
             char *value = strchr(line + 4, '=');
@@ -159,6 +159,7 @@ Test(expand, agrees_with_the_words_vectors)
         checked++;
     }
     fclose(file);
+    sfs_vars_close(&vars);
     cr_assert_gt(checked, 5);
 }
 
@@ -171,6 +172,7 @@ Test(expand, leaves_quotes_of_a_heredoc_alone)
         0);
     cr_assert_str_eq(text, "say \"bash\" 'it'");
     free(text);
+    sfs_vars_close(&vars);
 }
 
 Test(expand, refuses_endless_nesting)

@@ -264,23 +264,21 @@ static int read_heredocs(struct reader *reader, struct sfs_instruction *instruct
     if (sfs_expand_words(instruction->original, '\\', &no_vars, flags, &words, NULL) < 0)
         return 0;
     for (size_t i = 0; i < words.count; i++) {
-        struct sfs_heredoc heredoc;
+        AUTO(sfs_heredoc_close) struct sfs_heredoc heredoc = { 0 };
         int r = sfs_heredoc_parse(words.items[i], &heredoc, err);
         if (r == 0)
             continue;
         if (r == 1)
             r = read_body(reader, &heredoc, err);
+        if (r < 0)
+            return r;
         struct sfs_heredoc *more =
-            r < 0
-                ? NULL
-                : reallocarray(instruction->heredocs, instruction->heredoc_count + 1, sizeof *more);
-        if (!more) {
-            if (r >= 0)
-                sfs_heredoc_close(&heredoc);
-            return r < 0 ? r : -ENOMEM;
-        }
+            reallocarray(instruction->heredocs, instruction->heredoc_count + 1, sizeof *more);
+        if (!more)
+            return -ENOMEM;
         instruction->heredocs = more;
         more[instruction->heredoc_count++] = heredoc;
+        heredoc = (struct sfs_heredoc){ 0 };
     }
     return 0;
 }
