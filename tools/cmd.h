@@ -16,6 +16,7 @@ int cmd_inspect(const struct command *command, int argc, char **argv);
 int cmd_index(const struct command *command, int argc, char **argv);
 int cmd_verify(const struct command *command, int argc, char **argv);
 int cmd_commit(const struct command *command, int argc, char **argv);
+int cmd_trace(const struct command *command, int argc, char **argv);
 int cmd_run(const struct command *command, int argc, char **argv);
 int cmd_bench(const struct command *command, int argc, char **argv);
 int cmd_cache(const struct command *command, int argc, char **argv);

@@ -1,4 +1,4 @@
-/* run: a command with a stage as its root. */
+/* run, trace: a command with a stage as its root. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -14,7 +14,8 @@
 
 struct run_args {
     struct session session;
-    struct text_list env, writable;
+    struct text_list env, writable, profiles;
+    const char *trace; /* the profile to be written; NULL: none */
     const char *user, *workdir, *runtime;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
@@ -114,6 +115,27 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
     return 0;
 }
 
+/* Names of files are given to a thread with a working directory of its own. */
+static int make_absolute(struct run_args *args, const char **path, struct sfs_error *err)
+{
+    char *text = NULL;
+    if (!*path || **path == '/')
+        return 0;
+    AUTO(sfs_free) char *dir = getcwd(NULL, 0);
+    if (!dir)
+        return sfs_fail_errno(err, errno, "%s", *path);
+    *path = asprintf(&text, "%s/%s", dir, *path) < 0 ? NULL : keep(args, text);
+    return *path ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+}
+
+static int make_paths(struct run_args *args, struct sfs_error *err)
+{
+    int r = make_absolute(args, &args->trace, err);
+    for (size_t i = 0; r == 0 && i < args->profiles.count; i++)
+        r = make_absolute(args, &args->profiles.items[i], err);
+    return r;
+}
+
 /* The command's status, or negative errno. */
 static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
 {
@@ -128,6 +150,8 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         r = make_env(args, who.home, err);
     if (r == 0)
         r = make_mounts(args, err);
+    if (r == 0)
+        r = make_paths(args, err);
     char *dir = NULL;
     if (r == 0 && (tmp && *tmp ? asprintf(&dir, "%s", tmp)
                                : asprintf(&dir, "%s/run", sfs_store_dir(context->store))) < 0)
@@ -153,6 +177,9 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .mount_count = args->writable.count,
         .no_network = network && strcmp(network, "none") == 0,
         .runtime = args->runtime ? args->runtime : getenv("STAGEFS_RUNTIME"),
+        .trace_path = args->trace,
+        .profiles = args->profiles.items,
+        .profile_count = args->profiles.count,
         .work_dir = work_dir,
         .progress = &args->session.tool.progress,
     };
@@ -184,11 +211,20 @@ static void run_args_done(struct run_args *args)
     free(args->mounts);
     free(args->env.items);
     free(args->writable.items);
+    free(args->profiles.items);
 }
 
-int cmd_run(const struct command *command, int argc, char **argv)
+static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
 {
     AUTO(run_args_done) struct run_args args = { 0 };
+    const struct option_spec of_run[] = {
+        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+          "fetch at once what such a file of trace tells (repeatable)" },
+    };
+    const struct option_spec of_trace[] = {
+        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE", "the file to be written" },
+    };
+    options_add(&args.session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args.env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
@@ -205,13 +241,26 @@ int cmd_run(const struct command *command, int argc, char **argv)
     if (leave)
         return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
     struct sfs_error err;
-    int r = session_open(&args.session, true, &err);
+    int r = is_trace && !args.trace ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE") : 0;
+    if (r == 0)
+        r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count == 0)
-        r = sfs_fail(&err, EINVAL, "run needs a command: stagefs run STAGE -- CMD...");
+        r = sfs_fail(&err, EINVAL, "%s needs a command: stagefs %s STAGE -- CMD...", command->name,
+                     command->name);
     int status = 0;
     if (r == 0)
         status = run_stage(&args, (const char *const *)args.session.rest, &err);
     bool failed = r < 0 || status < 0;
     int told = session_close(&args.session, r < 0 ? r : status < 0 ? status : 0, &err);
     return failed || told != EXIT_DONE ? EXIT_OWN : status;
+}
+
+int cmd_run(const struct command *command, int argc, char **argv)
+{
+    return run_or_trace(command, false, argc, argv);
+}
+
+int cmd_trace(const struct command *command, int argc, char **argv)
+{
+    return run_or_trace(command, true, argc, argv);
 }

@@ -47,6 +47,11 @@ const struct command commands[] = {
       "  stagefs run oci:out:runtime -- python -c 'import torch'\n"
       "  stagefs run -f Dockerfile --build-context base=oci:stage:base --rw /data -- /bin/sh\n",
       cmd_run },
+    { "trace", "STAGE -o PROFILE [--env K=V]... [--rw DIR] -- CMD...",
+      "run a command, and write down what it uses of the stage",
+      "  stagefs trace oci:out:runtime -o torch.profile -- python -c 'import torch'\n"
+      "  stagefs mount --profile torch.profile oci:out:runtime /mnt/runtime\n",
+      cmd_trace },
     { "bench", "STAGE [--lib GLOB]... [--against dir]",
       "measure load times from the mount and from elsewhere",
       "  stagefs bench oci:out:runtime --lib '**/libcublas*.so.*' --against dir --cold\n",

@@ -12,14 +12,14 @@
 #define PAGE        4096u
 #define PIECE       (1u << 20)
 /* Decoding is asked for this far ahead of storing. */
-#define WINDOW (16u << 20)
+#define WINDOW (4u << 20)
 
 struct sfs_ahead {
     const struct sfs_forest *forest;
     pthread_mutex_t lock; /* around giving work to the pool, and closing it */
     struct sfs_pool *pool;
     struct fuse_session *_Atomic fuse; /* NULL: take no work */
-    struct sfs_ahead_stats stats;
+    struct sfs_stats *stats;
 };
 
 struct job {
@@ -29,13 +29,14 @@ struct job {
     size_t count;
 };
 
-int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_ahead **ret_ahead,
-                   struct sfs_error *err)
+int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_stats *stats,
+                   struct sfs_ahead **ret_ahead, struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_ahead *ahead = calloc(1, sizeof *ahead);
     if (!ahead)
         return sfs_fail(err, ENOMEM, "out of memory");
     ahead->forest = forest;
+    ahead->stats = stats;
     int r = sfs_pool_open(THREADS, &ahead->pool, err);
     if (r < 0)
         return r;
@@ -68,11 +69,6 @@ void sfs_ahead_close(struct sfs_ahead **ahead)
     *ahead = NULL;
 }
 
-struct sfs_ahead_stats *sfs_ahead_stats(struct sfs_ahead *ahead)
-{
-    return &ahead->stats;
-}
-
 /* --- storing ---------------------------------------------------------------------------------- */
 
 /* -ENOENT: the kernel does not know the file, so it cannot keep its bytes. */
@@ -88,7 +84,7 @@ static int store(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const vo
     struct fuse_session *fuse = atomic_load(&ahead->fuse);
     int r = fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
     if (r == 0)
-        atomic_fetch_add(&ahead->stats.stored, size);
+        atomic_fetch_add(&ahead->stats->bytes_stored, size);
     return r;
 }
 
@@ -184,7 +180,7 @@ static void plan_library(struct job *job)
     if (sfs_library_plan(&source, &ranges) == 0)
         job->parts = calloc(ranges.count + 1, sizeof *job->parts);
     if (job->parts) {
-        atomic_fetch_add(&job->ahead->stats.libraries, 1);
+        atomic_fetch_add(&job->ahead->stats->libraries, 1);
         for (size_t i = 0; i < ranges.count; i++)
             job->parts[job->count++] =
                 (struct sfs_ahead_part){ .ino = job->ino, .range = ranges.items[i] };

@@ -7,18 +7,13 @@
 #include "mount/forest.h"
 #include "mount/fuse.h"
 #include "mount/profile.h"
-#include <stdatomic.h>
+#include "mount/stats.h"
 
 struct sfs_ahead;
 
-struct sfs_ahead_stats {             /* any thread adds */
-    atomic_uint_least64_t libraries; /* whose loader was helped */
-    atomic_uint_least64_t stored;    /* bytes that the kernel took */
-};
-
-/* Borrows the forest. Starts threads, with signals blocked. */
-int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_ahead **ret_ahead,
-                   struct sfs_error *err);
+/* Borrows both. Starts threads, with signals blocked. */
+int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_stats *stats,
+                   struct sfs_ahead **ret_ahead, struct sfs_error *err);
 /* The session is mounted: from now on work is taken. */
 void sfs_ahead_start(struct sfs_ahead *ahead, struct fuse_session *fuse);
 /* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */
@@ -35,7 +30,5 @@ struct sfs_ahead_part {
 };
 /* Takes over *parts on success. Does not wait. -ENOMEM. */
 int sfs_ahead_submit(struct sfs_ahead *ahead, struct sfs_ahead_part **parts, size_t count);
-
-struct sfs_ahead_stats *sfs_ahead_stats(struct sfs_ahead *ahead);
 
 #endif

@@ -25,14 +25,14 @@ struct sfs_recorder {
     bool has_root; /* it was used */
 };
 
-int sfs_recorder_open(struct sfs_recorder **ret_recorder, struct sfs_error *err)
+int sfs_recorder_open(sfs_ino root_ino, struct sfs_recorder **ret_recorder, struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_recorder *recorder = calloc(1, sizeof *recorder);
     if (!recorder)
         return sfs_fail(err, ENOMEM, "out of memory");
     struct used *root = &recorder->root;
     root->use.path = strdup("");
-    root->ino = SFS_INO_ROOT;
+    root->ino = root_ino;
     if (root->use.path)
         HASH_ADD(by_ino, recorder->inodes, ino, sizeof root->ino, root);
     if (!recorder->inodes) {

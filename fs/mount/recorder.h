@@ -12,7 +12,8 @@
 
 struct sfs_recorder;
 
-int sfs_recorder_open(struct sfs_recorder **ret_recorder, struct sfs_error *err);
+/* `root`: the directory whose path is "/"; what is not below it is not noted. */
+int sfs_recorder_open(sfs_ino root, struct sfs_recorder **ret_recorder, struct sfs_error *err);
 void sfs_recorder_close(struct sfs_recorder **recorder);
 
 /* `name` was looked for in `dir`. ino 0: it is not there. */

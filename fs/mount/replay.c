@@ -30,11 +30,12 @@ struct replay_part {
 
 struct sfs_replay {
     const struct sfs_forest *forest;
+    bool numbered; /* paths start with the number of a tree; else they are of the first one */
     struct sfs_profile profile;
     sfs_ino *inos; /* of its uses; 0: not in the forest, and not to be */
     size_t unknown, first_unknown;
     struct sfs_ahead *ahead;
-    const char *path;
+    char path[4096];
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
@@ -56,15 +57,16 @@ static const struct sfs_tree *take_number(const struct sfs_forest *forest, const
 }
 
 /* 0: none. */
-static sfs_ino find_path(const struct sfs_forest *forest, const struct sfs_use *use)
+static sfs_ino find_path(const struct sfs_replay *replay, const struct sfs_use *use)
 {
+    const struct sfs_forest *forest = replay->forest;
     const char *path = use->path;
     size_t index = 0;
     sfs_node node;
-    if (forest->numbered && strcmp(path, "/") == 0)
+    if (replay->numbered && strcmp(path, "/") == 0)
         return SFS_INO_ROOT;
     const struct sfs_tree *tree =
-        forest->numbered ? take_number(forest, &path, &index) : forest->trees[0];
+        replay->numbered ? take_number(forest, &path, &index) : forest->trees[0];
     unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_WALK_FOLLOW;
     if (!tree || sfs_tree_resolve(tree, path, flags, &node, NULL) < 0)
         return 0;
@@ -75,7 +77,7 @@ static void find_paths(struct sfs_replay *replay)
 {
     for (size_t i = 0; i < replay->profile.count; i++) {
         const struct sfs_use *use = &replay->profile.uses[i];
-        replay->inos[i] = find_path(replay->forest, use);
+        replay->inos[i] = find_path(replay, use);
         if (replay->inos[i] || use->kind == SFS_USE_NONE)
             continue;
         if (replay->unknown++ == 0)
@@ -83,13 +85,14 @@ static void find_paths(struct sfs_replay *replay)
     }
 }
 
-int sfs_replay_open(const struct sfs_forest *forest, const char *const *profiles, size_t count,
-                    struct sfs_replay **ret_replay, struct sfs_error *err)
+int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
+                    size_t count, struct sfs_replay **ret_replay, struct sfs_error *err)
 {
     AUTO(sfs_replay_close) struct sfs_replay *replay = calloc(1, sizeof *replay);
     if (!replay)
         return sfs_fail(err, ENOMEM, "out of memory");
     replay->forest = forest;
+    replay->numbered = forest->numbered && !first_tree;
     for (size_t i = 0; i < count; i++) {
         int r = sfs_profile_read(&replay->profile, profiles[i], err);
         if (r < 0)
@@ -162,8 +165,9 @@ static int compare_places(const void *left, const void *right)
 static uint64_t bytes_of(const struct sfs_use *use)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < use->ranges.count && bytes < BATCH; i++)
-        bytes += use->ranges.items[i].size < BATCH ? use->ranges.items[i].size : BATCH;
+    for (size_t i = 0; i < use->ranges.count; i++)
+        if (__builtin_add_overflow(bytes, use->ranges.items[i].size, &bytes))
+            return UINT64_MAX;
     return bytes;
 }
 
@@ -205,6 +209,13 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
     sfs_ahead_submit(replay->ahead, &parts, count);
 }
 
+/* What is fetched should still be there when it is used. */
+static uint64_t most_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 : BATCH;
+}
+
 static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
@@ -212,17 +223,19 @@ static void *walk(void *arg)
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, left = most_bytes();
     size_t first = 0;
-    for (size_t i = 0; i < replay->profile.count; i++) {
+    for (size_t i = 0; i < replay->profile.count && left > 0; i++) {
         if (atomic_load(&replay->stop) ||
             (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
             return NULL;
         look_up(root, &replay->profile.uses[i]);
-        bytes += bytes_of(&replay->profile.uses[i]);
+        uint64_t more = bytes_of(&replay->profile.uses[i]);
+        bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
         if (bytes >= BATCH || i + 1 == replay->profile.count) {
             submit(replay, first, i + 1);
             first = i + 1;
+            left -= bytes < left ? bytes : left;
             bytes = 0;
         }
     }
@@ -234,7 +247,10 @@ int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const c
 {
     sigset_t all, before;
     replay->ahead = ahead;
-    replay->path = path;
+    if (replay->forest->numbered && !replay->numbered)
+        snprintf(replay->path, sizeof replay->path, "%s/0", path);
+    else
+        snprintf(replay->path, sizeof replay->path, "%s", path);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int code = pthread_create(&replay->thread, NULL, walk, replay);

@@ -10,14 +10,14 @@
 
 struct sfs_replay;
 
-/* Reads the profiles and looks their paths up in the forest, which it borrows. Paths that are not
- * in it are left out; sfs_replay_unknown() says how many, and names the first of them. EBADMSG: not
- * a profile. */
-int sfs_replay_open(const struct sfs_forest *forest, const char *const *profiles, size_t count,
-                    struct sfs_replay **ret_replay, struct sfs_error *err);
+/* Reads the profiles and looks their paths up in the forest, which it borrows; or in its first tree
+ * alone. Paths that are not in it are left out; sfs_replay_unknown() says how many, and names the
+ * first of them. EBADMSG: not a profile. */
+int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
+                    size_t count, struct sfs_replay **ret_replay, struct sfs_error *err);
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
 
-/* Starts a thread; the mount at `path` (borrowed) answers, and `ahead` (borrowed) takes work. */
+/* Starts a thread; the mount at `path` answers, and `ahead` (borrowed) takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const char *path,
                      struct sfs_error *err);
 /* Does not wait: the thread may stand in a request that only unmounting ends. */

@@ -58,6 +58,10 @@ static void *serve(void *arg)
         .ready = tell_ready,
         .warn = tell_warning,
         .user = run,
+        .trace_path = run->request->trace_path,
+        .profiles = run->request->profiles,
+        .profile_count = run->request->profile_count,
+        .first_tree = true,
     };
     run->server_r = sfs_mount_serve_layers(run->trees, run->tree_count, &options, &run->server_err);
     tell(run, 'E');

@@ -38,12 +38,15 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     const struct sfs_mount_options *options = server->options;
     if (options->trace_path) {
         int r = resolve_trace_path(server, err);
-        return r < 0 ? r : sfs_recorder_open(&server->recorder, err);
+        sfs_ino root = options->first_tree ? server->forest.first[0] : SFS_INO_ROOT;
+        return r < 0 ? r : sfs_recorder_open(root, &server->recorder, err);
     }
-    int r = options->no_prefetch ? 0 : sfs_ahead_open(&server->forest, &server->ahead, err);
+    int r = options->no_prefetch
+                ? 0
+                : sfs_ahead_open(&server->forest, &server->stats, &server->ahead, err);
     if (r == 0 && server->ahead && options->profile_count > 0)
-        r = sfs_replay_open(&server->forest, options->profiles, options->profile_count,
-                            &server->replay, err);
+        r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
+                            options->profile_count, &server->replay, err);
     const char *path;
     size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
     if (unknown > 0 && options->warn) {

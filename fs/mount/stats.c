@@ -76,8 +76,11 @@ static int print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
 {
     int r = sfs_buf_printf(
-        buf, "{\"seconds\":%.3f,\"bytes_read\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",",
+        buf,
+        "{\"seconds\":%.3f,\"bytes_read\":%" PRIu64 ",\"bytes_stored\":%" PRIu64
+        ",\"libraries\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",",
         seconds(now_ns() - stats->started_ns), (uint64_t)atomic_load(&stats->bytes_read),
+        (uint64_t)atomic_load(&stats->bytes_stored), (uint64_t)atomic_load(&stats->libraries),
         (uint64_t)atomic_load(&stats->read_errors));
     if (r == 0)
         r = print_requests(stats, buf);

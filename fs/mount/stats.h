@@ -29,6 +29,8 @@ struct sfs_stats {
         atomic_uint_least64_t ns;
     } requests[SFS_REQUEST_KINDS];
     atomic_uint_least64_t bytes_read;
+    atomic_uint_least64_t bytes_stored; /* put into the kernel's cache before they were asked for */
+    atomic_uint_least64_t libraries;    /* whose loader was read ahead of */
     atomic_uint_least64_t read_errors;
     uint64_t started_ns;
 };

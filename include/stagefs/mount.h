@@ -28,6 +28,8 @@ struct sfs_mount_options {
      * profile.h has the form). Not together with profiles, whose replay would be what is seen.
      * NULL: nothing is recorded. */
     const char *trace_path;
+    /* Of several trees, traces and profiles speak of the first one, and leave its number out. */
+    bool first_tree;
     /* Files of that form: names and bytes in them are fetched as soon as the mount answers, behind
      * what readers wait for. */
     const char *const *profiles;

@@ -38,9 +38,13 @@ struct sfs_run_request {
     size_t group_count;
     const struct sfs_run_mount *mounts;
     size_t mount_count;
-    bool no_network;      /* else this machine's */
-    bool quiet_input;     /* standard input is empty, and standard output goes to standard error */
-    const char *runtime;  /* "runc", "crun" or "bwrap"; NULL: the first of them that works */
+    bool no_network;     /* else this machine's */
+    bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
+    const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first of them that works */
+    const char
+        *trace_path; /* what the command used of the tree is written there; NULL: it is not */
+    const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
+    size_t profile_count;
     const char *work_dir; /* a directory for what is written, made if it is not there */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
