@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <locale.h>
 #include <sys/mman.h>
 
@@ -14,12 +15,14 @@ struct made_layer {
     int fd;
     struct sfs_changes changes;
     struct sfs_pipe_result result;
+    json_t *annotations; /* NULL: none */
 };
 
 static inline void made_layer_done(struct made_layer *made)
 {
     sfs_close_fd(&made->fd);
     sfs_changes_done(&made->changes);
+    json_decref(made->annotations);
 }
 
 /* epoch < 0: none */
@@ -37,7 +40,7 @@ static inline struct made_layer make_layer(const struct sfs_tree *base, const st
                                      .epoch = epoch,
                                      .progress = progress };
     cr_assert_eq(sfs_compress_plan(format, 0, &write.pipe.plan, &err), 0, "%s", err.text);
-    int r = sfs_layer_write(&write, &made.result, &err);
+    int r = sfs_layer_write(&write, &made.result, &made.annotations, &err);
     cr_assert_eq(r, 0, "%s", err.text);
     lseek(made.fd, 0, SEEK_SET);
     return made;

@@ -180,7 +180,8 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE",
           "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"
           " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
-        { "compression", 0, OPTION_TEXT, &args.compression, "NAME", "gzip (default), zstd, none" },
+        { "compression", 0, OPTION_TEXT, &args.compression, "NAME",
+          "gzip (default), zstd, estargz, zstd:chunked, none" },
         { "compression-level", 0, OPTION_NUMBER, &args.level, "N", "the compressor's level" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,

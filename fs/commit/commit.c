@@ -27,6 +27,7 @@ struct commit {
     struct sfs_image *base_image; /* NULL: no layers go below */
     struct sfs_layer_record *layers;
     size_t base_count, layer_count; /* of the image to be */
+    json_t *kept;                   /* an array: annotations of layers that were written */
     json_t *config, *annotations;   /* the stage's config, and the manifest's, as edited */
     struct sfs_commit_result result;
 };
@@ -34,6 +35,7 @@ struct commit {
 static void commit_done(struct commit *commit)
 {
     free(commit->layers);
+    sfs_json_close(&commit->kept);
     sfs_json_close(&commit->config);
     sfs_json_close(&commit->annotations);
     sfs_tree_close(&commit->nothing);
@@ -125,7 +127,8 @@ static int edit_config(struct commit *commit, struct sfs_error *err)
     const struct sfs_commit_options *options = commit->options;
     commit->config = json_deep_copy(sfs_stage_config(commit->stage));
     commit->annotations = json_object();
-    if (!commit->config || !commit->annotations)
+    commit->kept = json_array();
+    if (!commit->kept || !commit->config || !commit->annotations)
         return sfs_fail(err, ENOMEM, "out of memory");
     return sfs_config_edit(commit->config, commit->annotations, options->edits, options->edit_count,
                            err);
@@ -166,14 +169,18 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         .progress = options->progress,
     };
     struct sfs_pipe_result written;
-    r = sfs_layer_write(&write, &written, err);
+    json_t *annotations = NULL;
+    r = sfs_layer_write(&write, &written, &annotations, err);
     if (r < 0)
         return r;
+    if (annotations && json_array_append_new(commit->kept, annotations) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
     *record = (struct sfs_layer_record){ .digest = written.out_digest,
                                          .diff_id = written.in_digest,
                                          .size = written.out_size,
                                          .media_type = commit->plan.media_type,
-                                         .compression = commit->plan.name };
+                                         .compression = commit->plan.name,
+                                         .annotations = annotations };
     commit->result.tar_size = written.in_size;
     return end_blob(commit, &written.out_digest, written.out_size, err);
 }
@@ -393,7 +400,8 @@ static int write_stream(struct commit *commit, struct sfs_error *err)
         .progress = options->progress,
     };
     count_changes(commit, &changes);
-    r = sfs_layer_write(&write, &written, err);
+    AUTO(sfs_json_close) json_t *annotations = NULL;
+    r = sfs_layer_write(&write, &written, &annotations, err);
     if (r < 0)
         return r;
     commit->result.layer = written.out_digest;

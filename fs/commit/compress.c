@@ -16,6 +16,10 @@
 #define ZSTD_BLOCK (4u << 20) /* 1 MiB costs 4 % of the ratio */
 #define NONE_BLOCK (1u << 20)
 
+#define ESTARGZ_CHUNK (4u << 20)
+#define HEADERS       (64u << 10) /* what follows a chunk in its member: padding, headers */
+#define CHUNKED_CHUNK (1u << 20)  /* a reader of a few bytes decodes one */
+
 #define GZIP_DEFAULT 2
 #define GZIP_MAX     12
 #define ZSTD_DEFAULT 3
@@ -63,6 +67,7 @@ static int plan_zstd(int level, struct sfs_compress_plan *plan, struct sfs_error
 int sfs_compress_plan(enum sfs_compression format, int level, struct sfs_compress_plan *ret_plan,
                       struct sfs_error *err)
 {
+    int r;
     *ret_plan = (struct sfs_compress_plan){ .format = format };
     switch (format) {
     case SFS_COMPRESS_GZIP:
@@ -74,9 +79,19 @@ int sfs_compress_plan(enum sfs_compression format, int level, struct sfs_compres
         ret_plan->media_type = "application/vnd.oci.image.layer.v1.tar";
         return level == 0 ? 0 : sfs_fail(err, EINVAL, "no compression has no levels");
     case SFS_COMPRESS_ESTARGZ:
-        return sfs_fail(err, ENOTSUP, "compression estargz is not written yet");
+        ret_plan->format = SFS_COMPRESS_GZIP;
+        ret_plan->contents = SFS_CONTENTS_ESTARGZ;
+        ret_plan->chunk_size = ESTARGZ_CHUNK;
+        r = plan_gzip(level, ret_plan, err);
+        ret_plan->block_size = ESTARGZ_CHUNK + HEADERS;
+        return r;
     case SFS_COMPRESS_ZSTD_CHUNKED:
-        return sfs_fail(err, ENOTSUP, "compression zstd:chunked is not written yet");
+        ret_plan->format = SFS_COMPRESS_ZSTD;
+        ret_plan->contents = SFS_CONTENTS_CHUNKED;
+        ret_plan->chunk_size = CHUNKED_CHUNK;
+        r = plan_zstd(level, ret_plan, err);
+        ret_plan->block_size = CHUNKED_CHUNK;
+        return r;
     }
     return sfs_fail(err, EINVAL, "no such compression");
 }
@@ -194,7 +209,8 @@ int sfs_compress_add_tail(const struct sfs_compress_plan *plan, const struct sfs
                           size_t count, struct sfs_buf *buf)
 {
     enum { ENTRY = 8, FOOTER = 9 };
-    if (plan->format != SFS_COMPRESS_ZSTD || count > (UINT32_MAX - FOOTER) / ENTRY)
+    if (plan->format != SFS_COMPRESS_ZSTD || plan->contents ||
+        count > (UINT32_MAX - FOOTER) / ENTRY)
         return 0;
     int r = add_u32(buf, SKIPPABLE_MAGIC);
     if (r == 0)

@@ -11,13 +11,15 @@
 /* What the wanted format comes to. A value; needs no closing. */
 struct sfs_compress_plan {
     enum sfs_compression format; /* GZIP, ZSTD or NONE: of the blocks */
+    enum { SFS_CONTENTS_NONE, SFS_CONTENTS_ESTARGZ, SFS_CONTENTS_CHUNKED } contents;
+    size_t chunk_size; /* with contents: plain bytes of a chunk of a file */
     int level;
     size_t block_size; /* plain bytes of a block, at most */
     const char *media_type;
     char name[96]; /* library, version, level: for an annotation; "" for NONE */
 };
 
-/* EINVAL: level out of range. ENOTSUP: a format that is not written yet. */
+/* EINVAL: level out of range. */
 int sfs_compress_plan(enum sfs_compression format, int level, struct sfs_compress_plan *ret_plan,
                       struct sfs_error *err);
 

@@ -5,8 +5,10 @@
 
 #include "blob/spans.h"
 #include "commit/ahead.h"
+#include "commit/contents.h"
+#include "commit/layer_entry.h"
 #include "commit/tar.h"
-#include <errno.h>
+#include "image/document.h"
 #include <sys/stat.h>
 
 #define PIN         (1u << 20)
@@ -15,6 +17,7 @@
 struct writer {
     const struct sfs_layer_write *write;
     struct sfs_pipe *pipe;
+    struct sfs_contents *contents; /* NULL: the format has no table */
     struct sfs_buf header;
     const char *path; /* of the file that is being read */
     struct sfs_error *err;
@@ -26,6 +29,7 @@ struct writer {
 
 static void writer_done(struct writer *writer)
 {
+    sfs_contents_close(&writer->contents);
     sfs_pipe_close(&writer->pipe);
     sfs_buf_close(&writer->header);
 }
@@ -43,6 +47,15 @@ static void report(struct writer *writer, bool finished)
     writer->reported = writer->done;
 }
 
+/* File bytes; zeros where data is NULL. */
+static int put_bytes(struct writer *writer, const void *data, uint64_t size)
+{
+    if (writer->contents)
+        return sfs_contents_write(writer->contents, data, size, writer->err);
+    return data ? sfs_pipe_write(writer->pipe, data, size, writer->err)
+                : sfs_pipe_write_zeros(writer->pipe, size, writer->err);
+}
+
 static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
@@ -52,7 +65,7 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
         int r = sfs_tree_pin(writer->write->tree, node, offset, wanted, &slice, writer->err);
         if (r < 0)
             return sfs_fail_while(writer->err, r, "%s", writer->path);
-        r = sfs_pipe_write(writer->pipe, slice.data, slice.size, writer->err);
+        r = put_bytes(writer, slice.data, slice.size);
         if (r < 0)
             return r;
         offset += slice.size;
@@ -69,7 +82,7 @@ static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
         uint64_t data = size, hole = size;
         if (sfs_tree_seek(writer->write->tree, node, offset, false, &data) < 0)
             data = size;
-        int r = sfs_pipe_write_zeros(writer->pipe, data - offset, writer->err);
+        int r = put_bytes(writer, NULL, data - offset);
         if (r < 0)
             return r;
         writer->done += data - offset;
@@ -80,6 +93,9 @@ static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
             return r;
         offset = hole;
     }
+    int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
+    if (r < 0)
+        return r;
     return sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err);
 }
 
@@ -87,32 +103,11 @@ static int write_header(struct writer *writer, const struct sfs_tar_entry *entry
 {
     writer->header.size = 0;
     int r = sfs_tar_add_header(&writer->header, entry, writer->err);
-    if (r < 0)
-        return r;
-    return sfs_pipe_write(writer->pipe, writer->header.data, writer->header.size, writer->err);
-}
-
-/* Whose labels mean something on the builder's machine only. */
-static bool is_local_xattr(const char *name)
-{
-    return strcmp(name, "security.selinux") == 0;
-}
-
-static int get_xattrs(const struct sfs_tree *tree, sfs_node node, struct sfs_xattr **ret_xattrs,
-                      uint32_t *ret_count)
-{
-    uint32_t all = sfs_tree_xattr_count(tree, node), count = 0;
-    struct sfs_xattr *xattrs = all ? calloc(all, sizeof *xattrs) : NULL;
-    if (all && !xattrs)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < all; i++) {
-        xattrs[count] = sfs_tree_xattr(tree, node, i);
-        if (!is_local_xattr(xattrs[count].name))
-            count++;
-    }
-    *ret_xattrs = xattrs;
-    *ret_count = count;
-    return 0;
+    if (r == 0)
+        r = sfs_pipe_write(writer->pipe, writer->header.data, writer->header.size, writer->err);
+    if (r == 0 && writer->contents)
+        r = sfs_contents_add_header(writer->contents, entry, &writer->header, writer->err);
+    return r;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -121,48 +116,19 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-static void clamp_mtime(struct writer *writer, struct sfs_tar_entry *entry)
-{
-    const struct sfs_layer_write *write = writer->write;
-    if (!write->has_epoch || entry->attr.mtime_sec == write->epoch ||
-        (entry->attr.mtime_sec < write->epoch && !write->set_mtimes))
-        return;
-    entry->attr.mtime_sec = write->epoch;
-    if (ends_with(entry->path, ".py"))
-        writer->clamped_sources++;
-}
-
-/* A hard link's header repeats the inode's metadata with its xattrs, since podman and docker set
- * the owner again through each name, which takes away security.capability. */
-static int write_node(struct writer *writer, const struct sfs_item *item)
-{
-    const struct sfs_layer_write *write = writer->write;
-    const struct sfs_changes *changes = write->changes;
-    AUTO(sfs_free) struct sfs_xattr *xattrs = NULL;
-    struct sfs_tar_entry entry = { .path = sfs_changes_path(changes, item),
-                                   .target = sfs_tree_target(write->tree, item->node),
-                                   .hard_link = item->kind == SFS_ITEM_LINK };
-    if (get_xattrs(write->tree, item->node, &xattrs, &entry.xattr_count) < 0)
-        return sfs_fail(writer->err, ENOMEM, "out of memory");
-    entry.xattrs = xattrs;
-    sfs_tree_attr(write->tree, item->node, &entry.attr);
-    clamp_mtime(writer, &entry);
-    if (entry.hard_link)
-        entry.target = sfs_changes_path(changes, &changes->items[item->first]);
-    int r = write_header(writer, &entry);
-    if (r < 0 || entry.hard_link || !S_ISREG(entry.attr.mode))
-        return r;
-    writer->path = entry.path;
-    return copy_content(writer, item->node, entry.attr.size);
-}
-
 static int write_item(struct writer *writer, const struct sfs_item *item)
 {
-    if (item->kind != SFS_ITEM_WHITEOUT)
-        return write_node(writer, item);
-    const struct sfs_tar_entry entry = { .path = sfs_changes_path(writer->write->changes, item),
-                                         .attr = { .mode = S_IFREG } };
-    return write_header(writer, &entry);
+    AUTO(sfs_layer_entry_done) struct sfs_layer_entry entry = { 0 };
+    int r = sfs_layer_entry_get(writer->write, item, &entry, writer->err);
+    if (r == 0)
+        r = write_header(writer, &entry.tar);
+    if (r < 0)
+        return r;
+    writer->clamped_sources += entry.new_time && ends_with(entry.tar.path, ".py");
+    if (item->kind != SFS_ITEM_ENTRY || !S_ISREG(entry.tar.attr.mode))
+        return 0;
+    writer->path = entry.tar.path;
+    return copy_content(writer, item->node, entry.tar.attr.size);
 }
 
 /* A .pyc holds the time of its .py; if that is not the same, Python compiles at every start. */
@@ -187,23 +153,35 @@ static void warn_of_clamping(const struct writer *writer)
     }
 }
 
-int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
-                    struct sfs_error *err)
+/* What stands behind the last entry. */
+static int write_end(struct writer *writer, json_t **ret_annotations)
 {
+    if (writer->contents)
+        return sfs_contents_finish(writer->contents, ret_annotations, writer->err);
+    return sfs_pipe_write_zeros(writer->pipe, SFS_TAR_END, writer->err);
+}
+
+int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
+                    json_t **ret_annotations, struct sfs_error *err)
+{
+    AUTO(sfs_json_close) json_t *annotations = NULL;
     AUTO(writer_done)
     struct writer writer = { .write = write,
                              .err = err,
                              .ahead = { .tree = write->tree, .changes = write->changes } };
     int r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
+    if (r == 0 && write->pipe.plan.contents)
+        r = sfs_contents_open(write, writer.pipe, &writer.contents, err);
     for (size_t i = 0; i < write->changes->count && r == 0; i++)
         r = write_item(&writer, &write->changes->items[i]);
     if (r == 0)
-        r = sfs_pipe_write_zeros(writer.pipe, SFS_TAR_END, err);
+        r = write_end(&writer, &annotations);
     if (r == 0)
         r = sfs_pipe_finish(writer.pipe, ret_result, err);
     if (r < 0)
         return r;
     report(&writer, true);
     warn_of_clamping(&writer);
+    *ret_annotations = TAKE(annotations);
     return 0;
 }

@@ -6,6 +6,8 @@
 #include "commit/pipe.h"
 #include <stagefs/progress.h>
 
+struct json_t;
+
 struct sfs_layer_write {
     const struct sfs_tree *tree;
     const struct sfs_changes *changes; /* in that tree */
@@ -16,8 +18,10 @@ struct sfs_layer_write {
     const struct sfs_progress *progress; /* may be NULL */
 };
 
-/* Reads all the files. Waits. EIO, EKEYREJECTED: a source; ENOSPC and others: what is written. */
+/* Reads all the files. Waits. *ret_annotations: what the descriptor is to say of a table of
+ * contents, which the caller frees; NULL: nothing. EIO, EKEYREJECTED: a source; ENOSPC and others:
+ * what is written. ENOTSUP: what the format cannot hold. */
 int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
-                    struct sfs_error *err);
+                    struct json_t **ret_annotations, struct sfs_error *err);
 
 #endif

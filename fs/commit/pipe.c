@@ -34,8 +34,9 @@ struct sfs_pipe {
     struct sfs_pool *pool; /* NULL: nothing to compress */
     struct slot *slots;
     size_t slot_count;
-    size_t fill;   /* bytes in the slot that the caller is filling */
-    bool has_slot; /* the caller is filling slots[filled % count] */
+    size_t fill;       /* bytes in the slot that the caller is filling */
+    bool has_slot;     /* the caller is filling slots[filled % count] */
+    uint64_t position; /* bytes that the caller has written */
 
     pthread_mutex_t lock;
     pthread_cond_t moved;
@@ -272,6 +273,7 @@ static int add_bytes(struct sfs_pipe *pipe, const char *data, uint64_t size, str
         }
         size -= n;
         pipe->fill += n;
+        pipe->position += n;
         if (n == room && (r = seal_slot(pipe, err)) < 0)
             return r;
     }
@@ -286,6 +288,38 @@ int sfs_pipe_write(struct sfs_pipe *pipe, const void *data, size_t size, struct 
 int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error *err)
 {
     return add_bytes(pipe, NULL, size, err);
+}
+
+int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    return pipe->has_slot && pipe->fill > 0 ? seal_slot(pipe, err) : 0;
+}
+
+uint64_t sfs_pipe_position(const struct sfs_pipe *pipe)
+{
+    return pipe->position;
+}
+
+int sfs_pipe_drain(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    int r = sfs_pipe_cut(pipe, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&pipe->lock);
+    while (pipe->failed == 0 && pipe->written < pipe->filled)
+        pthread_cond_wait(&pipe->moved, &pipe->lock);
+    pthread_mutex_unlock(&pipe->lock);
+    return failure_of(pipe, err);
+}
+
+uint64_t sfs_pipe_out_size(const struct sfs_pipe *pipe)
+{
+    return pipe->out_size;
+}
+
+int sfs_pipe_put_raw(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err)
+{
+    return put_out(pipe, data, size, err);
 }
 
 /* After the last block: the threads are done with the hashes and counts. */
@@ -314,7 +348,7 @@ static int add_tail(struct sfs_pipe *pipe, struct sfs_error *err)
 int sfs_pipe_finish(struct sfs_pipe *pipe, struct sfs_pipe_result *ret_result,
                     struct sfs_error *err)
 {
-    int r = pipe->has_slot ? seal_slot(pipe, err) : 0;
+    int r = sfs_pipe_cut(pipe, err);
     if (r < 0)
         return r;
     join_threads(pipe);

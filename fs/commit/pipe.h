@@ -32,11 +32,20 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
  * ENOMEM, ...), after which only close may follow. */
 int sfs_pipe_write(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err);
 int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error *err);
+/* The next byte starts a block. */
+int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err);
+/* Bytes that were written to the pipe so far. */
+uint64_t sfs_pipe_position(const struct sfs_pipe *pipe);
+/* Cuts, and waits until all that came so far is in the file. Until more comes, segments and
+ * out_size may be asked for, and raw bytes be added to the file (and its digest) alone. */
+int sfs_pipe_drain(struct sfs_pipe *pipe, struct sfs_error *err);
+uint64_t sfs_pipe_out_size(const struct sfs_pipe *pipe);
+int sfs_pipe_put_raw(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err);
 /* Waits until all is digested and written; then only close may follow. */
 int sfs_pipe_finish(struct sfs_pipe *pipe, struct sfs_pipe_result *ret_result,
                     struct sfs_error *err);
 
-/* Where the blocks lie, after finish; lives until close. */
+/* Where the blocks lie, after finish (lives until close) or drain (until the next write). */
 const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t *ret_count);
 
 /* Stops the threads, frees. */

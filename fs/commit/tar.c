@@ -62,7 +62,7 @@ static size_t utf8_length(const unsigned char *text)
     return good ? length : 0;
 }
 
-static bool is_utf8(const char *text)
+bool sfs_tar_is_utf8(const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;
     while (*at) {
@@ -191,8 +191,8 @@ static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entr
     const struct sfs_attr *attr = &entry->attr;
     if (attr->gid > MAX_OCTAL_7)
         r = add_number(records, "gid", attr->gid);
-    if (r == 0 &&
-        ((excess->path && !is_utf8(excess->path)) || (excess->target && !is_utf8(excess->target))))
+    if (r == 0 && ((excess->path && !sfs_tar_is_utf8(excess->path)) ||
+                   (excess->target && !sfs_tar_is_utf8(excess->target))))
         r = add_record(records, "hdrcharset", "BINARY", 6);
     if (r == 0 && excess->target)
         r = add_record(records, "linkpath", excess->target, strlen(excess->target));
@@ -276,11 +276,10 @@ static void put_numbers(struct ustar *header, const struct sfs_attr *attr, uint6
     put_octal(header->minor, sizeof header->minor, device ? attr->rdev_minor : 0);
 }
 
-/* "a/b", "a/b/" for a directory, "./" for the root. */
-static int written_name(struct sfs_buf *name, const struct sfs_tar_entry *entry, char type)
+int sfs_tar_add_name(struct sfs_buf *name, const struct sfs_tar_entry *entry)
 {
     int r = sfs_buf_add_str(name, *entry->path ? entry->path : ".");
-    if (r == 0 && type == '5')
+    if (r == 0 && type_of(entry) == '5')
         r = sfs_buf_add_str(name, "/");
     return r;
 }
@@ -342,7 +341,7 @@ int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
         entry->attr.rdev_minor > MAX_OCTAL_7)
         return sfs_fail(err, ENOTSUP, "%s: a tar cannot express so large a number", entry->path);
     AUTO(sfs_buf_close) struct sfs_buf name = { 0 };
-    int r = written_name(&name, entry, type);
+    int r = sfs_tar_add_name(&name, entry);
     if (r < 0)
         return sfs_fail(err, -r, "out of memory");
     return add_headers(buf, entry, name.data, type, err);

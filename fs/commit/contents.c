@@ -1,0 +1,364 @@
+#include "commit/contents.h"
+
+#include "commit/layer_entry.h"
+#include <isa-l/crc64.h>
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stagefs/auto.h>
+#include <sys/stat.h>
+#include <zstd.h>
+
+#define ESTARGZ_TABLE  "stargz.index.json"
+#define ESTARGZ_DIGEST "containerd.io/snapshot/stargz/toc.digest"
+#define ESTARGZ_SIZE   "io.containers.estargz.uncompressed-size"
+#define CHUNKED        "io.github.containers.zstd-chunked."
+
+#define TABLE_LEVEL 9 /* zstd's, for the table */
+
+struct sfs_contents {
+    const struct sfs_layer_write *write;
+    struct sfs_pipe *pipe;
+    struct sfs_chunk *chunks;
+    size_t chunk_count, chunk_capacity;
+    size_t items; /* whose headers came */
+
+    struct sfs_buf name;    /* of the file at hand, as in the tar; what follows is of it too */
+    uint64_t size, written; /* bytes */
+    size_t first;           /* its first chunk */
+    uint64_t crc;           /* CRC-64 of ISO 3309 */
+    struct sfs_hash *hash, *chunk_hash; /* chunk_hash: only where there is more than one chunk */
+
+    struct sfs_split *split; /* NULL: none is wanted */
+};
+
+static int fail_memory(struct sfs_error *err)
+{
+    return sfs_fail(err, ENOMEM, "out of memory");
+}
+
+int sfs_contents_open(const struct sfs_layer_write *write, struct sfs_pipe *pipe,
+                      struct sfs_contents **ret_contents, struct sfs_error *err)
+{
+    AUTO(sfs_contents_close) struct sfs_contents *contents = calloc(1, sizeof *contents);
+    if (!contents)
+        return fail_memory(err);
+    contents->write = write;
+    contents->pipe = pipe;
+    if (write->pipe.plan.contents == SFS_CONTENTS_CHUNKED && !(contents->split = sfs_split_open()))
+        return fail_memory(err);
+    *ret_contents = TAKE(contents);
+    return 0;
+}
+
+void sfs_contents_close(struct sfs_contents **contents_ptr)
+{
+    struct sfs_contents *contents = *contents_ptr;
+    if (!contents)
+        return;
+    *contents_ptr = NULL;
+    free(contents->chunks);
+    sfs_buf_close(&contents->name);
+    sfs_hash_close(&contents->hash);
+    sfs_hash_close(&contents->chunk_hash);
+    sfs_split_close(&contents->split);
+    free(contents);
+}
+
+static int check_text(const struct sfs_tar_entry *tar, const char *text, struct sfs_error *err)
+{
+    if (sfs_tar_is_utf8(text))
+        return 0;
+    return sfs_fail(err, ENOTSUP,
+                    "%s: it, its target or an attribute is not UTF-8, which a table of contents "
+                    "cannot hold: use --compression gzip or zstd",
+                    tar->path);
+}
+
+int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_entry *tar,
+                            const struct sfs_buf *header, struct sfs_error *err)
+{
+    int r = check_text(tar, tar->path, err);
+    if (r == 0 && tar->target)
+        r = check_text(tar, tar->target, err);
+    for (uint32_t i = 0; i < tar->xattr_count && r == 0; i++)
+        r = check_text(tar, tar->xattrs[i].name, err);
+    if (r < 0)
+        return r;
+    bool has_content = !tar->hard_link && S_ISREG(tar->attr.mode) && tar->attr.size > 0;
+    contents->items++;
+    contents->size = has_content ? tar->attr.size : 0;
+    contents->written = 0;
+    contents->crc = 0;
+    contents->first = contents->chunk_count;
+    contents->name.size = 0;
+    r = sfs_tar_add_name(&contents->name, tar);
+    if (r == 0 && contents->split)
+        r = sfs_split_add_bytes(contents->split, header->data, header->size);
+    if (r == 0 && contents->split && !has_content)
+        r = sfs_split_add_file(contents->split, contents->name.data, 0, 0);
+    return r < 0 ? fail_memory(err) : 0;
+}
+
+/* ---- chunks ---- */
+
+static int start_chunk(struct sfs_contents *contents, struct sfs_error *err)
+{
+    uint64_t offset = contents->written, left = contents->size - offset;
+    size_t most = contents->write->pipe.plan.chunk_size;
+    int r = sfs_pipe_cut(contents->pipe, err);
+    if (r < 0)
+        return r;
+    if (contents->chunk_count == contents->chunk_capacity) {
+        size_t capacity = contents->chunk_capacity ? 2 * contents->chunk_capacity : 256;
+        struct sfs_chunk *more = reallocarray(contents->chunks, capacity, sizeof *more);
+        if (!more)
+            return fail_memory(err);
+        contents->chunks = more;
+        contents->chunk_capacity = capacity;
+    }
+    contents->chunks[contents->chunk_count++] =
+        (struct sfs_chunk){ .item = contents->items - 1,
+                            .in = sfs_pipe_position(contents->pipe),
+                            .offset = offset,
+                            .size = left < most ? left : most };
+    if (offset == 0 && !(contents->hash = sfs_hash_open()))
+        return fail_memory(err);
+    if (contents->size > most && !(contents->chunk_hash = sfs_hash_open()))
+        return fail_memory(err);
+    return 0;
+}
+
+static int end_chunk(struct sfs_contents *contents, struct sfs_error *err)
+{
+    struct sfs_chunk *chunk = &contents->chunks[contents->chunk_count - 1];
+    int r = contents->chunk_hash ? sfs_hash_finish(contents->chunk_hash, &chunk->digest) : 0;
+    sfs_hash_close(&contents->chunk_hash);
+    return r < 0 ? fail_memory(err) : 0;
+}
+
+static int digest_piece(struct sfs_contents *contents, const void *data, size_t size)
+{
+    int r = sfs_hash_add(contents->hash, data, size);
+    if (r == 0 && contents->chunk_hash)
+        r = sfs_hash_add(contents->chunk_hash, data, size);
+    if (r == 0 && contents->split)
+        contents->crc = crc64_iso_refl(contents->crc, data, size);
+    return r;
+}
+
+/* Up to `size` bytes, not past the chunk's end. Returns the count. */
+static ssize_t write_piece(struct sfs_contents *contents, const void *data, uint64_t size,
+                           struct sfs_error *err)
+{
+    static const char zeros[64 << 10];
+    const struct sfs_chunk *chunk = &contents->chunks[contents->chunk_count - 1];
+    uint64_t room = chunk->offset + chunk->size - contents->written;
+    size_t n = size < room ? (size_t)size : (size_t)room;
+    if (!data && n > sizeof zeros)
+        n = sizeof zeros;
+    if (digest_piece(contents, data ? data : zeros, n) < 0)
+        return fail_memory(err);
+    int r = sfs_pipe_write(contents->pipe, data ? data : zeros, n, err);
+    if (r < 0)
+        return r;
+    contents->written += n;
+    return n == room && (r = end_chunk(contents, err)) < 0 ? r : (ssize_t)n;
+}
+
+int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t size,
+                       struct sfs_error *err)
+{
+    const char *from = data;
+    while (size > 0) {
+        bool is_new = contents->written % contents->write->pipe.plan.chunk_size == 0;
+        int r = is_new ? start_chunk(contents, err) : 0;
+        if (r < 0)
+            return r;
+        ssize_t n = write_piece(contents, from, size, err);
+        if (n < 0)
+            return (int)n;
+        size -= (uint64_t)n;
+        if (from)
+            from += n;
+    }
+    return 0;
+}
+
+int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err)
+{
+    if (contents->size == 0)
+        return 0;
+    struct sfs_digest digest;
+    int r = sfs_hash_finish(contents->hash, &digest);
+    sfs_hash_close(&contents->hash);
+    if (r < 0)
+        return fail_memory(err);
+    bool is_only = contents->first + 1 == contents->chunk_count;
+    for (size_t i = contents->first; i < contents->chunk_count; i++) {
+        contents->chunks[i].file_digest = digest;
+        contents->chunks[i].end = sfs_pipe_position(contents->pipe);
+        if (is_only)
+            contents->chunks[i].digest = digest;
+    }
+    if (!contents->split)
+        return 0;
+    static const char zeros[SFS_TAR_BLOCK];
+    r = sfs_split_add_file(contents->split, contents->name.data, contents->size, contents->crc);
+    if (r == 0)
+        r = sfs_split_add_bytes(contents->split, zeros, sfs_tar_padding(contents->size));
+    return r < 0 ? fail_memory(err) : sfs_pipe_cut(contents->pipe, err);
+}
+
+/* ---- the end ---- */
+
+static int print_table(struct sfs_contents *contents, const char *split_digest,
+                       struct sfs_buf *json, struct sfs_error *err)
+{
+    struct sfs_contents_table table = { .write = contents->write,
+                                        .chunks = contents->chunks,
+                                        .chunk_count = contents->chunk_count,
+                                        .split_digest = split_digest };
+    int r = sfs_pipe_drain(contents->pipe, err);
+    if (r < 0)
+        return r;
+    table.segments = sfs_pipe_segments(contents->pipe, &table.segment_count);
+    return sfs_contents_print(&table, json, err);
+}
+
+static int digest_text(const struct sfs_buf *buf, char text[SFS_DIGEST_TEXT], struct sfs_error *err)
+{
+    struct sfs_digest digest;
+    if (sfs_digest_of(buf->data, buf->size, &digest) < 0)
+        return fail_memory(err);
+    sfs_digest_print(&digest, text);
+    return 0;
+}
+
+/* An empty gzip member whose extra field says where the table starts. */
+static int put_estargz_footer(struct sfs_pipe *pipe, uint64_t table, struct sfs_error *err)
+{
+    unsigned char footer[52] = { 0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, 'S', 'G', 22, 0 };
+    static const unsigned char end[13] = { 1, 0, 0, 0xff, 0xff };
+    char field[23];
+    snprintf(field, sizeof field, "%016" PRIx64 "STARGZ", table);
+    memcpy(footer + 16, field, 22);
+    memcpy(footer + 38, end, sizeof end);
+    return sfs_pipe_put_raw(pipe, footer, 51, err);
+}
+
+/* The table is the tar's last file. */
+static int finish_estargz(struct sfs_contents *contents, json_t **ret_annotations,
+                          struct sfs_error *err)
+{
+    struct sfs_pipe *pipe = contents->pipe;
+    AUTO(sfs_buf_close) struct sfs_buf json = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf header = { 0 };
+    char digest[SFS_DIGEST_TEXT], size[24];
+    int r = print_table(contents, NULL, &json, err);
+    if (r == 0)
+        r = digest_text(&json, digest, err);
+    if (r < 0)
+        return r;
+    uint64_t table = sfs_pipe_out_size(pipe);
+    const struct sfs_tar_entry tar = { .path = ESTARGZ_TABLE,
+                                       .attr = { .mode = S_IFREG | 0444, .size = json.size } };
+    r = sfs_tar_add_header(&header, &tar, err);
+    if (r == 0)
+        r = sfs_pipe_write(pipe, header.data, header.size, err);
+    if (r == 0)
+        r = sfs_pipe_write(pipe, json.data, json.size, err);
+    if (r == 0)
+        r = sfs_pipe_write_zeros(pipe, sfs_tar_padding(json.size) + SFS_TAR_END, err);
+    if (r == 0)
+        r = sfs_pipe_drain(pipe, err);
+    if (r == 0)
+        r = put_estargz_footer(pipe, table, err);
+    if (r < 0)
+        return r;
+    snprintf(size, sizeof size, "%" PRIu64, sfs_pipe_position(pipe));
+    *ret_annotations = json_pack("{ss ss}", ESTARGZ_DIGEST, digest, ESTARGZ_SIZE, size);
+    return *ret_annotations ? 0 : fail_memory(err);
+}
+
+/* Puts data into the blob as a skippable frame; *ret_offset: of the data. */
+static int put_frame(struct sfs_pipe *pipe, const void *data, size_t size, uint64_t *ret_offset,
+                     struct sfs_error *err)
+{
+    uint32_t head[2] = { htole32(0x184d2a50u), htole32((uint32_t)size) };
+    int r = sfs_pipe_put_raw(pipe, head, sizeof head, err);
+    *ret_offset = sfs_pipe_out_size(pipe);
+    return r == 0 ? sfs_pipe_put_raw(pipe, data, size, err) : r;
+}
+
+static int pack_table(const struct sfs_buf *json, struct sfs_buf *packed, struct sfs_error *err)
+{
+    size_t room = ZSTD_compressBound(json->size);
+    char *place = sfs_buf_grow(packed, room);
+    size_t size = place ? ZSTD_compress(place, room, json->data, json->size, TABLE_LEVEL) : 0;
+    if (!place || ZSTD_isError(size))
+        return fail_memory(err);
+    packed->size = size;
+    return 0;
+}
+
+/* Table, tar-split and a footer, which repeats what the annotations say. */
+static int put_frames(struct sfs_contents *contents, const struct sfs_buf *json,
+                      const struct sfs_buf *split, uint64_t split_plain, json_t **ret_annotations,
+                      struct sfs_error *err)
+{
+    struct sfs_pipe *pipe = contents->pipe;
+    AUTO(sfs_buf_close) struct sfs_buf packed = { 0 };
+    char digest[SFS_DIGEST_TEXT], place[96], split_place[96];
+    uint64_t at = 0, split_at = 0, footer_at;
+    int r = pack_table(json, &packed, err);
+    if (r == 0)
+        r = digest_text(&packed, digest, err);
+    if (r == 0)
+        r = put_frame(pipe, packed.data, packed.size, &at, err);
+    if (r == 0)
+        r = put_frame(pipe, split->data, split->size, &split_at, err);
+    uint64_t footer[8] = { htole64(at),       htole64(packed.size), htole64(json->size), htole64(1),
+                           htole64(split_at), htole64(split->size), htole64(split_plain) };
+    memcpy(&footer[7], "GNUlInUx", 8);
+    if (r == 0)
+        r = put_frame(pipe, footer, sizeof footer, &footer_at, err);
+    if (r < 0)
+        return r;
+    snprintf(place, sizeof place, "%" PRIu64 ":%zu:%zu:1", at, packed.size, json->size);
+    snprintf(split_place, sizeof split_place, "%" PRIu64 ":%zu:%" PRIu64, split_at, split->size,
+             split_plain);
+    *ret_annotations =
+        json_pack("{ss ss ss}", CHUNKED "manifest-checksum", digest, CHUNKED "manifest-position",
+                  place, CHUNKED "tarsplit-position", split_place);
+    return *ret_annotations ? 0 : fail_memory(err);
+}
+
+static int finish_chunked(struct sfs_contents *contents, json_t **ret_annotations,
+                          struct sfs_error *err)
+{
+    static const char zeros[SFS_TAR_END];
+    AUTO(sfs_buf_close) struct sfs_buf json = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf split = { 0 };
+    char digest[SFS_DIGEST_TEXT];
+    uint64_t plain;
+    int r = sfs_pipe_write(contents->pipe, zeros, sizeof zeros, err);
+    if (r < 0)
+        return r;
+    if (sfs_split_add_bytes(contents->split, zeros, sizeof zeros) < 0 ||
+        sfs_split_finish(contents->split, &split, &plain) < 0)
+        return fail_memory(err);
+    r = digest_text(&split, digest, err);
+    if (r == 0)
+        r = print_table(contents, digest, &json, err);
+    if (r == 0)
+        r = put_frames(contents, &json, &split, plain, ret_annotations, err);
+    return r;
+}
+
+int sfs_contents_finish(struct sfs_contents *contents, json_t **ret_annotations,
+                        struct sfs_error *err)
+{
+    return contents->split ? finish_chunked(contents, ret_annotations, err)
+                           : finish_estargz(contents, ret_annotations, err);
+}

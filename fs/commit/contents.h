@@ -1,0 +1,72 @@
+/* The table of contents of a layer that is being written: which chunk of which file starts where,
+ * and its digests. eStargz and zstd:chunked (of containers/storage) have one.
+ *
+ *   contents.c           collects while the tar is written, ends the blob
+ *   contents_json.c      the table itself
+ *   contents_split.c     zstd:chunked: what the tar has beside its files' bytes (tar-split)
+ *
+ * A chunk is a gzip member, or a zstd frame, of its own. One thread. */
+#ifndef STAGEFS_CONTENTS_H
+#define STAGEFS_CONTENTS_H
+
+#include "commit/layer_write.h"
+#include "commit/tar.h"
+#include <jansson.h>
+
+struct sfs_chunk {
+    size_t item;           /* whose file it is part of */
+    uint64_t in, end;      /* where it starts in the tar, and where the file ends there */
+    uint64_t offset, size; /* in the file */
+    struct sfs_digest digest, file_digest;
+};
+
+struct sfs_contents;
+/* Borrows until close. */
+int sfs_contents_open(const struct sfs_layer_write *write, struct sfs_pipe *pipe,
+                      struct sfs_contents **ret_contents, struct sfs_error *err);
+void sfs_contents_close(struct sfs_contents **contents);
+
+/* The header of the next item was written; `tar` is what it says. ENOTSUP: a table, which is JSON,
+ * cannot hold its name. */
+int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_entry *tar,
+                            const struct sfs_buf *header, struct sfs_error *err);
+/* Writes bytes of the item's file, zeros where data is NULL, in chunks. */
+int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t size,
+                       struct sfs_error *err);
+/* The file ends; its padding follows, which the caller writes. */
+int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err);
+
+/* Ends the tar and the blob with all that the format wants; the pipe can then be finished.
+ * *ret_annotations: for the layer's descriptor; the caller frees. */
+int sfs_contents_finish(struct sfs_contents *contents, json_t **ret_annotations,
+                        struct sfs_error *err);
+
+/* ---- between the files named above ---- */
+
+struct sfs_contents_table {
+    const struct sfs_layer_write *write;
+    const struct sfs_chunk *chunks; /* by item and offset */
+    size_t chunk_count;
+    const struct sfs_segment *segments; /* of the pipe */
+    size_t segment_count;
+    const char *split_digest; /* of the tar-split; NULL: none */
+};
+/* E2BIG: more than readers take. */
+int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *json,
+                       struct sfs_error *err);
+
+struct sfs_split;
+struct sfs_split *sfs_split_open(void); /* NULL: out of memory */
+void sfs_split_close(struct sfs_split **split);
+/* Bytes of the tar that are no file's; a file (or any other entry: size 0). -ENOMEM, -EIO. */
+int sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size);
+int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc);
+/* The whole, compressed. */
+int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size);
+
+/* Adds a JSON string with its quotes. The text is UTF-8. */
+int sfs_json_add_string(struct sfs_buf *buf, const char *text);
+/* Adds base64, without quotes. */
+int sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,18 @@
+/* An item of a layer as its tar header has it. */
+#ifndef STAGEFS_LAYER_ENTRY_H
+#define STAGEFS_LAYER_ENTRY_H
+
+#include "commit/layer_write.h"
+#include "commit/tar.h"
+
+struct sfs_layer_entry {
+    struct sfs_tar_entry tar; /* borrows from tree and changes */
+    struct sfs_xattr *xattrs; /* owned */
+    bool new_time;            /* mtime is not the node's */
+};
+
+int sfs_layer_entry_get(const struct sfs_layer_write *write, const struct sfs_item *item,
+                        struct sfs_layer_entry *ret_entry, struct sfs_error *err);
+void sfs_layer_entry_done(struct sfs_layer_entry *entry);
+
+#endif
