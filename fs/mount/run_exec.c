@@ -6,15 +6,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
-#include <sys/prctl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 extern char **environ;
-
-#define MAX_ARGS 16
 
 struct words { /* an argv that grows */
     char **items;
@@ -73,23 +70,87 @@ static char *find_program(const char *name)
     return NULL;
 }
 
-/* In the child: nothing here may allocate or lock. */
-static _Noreturn void become(char *const *argv, int null, int status_fd)
+/* What the supervisor needs: a process between this one and the runtime, which ends the command
+ * when this one ends, in whatever way. Made of the fork of a process with threads, neither may
+ * allocate or lock. */
+struct start {
+    char *const *argv;
+    int null;   /* open on /dev/null; -1: the command has our input and output */
+    int status; /* the descriptor that the runtime is told of; -1: none */
+    int life;   /* reads its end when this process ends */
+    int space;
+};
+
+static _Noreturn void become_runtime(const struct start *start)
+{
+    if (start->null >= 0) {
+        dup2(start->null, STDIN_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    }
+    if (start->status >= 0)
+        fcntl(start->status, F_SETFD, 0);
+    execve(start->argv[0], start->argv, environ);
+    _exit(127);
+}
+
+/* Above all the device of the mount: it lives as long as somebody has it open. */
+static void close_others(const struct start *start)
+{
+    int keep[] = { start->null, start->status, start->life, start->space };
+    const int count = sizeof keep / sizeof *keep;
+    for (unsigned from = 3;;) {
+        unsigned next = UINT_MAX;
+        for (int i = 0; i < count; i++)
+            if (keep[i] >= (int)from && (unsigned)keep[i] < next)
+                next = (unsigned)keep[i];
+        if (next > from)
+            syscall(SYS_close_range, from, next == UINT_MAX ? next : next - 1, 0);
+        if (next == UINT_MAX)
+            return;
+        from = next + 1;
+    }
+}
+
+static void kill_command(const struct start *start, pid_t runtime)
+{
+    char text[24] = "";
+    int fd = openat(start->space, "pid", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    pid_t pid = 0;
+    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9' && pid < 100000000; i++)
+        pid = pid * 10 + (text[i] - '0');
+    /* The runtime ends with the command, and cleans up. */
+    kill(pid > 1 ? pid : runtime, SIGKILL);
+}
+
+static _Noreturn void supervise(const struct start *start)
 {
     sigset_t none;
     sigemptyset(&none);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (int i = 1; i < SIGRTMIN; i++)
         signal(i, SIG_DFL);
-    if (null >= 0) {
-        dup2(null, STDIN_FILENO);
-        dup2(STDERR_FILENO, STDOUT_FILENO);
+    close_others(start);
+    pid_t runtime = fork();
+    if (runtime < 0)
+        _exit(126);
+    if (runtime == 0) {
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        become_runtime(start);
     }
-    if (status_fd >= 0)
-        fcntl(status_fd, F_SETFD, 0);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(argv[0], argv, environ);
-    _exit(127);
+    /* Those are for the command; this one ends with it. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGTSTP, SIG_IGN);
+    struct pollfd fds[2] = { { .fd = (int)syscall(SYS_pidfd_open, runtime, 0), .events = POLLIN },
+                             { .fd = start->life, .events = POLLIN } };
+    while (poll(fds, 2, -1) < 0 && errno == EINTR)
+        continue;
+    if (fds[1].revents && !fds[0].revents)
+        kill_command(start, runtime);
+    int status = 0;
+    while (waitpid(runtime, &status, 0) < 0 && errno == EINTR)
+        continue;
+    _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 char sfs_run_wait_event(struct run *run, int timeout_ms)
@@ -106,23 +167,8 @@ char sfs_run_wait_event(struct run *run, int timeout_ms)
     return event;
 }
 
-static void kill_command(const struct run *run, pid_t child)
-{
-    AUTO(sfs_free) char *text = NULL;
-    size_t size;
-    int pid_dir = run->space->fd;
-    if (sfs_io_read_file(pid_dir, "pid", 64, &text, &size, NULL) == 0) {
-        long pid = strtol(text, NULL, 10);
-        if (pid > 1) {
-            kill((pid_t)pid, SIGKILL);
-            return; /* the runtime ends with it, and cleans up */
-        }
-    }
-    kill(child, SIGKILL);
-}
-
 /* Its wait status. That serving ended meanwhile means that a signal asked for the end. */
-static int wait_for(struct run *run, pid_t child, int *ret_status)
+static int wait_for(struct run *run, pid_t child, int *life, int *ret_status)
 {
     AUTO(sfs_close_fd) int watched = (int)syscall(SYS_pidfd_open, child, 0);
     bool interrupted = false;
@@ -133,11 +179,10 @@ static int wait_for(struct run *run, pid_t child, int *ret_status)
             break;
         if (fds[0].revents)
             break;
-        if (fds[1].revents && sfs_run_wait_event(run, 0) == 'E') {
-            interrupted = true;
-            kill_command(run, child);
-        }
+        interrupted = fds[1].revents && sfs_run_wait_event(run, 0) == 'E';
     }
+    if (interrupted)
+        sfs_close_fd(life);
     while (waitpid(child, ret_status, 0) < 0)
         if (errno != EINTR)
             return sfs_fail_errno(run->err, errno, "waiting for the command");
@@ -152,13 +197,20 @@ static int start(struct run *run, const struct words *words, int status_fd, int 
     if (run->request->quiet_input)
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
     unlinkat(run->space->fd, "pid", 0);
+    int life[2];
+    if (pipe2(life, O_CLOEXEC) < 0)
+        return sfs_fail_errno(run->err, errno, "making a pipe");
+    AUTO(sfs_close_fd) int read_end = life[0];
+    AUTO(sfs_close_fd) int write_end = life[1];
+    const struct start how = { words->items, null, status_fd, read_end, run->space->fd };
     pid_t child = fork();
     if (child < 0)
         return sfs_fail_errno(run->err, errno, "starting %s", words->items[0]);
     if (child == 0)
-        become(words->items, null, status_fd);
+        supervise(&how);
+    sfs_close_fd(&read_end);
     int status = 0;
-    int r = wait_for(run, child, &status);
+    int r = wait_for(run, child, &write_end, &status);
     if (r < 0)
         return r;
     *ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
