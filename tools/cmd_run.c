@@ -136,14 +136,22 @@ static int make_paths(struct run_args *args, struct sfs_error *err)
     return r;
 }
 
+/* Where the command's overlay lies. NULL: out of memory. */
+static const char *find_work_dir(struct run_args *args)
+{
+    const char *tmp = getenv("TMPDIR");
+    const char *store = sfs_store_dir(args->session.tool.context.store);
+    char *dir = NULL;
+    int size = tmp && *tmp ? asprintf(&dir, "%s", tmp) : asprintf(&dir, "%s/run", store);
+    return keep(args, size < 0 ? NULL : dir);
+}
+
 /* The command's status, or negative errno. */
 static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
 {
-    const struct sfs_context *context = &args->session.tool.context;
     const char *user = json_string_value(json_object_get(settings(args), "User"));
     const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
     const struct sfs_tree *tree = sfs_stage_tree(args->session.stage);
-    const char *tmp = getenv("TMPDIR");
     struct sfs_run_user who;
     int r = sfs_run_user_find(args->user ? args->user : user ? user : "", tree, &who, err);
     if (r == 0)
@@ -152,11 +160,7 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         r = make_mounts(args, err);
     if (r == 0)
         r = make_paths(args, err);
-    char *dir = NULL;
-    if (r == 0 && (tmp && *tmp ? asprintf(&dir, "%s", tmp)
-                               : asprintf(&dir, "%s/run", sfs_store_dir(context->store))) < 0)
-        r = sfs_fail(err, ENOMEM, "out of memory");
-    const char *work_dir = r == 0 ? keep(args, dir) : NULL;
+    const char *work_dir = r == 0 ? find_work_dir(args) : NULL;
     if (r == 0 && !work_dir)
         r = sfs_fail(err, ENOMEM, "out of memory");
     if (r < 0)
