@@ -236,8 +236,10 @@ static int add_relocations(struct image *image, uint64_t address, uint64_t size,
                            bool is_relr)
 {
     uint64_t offset, left, relr_next = 0;
-    if (address == 0 || size == 0 || !find_offset(image, address, &offset, &left))
+    if (address == 0 || !find_offset(image, address, &offset, &left) ||
+        offset >= image->source->size)
         return 0;
+    left = left < image->source->size - offset ? left : image->source->size - offset;
     size = size < left ? size : left;
     int r = add_range(image, offset, size);
     size = size < image->budget ? size : image->budget;

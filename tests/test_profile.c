@@ -1,0 +1,155 @@
+/* The text of profiles: what is written is read as the same, and nothing else is taken for one. */
+#include "mount/profile.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+static struct sfs_error err;
+
+static int parse(struct sfs_profile *profile, const char *text)
+{
+    return sfs_profile_parse(profile, "p", text, strlen(text), &err);
+}
+
+/* Reads `text`, writes it again, and compares. */
+static void expect_written(const char *text, const char *wanted)
+{
+    struct sfs_profile profile = { 0 };
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(parse(&profile, text), 0, "%s", err.text);
+    cr_assert_eq(sfs_buf_add_str(&buf, ""), 0);
+    for (size_t i = 0; i < profile.count; i++)
+        cr_assert_eq(sfs_use_print(&profile.uses[i], &buf), 0);
+    cr_assert_str_eq(buf.data, wanted);
+    sfs_buf_close(&buf);
+    sfs_profile_done(&profile);
+}
+
+static void expect_refused(const char *text, const char *words)
+{
+    struct sfs_profile profile = { 0 };
+    cr_assert_eq(parse(&profile, text), -EBADMSG, "%s", text);
+    cr_assert_not_null(strstr(err.text, words), "%s: %s", text, err.text);
+    sfs_profile_done(&profile);
+}
+
+Test(profile, is_written_as_it_was_read)
+{
+    const char *text = "read /a/b 0+4096 8192+1\nopen /e\nstat /\nlist /a\nlink /l\nnone /n\n";
+    expect_written(text, text);
+}
+
+Test(profile, may_hold_comments_blanks_and_empty_lines)
+{
+    expect_written("# one\n\n  stat\t/a  # why\r\n#two\nstat /#b", "stat /a\nstat /#b\n");
+}
+
+Test(profile, has_ranges_sorted_and_joined)
+{
+    expect_written("read /a 100+50 0+10 10+5 120+100 400+1\n", "read /a 0+15 100+120 400+1\n");
+}
+
+Test(profile, keeps_every_byte_of_a_path)
+{
+    struct sfs_use use = { .kind = SFS_USE_STAT };
+    char path[2 * 255 + 2];
+    size_t size = 0;
+    path[size++] = '/';
+    for (int byte = 1; byte < 256; byte++) {
+        if (byte == '/')
+            continue;
+        path[size++] = (char)byte;
+        path[size++] = 'x';
+    }
+    path[size] = 0;
+    use.path = path;
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(sfs_use_print(&use, &buf), 0);
+    for (size_t i = 0; i + 1 < buf.size; i++)
+        cr_assert(buf.data[i] >= ' ' && buf.data[i] < 0x7f, "byte %zu", i);
+    struct sfs_profile profile = { 0 };
+    cr_assert_eq(sfs_profile_parse(&profile, "p", buf.data, buf.size, &err), 0, "%s", err.text);
+    cr_assert_eq(profile.count, 1);
+    cr_assert_str_eq(profile.uses[0].path, path);
+    sfs_profile_done(&profile);
+    sfs_buf_close(&buf);
+}
+
+Test(profile, leaves_utf8_readable_and_nothing_that_only_looks_like_it)
+{
+    expect_written("stat /\303\244\342\202\254\360\237\230\200\n",
+                   "stat /\303\244\342\202\254\360\237\230\200\n");
+    expect_written("stat /\\300\\257\\355\\240\\200\\364\\220\\200\\200\\303\n",
+                   "stat /\\300\\257\\355\\240\\200\\364\\220\\200\\200\\303\n");
+}
+
+Test(profile, gives_each_path_one_spelling)
+{
+    expect_written("stat /\\141\\040b\n", "stat /a\\040b\n");
+}
+
+Test(profile, names_file_and_line_of_what_it_refuses)
+{
+    expect_refused("stat /a\n\nfoo /b\n", "p:3: ");
+}
+
+Test(profile, refuses_paths_that_lead_elsewhere)
+{
+    expect_refused("stat a", "path");
+    expect_refused("stat", "path");
+    expect_refused("stat /a/../b", "path");
+    expect_refused("stat /..", "path");
+    expect_refused("stat /./a", "path");
+    expect_refused("stat //a", "path");
+    expect_refused("stat /a/", "path");
+    expect_refused("stat /a\\000b", "octal");
+    expect_refused("stat /a\\40", "octal");
+    expect_refused("stat /a\\777", "octal");
+    expect_refused("stat /a b", "follows");
+}
+
+Test(profile, refuses_ranges_that_are_none)
+{
+    expect_refused("read /a 0", "OFFSET+SIZE");
+    expect_refused("read /a 0+0", "OFFSET+SIZE");
+    expect_refused("read /a +5", "OFFSET+SIZE");
+    expect_refused("read /a 5+", "OFFSET+SIZE");
+    expect_refused("read /a -5+5", "OFFSET+SIZE");
+    expect_refused("read /a 0+5x", "OFFSET+SIZE");
+    expect_refused("read /a 9223372036854775807+1", "OFFSET+SIZE");
+    expect_refused("read /a 0+9223372036854775808", "OFFSET+SIZE");
+    expect_refused("read /a 99999999999999999999+1", "OFFSET+SIZE");
+    expect_refused("stat /a 0+5", "follows");
+}
+
+Test(profile, takes_the_largest_range_there_is)
+{
+    expect_written("read /a 0+9223372036854775807 1+9223372036854775806\n",
+                   "read /a 0+9223372036854775807\n");
+}
+
+Test(profile, of_several_files_holds_all_lines)
+{
+    struct sfs_profile profile = { 0 };
+    cr_assert_eq(parse(&profile, "stat /a\n"), 0);
+    cr_assert_eq(parse(&profile, "read /a 0+1\n"), 0);
+    cr_assert_eq(profile.count, 2);
+    cr_assert_eq(profile.uses[1].kind, SFS_USE_READ);
+    sfs_profile_done(&profile);
+}
+
+Test(ranges, join_over_a_gap_and_no_further)
+{
+    struct sfs_ranges ranges = { 0 };
+    cr_assert_eq(sfs_ranges_add(&ranges, 30, 10), 0);
+    cr_assert_eq(sfs_ranges_add(&ranges, 0, 10), 0);
+    cr_assert_eq(sfs_ranges_add(&ranges, 51, 1), 0);
+    sfs_ranges_merge(&ranges, 20);
+    cr_assert_eq(ranges.count, 1);
+    cr_assert_eq(ranges.items[0].size, 52);
+    cr_assert_eq(sfs_ranges_add(&ranges, 73, 1), 0);
+    sfs_ranges_merge(&ranges, 20);
+    cr_assert_eq(ranges.count, 2);
+    sfs_ranges_done(&ranges);
+}
