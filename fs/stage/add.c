@@ -7,8 +7,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include <search.h>
 
 #define READ_BLOCK (256u << 10)
 #define PIN_MAX    (4u << 20)
@@ -137,11 +136,6 @@ static const struct sfs_layer_ops unpacked_ops = { .pin = pin, .close = close_un
 
 /* ---- unpacking ---- */
 
-struct known_path {
-    UT_hash_handle hh;
-    char path[];
-};
-
 struct job {
     const struct build_unpack *unpack;
     struct sfs_error *err;
@@ -149,8 +143,8 @@ struct job {
     uint64_t at; /* in the source file */
     char *block; /* READ_BLOCK bytes lent to libarchive */
     struct sfs_builder *builder;
-    char *destination;        /* real */
-    struct known_path *known; /* directories and symlinks that the layer has put there */
+    char *destination; /* real */
+    void *known; /* paths (tsearch) of directories and symlinks that the layer has put there */
     int fd;
     uint64_t written;
     struct sfs_buf path, extents;
@@ -162,12 +156,7 @@ static void job_done(struct job *job)
     free(job->block);
     sfs_builder_close(&job->builder);
     free(job->destination);
-    struct known_path *known, *next;
-    HASH_ITER(hh, job->known, known, next)
-    {
-        HASH_DEL(job->known, known);
-        free(known);
-    }
+    tdestroy(job->known, free);
     sfs_close_fd(&job->fd);
     sfs_buf_close(&job->path);
     sfs_buf_close(&job->extents);
@@ -193,26 +182,25 @@ static la_ssize_t read_block(struct archive *archive, void *user, const void **r
     return n;
 }
 
-static int know(struct job *job, const char *path)
+static int compare_paths(const void *a, const void *b)
 {
-    size_t size = strlen(path);
-    struct known_path *known;
-    HASH_FIND(hh, job->known, path, size, known);
-    if (known)
-        return 0;
-    known = calloc(1, sizeof *known + size + 1);
-    if (!known)
-        return out_of_memory(job);
-    memcpy(known->path, path, size);
-    HASH_ADD(hh, job->known, path[0], size, known);
-    return 0;
+    return strcmp(a, b);
 }
 
 static bool is_known(const struct job *job, const char *path)
 {
-    struct known_path *known;
-    HASH_FIND(hh, job->known, path, strlen(path), known);
-    return known;
+    return tfind(path, &job->known, compare_paths);
+}
+
+static int know(struct job *job, const char *path)
+{
+    if (is_known(job, path))
+        return 0;
+    char *copy = strdup(path);
+    if (copy && tsearch(copy, &job->known, compare_paths))
+        return 0;
+    free(copy);
+    return out_of_memory(job);
 }
 
 static int add_parent(struct job *job)
