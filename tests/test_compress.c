@@ -217,3 +217,24 @@ Test(compress_plan, names_library_and_level)
     cr_assert_eq(strncmp(plan.name, "zstd libzstd 1.", 15), 0, "%s", plan.name);
     cr_assert_not_null(strstr(plan.name, " level 3"));
 }
+
+Test(compress_plan, makes_room_for_a_chunk_in_a_block)
+{
+    static const enum sfs_compression formats[] = { SFS_COMPRESS_ESTARGZ,
+                                                    SFS_COMPRESS_ZSTD_CHUNKED };
+    for (size_t i = 0; i < 2; i++) {
+        struct sfs_compress_plan plan = plan_of(formats[i], 0);
+        cr_assert_neq(plan.contents, SFS_CONTENTS_NONE);
+        cr_assert_gt(plan.chunk_size, 0);
+        cr_assert_geq(plan.block_size, plan.chunk_size);
+    }
+}
+
+Test(compress_zstd, with_a_table_of_contents_has_no_seek_table)
+{
+    struct sfs_compress_plan plan = plan_of(SFS_COMPRESS_ZSTD_CHUNKED, 0);
+    const struct sfs_segment segment = { .in_size = 1, .out_size = 1 };
+    AUTO(sfs_buf_close) struct sfs_buf tail = { 0 };
+    cr_assert_eq(sfs_compress_add_tail(&plan, &segment, 1, &tail), 0);
+    cr_assert_eq(tail.size, 0);
+}

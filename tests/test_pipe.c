@@ -178,3 +178,43 @@ Test(pipe, can_be_closed_at_any_point)
         cr_assert_eq(sfs_pipe_write(pipe, data, size + 7, &err), 0);
     }
 }
+
+Test(pipe, starts_a_block_where_it_is_cut)
+{
+    AUTO(sfs_pipe_close) struct sfs_pipe *pipe = open_pipe(SFS_COMPRESS_GZIP, 2, -1);
+    size_t count;
+    cr_assert_eq(sfs_pipe_cut(pipe, &err), 0);
+    cr_assert_eq(sfs_pipe_write(pipe, "abc", 3, &err), 0);
+    cr_assert_eq(sfs_pipe_cut(pipe, &err), 0);
+    cr_assert_eq(sfs_pipe_cut(pipe, &err), 0);
+    cr_assert_eq(sfs_pipe_position(pipe), 3);
+    cr_assert_eq(sfs_pipe_write(pipe, "de", 2, &err), 0);
+    cr_assert_eq(sfs_pipe_drain(pipe, &err), 0);
+    const struct sfs_segment *segments = sfs_pipe_segments(pipe, &count);
+    cr_assert_eq(count, 2);
+    cr_assert_eq(segments[0].in_size, 3);
+    cr_assert_eq(segments[1].in, 3);
+    cr_assert_eq(segments[1].out, segments[0].out_size);
+    cr_assert_eq(sfs_pipe_out_size(pipe), segments[1].out + segments[1].out_size);
+}
+
+Test(pipe, puts_raw_bytes_into_the_file_alone)
+{
+    AUTO(sfs_close_fd) int fd = memfd_create("out", MFD_CLOEXEC);
+    AUTO(sfs_pipe_close) struct sfs_pipe *pipe = open_pipe(SFS_COMPRESS_ZSTD, 2, fd);
+    struct sfs_pipe_result result;
+    struct sfs_digest in, out;
+    cr_assert_eq(sfs_pipe_write(pipe, "abc", 3, &err), 0);
+    cr_assert_eq(sfs_pipe_drain(pipe, &err), 0);
+    uint64_t at = sfs_pipe_out_size(pipe);
+    cr_assert_eq(sfs_pipe_put_raw(pipe, "raw", 3, &err), 0);
+    cr_assert_eq(sfs_pipe_finish(pipe, &result, &err), 0);
+    char data[512];
+    ssize_t size = pread(fd, data, sizeof data, 0);
+    cr_assert_eq((uint64_t)size, result.out_size);
+    cr_assert_eq(memcmp(data + at, "raw", 3), 0);
+    cr_assert_eq(sfs_digest_of("abc", 3, &in), 0);
+    cr_assert_eq(sfs_digest_of(data, (size_t)size, &out), 0);
+    cr_assert(sfs_digest_equal(&in, &result.in_digest));
+    cr_assert(sfs_digest_equal(&out, &result.out_digest));
+}

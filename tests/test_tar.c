@@ -294,3 +294,23 @@ Test(tar_header, refuses_what_a_tar_cannot_express)
     struct sfs_tar_entry huge = entry_of("f", S_IFREG, UINT64_MAX);
     cr_assert_eq(error_of(&huge, &err), -ENOTSUP);
 }
+
+Test(tar, sets_a_size_afterwards_also_one_beyond_octal)
+{
+    static const uint64_t sizes[] = { 0, 5, 077777777777ull, 077777777777ull + 1, 1ull << 45 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const struct sfs_tar_entry entry = { .path = "a", .attr = { .mode = S_IFREG | 0644 } };
+        AUTO(sfs_buf_close) struct sfs_buf buf = { 0 };
+        struct sfs_error error;
+        cr_assert_eq(sfs_tar_add_header(&buf, &entry, &error), 0);
+        sfs_tar_set_size(buf.data, sizes[i]);
+        struct archive *archive = archive_read_new();
+        struct archive_entry *read;
+        archive_read_support_format_tar(archive);
+        cr_assert_eq(archive_read_open_memory(archive, buf.data, buf.size), ARCHIVE_OK);
+        cr_assert_eq(archive_read_next_header(archive, &read), ARCHIVE_OK, "%s",
+                     archive_error_string(archive));
+        cr_assert_eq((uint64_t)archive_entry_size(read), sizes[i]);
+        archive_read_free(archive);
+    }
+}

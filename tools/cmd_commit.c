@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Files are read once, from front to back: decoding ahead is all that the memory cache is for. */
+#define COMMIT_MEMORY (96u << 20)
+
 struct commit_args {
     struct session session;
     const char *destination, *compression;
@@ -210,6 +213,8 @@ int cmd_commit(const struct command *command, int argc, char **argv)
     }
     struct sfs_error err;
     int r = collect_edits(&args, &err);
+    if (args.session.tool.memory == 0)
+        args.session.tool.memory = COMMIT_MEMORY;
     if (r == 0)
         r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count > 0)
