@@ -1,6 +1,7 @@
 #!/bin/sh
 # A mount writes down what is used; another one fetches it, and then answers without being asked.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/rootfs.sh"
 need_root
 need_fuse
 need python3
@@ -81,13 +82,14 @@ grep -q "/gone" "$T/words" || fail "no word of a path that is not there: $(cat "
 
 # trace and run: the same through a command
 if command -v runc >/dev/null 2>&1 || command -v crun >/dev/null 2>&1 || command -v bwrap >/dev/null 2>&1; then
-    tar -C / -cf "$T/busybox.tar" bin/busybox 2>/dev/null || exit 0
-    image "$T/layout:b" gzip:"$T/busybox.tar" gzip:"$T/layer.tar" >/dev/null
-    expect 3 "$STAGEFS" trace "oci:$T/layout:b" -o "$T/traced" -- /bin/busybox sh -c 'cat "/d/a b"; exit 3'
-    grep -q '^read /bin/busybox 0+' "$T/traced" || fail "the trace lacks the program"
-    grep -qxF 'read /d/a\040b 0+6' "$T/traced" || fail "the trace lacks the file"
+    make_rootfs "$T/root"
+    tar -C "$T/root" -cf "$T/root.tar" .
+    image "$T/layout:b" gzip:"$T/root.tar" gzip:"$T/layer.tar" >/dev/null
+    (cd "$T" && expect 3 "$STAGEFS" trace "oci:$T/layout:b" -o traced -- /bin/sh -c 'cat "/d/a b"; exit 3')
+    grep -q '^read /bin/cat 0+' "$T/traced" || fail "the trace lacks the program: $(cat "$T/traced")"
+    grep -qxF 'read /d/a\040b 0+6' "$T/traced" || fail "the trace lacks the file: $(cat "$T/traced")"
     grep -q unused "$T/traced" && fail "the trace has what was not used"
-    expect 0 "$STAGEFS" run --profile "$T/traced" "oci:$T/layout:b" -- /bin/busybox cat "/d/a b"
+    expect 0 "$STAGEFS" run --profile "$T/traced" "oci:$T/layout:b" -- /bin/cat "/d/a b"
     grep -qx hello "$T/stdout" || fail "run with a profile printed $(cat "$T/stdout")"
 fi
 exit 0
