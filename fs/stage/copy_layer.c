@@ -42,9 +42,7 @@ static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
     *ret_layer = blob;
 }
 
-static const struct sfs_layer_ops copy_ops = { .pin = pin,
-                                               .prefetch = prefetch,
-                                               .locate = locate };
+static const struct sfs_layer_ops copy_ops = { .pin = pin, .prefetch = prefetch, .locate = locate };
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {

@@ -18,8 +18,8 @@ int sfs_vars_set(struct sfs_vars *vars, const char *name, const char *value);
 const char *sfs_vars_get(const struct sfs_vars *vars, const char *name, size_t name_size);
 void sfs_vars_unset(struct sfs_vars *vars, const char *name);
 int sfs_vars_copy(const struct sfs_vars *from, struct sfs_vars *ret_vars);
-/* Puts a NULL behind the items, for those who want an array that ends so; until the next change. 0 or
- * -ENOMEM. */
+/* Puts a NULL behind the items, for those who want an array that ends so; until the next change. 0
+ * or -ENOMEM. */
 int sfs_vars_ended(struct sfs_vars *vars);
 void sfs_vars_close(struct sfs_vars *vars);
 
