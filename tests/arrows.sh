@@ -3,10 +3,9 @@
 # nothing of ours.
 cd "$1" || exit 2
 bad=0 left=""
-for folder in base blob layer image tree stage mount commit slim; do
+for folder in base blob layer image tree stage mount commit; do
     left="$left $folder"
     [ "$folder" = commit ] && left=$(echo "$left" | sed 's/ mount//')
-    [ "$folder" = slim ] && left=$(echo "$left" | sed 's/ commit//')
     for used in $(cat fs/"$folder"/*.[ch] 2>/dev/null | sed -n 's|^#include "\(.*\)/.*|\1|p' | sort -u); do
         case "$left " in
         *" $used "*) ;;
