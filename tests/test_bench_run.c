@@ -209,6 +209,26 @@ Test(bench_run, times_a_command_and_tells_how_it_failed)
     json_decref(json);
 }
 
+/* A shell, and what it links. */
+static void add_root(const char *dir)
+{
+    shell("cd %s && mkdir -p %s/bin && cp -L /bin/sh %s/bin/ && for lib in $(ldd /bin/sh | grep -o "
+          "'/[^ ]*'); do "
+          "mkdir -p %s$(dirname $lib) && cp -L $lib %s$lib || exit 1; done",
+          work, dir, dir, dir, dir);
+}
+
+Test(bench_run, lets_no_command_leave_anything_for_the_next_run)
+{
+    int status;
+    add_root("a");
+    json_t *json = run("--dir a=a --exec '! echo x >/left' --runs 2", &status);
+    cr_assert_eq(status, 0);
+    cr_assert_eq(json_array_size(json_object_get(result_of(json, 0, "a"), "samples")), 2);
+    json_decref(json);
+    shell("test ! -e %s/a/left", work);
+}
+
 Test(bench_run, ends_a_command_that_does_not_end)
 {
     int status;
