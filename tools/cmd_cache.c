@@ -60,17 +60,14 @@ static int prune(const struct tool *tool, uint64_t keep, struct sfs_error *err)
 int cmd_cache(const struct command *command, int argc, char **argv)
 {
     struct tool tool = { 0 };
-    struct option_set set = { 0 };
     uint64_t keep = 0;
     const struct option_spec own[] = {
         { "keep", 0, OPTION_SIZE, &keep, "SIZE",
           "prune: keep that much, what was used last (default: nothing)" },
     };
-    options_add(&set, own, 1);
-    tool_options(&tool, &set);
     char **rest;
     int count;
-    int leave = tool_parse(command, &tool, &set, argc, argv, &rest, &count);
+    int leave = tool_arguments(command, &tool, own, 1, argc, argv, &rest, &count);
     if (leave)
         return leave - 1;
     bool list = count == 1 && strcmp(rest[0], "ls") == 0;

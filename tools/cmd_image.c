@@ -15,11 +15,9 @@ struct image_args {
  * wrong. */
 static int open_image(const struct command *command, struct image_args *args, int argc, char **argv)
 {
-    struct option_set set = { 0 };
-    tool_options(&args->tool, &set);
     char **rest;
     int count;
-    int leave = tool_parse(command, &args->tool, &set, argc, argv, &rest, &count);
+    int leave = tool_arguments(command, &args->tool, NULL, 0, argc, argv, &rest, &count);
     if (leave)
         return leave;
     if (count != 1)

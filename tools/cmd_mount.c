@@ -132,11 +132,9 @@ int cmd_mount(const struct command *command, int argc, char **argv)
 int cmd_umount(const struct command *command, int argc, char **argv)
 {
     struct tool tool = { 0 };
-    struct option_set set = { 0 };
-    tool_options(&tool, &set);
     char **rest;
     int count;
-    int leave = tool_parse(command, &tool, &set, argc, argv, &rest, &count);
+    int leave = tool_arguments(command, &tool, NULL, 0, argc, argv, &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)
@@ -184,16 +182,13 @@ static int show_stats(const char *mountpoint, bool json, struct sfs_error *err)
 int cmd_stats(const struct command *command, int argc, char **argv)
 {
     struct tool tool = { 0 };
-    struct option_set set = { 0 };
     bool drop = false;
     const struct option_spec own[] = {
         { "drop", 0, OPTION_FLAG, &drop, NULL, "make the mount forget what it holds decoded" },
     };
-    options_add(&set, own, 1);
-    tool_options(&tool, &set);
     char **rest;
     int count;
-    int leave = tool_parse(command, &tool, &set, argc, argv, &rest, &count);
+    int leave = tool_arguments(command, &tool, own, 1, argc, argv, &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)

@@ -25,6 +25,15 @@ void tool_options(struct tool *tool, struct option_set *set)
     options_add(set, specs, sizeof specs / sizeof *specs);
 }
 
+int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
+                   size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count)
+{
+    struct option_set set = { 0 };
+    options_add(&set, own, own_count);
+    tool_options(tool, &set);
+    return tool_parse(command, tool, &set, argc, argv, ret_rest, ret_rest_count);
+}
+
 /* SOURCE_DATE_EPOCH, or now. */
 static int read_epoch(int64_t *ret_epoch, struct sfs_error *err)
 {

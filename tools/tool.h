@@ -78,6 +78,10 @@ void tool_options(struct tool *tool, struct option_set *set);
 int tool_parse(const struct command *command, struct tool *tool, struct option_set *set, int argc,
                char **argv, char ***ret_rest, int *ret_rest_count);
 
+/* The same for a command that takes no stage: its own options and those that each command has. */
+int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
+                   size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count);
+
 /* Opens the caches: starts threads. read_data false: no memory cache (names and metadata only). */
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err);
 void tool_close(struct tool *tool);

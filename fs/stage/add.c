@@ -14,20 +14,6 @@
 
 /* ---- paths of a tree ---- */
 
-static int print_dir(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path)
-{
-    if (dir == SFS_ROOT)
-        return sfs_buf_add_str(path, "");
-    sfs_node parent = sfs_tree_parent(tree, dir);
-    int r = print_dir(tree, parent, path);
-    uint32_t count;
-    const struct sfs_dirent *entries = sfs_tree_list(tree, parent, &count);
-    for (uint32_t i = 0; r == 0 && i < count; i++)
-        if (entries[i].node == dir)
-            return sfs_buf_printf(path, "/%s", entries[i].name);
-    return r;
-}
-
 int build_real_path(const struct sfs_tree *tree, const char *path, char **ret_path,
                     struct sfs_error *err)
 {
@@ -51,7 +37,7 @@ int build_real_path(const struct sfs_tree *tree, const char *path, char **ret_pa
     sfs_tree_attr(tree, node, &attr);
     if (!S_ISDIR(attr.mode))
         return sfs_fail(err, ENOTDIR, "%s: not a directory", head);
-    if (print_dir(tree, node, &real) < 0 || sfs_buf_add_str(&real, path + size) < 0)
+    if (sfs_tree_dir_path(tree, node, &real) < 0 || sfs_buf_add_str(&real, path + size) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
     if (real.size > 1 && real.data[real.size - 1] == '/')
         real.data[--real.size] = 0;

@@ -67,21 +67,6 @@ static int try_match(void *user, const char *path, sfs_node node)
     return deep_enough ? SFS_WALK_SKIP : 0;
 }
 
-/* The path of a directory, without a slash behind it. */
-static int path_of(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path)
-{
-    if (dir == SFS_ROOT)
-        return sfs_buf_add_str(path, "");
-    sfs_node parent = sfs_tree_parent(tree, dir);
-    int r = path_of(tree, parent, path);
-    uint32_t count;
-    const struct sfs_dirent *entries = sfs_tree_list(tree, parent, &count);
-    for (uint32_t i = 0; r == 0 && i < count; i++)
-        if (entries[i].node == dir)
-            return sfs_buf_printf(path, "/%s", entries[i].name);
-    return r;
-}
-
 /* Where the first component with a wildcard begins; NULL: there is none. */
 static const char *find_wild(const char *path)
 {
@@ -114,7 +99,7 @@ static int find_wild_hits(const struct sfs_tree *tree, const char *path, const c
         return 0;
     }
     AUTO(sfs_buf_close) struct sfs_buf resolved = { 0 };
-    if (path_of(tree, dir, &resolved) < 0)
+    if (sfs_tree_dir_path(tree, dir, &resolved) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
     struct search search = {
         .hits = hits,

@@ -1,5 +1,7 @@
 #include "tree/nodes.h"
 
+#include "base/buf.h"
+
 #include <assert.h>
 
 const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node)
@@ -134,4 +136,18 @@ size_t sfs_tree_layers(const struct sfs_tree *tree)
 const char *sfs_tree_layer_label(const struct sfs_tree *tree, size_t layer)
 {
     return sfs_layer_words(tree->layers[layer]);
+}
+
+int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path)
+{
+    if (dir == SFS_ROOT)
+        return sfs_buf_add_str(path, "");
+    sfs_node parent = sfs_tree_parent(tree, dir);
+    int r = sfs_tree_dir_path(tree, parent, path);
+    uint32_t count;
+    const struct sfs_dirent *entries = sfs_tree_list(tree, parent, &count);
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+        if (entries[i].node == dir)
+            return sfs_buf_printf(path, "/%s", entries[i].name);
+    return r;
 }

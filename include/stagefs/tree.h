@@ -14,6 +14,7 @@
 struct sfs_tree;
 struct sfs_layer;
 struct sfs_slice;
+struct sfs_buf;
 typedef uint32_t sfs_node;
 #define SFS_ROOT 0u
 
@@ -62,6 +63,9 @@ enum sfs_tree_walk_flags {
     SFS_WALK_FOLLOW =
         1 << 0, /* follow a symlink at the last component too (earlier ones are always followed) */
 };
+/* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
+int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
+
 /* Resolves a path inside the tree: absolute or not, it starts at the root; ".." stops there, as in
  * a chroot. "" is the root. A "/" at the end asks for a directory, and follows. ENOENT, ENOTDIR,
  * ELOOP; err names path and component. */
