@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stagefs/auto.h>
 #include <stdbool.h>
+#include <unistd.h>
 
 struct job {
     void (*run)(void *arg);
@@ -145,4 +146,11 @@ void sfs_pool_close(struct sfs_pool **pool_ptr)
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+void sfs_thread_give_way(void)
+{
+    /* Linux keeps a nice value for each thread. If it cannot be had, nothing is lost but time. */
+    if (nice(5) < 0)
+        return;
 }

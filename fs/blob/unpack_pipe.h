@@ -12,7 +12,7 @@
 #include "blob/unpack_copy.h"
 #include "blob/unpack_pass.h"
 
-#define SFS_PASS_BLOCKS 8u /* in each ring */
+#define SFS_PASS_BLOCKS 16u /* in each ring */
 
 struct sfs_in_block {
     uint8_t *data;

@@ -4,7 +4,7 @@
 #include <stagefs/auto.h>
 
 #define MAX_POINTS   (64u << 20)
-#define WINDOW_LEVEL 6
+#define WINDOW_LEVEL 3
 
 struct sfs_points_window {
     struct sfs_points_window *next;

@@ -1,6 +1,7 @@
 /* The input and the digester of a pass. */
 #include "blob/unpack_pipe.h"
 
+#include "base/pool.h"
 #include <errno.h>
 #include <openssl/evp.h>
 
@@ -112,6 +113,7 @@ static int read_all(struct sfs_pass *pass, EVP_MD_CTX *digest, struct sfs_error 
 void *sfs_pass_run_input(void *arg)
 {
     struct sfs_pass *pass = arg;
+    sfs_thread_give_way();
     struct sfs_error err = { "" };
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     int r = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1
@@ -178,6 +180,7 @@ static int digest_all(struct sfs_pass *pass, EVP_MD_CTX *digest)
 void *sfs_pass_run_digester(void *arg)
 {
     struct sfs_pass *pass = arg;
+    sfs_thread_give_way();
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     if (!digest || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1 ||
         digest_all(pass, digest) < 0 ||

@@ -44,6 +44,27 @@ static bool decode(struct sfs_window_pruner *pruner, uint8_t byte, unsigned bits
     return true;
 }
 
+/* Marks where in the window the bytes of one word of output came from. */
+static void mark_word(struct sfs_window_pruner *pruner, size_t at, size_t end)
+{
+    for (size_t i = at; i < end; i++)
+        if (pruner->low[i] != pruner->high[i])
+            pruner->used[((pruner->high[i] & 0x7fu) << 8 | pruner->low[i]) % SFS_WINDOW_MAX] = 0xff;
+}
+
+static void mark_used(struct sfs_window_pruner *pruner, size_t size)
+{
+    memset(pruner->used, 0, sizeof pruner->used);
+    for (size_t i = 0; i < size; i += 8) { /* most of it is the same in both */
+        size_t end = i + 8 < size ? i + 8 : size;
+        if (memcmp(pruner->low + i, pruner->high + i, end - i) != 0)
+            mark_word(pruner, i, end);
+    }
+    /* Positions whose two halves are the same cannot be told from plain bytes: they stay. */
+    for (size_t i = 0x80; i <= 0xff; i++)
+        pruner->used[(i & 0x7f) << 8 | i] = 0xff;
+}
+
 void sfs_window_prune(struct sfs_window_pruner *pruner, uint8_t byte, unsigned bits,
                       const uint8_t *in, size_t in_size, uint8_t *window, size_t size)
 {
@@ -57,14 +78,7 @@ void sfs_window_prune(struct sfs_window_pruner *pruner, uint8_t byte, unsigned b
     if (!decode(pruner, byte, bits, in, in_size, size, pruner->high, &high_size) ||
         high_size != low_size)
         return;
-    memset(pruner->used, 0, size);
-    for (size_t i = 0; i < low_size; i++)
-        if (pruner->low[i] != pruner->high[i])
-            pruner->used[((pruner->high[i] & 0x7fu) << 8 | pruner->low[i]) % SFS_WINDOW_MAX] = 1;
-    /* Positions whose two halves are the same cannot be told from plain bytes: they stay. */
-    for (size_t i = 0x80; i <= 0xff; i++)
-        pruner->used[(i & 0x7f) << 8 | i] = 1;
+    mark_used(pruner, low_size);
     for (size_t i = 0; i < size; i++)
-        if (!pruner->used[i])
-            window[i] = 0;
+        window[i] &= pruner->used[i];
 }

@@ -24,6 +24,7 @@ struct opening {
 struct job {
     struct opening *opening;
     size_t layer;
+    bool gives_way; /* to the largest layer, which takes longest */
 };
 
 int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
@@ -113,6 +114,8 @@ static void run_job(void *arg)
     struct sfs_error error;
     if (has_failed(job->opening))
         return;
+    if (job->gives_way)
+        sfs_thread_give_way();
     int r = open_layer(job->opening, job->layer, &error);
     if (r < 0)
         note_failure(job->opening, job->layer, r, &error);
@@ -134,7 +137,7 @@ static int run_jobs(struct opening *opening, const size_t *order, bool repeated,
     size_t count = 0;
     for (size_t i = 0; i < opening->image->count; i++)
         if (is_repeated(opening->image, order, i) == repeated)
-            jobs[count++] = (struct job){ opening, order[i] };
+            jobs[count++] = (struct job){ opening, order[i], i > 0 };
     if (count == 1) { /* no need of threads */
         run_job(&jobs[0]);
         return 0;
