@@ -52,6 +52,7 @@ static struct job *take_first(struct sfs_pool *pool)
 static void *work(void *arg)
 {
     struct sfs_pool *pool = arg;
+    sfs_thread_give_way();
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         struct job *job = take_first(pool);

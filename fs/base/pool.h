@@ -1,5 +1,6 @@
 /* A fixed set of worker threads with three queues: what somebody waits for goes first.
- * Used by blob/ (decoding ahead) and commit/ (compressing). Thread-safe. */
+ * Used by blob/ (decoding ahead), mount/ (storing ahead) and commit/ (compressing). The workers
+ * give way to the threads of those who wait. Thread-safe. */
 #ifndef STAGEFS_POOL_H
 #define STAGEFS_POOL_H
 

@@ -22,12 +22,13 @@ static void list_remove(struct sfs_slot *slot)
     slot->next = slot->previous = NULL;
 }
 
-static void list_append(struct sfs_cache *cache, struct sfs_slot *slot)
+/* Behind all others, to be kept longest; what is spent before them. */
+static void list_insert(struct sfs_cache *cache, struct sfs_slot *slot)
 {
-    slot->next = &cache->unused;
-    slot->previous = cache->unused.previous;
+    slot->previous = slot->is_spent ? &cache->unused : cache->unused.previous;
+    slot->next = slot->previous->next;
     slot->previous->next = slot;
-    cache->unused.previous = slot;
+    slot->next->previous = slot;
 }
 
 static void unhook(struct sfs_cache *cache, struct sfs_slot *slot)
@@ -85,6 +86,7 @@ struct sfs_slot *sfs_slot_get(struct sfs_spans *spans, uint32_t span, enum sfs_s
         slot = make_slot(spans, span, reason);
     if (!slot)
         return NULL;
+    slot->is_spent = false;
     if (slot->is_ahead && reason == SFS_SLOT_DEMAND) {
         cache->ahead -= slot->capacity;
         slot->is_ahead = false;
@@ -101,7 +103,7 @@ void sfs_slot_release(struct sfs_cache *cache, struct sfs_slot *slot)
     if (slot->state == SFS_SLOT_FAILED)
         sfs_slot_free(cache, slot);
     else
-        list_append(cache, slot);
+        list_insert(cache, slot);
     sfs_cache_trim(cache);
 }
 
@@ -177,7 +179,7 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
     int r = slot->box ? 0 : start(cache, slot, is_demand, &err);
     bool all_at_once = slot->spans->table.check == SFS_CHECK_SHA256;
     while (r == 0 && slot->filled < target) {
-        size_t part = slot->size - slot->filled;
+        size_t part = (all_at_once ? slot->size : target) - slot->filled;
         if (part > STEP && !all_at_once)
             part = STEP;
         r = step(cache, slot, part, is_demand, &err);
@@ -206,16 +208,18 @@ static void run_job(void *arg)
     pthread_mutex_lock(&cache->lock);
     slot->has_job = false;
     if (slot->state == SFS_SLOT_IDLE && !spans->closing)
-        sfs_slot_run(cache, slot, slot->size, false);
+        sfs_slot_run(cache, slot, slot->wanted, false);
     sfs_slot_release(cache, slot);
     if (--spans->jobs == 0)
         pthread_cond_broadcast(&spans->idle);
     pthread_mutex_unlock(&cache->lock);
 }
 
-void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot,
+void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot, size_t wanted,
                      enum sfs_pool_priority priority)
 {
+    if (slot->wanted < wanted)
+        slot->wanted = wanted;
     if (slot->state != SFS_SLOT_IDLE || slot->has_job ||
         sfs_pool_submit(cache->pool, priority, run_job, slot) < 0) {
         sfs_slot_release(cache, slot);

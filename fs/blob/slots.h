@@ -34,7 +34,9 @@ struct sfs_slot {
     uint32_t waiting; /* readers */
     bool has_job;
     bool is_ahead; /* nobody asked for it yet */
+    bool is_spent; /* nobody will ask for it again */
     size_t size, filled;
+    size_t wanted; /* by its job */
     uint8_t *data;
     size_t capacity;
     struct sfs_decoder_box *box;
@@ -89,8 +91,8 @@ void sfs_slot_release(struct sfs_cache *cache, struct sfs_slot *slot);
 /* Decodes until `target` bytes are there, or fails; the slot must be IDLE. Drops the lock
  * meanwhile. */
 void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target, bool is_demand);
-/* Takes over a reference, for a job that decodes all of the slot. */
-void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot,
+/* Takes over a reference, for a job that decodes the first `wanted` bytes of the slot. */
+void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot, size_t wanted,
                      enum sfs_pool_priority priority);
 /* Frees the slots of spans that are being closed. */
 void sfs_slots_drop(struct sfs_spans *spans);

@@ -13,6 +13,13 @@ void sfs_slice_release(struct sfs_slice *slice)
     *slice = (struct sfs_slice){ 0 };
 }
 
+void sfs_slice_spend(struct sfs_slice *slice)
+{
+    if (slice->spend)
+        slice->spend(slice->owner);
+    sfs_slice_release(slice);
+}
+
 int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
                    const struct sfs_seek_table *table, const char *label,
                    struct sfs_spans **ret_spans, struct sfs_error *err)
@@ -74,24 +81,35 @@ static void release_slice(void *owner)
     pthread_mutex_unlock(&cache->lock);
 }
 
-/* Makes one span be decoded in the background, unless it is there. Returns false if there is no
- * memory for it. The lock is held. */
-static bool fill_span(struct sfs_spans *spans, uint32_t span, enum sfs_slot_reason reason,
-                      enum sfs_pool_priority priority)
+/* Its last reader says that it was the last; what is left of the span was not read. */
+static void spend_slice(void *owner)
 {
-    if (sfs_seek_size(&spans->table, span) == 0)
+    struct sfs_slot *slot = owner;
+    pthread_mutex_lock(&slot->spans->cache->lock);
+    slot->is_spent = slot->filled == slot->size;
+    pthread_mutex_unlock(&slot->spans->cache->lock);
+}
+
+/* Makes the first `wanted` bytes of a span be decoded in the background, unless they are there.
+ * Returns false if there is no memory for it. The lock is held. */
+static bool fill_span(struct sfs_spans *spans, uint32_t span, uint64_t wanted,
+                      enum sfs_slot_reason reason, enum sfs_pool_priority priority)
+{
+    struct sfs_slot *there = spans->slots[span];
+    if (wanted == 0 || (there && (there->state != SFS_SLOT_IDLE || there->filled >= wanted)))
         return true;
-    const struct sfs_slot *there = spans->slots[span];
-    if (there && (there->state != SFS_SLOT_IDLE || there->has_job))
+    if (there && there->has_job) {
+        there->wanted = there->wanted < wanted ? (size_t)wanted : there->wanted;
         return true;
+    }
     struct sfs_slot *slot = sfs_slot_get(spans, span, there ? SFS_SLOT_FILL : reason);
     if (!slot)
         return false;
-    sfs_slot_submit(spans->cache, slot, priority);
+    sfs_slot_submit(spans->cache, slot, (size_t)wanted, priority);
     return true;
 }
 
-/* As far ahead as the cores can make use of and half of the budget holds. */
+/* As far ahead as the cores can make use of and half of the budget holds. The lock is held. */
 static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint32_t span)
 {
     uint32_t max = 4 * sfs_pool_threads(spans->cache->pool);
@@ -99,7 +117,8 @@ static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, 
     uint32_t count =
         sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max, &first);
     for (uint32_t i = 0; i < count; i++)
-        if (!fill_span(spans, first + i, SFS_SLOT_AHEAD, SFS_POOL_AHEAD))
+        if (!fill_span(spans, first + i, sfs_seek_size(&spans->table, first + i), SFS_SLOT_AHEAD,
+                       SFS_POOL_AHEAD))
             break;
 }
 
@@ -133,16 +152,6 @@ static void bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
                    : &cache->stats.hits) += 1;
 }
 
-/* The rest of the span will be wanted, more often than not, and its decoder stands where it has to
- * go on: so it is finished when there is nothing better to do. */
-static void finish_later(struct sfs_cache *cache, struct sfs_slot *slot)
-{
-    if (slot->state != SFS_SLOT_IDLE || slot->has_job || cache->stats.used > cache->stats.budget)
-        return;
-    slot->refs++;
-    sfs_slot_submit(cache, slot, SFS_POOL_BACKGROUND);
-}
-
 static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, size_t to,
                 struct sfs_slice *ret_slice, struct sfs_error *err)
 {
@@ -156,8 +165,11 @@ static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, siz
         return r;
     }
     cache->stats.served += to - from;
-    finish_later(cache, slot);
-    *ret_slice = (struct sfs_slice){ slot->data + from, to - from, release_slice, slot };
+    *ret_slice = (struct sfs_slice){ .data = slot->data + from,
+                                     .size = to - from,
+                                     .release = release_slice,
+                                     .spend = to == slot->size ? spend_slice : NULL,
+                                     .owner = slot };
     return 0;
 }
 
@@ -181,12 +193,31 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
     if (!slot) {
         r = sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
     } else {
-        read_ahead(spans, offset, part, span);
         bring(cache, slot, from + part);
         r = lend(cache, slot, from, from + part, ret_slice, err);
     }
     pthread_mutex_unlock(&cache->lock);
     return r;
+}
+
+/* The rest of the span will be wanted, more often than not, and its decoder stands where it has to
+ * go on: so it is finished when there is nothing better to do. */
+void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size)
+{
+    if (offset >= spans->table.out_size || size == 0)
+        return;
+    uint64_t last =
+        spans->table.out_size - offset > size ? offset + size - 1 : spans->table.out_size - 1;
+    uint32_t span = sfs_seek_find(&spans->table, last);
+    struct sfs_cache *cache = spans->cache;
+    pthread_mutex_lock(&cache->lock);
+    if (!spans->closing) {
+        read_ahead(spans, offset, size, span);
+        if (spans->slots[span] && cache->stats.used <= cache->stats.budget)
+            fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
+                      SFS_POOL_BACKGROUND);
+    }
+    pthread_mutex_unlock(&cache->lock);
 }
 
 void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
@@ -201,8 +232,11 @@ void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
     uint32_t last = sfs_seek_find(&spans->table, end - 1);
     enum sfs_slot_reason reason = priority == SFS_POOL_BACKGROUND ? SFS_SLOT_FILL : SFS_SLOT_AHEAD;
     pthread_mutex_lock(&spans->cache->lock);
-    for (uint32_t span = first; span <= last && !spans->closing; span++)
-        if (!fill_span(spans, span, reason, priority))
+    for (uint32_t span = first; span <= last && !spans->closing; span++) {
+        uint64_t wanted =
+            span < last ? sfs_seek_size(&spans->table, span) : end - spans->table.points[span].out;
+        if (!fill_span(spans, span, wanted, reason, priority))
             break;
+    }
     pthread_mutex_unlock(&spans->cache->lock);
 }

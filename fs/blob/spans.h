@@ -3,8 +3,8 @@
  *
  * Thread-safe. One decode per span however many readers wait; a reader waits only until its bytes
  * are decoded, not for the end of the span; a decoder that stopped in the middle is continued, not
- * restarted; sequential readers make the next spans be decoded ahead on the pool. Every span's
- * compressed bytes are checked against the table before any of its decoded bytes are handed out. */
+ * restarted. Every span's compressed bytes are checked against the table before any of its decoded
+ * bytes are handed out. */
 #ifndef STAGEFS_SPANS_H
 #define STAGEFS_SPANS_H
 
@@ -18,9 +18,12 @@ struct sfs_slice {
     const void *data;
     size_t size;
     void (*release)(void *owner); /* NULL: nothing to release */
+    void (*spend)(void *owner);   /* see sfs_slice_spend(); may be NULL */
     void *owner;
 };
 void sfs_slice_release(struct sfs_slice *slice);
+/* The same, where nobody will ask for these bytes again: their memory is the first to be taken. */
+void sfs_slice_spend(struct sfs_slice *slice);
 
 struct sfs_spans;
 
@@ -32,13 +35,17 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
 void sfs_spans_close(struct sfs_spans **spans);
 
 /* Lends 1..size decoded bytes at `offset` (< out_size): as many as are ready or become ready
- * together. Waits for disk and decoder. EIO: the blob could not be read, is damaged, or was changed
- * since it was verified. */
+ * together. Waits for disk and decoder, and decodes no more than it lends. EIO: the blob could not
+ * be read, is damaged, or was changed since it was verified. */
 int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
 
-/* Makes a range be decoded in the background. Does not wait; does nothing when the budget is spent.
- */
+/* A reader read this, and will go on: what is left of the span is decoded in the background, and
+ * what follows too when the reader turns out to be sequential. Does not wait. */
+void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size);
+
+/* Makes a range be decoded in the background, and no more. Does not wait; does nothing when the
+ * budget is spent. */
 void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 

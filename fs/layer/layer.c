@@ -27,6 +27,12 @@ void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offse
         layer->ops->prefetch(layer, inode, offset, size, priority);
 }
 
+void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)
+{
+    if (layer->ops && layer->ops->follow)
+        layer->ops->follow(layer, inode, offset, size);
+}
+
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position)
 {

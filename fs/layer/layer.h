@@ -23,6 +23,8 @@ struct sfs_layer_ops {
     /* Hint; may be NULL. */
     void (*prefetch)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority);
+    /* A reader read this; as sfs_spans_follow(). May be NULL. */
+    void (*follow)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
     void (*close)(
         struct sfs_layer *layer); /* frees what the implementation owns, not the struct's base */
     /* See sfs_layer_locate(); NULL: the bytes lie in the layer itself, by its extents. */
@@ -46,6 +48,7 @@ void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position);
 void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
+void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
 
 /* What is known of a layer blob before it is read. */
 struct sfs_layer_source {

@@ -16,6 +16,20 @@ struct tar_layer {
 
 static const uint8_t hole[64 << 10];
 
+/* The first extent that ends behind the offset. */
+static uint32_t find_extent(const struct sfs_extent *extents, uint32_t count, uint64_t offset)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (extents[middle].file_offset + extents[middle].size <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t size,
                struct sfs_slice *ret_slice, struct sfs_error *err)
 {
@@ -26,15 +40,7 @@ static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t 
     const struct sfs_extent *extents = base->tables.extents + file->first;
     if (!S_ISREG(file->mode) || offset >= file->size || size == 0)
         return sfs_fail(err, EINVAL, "%s: no such bytes", base->label);
-    /* The first extent that ends behind the offset. */
-    uint32_t low = 0, high = file->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (extents[middle].file_offset + extents[middle].size <= offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    uint32_t low = find_extent(extents, file->count, offset);
     uint64_t next = low < file->count ? extents[low].file_offset : file->size;
     if (offset < next) {
         uint64_t room = next - offset < sizeof hole ? next - offset : sizeof hole;
@@ -46,25 +52,54 @@ static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t 
                          size < room ? size : (size_t)room, ret_slice, err);
 }
 
+/* Finds the next run of stored bytes in [*offset, end) of a file, as [*ret_at, +*ret_size) of the
+ * tar; *offset is then behind it. False: there is none. */
+static bool next_run(const struct tar_layer *layer, const struct sfs_inode_rec *file,
+                     uint64_t *offset, uint64_t end, uint64_t *ret_at, uint64_t *ret_size)
+{
+    const struct sfs_extent *extents = layer->base.tables.extents + file->first;
+    uint32_t i = find_extent(extents, file->count, *offset);
+    if (i == file->count)
+        return false;
+    uint64_t from = extents[i].file_offset > *offset ? extents[i].file_offset : *offset;
+    uint64_t to = extents[i].file_offset + extents[i].size;
+    to = to < end ? to : end;
+    if (from >= to)
+        return false;
+    *ret_at = extents[i].data_offset + (from - extents[i].file_offset);
+    *ret_size = to - from;
+    *offset = to;
+    return true;
+}
+
+static bool has_bytes(const struct tar_layer *layer, const struct sfs_inode_rec *file)
+{
+    return layer->spans && S_ISREG(file->mode);
+}
+
+static uint64_t end_of(uint64_t offset, uint64_t size)
+{
+    uint64_t end;
+    return __builtin_add_overflow(offset, size, &end) ? UINT64_MAX : end;
+}
+
 static void prefetch(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority)
 {
-    struct tar_layer *layer = (struct tar_layer *)base;
+    const struct tar_layer *layer = (const struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
-    uint64_t end;
-    if (!layer->spans || !S_ISREG(file->mode))
-        return;
-    if (__builtin_add_overflow(offset, size, &end))
-        end = UINT64_MAX;
-    for (uint32_t i = 0; i < file->count; i++) {
-        const struct sfs_extent *extent = &base->tables.extents[file->first + i];
-        uint64_t from = extent->file_offset > offset ? extent->file_offset : offset;
-        uint64_t to =
-            extent->file_offset + extent->size < end ? extent->file_offset + extent->size : end;
-        if (from < to)
-            sfs_spans_prefetch(layer->spans, extent->data_offset + (from - extent->file_offset),
-                               to - from, priority);
-    }
+    uint64_t at, part, end = end_of(offset, size);
+    while (has_bytes(layer, file) && next_run(layer, file, &offset, end, &at, &part))
+        sfs_spans_prefetch(layer->spans, at, part, priority);
+}
+
+static void follow(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size)
+{
+    const struct tar_layer *layer = (const struct tar_layer *)base;
+    const struct sfs_inode_rec *file = &base->tables.inodes[inode];
+    uint64_t at, part, end = end_of(offset, size);
+    while (has_bytes(layer, file) && next_run(layer, file, &offset, end, &at, &part))
+        sfs_spans_follow(layer->spans, at, part);
 }
 
 static void close_tar(struct sfs_layer *base)
@@ -74,9 +109,9 @@ static void close_tar(struct sfs_layer *base)
     sfs_index_close(&layer->index);
 }
 
-static const struct sfs_layer_ops tar_ops = { .pin = pin,
-                                              .prefetch = prefetch,
-                                              .close = close_tar };
+static const struct sfs_layer_ops tar_ops = {
+    .pin = pin, .prefetch = prefetch, .follow = follow, .close = close_tar
+};
 
 /* Index and copy are two files, and only together are they right: the copy ends with a zstd
  * skippable frame that holds a number from its index. */

@@ -2,6 +2,7 @@
 
 #include "base/pool.h"
 #include "blob/spans.h"
+#include "mount/blocks.h"
 #include "mount/library.h"
 #include <errno.h>
 #include <pthread.h>
@@ -16,7 +17,8 @@
 
 struct sfs_ahead {
     const struct sfs_forest *forest;
-    pthread_mutex_t lock; /* around giving work to the pool, and closing it */
+    pthread_mutex_t lock; /* around giving work to the pool, and closing it; guards `blocks` */
+    struct sfs_blocks *blocks;
     struct sfs_pool *pool;
     struct fuse_session *_Atomic fuse; /* NULL: take no work */
     struct sfs_stats *stats;
@@ -24,7 +26,9 @@ struct sfs_ahead {
 
 struct job {
     struct sfs_ahead *ahead;
-    sfs_ino ino; /* of a library to be planned; 0: the parts are the plan */
+    sfs_ino ino; /* of a library to be planned, or of a block; 0: the parts are the plan */
+    bool is_block;
+    uint32_t block;
     struct sfs_ahead_part *parts;
     size_t count;
 };
@@ -65,6 +69,7 @@ void sfs_ahead_close(struct sfs_ahead **ahead)
         return;
     sfs_ahead_stop(*ahead);
     pthread_mutex_destroy(&(*ahead)->lock);
+    sfs_blocks_close(&(*ahead)->blocks);
     free(*ahead);
     *ahead = NULL;
 }
@@ -111,6 +116,8 @@ static ssize_t store_some(struct sfs_ahead *ahead, const struct sfs_place *place
         data = page;
     }
     r = store(ahead, ino, range.offset, data, size);
+    if (r == 0 && size == slice.size)
+        sfs_slice_spend(&slice); /* the kernel has it now */
     return r < 0 ? r : (ssize_t)size;
 }
 
@@ -188,11 +195,22 @@ static void plan_library(struct job *job)
     sfs_ranges_done(&ranges);
 }
 
+static void store_block(const struct job *job)
+{
+    struct sfs_range range = { (uint64_t)job->block * SFS_BLOCK, SFS_BLOCK };
+    store_range(job->ahead, job->ino, range);
+    pthread_mutex_lock(&job->ahead->lock);
+    sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
+    pthread_mutex_unlock(&job->ahead->lock);
+}
+
 static void run_job(void *arg)
 {
     struct job *job = arg;
     if (atomic_load(&job->ahead->fuse)) {
-        if (job->ino)
+        if (job->is_block)
+            store_block(job);
+        else if (job->ino)
             plan_library(job);
         store_parts(job->ahead, job->parts, job->count);
     }
@@ -214,23 +232,28 @@ static int submit(struct sfs_ahead *ahead, const struct job *plan, enum sfs_pool
     return r;
 }
 
-void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset)
+void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
+                     struct sfs_range range)
 {
-    /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
-    struct sfs_place place;
-    struct sfs_attr attr;
-    if (offset != 0 || !atomic_load(&ahead->fuse) ||
-        !sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+    uint32_t blocks[SFS_BLOCKS_AT];
+    if (file_size < MIN_LIBRARY || !atomic_load(&ahead->fuse))
         return;
-    sfs_tree_attr(place.tree, place.node, &attr);
-    if (attr.size >= MIN_LIBRARY)
+    /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
+    if (range.offset == 0)
         submit(ahead, &(struct job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+    pthread_mutex_lock(&ahead->lock);
+    unsigned count = sfs_blocks_touch(&ahead->blocks, ino, file_size, range, blocks);
+    pthread_mutex_unlock(&ahead->lock);
+    for (unsigned i = 0; i < count; i++)
+        submit(ahead,
+               &(struct job){ .ahead = ahead, .ino = ino, .is_block = true, .block = blocks[i] },
+               i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
 }
 
 int sfs_ahead_submit(struct sfs_ahead *ahead, struct sfs_ahead_part **parts, size_t count)
 {
     int r = submit(ahead, &(struct job){ .ahead = ahead, .parts = *parts, .count = count },
-                   SFS_POOL_AHEAD);
+                   SFS_POOL_BACKGROUND);
     if (r == 0)
         *parts = NULL;
     return r;

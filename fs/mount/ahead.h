@@ -20,8 +20,10 @@ void sfs_ahead_start(struct sfs_ahead *ahead, struct fuse_session *fuse);
 void sfs_ahead_stop(struct sfs_ahead *ahead);
 void sfs_ahead_close(struct sfs_ahead **ahead);
 
-/* The kernel asks for bytes of this file. Does not wait. */
-void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset);
+/* The kernel asks for this part of a file, of so many bytes in all: what is likely to be asked for
+ * next is brought along. Does not wait. */
+void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
+                     struct sfs_range range);
 
 /* Parts of files in the order in which they are to come. */
 struct sfs_ahead_part {

@@ -127,10 +127,11 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     if (server->recorder)
         sfs_recorder_read(server->recorder, ino, start, size);
     if (server->ahead)
-        sfs_ahead_touch(server->ahead, ino, start);
+        sfs_ahead_touch(server->ahead, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;
     r = answer(req, &place, start, size, &err);
     if (r == 0) {
+        sfs_tree_follow(place.tree, place.node, start, size);
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
         return;
     }

@@ -18,8 +18,9 @@
 #define THREADS_A_CPU 4u
 #define MIN_THREADS   16u
 #define MAX_THREADS   64u
-/* More makes reading in order little faster, and scattered page faults read more than they use. */
-#define DEFAULT_READ_AHEAD_KB 1024u
+/* A page fault waits until all of this around it is decoded; what else is worth having is stored
+ * behind its back (ahead.h). More makes reading in order hardly faster. */
+#define DEFAULT_READ_AHEAD_KB 128u
 /* What is recorded should be what was used. */
 #define TRACE_READ_AHEAD_KB 64u
 

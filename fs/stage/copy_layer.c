@@ -34,6 +34,11 @@ static void prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, 
     sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size, priority);
 }
 
+static void follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)
+{
+    sfs_tree_follow(as_copy(layer)->source, source_of(layer, inode), offset, size);
+}
+
 static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                    const struct sfs_layer **ret_layer, uint64_t *ret_position)
 {
@@ -42,7 +47,9 @@ static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
     *ret_layer = blob;
 }
 
-static const struct sfs_layer_ops copy_ops = { .pin = pin, .prefetch = prefetch, .locate = locate };
+static const struct sfs_layer_ops copy_ops = {
+    .pin = pin, .prefetch = prefetch, .follow = follow, .locate = locate
+};
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {

@@ -126,6 +126,8 @@ static int has_same_bytes(const struct diff *diff, sfs_node a, sfs_node b, uint6
             return r;
         if (memcmp(left.data, right.data, right.size) != 0)
             return 0;
+        sfs_tree_follow(diff->a, a, offset, left.size);
+        sfs_tree_follow(diff->b, b, offset, right.size);
         offset += right.size;
     }
     return 1;

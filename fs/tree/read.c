@@ -51,6 +51,7 @@ ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, siz
         memcpy(at + done, slice.data, slice.size);
         done += slice.size;
     }
+    sfs_tree_follow(tree, node, offset, size);
     return (ssize_t)size;
 }
 
@@ -100,6 +101,13 @@ void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offs
     const struct sfs_tree_node *at = &tree->nodes[node];
     sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
                        (enum sfs_pool_priority)priority);
+}
+
+void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    if (S_ISREG(sfs_node_inode(tree, node)->mode))
+        sfs_layer_follow(tree->layers[at->layer], at->inode, offset, size);
 }
 
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,

@@ -102,6 +102,10 @@ int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, b
 void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority);
 
+/* Hint that a reader read this and will go on; sfs_tree_read() gives it by itself, sfs_tree_pin()
+ * does not. Does not wait. */
+void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size);
+
 /* Where the bytes of a regular file lie: an opaque mark of the blob, and how far into its decoded
  * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
