@@ -27,6 +27,14 @@ void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offse
         layer->ops->prefetch(layer, inode, offset, size, priority);
 }
 
+int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
+                           char ret_name[SFS_CONTENT_NAME])
+{
+    if (!layer->ops || !layer->ops->content_name)
+        return -ENOENT;
+    return layer->ops->content_name(layer, inode, ret_name);
+}
+
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position)
 {
