@@ -18,9 +18,9 @@ static struct sfs_error err;
 static char *bytes;
 static int last_id, live_ids, kernel_refuses;
 
-static int pretend_open(void *request, int fd)
+static int pretend_open(void *user, int fd)
 {
-    (void)request;
+    (void)user;
     struct stat st;
     cr_assert_eq(fstat(fd, &st), 0);
     cr_assert_eq(st.st_size, SIZE);
@@ -30,9 +30,9 @@ static int pretend_open(void *request, int fd)
     return ++last_id;
 }
 
-static void pretend_close(void *request, int id)
+static void pretend_close(void *user, int id)
 {
-    (void)request;
+    (void)user;
     cr_assert_eq(id, last_id);
     live_ids--;
 }
@@ -101,20 +101,19 @@ static struct sfs_opening open_named(const char *name)
     struct sfs_opening opening;
     sfs_ino ino;
     cr_assert_eq(sfs_forest_find(&forest, SFS_INO_ROOT, name, &ino), 0);
-    cr_assert_eq(sfs_passthrough_opened(passthrough, NULL, ino, &opening), 0);
+    cr_assert_eq(sfs_passthrough_opened(passthrough, ino, &opening), 0);
     return opening;
 }
 
 static void release(struct sfs_opening opening)
 {
-    sfs_passthrough_released(passthrough, NULL, opening.handle);
+    sfs_passthrough_released(passthrough, opening.handle);
 }
 
 static bool is_kept(void)
 {
     for (int i = 0; i < 1000 && atomic_load(&stats.files_kept) == 0; i++)
         usleep(5000);
-    usleep(20000); /* counted a moment before it is marked */
     return atomic_load(&stats.files_kept) == 1;
 }
 

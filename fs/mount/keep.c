@@ -69,11 +69,7 @@ int sfs_keep_file(struct sfs_keep *keep, const struct sfs_tree *tree, sfs_node n
         r = write_bytes(keep, tree, node, temp.fd, err);
     if (r == 0)
         r = sfs_store_commit_file(keep->store, SFS_STORE_FILE, name, &temp, err);
-    if (r < 0)
-        return r;
-    atomic_fetch_add(&keep->stats->files_kept, 1);
-    atomic_fetch_add(&keep->stats->bytes_kept, attr.size);
-    return 0;
+    return r;
 }
 
 int sfs_keep_open(const struct sfs_keep *keep, const char *name, uint64_t size, int *ret_fd,

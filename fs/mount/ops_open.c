@@ -19,8 +19,7 @@ void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         return;
     }
     struct sfs_opening opening = { 0 };
-    if (server->passthrough &&
-        sfs_passthrough_opened(server->passthrough, req, ino, &opening) < 0) {
+    if (server->passthrough && sfs_passthrough_opened(server->passthrough, ino, &opening) < 0) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
@@ -30,7 +29,7 @@ void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
     info->backing_id = opening.backing_id;
 #endif
     if (fuse_reply_open(req, info) < 0 && server->passthrough)
-        sfs_passthrough_released(server->passthrough, req, opening.handle);
+        sfs_passthrough_released(server->passthrough, opening.handle);
 }
 
 void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -38,7 +37,7 @@ void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
     (void)ino;
     struct sfs_server *server = sfs_server_of(req);
     if (server->passthrough)
-        sfs_passthrough_released(server->passthrough, req, info->fh);
+        sfs_passthrough_released(server->passthrough, info->fh);
     fuse_reply_err(req, 0);
 }
 
@@ -59,14 +58,20 @@ void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 #ifdef FUSE_CAP_PASSTHROUGH
 
-static int open_backing(void *request, int fd)
+/* Not by libfuse's functions: they keep the reason of a failure for themselves, and need a request,
+ * which is gone when its answer could not be delivered. */
+static int open_backing(void *user, int fd)
 {
-    return fuse_passthrough_open(request, fd);
+    const struct sfs_server *server = user;
+    struct fuse_backing_map map = { .fd = fd };
+    int id = ioctl(server->device, FUSE_DEV_IOC_BACKING_OPEN, &map);
+    return id > 0 ? id : 0;
 }
 
-static void close_backing(void *request, int id)
+static void close_backing(void *user, int id)
 {
-    fuse_passthrough_close(request, id);
+    const struct sfs_server *server = user;
+    ioctl(server->device, FUSE_DEV_IOC_BACKING_CLOSE, &id);
 }
 
 void sfs_backing_want(struct sfs_server *server, struct fuse_conn_info *conn)
@@ -89,19 +94,18 @@ static int explain(int code, const char *dir, struct sfs_error *err)
     return sfs_fail_errno(err, code, "no passthrough from the cache directory %s", dir);
 }
 
-/* By trying it with an empty file: there are many reasons why not. Not through libfuse, which keeps
- * the reason for itself. */
-static int try_backing(struct sfs_store *store, int device, struct sfs_error *err)
+/* By trying it with an empty file: there are many reasons why not. */
+static int try_backing(struct sfs_server *server, struct sfs_error *err)
 {
+    struct sfs_store *store = server->options->store;
     AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
     int r = sfs_store_start_file(store, SFS_STORE_FILE, &temp, err);
     if (r < 0)
         return sfs_fail_while(err, r, "no passthrough");
-    struct fuse_backing_map map = { .fd = temp.fd };
-    int id = ioctl(device, FUSE_DEV_IOC_BACKING_OPEN, &map);
-    if (id <= 0)
+    int id = open_backing(server, temp.fd);
+    if (id == 0)
         return explain(errno, sfs_store_dir(store), err);
-    ioctl(device, FUSE_DEV_IOC_BACKING_CLOSE, &id);
+    close_backing(server, id);
     return 0;
 }
 
@@ -112,20 +116,21 @@ static int check_backing(struct sfs_server *server, struct fuse_session *fuse,
         return sfs_fail(
             err, ENOTSUP,
             "no passthrough: this kernel lacks it (Linux 6.9, CONFIG_FUSE_PASSTHROUGH)");
-    return try_backing(server->options->store, fuse_session_fd(fuse), err);
+    server->device = fuse_session_fd(fuse);
+    return try_backing(server, err);
 }
 
 #else
 
-static int open_backing(void *request, int fd)
+static int open_backing(void *user, int fd)
 {
-    (void)request, (void)fd;
+    (void)user, (void)fd;
     return 0;
 }
 
-static void close_backing(void *request, int id)
+static void close_backing(void *user, int id)
 {
-    (void)request, (void)id;
+    (void)user, (void)id;
 }
 
 void sfs_backing_want(struct sfs_server *server, struct fuse_conn_info *conn)

@@ -32,6 +32,7 @@ struct file {
 struct sfs_passthrough {
     const struct sfs_forest *forest;
     const struct sfs_backing_ops *backing;
+    void *user;
     struct sfs_stats *stats;
     struct sfs_keep keep;
     atomic_bool started;
@@ -49,6 +50,7 @@ int sfs_passthrough_open(const struct sfs_passthrough_options *options,
         return sfs_fail(err, ENOMEM, "out of memory");
     passthrough->forest = options->forest;
     passthrough->backing = options->backing;
+    passthrough->user = options->user;
     passthrough->stats = options->stats;
     passthrough->keep.store = options->store;
     passthrough->keep.limit = options->limit;
@@ -96,7 +98,7 @@ static struct file *file_of(uint64_t handle)
     return (struct file *)(uintptr_t)handle;
 }
 
-/* Names what it returns as well: false, if there is no such file in the tree. */
+/* False: not a regular file. */
 static bool find_place(const struct sfs_passthrough *passthrough, sfs_ino ino,
                        struct sfs_place *ret_place, struct sfs_attr *ret_attr)
 {
@@ -140,6 +142,10 @@ static void keep_file(void *arg)
                 sfs_keep_file(&passthrough->keep, place.tree, place.node, file->name, NULL) == 0;
     pthread_mutex_lock(&passthrough->lock);
     file->state = kept ? KEPT : NEVER;
+    if (kept) {
+        atomic_fetch_add(&passthrough->stats->files_kept, 1);
+        atomic_fetch_add(&passthrough->stats->bytes_kept, file->size);
+    }
     pthread_mutex_unlock(&passthrough->lock);
 }
 
@@ -156,7 +162,7 @@ static void keep_if_hot(struct sfs_passthrough *passthrough, struct file *file)
 /* --- opens ------------------------------------------------------------------------------------ */
 
 /* Looks again each time: somebody may have pruned the store. */
-static void register_file(struct sfs_passthrough *passthrough, void *request, struct file *file)
+static void register_file(struct sfs_passthrough *passthrough, struct file *file)
 {
     AUTO(sfs_close_fd) int fd = -1; /* the kernel takes a reference of its own, lock included */
     if (sfs_keep_open(&passthrough->keep, file->name, file->size, &fd, NULL) < 0) {
@@ -168,7 +174,7 @@ static void register_file(struct sfs_passthrough *passthrough, void *request, st
     file->state = KEPT;
     if (passthrough->registered >= SFS_PASSTHROUGH_MAX_FILES)
         return;
-    file->backing_id = passthrough->backing->open(request, fd);
+    file->backing_id = passthrough->backing->open(passthrough->user, fd);
     if (file->backing_id > 0) {
         passthrough->registered++;
     } else {
@@ -177,12 +183,12 @@ static void register_file(struct sfs_passthrough *passthrough, void *request, st
     }
 }
 
-static void open_file(struct sfs_passthrough *passthrough, void *request, struct file *file)
+static void open_file(struct sfs_passthrough *passthrough, struct file *file)
 {
     /* Those before the start are counted, too, since they keep the kernel's own cache in use. */
     if (file->live == 0 && (file->state == UNKNOWN || file->state == KEPT) &&
         atomic_load(&passthrough->started))
-        register_file(passthrough, request, file);
+        register_file(passthrough, file);
     file->live++;
     file->opens++;
     if (file->backing_id)
@@ -191,7 +197,7 @@ static void open_file(struct sfs_passthrough *passthrough, void *request, struct
         keep_if_hot(passthrough, file);
 }
 
-int sfs_passthrough_opened(struct sfs_passthrough *passthrough, void *request, sfs_ino ino,
+int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
                            struct sfs_opening *ret_opening)
 {
     struct sfs_place place;
@@ -202,7 +208,7 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, void *request, s
     pthread_mutex_lock(&passthrough->lock);
     struct file *file = find_file(passthrough, ino, &place, attr.size);
     if (file) {
-        open_file(passthrough, request, file);
+        open_file(passthrough, file);
         ret_opening->handle = (uintptr_t)file;
         ret_opening->backing_id = file->backing_id;
     }
@@ -210,14 +216,14 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, void *request, s
     return file ? 0 : -ENOMEM;
 }
 
-void sfs_passthrough_released(struct sfs_passthrough *passthrough, void *request, uint64_t handle)
+void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t handle)
 {
     struct file *file = file_of(handle);
     if (!file)
         return;
     pthread_mutex_lock(&passthrough->lock);
     if (--file->live == 0 && file->backing_id) {
-        passthrough->backing->close(request, file->backing_id);
+        passthrough->backing->close(passthrough->user, file->backing_id);
         file->backing_id = 0;
         passthrough->registered--;
     }

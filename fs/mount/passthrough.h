@@ -22,10 +22,10 @@ struct sfs_passthrough;
 /* More inodes than that do not go through at a time. */
 #define SFS_PASSTHROUGH_MAX_FILES 1024u
 
-/* How a backing file is made known to the kernel. `request` is the one being answered. */
+/* How a backing file is made known to the kernel. */
 struct sfs_backing_ops {
-    int (*open)(void *request, int fd); /* its id; 0: not possible */
-    void (*close)(void *request, int id);
+    int (*open)(void *user, int fd); /* its id; 0: not possible */
+    void (*close)(void *user, int id);
 };
 
 struct sfs_passthrough_options {
@@ -33,6 +33,7 @@ struct sfs_passthrough_options {
     struct sfs_store *store;
     uint64_t limit; /* bytes of files kept in the store */
     const struct sfs_backing_ops *backing;
+    void *user; /* of backing */
     struct sfs_stats *stats;
 };
 
@@ -51,9 +52,9 @@ struct sfs_opening {
     uint64_t handle; /* 0: not watched */
     int backing_id;
 };
-int sfs_passthrough_opened(struct sfs_passthrough *passthrough, void *request, sfs_ino ino,
+int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
                            struct sfs_opening *ret_opening);
-void sfs_passthrough_released(struct sfs_passthrough *passthrough, void *request, uint64_t handle);
+void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t handle);
 /* Bytes of the file were asked for. */
 void sfs_passthrough_read(struct sfs_passthrough *passthrough, uint64_t handle, uint64_t size);
 

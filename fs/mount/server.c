@@ -43,6 +43,7 @@ static int open_passthrough(struct sfs_server *server, struct sfs_error *err)
         .store = options->store,
         .limit = options->passthrough_limit ? options->passthrough_limit : DEFAULT_LIMIT,
         .backing = &sfs_backing_ops,
+        .user = server,
         .stats = &server->stats,
     };
     return sfs_passthrough_open(&parts, &server->passthrough, err);

@@ -29,6 +29,7 @@ struct sfs_server {
     bool can_skip_open, skip_opendir; /* the kernel does without; set by init, before requests */
     atomic_bool skip_open;            /* later, too, if nothing can go through */
     bool takes_backing;               /* the kernel does; set by init */
+    int device;                       /* the session's, for backing files; set before any is */
     size_t *first_layer;              /* position in `warned` of each tree's first layer */
     atomic_bool *warned;              /* one a layer: its first read error was told */
     atomic_uint_least64_t blocks;     /* for statfs; 0: not counted yet */

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 need_root
 need_fuse
-need python3
+need python3 pgrep
 mkdir "$T/dir" "$T/mnt" "$T/over" "$T/tmp"
 head -c 6000000 /dev/urandom >"$T/dir/big"
 head -c 3000000 /dev/urandom >"$T/dir/other"
