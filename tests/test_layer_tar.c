@@ -676,3 +676,37 @@ Test(layer_tar, processes_that_index_the_same_layer_at_once_all_succeed)
     }
     cr_assert_eq(count_kept(SFS_STORE_INDEX), 1, "something was left behind");
 }
+
+static const char *name_of(struct sfs_layer *layer, const char *path)
+{
+    static char names[2][SFS_CONTENT_NAME];
+    static unsigned turn;
+    char *name = names[turn++ % 2];
+    const struct sfs_inode_rec *inode = fixture_inode(layer, path);
+    cr_assert_eq(sfs_layer_content_name(layer, (sfs_inode)(inode - layer->tables.inodes), name), 0);
+    return name;
+}
+
+Test(layer_tar, bytes_have_a_name_that_another_index_of_the_blob_gives_too)
+{
+    tar_bytes_file(&tar, "a", "hello");
+    tar_bytes_file(&tar, "b", "hello");
+    tar_bytes_entry(&tar, "hard", '1', "a");
+    tar_bytes_entry(&tar, "d/", '5', "");
+    tar_bytes_end(&tar);
+    AUTO(sfs_layer_close) struct sfs_layer *layer = fixture_layer(&tar);
+    cr_assert_str_eq(name_of(layer, "a"), name_of(layer, "hard"));
+    cr_assert_str_neq(name_of(layer, "a"), name_of(layer, "b"));
+    char before[SFS_CONTENT_NAME];
+    snprintf(before, sizeof before, "%s", name_of(layer, "a"));
+    cr_assert_eq(strncmp(before, "sha256:", 7), 0);
+    cr_assert_eq(strlen(before), 7 + 64 + 1 + 32);
+    const struct sfs_inode_rec *dir = fixture_inode(layer, "d");
+    char none[SFS_CONTENT_NAME];
+    cr_assert_eq(sfs_layer_content_name(layer, (sfs_inode)(dir - layer->tables.inodes), none),
+                 -ENOENT);
+    fixture_close();
+    fixture_open();
+    AUTO(sfs_layer_close) struct sfs_layer *again = fixture_layer(&tar);
+    cr_assert_str_eq(name_of(again, "a"), before);
+}

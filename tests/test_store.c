@@ -53,8 +53,11 @@ static int append(void *user, const struct sfs_store_item *item)
     char *text = user;
     size_t used = strlen(text);
     snprintf(text + used, 1024 - used, "%s %.8s %llu %lld%s\n",
-             item->kind == SFS_STORE_COPY ? "copy" : "index", item->key,
-             (unsigned long long)item->size, (long long)item->used, item->in_use ? " in use" : "");
+             item->kind == SFS_STORE_FILE   ? "file"
+             : item->kind == SFS_STORE_COPY ? "copy"
+                                            : "index",
+             item->key, (unsigned long long)item->size, (long long)item->used,
+             item->in_use ? " in use" : "");
     return 0;
 }
 
@@ -291,4 +294,30 @@ Test(store_dir, comes_from_the_environment_in_the_order_of_the_contract)
     cr_assert_str_eq(dir_for(NULL, "/b"), "/b/stagefs");
     cr_assert_str_eq(dir_for("", "relative"), last);
     cr_assert_str_eq(dir_for(NULL, NULL), last);
+}
+
+static int make_room(uint64_t limit, uint64_t size)
+{
+    return sfs_store_make_room(store, SFS_STORE_FILE, limit, size, &err);
+}
+
+Test(store, room_is_made_by_removing_what_was_used_first_of_that_kind)
+{
+    put(SFS_STORE_INDEX, KEY_A, "index", 1);
+    put(SFS_STORE_FILE, KEY_A, "first", 2);
+    put(SFS_STORE_FILE, KEY_B, "second", 3);
+    cr_assert_eq(make_room(15, 4), 0, "%s", err.text);
+    expect("index sha256:a 5 1\nfile sha256:a 5 2\nfile sha256:b 6 3\n");
+    cr_assert_eq(make_room(15, 5), 0, "%s", err.text);
+    expect("index sha256:a 5 1\nfile sha256:b 6 3\n");
+}
+
+Test(store, there_is_no_room_beside_what_is_in_use_or_for_what_is_too_large)
+{
+    put(SFS_STORE_FILE, KEY_A, "first", 2);
+    AUTO(sfs_close_fd) int fd = -1;
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_FILE, KEY_A, &fd, &err), 0);
+    cr_assert_eq(make_room(10, 6), -ENOSPC);
+    cr_assert_eq(make_room(10, 11), -ENOSPC);
+    cr_assert_eq(make_room(10, 5), 0);
 }

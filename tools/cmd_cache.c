@@ -7,7 +7,10 @@
 
 static const char *kind_name(enum sfs_store_kind kind)
 {
-    return kind == SFS_STORE_INDEX ? "index" : "copy";
+    static const char *const names[] = {
+        [SFS_STORE_INDEX] = "index", [SFS_STORE_COPY] = "copy", [SFS_STORE_FILE] = "file"
+    };
+    return names[kind];
 }
 
 static int print_item(void *user, const struct sfs_store_item *item)

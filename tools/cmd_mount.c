@@ -7,13 +7,16 @@
 #include <jansson.h>
 #include <stagefs/mount.h>
 #include <stagefs/usage.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch;
+    bool allow_other, no_prefetch, passthrough;
+    uint64_t passthrough_limit;
+    atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace;
     struct text_list profiles;
     long ready_fd; /* 0: none (it would be stdin) */
@@ -24,6 +27,7 @@ static void ready(void *user)
 {
     struct mount_args *args = user;
     progress_close();
+    atomic_store(&args->answers, true);
     if (args->ready_fd > 0) {
         if (write((int)args->ready_fd, "\n", 1) != 1)
             fprintf(stderr, "stagefs: warning: --ready-fd %ld cannot be written\n", args->ready_fd);
@@ -37,7 +41,7 @@ static void ready(void *user)
 static void warn(void *user, const char *text)
 {
     const struct mount_args *args = user;
-    if (args->report_fd < 0)
+    if (args->report_fd < 0 || !atomic_load(&args->answers))
         args->session.tool.progress.warn(args->session.tool.progress.user, text);
     else
         syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
@@ -61,6 +65,9 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,
+        .passthrough = args->passthrough,
+        .passthrough_limit = args->passthrough_limit,
+        .store = args->session.tool.store,
     };
     if (!args->layers)
         return sfs_mount_serve(sfs_stage_tree(args->session.stage), &options, err);
@@ -103,6 +110,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
+        { "passthrough", 0, OPTION_FLAG, &args.passthrough, NULL,
+          "keep large files that are read much decompressed, for the kernel to read (root only)" },
+        { "passthrough-limit", 0, OPTION_SIZE, &args.passthrough_limit, "SIZE",
+          "bytes of files kept for that (default 8G)" },
         { "ready-fd", 0, OPTION_NUMBER, &args.ready_fd, "N",
           "write a newline to this descriptor when the mount answers" },
     };

@@ -33,6 +33,14 @@ void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
         layer->ops->follow(layer, inode, offset, size);
 }
 
+int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
+                           char ret_name[SFS_CONTENT_NAME])
+{
+    if (!layer->ops || !layer->ops->content_name)
+        return -ENOENT;
+    return layer->ops->content_name(layer, inode, ret_name);
+}
+
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position)
 {

@@ -30,6 +30,8 @@ struct sfs_layer_ops {
     /* See sfs_layer_locate(); NULL: the bytes lie in the layer itself, by its extents. */
     void (*locate)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                    const struct sfs_layer **ret_layer, uint64_t *ret_position);
+    /* See sfs_tree_content_name(); NULL: no file has one. */
+    int (*content_name)(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME]);
 };
 
 struct sfs_layer { /* base of every kind: embed as first member */
@@ -46,6 +48,8 @@ int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, siz
  * and how far into its decoded bytes. An estimate where there is a hole. */
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position);
+int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
+                           char ret_name[SFS_CONTENT_NAME]);
 void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);

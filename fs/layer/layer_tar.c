@@ -102,6 +102,44 @@ static void follow(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uin
         sfs_spans_follow(layer->spans, at, part);
 }
 
+/* What decides the bytes: the blob, how it is decoded, and where in that they lie. */
+static int digest_place(const struct sfs_index *index, const struct sfs_inode_rec *file,
+                        struct sfs_digest *ret_digest)
+{
+    const struct sfs_extent *extents = index->tables.extents + file->first;
+    const uint32_t form[2] = { SFS_INDEX_VERSION, index->from_toc };
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    if (!hash || sfs_hash_add(hash, form, sizeof form) < 0 ||
+        sfs_hash_add(hash, &index->diff_id, sizeof index->diff_id) < 0 ||
+        sfs_hash_add(hash, &file->size, sizeof file->size) < 0 ||
+        sfs_hash_add(hash, extents, sizeof *extents * file->count) < 0 ||
+        sfs_hash_finish(hash, ret_digest) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int content_name(struct sfs_layer *base, sfs_inode inode, char ret_name[SFS_CONTENT_NAME])
+{
+    const struct tar_layer *layer = (struct tar_layer *)base;
+    const struct sfs_inode_rec *file = &base->tables.inodes[inode];
+    if (!layer->spans || !S_ISREG(file->mode))
+        return -ENOENT;
+    uint64_t data = 0;
+    for (uint32_t i = 0; i < file->count; i++)
+        data += base->tables.extents[file->first + i].size;
+    if (data != file->size)
+        return -ENOENT;
+    struct sfs_digest place;
+    int r = digest_place(&layer->index, file, &place);
+    if (r < 0)
+        return r;
+    char blob_text[SFS_DIGEST_TEXT], place_text[SFS_DIGEST_TEXT];
+    snprintf(ret_name, SFS_CONTENT_NAME, "%s.%.32s",
+             sfs_digest_print(&layer->index.digest, blob_text),
+             sfs_digest_print(&place, place_text) + strlen("sha256:"));
+    return 0;
+}
+
 static void close_tar(struct sfs_layer *base)
 {
     struct tar_layer *layer = (struct tar_layer *)base;
@@ -109,9 +147,11 @@ static void close_tar(struct sfs_layer *base)
     sfs_index_close(&layer->index);
 }
 
-static const struct sfs_layer_ops tar_ops = {
-    .pin = pin, .prefetch = prefetch, .follow = follow, .close = close_tar
-};
+static const struct sfs_layer_ops tar_ops = { .pin = pin,
+                                              .prefetch = prefetch,
+                                              .follow = follow,
+                                              .content_name = content_name,
+                                              .close = close_tar };
 
 /* Index and copy are two files, and only together are they right: the copy ends with a zstd
  * skippable frame that holds a number from its index. */

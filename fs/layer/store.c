@@ -13,7 +13,9 @@ struct sfs_store {
 
 static const struct {
     const char *dir, *suffix;
-} kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" }, [SFS_STORE_COPY] = { "copy", ".zst" } };
+} kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" },
+              [SFS_STORE_COPY] = { "copy", ".zst" },
+              [SFS_STORE_FILE] = { "file", ".bin" } };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 
@@ -349,28 +351,50 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     return 1;
 }
 
+/* The order is that of last use. */
+static int remove_first(struct sfs_store *store, struct items *items, uint64_t keep,
+                        uint64_t *ret_freed, uint64_t *ret_count, struct sfs_error *err)
+{
+    uint64_t left = 0;
+    for (size_t i = 0; i < items->count; i++)
+        left += items->data[i].size;
+    if (items->count > 0)
+        qsort(items->data, items->count, sizeof *items->data, by_use);
+    *ret_freed = *ret_count = 0;
+    for (size_t i = 0; i < items->count && left > keep; i++) {
+        int r = remove_item(store, &items->data[i], err);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            continue;
+        left -= items->data[i].size;
+        *ret_freed += items->data[i].size;
+        ++*ret_count;
+    }
+    return left > keep ? 1 : 0;
+}
+
 int sfs_store_prune(struct sfs_store *store, uint64_t keep, uint64_t *ret_freed,
                     uint64_t *ret_items, struct sfs_error *err)
 {
     AUTO(free_items) struct items items = { 0 };
     int r = collect(store, &items, err);
-    if (r < 0)
-        return r;
-    uint64_t left = 0;
-    for (size_t i = 0; i < items.count; i++)
-        left += items.data[i].size;
-    if (items.count > 0)
-        qsort(items.data, items.count, sizeof *items.data, by_use);
-    *ret_freed = *ret_items = 0;
-    for (size_t i = 0; i < items.count && left > keep; i++) {
-        r = remove_item(store, &items.data[i], err);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            continue;
-        left -= items.data[i].size;
-        *ret_freed += items.data[i].size;
-        ++*ret_items;
-    }
-    return 0;
+    if (r == 0)
+        r = remove_first(store, &items, keep, ret_freed, ret_items, err);
+    return r < 0 ? r : 0;
+}
+
+int sfs_store_make_room(struct sfs_store *store, enum sfs_store_kind kind, uint64_t limit,
+                        uint64_t size, struct sfs_error *err)
+{
+    AUTO(free_items) struct items items = { 0 };
+    uint64_t freed, count;
+    if (size > limit)
+        return sfs_fail(err, ENOSPC, "larger than what may be kept");
+    int r = collect_kind(store, kind, &items, err);
+    if (r == 0)
+        r = remove_first(store, &items, limit - size, &freed, &count, err);
+    return r > 0
+               ? sfs_fail(err, ENOSPC, "cache directory %s: all that is kept is in use", store->dir)
+               : r;
 }

@@ -2,6 +2,7 @@
  *
  *   DIR/index/sha256-HEX.idx   layer indexes
  *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
+ *   DIR/file/sha256-HEX.HEX.bin  decompressed files, for FUSE passthrough
  *
  * A file that is open here carries a shared flock, which keeps prune away from it. */
 #ifndef STAGEFS_STORE_H
@@ -20,6 +21,11 @@ int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
                          struct sfs_io_temp *ret_temp, struct sfs_error *err);
 int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                           struct sfs_io_temp *temp, struct sfs_error *err);
+
+/* Removes files of that kind, those not used for longest first, until `size` bytes more will not
+ * exceed `limit`. ENOSPC: that cannot be. */
+int sfs_store_make_room(struct sfs_store *store, enum sfs_store_kind kind, uint64_t limit,
+                        uint64_t size, struct sfs_error *err);
 
 /* Waits until nobody else makes files for that key. A killed holder lets go. */
 struct sfs_store_lock {

@@ -1,6 +1,6 @@
 /* The FUSE operations on names and attributes, and the table of all operations. What is not in the
  * table libfuse answers with ENOSYS, after which the kernel stops asking: that is wanted for
- * access, flush, fsync and release. */
+ * access, flush and fsync. */
 #include "mount/server.h"
 
 #include "mount/control.h"
@@ -31,7 +31,10 @@ static void init(void *userdata, struct fuse_conn_info *conn)
     conn->congestion_threshold = MAX_BACKGROUND - MAX_BACKGROUND / 4;
     if (server->recorder)
         conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS;
-    server->skip_open = !server->recorder && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    server->can_skip_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    server->skip_open = server->can_skip_open && !server->recorder && !server->passthrough;
+    if (server->passthrough)
+        sfs_backing_want(server, conn);
     server->skip_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 }
 
@@ -70,12 +73,6 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_attr(req, &st, SFS_FOREVER);
 }
 
-static void note_use(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind)
-{
-    if (server->recorder)
-        sfs_recorder_use(server->recorder, ino, kind);
-}
-
 static void readlink_op(fuse_req_t req, fuse_ino_t ino)
 {
     struct sfs_server *server = sfs_server_of(req);
@@ -87,33 +84,7 @@ static void readlink_op(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_err(req, EINVAL);
     else
         fuse_reply_readlink(req, sfs_tree_target(place.tree, place.node));
-    note_use(server, ino, SFS_USE_LINK);
-}
-
-/* ENOSYS once, and the kernel opens everything by itself from then on, keeping its caches. */
-static void open_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
-{
-    struct sfs_server *server = sfs_server_of(req);
-    SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
-    note_use(server, ino, SFS_USE_OPEN);
-    info->keep_cache = 1;
-    if (server->skip_open)
-        fuse_reply_err(req, ENOSYS);
-    else
-        fuse_reply_open(req, info);
-}
-
-static void opendir_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
-{
-    (void)ino;
-    struct sfs_server *server = sfs_server_of(req);
-    SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
-    info->keep_cache = 1;
-    info->cache_readdir = 1;
-    if (server->skip_opendir)
-        fuse_reply_err(req, ENOSYS);
-    else
-        fuse_reply_open(req, info);
+    sfs_server_note(server, ino, SFS_USE_LINK);
 }
 
 /* Two threads may count at once; both store the same. Inodes first: blocks say that it is done. */
@@ -190,8 +161,9 @@ const struct fuse_lowlevel_ops sfs_ops = {
     .lookup = lookup,
     .getattr = getattr,
     .readlink = readlink_op,
-    .open = open_op,
-    .opendir = opendir_op,
+    .open = sfs_op_open,
+    .opendir = sfs_op_opendir,
+    .release = sfs_op_release,
     .statfs = statfs_op,
     .ioctl = ioctl_op,
     .readdir = sfs_op_readdir,

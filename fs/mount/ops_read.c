@@ -104,7 +104,6 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info)
 {
-    (void)info;
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_READ);
     struct sfs_place place;
@@ -126,6 +125,8 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         options->touch(options->user, place.index, place.node, start, size);
     if (server->recorder)
         sfs_recorder_read(server->recorder, ino, start, size);
+    if (server->passthrough)
+        sfs_passthrough_read(server->passthrough, info->fh, size);
     if (server->ahead)
         sfs_ahead_touch(server->ahead, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;

@@ -26,6 +26,10 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
 {
     if (options->trace_path && options->profile_count > 0)
         return sfs_fail(err, EINVAL, "a mount either records or replays");
+    if (options->passthrough && options->trace_path)
+        return sfs_fail(err, EINVAL, "a mount that records sees all reads: no passthrough");
+    if (options->passthrough && !options->store)
+        return sfs_fail(err, EINVAL, "passthrough needs a place to keep files");
     if (access("/dev/fuse", F_OK) < 0)
         return sfs_fail(err, ENOTSUP,
                         "there is no /dev/fuse here (modprobe fuse; in a container --device "

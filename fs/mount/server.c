@@ -2,6 +2,9 @@
 
 #include <errno.h>
 
+/* Of files kept decompressed: some images' worth of libraries. */
+#define DEFAULT_LIMIT (8ull << 30)
+
 /* Layers of all trees in one row, so that one array says which have been told of. */
 static int count_layers(struct sfs_server *server, struct sfs_error *err)
 {
@@ -32,6 +35,20 @@ static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
     return 0;
 }
 
+static int open_passthrough(struct sfs_server *server, struct sfs_error *err)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_passthrough_options parts = {
+        .forest = &server->forest,
+        .store = options->store,
+        .limit = options->passthrough_limit ? options->passthrough_limit : DEFAULT_LIMIT,
+        .backing = &sfs_backing_ops,
+        .user = server,
+        .stats = &server->stats,
+    };
+    return sfs_passthrough_open(&parts, &server->passthrough, err);
+}
+
 /* Fetching ahead would hide from the recorder what is used. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
 {
@@ -41,9 +58,11 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
         sfs_ino root = options->first_tree ? server->forest.first[0] : SFS_INO_ROOT;
         return r < 0 ? r : sfs_recorder_open(root, &server->recorder, err);
     }
-    int r = options->no_prefetch
-                ? 0
-                : sfs_ahead_open(&server->forest, &server->stats, &server->ahead, err);
+    int r = options->passthrough ? open_passthrough(server, err) : 0;
+    if (r < 0)
+        return r;
+    r = options->no_prefetch ? 0
+                             : sfs_ahead_open(&server->forest, &server->stats, &server->ahead, err);
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
@@ -87,6 +106,7 @@ void sfs_server_close(struct sfs_server **server)
 {
     if (!*server)
         return;
+    sfs_passthrough_close(&(*server)->passthrough);
     sfs_replay_close(&(*server)->replay);
     sfs_ahead_close(&(*server)->ahead);
     sfs_recorder_close(&(*server)->recorder);
@@ -109,6 +129,12 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
         return;
     if (server->options->warn)
         server->options->warn(server->options->user, err->text);
+}
+
+void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind)
+{
+    if (server->recorder)
+        sfs_recorder_use(server->recorder, ino, kind);
 }
 
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,

@@ -6,6 +6,7 @@
 #include "mount/ahead.h"
 #include "mount/forest.h"
 #include "mount/fuse.h"
+#include "mount/passthrough.h"
 #include "mount/recorder.h"
 #include "mount/replay.h"
 #include "mount/stats.h"
@@ -18,16 +19,20 @@ struct sfs_server {
     struct sfs_forest forest;
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
-    struct sfs_recorder *recorder; /* NULL: nothing is recorded */
-    struct sfs_ahead *ahead;       /* NULL: nothing is fetched ahead */
-    struct sfs_replay *replay;     /* NULL: no profiles */
-    char *trace_path;              /* absolute; owned */
-    bool xattrs;                   /* some file has extended attributes */
+    struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
+    struct sfs_ahead *ahead;             /* NULL: nothing is fetched ahead */
+    struct sfs_replay *replay;           /* NULL: no profiles */
+    struct sfs_passthrough *passthrough; /* NULL: not wanted */
+    char *trace_path;                    /* absolute; owned */
+    bool xattrs;                         /* some file has extended attributes */
     bool acls;
-    bool skip_open, skip_opendir; /* the kernel does without; set by init, before other requests */
-    size_t *first_layer;          /* position in `warned` of each tree's first layer */
-    atomic_bool *warned;          /* one a layer: its first read error was told */
-    atomic_uint_least64_t blocks; /* for statfs; 0: not counted yet */
+    bool can_skip_open, skip_opendir; /* the kernel does without; set by init, before requests */
+    atomic_bool skip_open;            /* later, too, if nothing can go through */
+    bool takes_backing;               /* the kernel does; set by init */
+    int device;                       /* the session's, for backing files; set before any is */
+    size_t *first_layer;              /* position in `warned` of each tree's first layer */
+    atomic_bool *warned;              /* one a layer: its first read error was told */
+    atomic_uint_least64_t blocks;     /* for statfs; 0: not counted yet */
     atomic_uint_least64_t inodes;
 };
 
@@ -41,6 +46,9 @@ void sfs_server_close(struct sfs_server **server);
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err);
 
+/* For the recorder, if there is one. */
+void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);
+
 /* The operations; userdata is the server. */
 extern const struct fuse_lowlevel_ops sfs_ops;
 
@@ -49,12 +57,22 @@ void sfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info);
 void sfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                         struct fuse_file_info *info);
+void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info);
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
                   struct fuse_file_info *info);
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+/* Passthrough, as far as libfuse and the kernel have it: asking for it in init, what opens it, and,
+ * once mounted, starting it. -errno from the last, with the reason: it cannot be had, and the mount
+ * goes on as without it. */
+void sfs_backing_want(struct sfs_server *server, struct fuse_conn_info *conn);
+extern const struct sfs_backing_ops sfs_backing_ops;
+int sfs_backing_start(struct sfs_server *server, struct fuse_session *fuse, struct sfs_error *err);
 
 /* The entry that tells the kernel all of an inode, for ever. */
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,

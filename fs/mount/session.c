@@ -196,9 +196,12 @@ static bool try_mount(struct session *session)
     raise_read_ahead(session, st.st_dev);
     const struct sfs_server *server = session->server;
     const struct sfs_mount_options *options = server->options;
+    struct sfs_error err;
+    if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
+        options->warn)
+        options->warn(options->user, err.text);
     if (options->ready)
         options->ready(options->user);
-    struct sfs_error err;
     if (server->replay &&
         sfs_replay_start(server->replay, server->ahead, session->path, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
@@ -307,6 +310,8 @@ static int serve_mounted(struct session *session, struct sfs_error *err)
         sfs_replay_stop(server->replay);
     if (server->ahead)
         sfs_ahead_stop(server->ahead);
+    if (server->passthrough)
+        sfs_passthrough_stop(server->passthrough);
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);

@@ -78,10 +78,12 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
     int r = sfs_buf_printf(
         buf,
         "{\"seconds\":%.3f,\"bytes_read\":%" PRIu64 ",\"bytes_stored\":%" PRIu64
-        ",\"libraries\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",",
+        ",\"libraries\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",\"passthrough\":{\"opens\":%" PRIu64
+        ",\"files_kept\":%" PRIu64 ",\"bytes_kept\":%" PRIu64 "},",
         seconds(now_ns() - stats->started_ns), (uint64_t)atomic_load(&stats->bytes_read),
         (uint64_t)atomic_load(&stats->bytes_stored), (uint64_t)atomic_load(&stats->libraries),
-        (uint64_t)atomic_load(&stats->read_errors));
+        (uint64_t)atomic_load(&stats->read_errors), (uint64_t)atomic_load(&stats->opens_through),
+        (uint64_t)atomic_load(&stats->files_kept), (uint64_t)atomic_load(&stats->bytes_kept));
     if (r == 0)
         r = print_requests(stats, buf);
     if (r == 0 && cache)

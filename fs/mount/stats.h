@@ -32,6 +32,9 @@ struct sfs_stats {
     atomic_uint_least64_t bytes_stored; /* put into the kernel's cache before they were asked for */
     atomic_uint_least64_t libraries;    /* whose loader was read ahead of */
     atomic_uint_least64_t read_errors;
+    atomic_uint_least64_t opens_through; /* answered with a backing file */
+    atomic_uint_least64_t files_kept;    /* written for that */
+    atomic_uint_least64_t bytes_kept;
     uint64_t started_ns;
 };
 

@@ -47,9 +47,16 @@ static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
     *ret_layer = blob;
 }
 
-static const struct sfs_layer_ops copy_ops = {
-    .pin = pin, .prefetch = prefetch, .follow = follow, .locate = locate
-};
+static int content_name(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME])
+{
+    return sfs_tree_content_name(as_copy(layer)->source, source_of(layer, inode), ret_name);
+}
+
+static const struct sfs_layer_ops copy_ops = { .pin = pin,
+                                               .prefetch = prefetch,
+                                               .follow = follow,
+                                               .locate = locate,
+                                               .content_name = content_name };
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {

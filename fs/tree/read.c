@@ -110,6 +110,15 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
         sfs_layer_follow(tree->layers[at->layer], at->inode, offset, size);
 }
 
+int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
+                          char ret_name[SFS_CONTENT_NAME])
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    if (at->layer == SFS_NO_LAYER)
+        return -ENOENT;
+    return sfs_layer_content_name(tree->layers[at->layer], at->inode, ret_name);
+}
+
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
                      const void **ret_blob, uint64_t *ret_position)
 {

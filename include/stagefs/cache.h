@@ -39,11 +39,12 @@ int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_err
 void sfs_store_close(struct sfs_store **store);
 const char *sfs_store_dir(const struct sfs_store *store);
 
-enum sfs_store_kind { SFS_STORE_INDEX, SFS_STORE_COPY };
+/* A file is one that a mount with passthrough keeps decompressed (mount.h). */
+enum sfs_store_kind { SFS_STORE_INDEX, SFS_STORE_COPY, SFS_STORE_FILE };
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
-    char key[160]; /* "sha256:HEX", the layer it belongs to */
+    char key[160]; /* "sha256:HEX", the layer it belongs to; a file's: sfs_tree_content_name() */
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */
     bool in_use;   /* some process has it open now */

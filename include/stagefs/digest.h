@@ -15,6 +15,9 @@ struct sfs_digest {
 
 #define SFS_DIGEST_TEXT 72 /* "sha256:" + 64 + NUL */
 
+/* Room for a name of some bytes of a blob; see sfs_tree_content_name(). */
+#define SFS_CONTENT_NAME 112
+
 /* EINVAL: not of that form. ENOTSUP: another algorithm. */
 int sfs_digest_parse(const char *text, struct sfs_digest *ret_digest, struct sfs_error *err);
 /* Returns `text`, filled. */

@@ -34,6 +34,13 @@ struct sfs_mount_options {
      * what readers wait for. */
     const char *const *profiles;
     size_t profile_count;
+    /* Large files that are read much are kept decompressed in the store, at most passthrough_limit
+     * bytes of them (0: chosen), and later opens of them are handed to the kernel (FUSE
+     * passthrough), which then reads them without asking. Every open costs a request then. Where it
+     * cannot be had, warn is told why, and the mount is as without it. */
+    bool passthrough;
+    uint64_t passthrough_limit;
+    struct sfs_store *store; /* may be NULL without passthrough */
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 

@@ -5,6 +5,7 @@
 #define STAGEFS_TREE_H
 
 #include <stagefs/auto.h>
+#include <stagefs/digest.h>
 #include <stagefs/error.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -110,6 +111,12 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
  * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
                      const void **ret_blob, uint64_t *ret_position);
+
+/* A name for the bytes of a regular file, the same whenever they are the same bytes of the same
+ * blob, in whatever mount: "sha256:HEX.HEX", the blob and a digest of where in it they lie. ENOENT:
+ * there is none (a file in a directory may change; a file with holes). ENOMEM. */
+int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
+                          char ret_name[SFS_CONTENT_NAME]);
 
 /* Which layer gives this node (its position in the array that was merged); for a directory the
  * topmost that names it, or, if all only imply it, the topmost of those. *ret_inode: its inode
