@@ -174,8 +174,9 @@ static json_t *pack_job(const struct bench_report *report, const struct bench_jo
 /* What a reader of the figures would ask about the machine first. */
 static json_t *pack_machine(void)
 {
-    static const char *const names[] = { "CUDA_MODULE_LOADING", "CUDA_CACHE_DISABLE",
-                                         "CUDA_CACHE_PATH", "CUDA_VISIBLE_DEVICES" };
+    static const char *const names[] = { "NCCL_NVLS_ENABLE", "CUDA_MODULE_LOADING",
+                                         "CUDA_CACHE_DISABLE", "CUDA_CACHE_PATH",
+                                         "CUDA_VISIBLE_DEVICES" };
     struct utsname name;
     uname(&name);
     json_t *environment = json_object();
