@@ -8,11 +8,13 @@
 #include "root.h"
 #include "tree.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 const char *bench_state_name(enum bench_state state)
 {
@@ -170,6 +172,19 @@ void bench_run_once(const struct bench_options *options, const struct bench_job 
         bench_gpu_run(dir, &job->plan, options->timeout_s, result);
 }
 
+/* A mount whose process is dead goes on with what the kernel has cached, and that is no time of
+ * the mount. Only statvfs() asks it every time. */
+static void run_alive(const struct bench_options *options, const struct bench_job *job,
+                      unsigned dir, struct bench_result *result)
+{
+    struct statvfs fs;
+    bench_run_once(options, job, &options->dirs[dir], result);
+    if (result->failed || statvfs(options->dirs[dir].path, &fs) == 0)
+        return;
+    *result = (struct bench_result){ .failed = true };
+    bench_fail(&result->reason, "the mount has died: %s", strerror(errno));
+}
+
 /* One run that counts. A directory on which the job failed is not tried again. */
 static int sample(struct bench_report *report, struct bench_job *job, enum bench_state state,
                   unsigned dir)
@@ -180,7 +195,7 @@ static int sample(struct bench_report *report, struct bench_job *job, enum bench
         bench_cold_make(options, &options->dirs[dir], &job->plan, &result.reason) < 0)
         result.failed = true;
     else
-        bench_run_once(options, job, &options->dirs[dir], &result);
+        run_alive(options, job, dir, &result);
     return keep_result(job, &result, state, dir, options->runs);
 }
 
@@ -196,7 +211,7 @@ static bool has_failed(struct bench_job *job, enum bench_state state, unsigned d
 static void warm_up(const struct bench_options *options, struct bench_job *job, unsigned dir)
 {
     struct bench_result result;
-    bench_run_once(options, job, &options->dirs[dir], &result);
+    run_alive(options, job, dir, &result);
     struct bench_row *row = result.failed ? find_row(job, main_row(job)) : NULL;
     if (row)
         fail_samples(&row->samples[BENCH_WARM][dir], &result.reason);

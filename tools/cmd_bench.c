@@ -87,9 +87,11 @@ static void stop_server(struct bench_args *args)
 {
     if (args->server <= 0)
         return;
+    struct sfs_error err;
     kill(args->server, SIGTERM);
     waitpid(args->server, NULL, 0);
     args->server = 0;
+    sfs_unmount(args->backends.list[0].path, &err); /* of one that was killed; else there is none */
 }
 
 /* Back ends named by --against, comma-separated. One that cannot be had is told and left out. */
