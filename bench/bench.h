@@ -41,6 +41,7 @@ struct bench_options {
     struct bench_list libs, execs, env, before_cold, drop_extra;
     bool cold, gpu, no_root, json, quiet;
     const char *html;
+    int record_fd; /* record.h; 0: none */
     unsigned runs, timeout_s;
     uint64_t seed;
 };

@@ -20,6 +20,7 @@ static int drop_everything(struct bench_reason *reason)
 
 int bench_cold_check(struct bench_reason *reason)
 {
+    sync(); /* pages that were just written (a copy made for this) cannot be dropped */
     return drop_everything(reason);
 }
 

@@ -15,6 +15,8 @@
     F(cuDeviceGetCount, (int *count))                                                              \
     F(cuDevicePrimaryCtxRetain, (void **context, int device))                                      \
     F(cuCtxSetCurrent, (void *context))                                                            \
+    F(cuStreamCreate, (void **stream, unsigned flags))                                             \
+    F(cuStreamQuery, (void *stream))                                                               \
     F(cuCtxSynchronize, (void))                                                                    \
     F(cuModuleLoadData, (void **module, const void *image))                                        \
     F(cuModuleGetFunction, (void **function, void *module, const char *name))                      \
@@ -50,7 +52,12 @@
        void *convolution, int algorithm, void *workspace, size_t workspace_size, const void *beta, \
        void *y_desc, void *y))
 
-#define NCCL_FUNCTIONS(F) F(ncclCommInitAll, (void **communicators, int count, const int *devices))
+#define NCCL_FUNCTIONS(F)                                                                          \
+    F(ncclCommInitAll, (void **communicators, int count, const int *devices))                      \
+    F(ncclGroupStart, (void))                                                                      \
+    F(ncclGroupEnd, (void))                                                                        \
+    F(ncclAllReduce, (const void *from, void *to, size_t count, int type, int operation,           \
+                      void *communicator, void *stream))
 
 #define CUDA_FIELD(name, arguments) int(*name) arguments;
 struct cuda_driver {

@@ -8,13 +8,16 @@
 #include "load.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define MATRIX 1024
-#define IMAGE  64 /* pixels a side, of one image with 8 channels */
+#define MATRIX       1024
+#define NCCL_SECONDS 45 /* for a communicator and a sum, which take 1 to 5 */
+#define IMAGE        64 /* pixels a side, of one image with 8 channels */
 
 static const struct {
     const char *name, *glob;
@@ -317,21 +320,128 @@ static void measure_cudnn(struct gpu *gpu)
         leave_out(stages + 1, 1, "no handle");
 }
 
+/* One of two GPUs that reduce: its primary context, which NCCL works in, too. */
+struct rank {
+    void *context, *stream, *communicator;
+    uint64_t from, to; /* device addresses, of REDUCED floats each */
+};
+
+enum { REDUCED = 1 << 18, NCCL_FLOAT = 7, NCCL_SUM = 0, CUDA_NOT_READY = 600, NON_BLOCKING = 1 };
+
+/* The communicator and the sum wait for the other GPU, and where the way to it is broken, for
+ * ever. A thread tells which it was and leaves; the time limit of the run would call all of it
+ * failed. */
+static void *end_late_nccl(void *stage)
+{
+    struct timespec patience = { .tv_sec = NCCL_SECONDS };
+    nanosleep(&patience, NULL);
+    char reason[64];
+    snprintf(reason, sizeof reason, "not done after %d s", NCCL_SECONDS);
+    const char *late = *(const char *const *)stage;
+    bench_tell_left_out(late, reason);
+    if (strcmp(late, "all-reduce") != 0)
+        bench_tell_left_out("all-reduce", "no communicator");
+    _exit(0);
+}
+
+/* Before anything is timed. */
+static int prepare_rank(struct gpu *gpu, int ordinal, struct rank *rank)
+{
+    const struct cuda_driver *driver = &gpu->driver;
+    int device = 0, r = driver->cuDeviceGet(&device, ordinal);
+    r = r ? r : driver->cuDevicePrimaryCtxRetain(&rank->context, device);
+    r = r ? r : driver->cuCtxSetCurrent(rank->context);
+    r = r ? r : driver->cuStreamCreate(&rank->stream, NON_BLOCKING);
+    r = r ? r : driver->cuMemAlloc_v2(&rank->from, REDUCED * sizeof(float));
+    r = r ? r : driver->cuMemAlloc_v2(&rank->to, REDUCED * sizeof(float));
+    r = r ? r : driver->cuMemsetD32_v2(rank->from, 0x3f800000u, REDUCED);
+    return r ? r : driver->cuCtxSynchronize();
+}
+
+/* Both ranks are this thread's, so they must be one group: each alone would wait for the other. */
+static int start_reducing(struct gpu *gpu, const struct nccl *nccl, struct rank ranks[2])
+{
+    int r = nccl->ncclGroupStart();
+    for (int i = 0; i < 2 && r == 0; i++) {
+        gpu->driver.cuCtxSetCurrent(ranks[i].context);
+        r = nccl->ncclAllReduce(at(ranks[i].from), at_mutable(ranks[i].to), REDUCED, NCCL_FLOAT,
+                                NCCL_SUM, ranks[i].communicator, ranks[i].stream);
+    }
+    int end = nccl->ncclGroupEnd();
+    return r ? r : end;
+}
+
+static int wait_for_stream(struct gpu *gpu, const struct rank *rank)
+{
+    int r;
+    gpu->driver.cuCtxSetCurrent(rank->context);
+    while ((r = gpu->driver.cuStreamQuery(rank->stream)) == CUDA_NOT_READY)
+        sched_yield();
+    return r;
+}
+
+static void reduce(struct gpu *gpu, const struct nccl *nccl, struct rank ranks[2])
+{
+    double start = bench_now();
+    int r = start_reducing(gpu, nccl, ranks);
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = wait_for_stream(gpu, &ranks[i]);
+    double end = bench_now();
+    bool right = true;
+    for (int i = 0; i < 2 && r == 0; i++) {
+        gpu->driver.cuCtxSetCurrent(ranks[i].context);
+        right &= read_float(gpu, ranks[i].to + (REDUCED - 1) * sizeof(float)) == 2;
+    }
+    if (r == 0 && !right)
+        bench_tell_left_out("all-reduce", "the sum is wrong");
+    else
+        tell_time("all-reduce", end - start, "ncclAllReduce", r);
+}
+
+static void run_nccl(struct gpu *gpu, const struct nccl *nccl, const char **stage)
+{
+    static const int devices[] = { 0, 1 };
+    struct rank ranks[2] = { 0 };
+    void *communicators[2] = { 0 };
+    for (int i = 0; i < 2; i++) {
+        int r = prepare_rank(gpu, i, &ranks[i]);
+        if (r == 0)
+            continue;
+        tell_time("NCCL-communicator", 0, "preparing a GPU", r);
+        bench_tell_left_out("all-reduce", "no communicator");
+        return;
+    }
+    double start = bench_now();
+    int r = nccl->ncclCommInitAll(communicators, 2, devices);
+    if (!tell_stage("NCCL-communicator", start, "ncclCommInitAll", r)) {
+        bench_tell_left_out("all-reduce", "no communicator");
+        return;
+    }
+    *stage = "all-reduce";
+    for (int i = 0; i < 2; i++)
+        ranks[i].communicator = communicators[i];
+    reduce(gpu, nccl, ranks);
+}
+
 static void measure_nccl(struct gpu *gpu)
 {
+    static const char *const stages[] = { "NCCL-communicator", "all-reduce" };
+    static const char *stage = "NCCL-communicator"; /* outlives us, as the thread may */
     struct nccl nccl;
     void *library = load_library(gpu, "@NCCL");
     const char *missing = library ? cuda_find_nccl(library, &nccl) : "no NCCL";
     if (!missing && !gpu->without && gpu->device_count < 2)
         missing = "takes two GPUs";
     if (missing || gpu->without) {
-        bench_tell_left_out("NCCL-communicator", gpu->without ? gpu->without : missing);
+        leave_out(stages, 2, gpu->without ? gpu->without : missing);
         return;
     }
-    void *communicators[2];
-    double start = bench_now();
-    tell_stage("NCCL-communicator", start, "ncclCommInitAll",
-               nccl.ncclCommInitAll(communicators, 2, NULL));
+    pthread_t watch;
+    if (pthread_create(&watch, NULL, end_late_nccl, &stage) != 0) {
+        leave_out(stages, 2, "no thread to watch it");
+        return;
+    }
+    run_nccl(gpu, &nccl, &stage);
 }
 
 int bench_gpu_child(int argc, char **argv)

@@ -1,6 +1,7 @@
 /* The page: everything inline, no scripts, readable in light and dark, on a phone and on paper.
  * Bars are boxes with widths in percent, so that the browser does the scaling. */
 #include "report.h"
+#include "report_touched.h"
 
 #include <string.h>
 #include <sys/utsname.h>
@@ -33,8 +34,20 @@ static const char head[] =
     "vertical-align:top}td:first-child{overflow-wrap:anywhere;min-width:11rem}"
     "th{color:var(--soft);font-weight:600}td.num{white-space:nowrap}\n"
     ".slower,.failed{color:var(--bad)}.faster{color:var(--good)}\n"
-    "@media(max-width:36rem){.bar{grid-template-columns:6rem 1fr;}.bar>.num{grid-column:2;"
-    "margin-top:-.35rem}}\n"
+    ".lib{margin:.7rem 0;break-inside:avoid}h4{font-size:.88rem;margin:.2rem 0;overflow-wrap:"
+    "anywhere}.touch{display:grid;grid-template-columns:8.5rem 1fr 14rem;gap:.6rem;align-items:"
+    "center;font-size:.85rem;margin:.15rem 0}.touch>*{min-width:0;overflow-wrap:anywhere}"
+    ".strip{display:block;width:100%;height:.9rem;background:var(--track);border-radius:2px}"
+    ".strip.used{fill:#3b78c3}.strip.brought{fill:#d08a1d}.usedkey,.broughtkey{display:"
+    "inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px;background:#3b78c3}"
+    ".broughtkey{background:#d08a1d}\n"
+    /* On a phone words and figures stand side by side, and what they are of below. */
+    "@media(max-width:36rem){.bar,.touch{grid-template-columns:auto auto;gap:.1rem .6rem;"
+    "margin:.45rem 0}.bar>.num,.touch>.num{grid-row:1;grid-column:2;text-align:right}"
+    ".bar>.track,.bar>.failed,.touch>.strip{grid-row:2;grid-column:1/3}"
+    "table,tbody{display:block}thead{display:none}tr{display:flex;flex-wrap:wrap;gap:0 .8rem;"
+    "padding:.4rem 0;border-bottom:1px solid var(--line)}td{border:0;padding:0}"
+    "td:first-child{width:100%;font-weight:600}}\n"
     "@media print{body{max-width:none;font-size:11pt;padding:0}*{print-color-adjust:exact;"
     "-webkit-print-color-adjust:exact}h2,h3{break-after:avoid}tr{break-inside:avoid}"
     ".scroll{overflow:visible}}\n"
@@ -46,7 +59,7 @@ static const char *const colors[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44"
                                       "#6a5acd", "#b07aa1", "#2f4b7c", "#d45087" };
 #define COLORS (sizeof colors / sizeof *colors)
 
-static void put_text(FILE *out, const char *text)
+void bench_html_text(FILE *out, const char *text)
 {
     for (; *text; text++) {
         if (*text == '<')
@@ -76,14 +89,14 @@ static void put_intro(const struct bench_report *report, FILE *out)
         "%u runs of each, every run a fresh process, order shuffled. Bars are medians; the thin "
         "line is the interval that holds the median (95 %% from 6 runs on). Compared with ",
         options->runs);
-    put_text(out, options->dirs[options->reference].label);
+    bench_html_text(out, options->dirs[options->reference].label);
     fprintf(out, ". Linux %s, %ld CPUs, %.0f GB of memory.", name.release,
             sysconf(_SC_NPROCESSORS_ONLN),
             (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9);
     fputs(" Cold: nothing in the page cache. Warm: run before.</p>\n", out);
     if (options->cold && !report->cold) {
         fputs("<p class=\"failed\">Cold runs were left out: ", out);
-        put_text(out, report->cold_reason.text);
+        bench_html_text(out, report->cold_reason.text);
         fputs("</p>\n", out);
     }
 }
@@ -127,13 +140,13 @@ static void put_advice(const struct bench_report *report, const struct worst *wo
 {
     char lost[32];
     fputs("<p><b>", out);
-    put_text(out, report->options->dirs[worst->dir].label);
+    bench_html_text(out, report->options->dirs[worst->dir].label);
     fprintf(out, "</b> loses most (%s, %s) with <b>",
             bench_format_time(worst->lost, lost, sizeof lost), bench_state_name(worst->state));
-    put_text(out, worst->job->name);
+    bench_html_text(out, worst->job->name);
     if (worst->job->kind == BENCH_GPU) {
         fputs(", ", out);
-        put_text(out, worst->row->name);
+        bench_html_text(out, worst->row->name);
     }
     fputs("</b>. ", out);
     if (worst->state == BENCH_WARM)
@@ -172,9 +185,9 @@ static bool put_failures(const struct bench_report *report, FILE *out)
             continue;
         any = true;
         fputs("<p class=\"failed\"><b>", out);
-        put_text(out, report->options->dirs[d].label);
+        bench_html_text(out, report->options->dirs[d].label);
         fprintf(out, "</b>: %u could not be measured, the first because: ", count);
-        put_text(out, first->text);
+        bench_html_text(out, first->text);
         fputs("</p>\n", out);
     }
     return any;
@@ -215,11 +228,11 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
     struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
     char median[32];
     fputs("<div class=\"bar\"><span class=\"label\">", out);
-    put_text(out, report->options->dirs[dir].label);
+    bench_html_text(out, report->options->dirs[dir].label);
     fprintf(out, ", %s</span>", bench_state_name(state));
     if (samples->count == 0) {
         fputs("<span class=\"failed\">", out);
-        put_text(out, samples->reason.text);
+        bench_html_text(out, samples->reason.text);
         fputs("</span></div>\n", out);
         return;
     }
@@ -239,11 +252,11 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
 static void put_bars(const struct bench_report *report, const struct bench_job *job, FILE *out)
 {
     fputs("<h3>", out);
-    put_text(out, job->name);
+    bench_html_text(out, job->name);
     fputs("</h3>\n", out);
     if (job->failed) {
         fputs("<p class=\"failed\">", out);
-        put_text(out, job->reason.text);
+        bench_html_text(out, job->reason.text);
         fputs("</p>\n", out);
     }
     for (unsigned r = 0; r < job->row_count; r++) {
@@ -296,7 +309,7 @@ static void put_stack(const struct bench_report *report, const struct bench_job 
     if (sum <= 0)
         return;
     fputs("<div class=\"bar\"><span class=\"label\">", out);
-    put_text(out, report->options->dirs[dir].label);
+    bench_html_text(out, report->options->dirs[dir].label);
     fprintf(out, ", %s</span><span class=\"track\">", bench_state_name(state));
     for (unsigned r = 0; r < job->row_count; r++) {
         double median = bench_row_summary(&job->rows[r], state, dir).median;
@@ -334,7 +347,7 @@ static void put_key(const struct bench_report *report, const struct bench_job *j
         fputs(begun ? "; " : "Left out: ", out);
         begun = true;
         fprintf(out, "%s (", job->rows[r].name);
-        put_text(out, job->rows[r].samples[BENCH_WARM][0].reason.text);
+        bench_html_text(out, job->rows[r].samples[BENCH_WARM][0].reason.text);
         fputs(")", out);
     }
     fputs(begun ? ".</p>\n" : "</p>\n", out);
@@ -374,7 +387,7 @@ static void put_cell(const struct bench_report *report, const struct bench_row *
         fputs("<td colspan=\"3\">", out);
     if (samples->failed || samples->left_out) {
         fputs(samples->failed ? "<span class=\"failed\">failed: " : "<span>left out: ", out);
-        put_text(out, samples->reason.text);
+        bench_html_text(out, samples->reason.text);
         fputs("</span>", out);
     } else if (ratio.verdict != BENCH_NOTHING) {
         fprintf(out, "%.2f x, %s", ratio.ratio, bench_verdict_name(ratio.verdict));
@@ -393,9 +406,9 @@ static void put_table_rows(const struct bench_report *report, const struct bench
             if (!samples->count && !samples->failed && !samples->left_out)
                 continue;
             fputs("<tr><td>", out);
-            put_text(out, job->kind == BENCH_GPU ? row->name : job->name);
+            bench_html_text(out, job->kind == BENCH_GPU ? row->name : job->name);
             fputs("</td><td>", out);
-            put_text(out, report->options->dirs[d].label);
+            bench_html_text(out, report->options->dirs[d].label);
             fprintf(out, "</td><td>%s</td>", bench_state_name(s));
             put_cell(report, row, s, d, out);
         }
@@ -422,6 +435,7 @@ int bench_report_html(const struct bench_report *report, FILE *out)
             put_stacks(report, &report->jobs[i], out);
     put_section(report, BENCH_EXEC, "Commands", out);
     put_section(report, BENCH_LIB, "Libraries", out);
+    bench_html_touched(report, out);
     put_table(report, out);
     fputs("</body></html>\n", out);
     return ferror(out) ? -1 : 0;

@@ -6,6 +6,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -35,6 +36,7 @@ static const char usage[] =
     "  --timeout SECONDS   for one run (default 300)\n"
     "  --seed N            of the order of runs\n"
     "  --delay LABEL=MS    put a sleep into each run on LABEL, to try the harness itself\n"
+    "  --record-fd N       where mounts that record can be had (bench/record.h): what is touched\n"
     "  --html FILE         write a page to look at\n"
     "  --json              one JSON document on stdout\n";
 
@@ -53,6 +55,7 @@ enum {
     OPT_TIMEOUT,
     OPT_SEED,
     OPT_DELAY,
+    OPT_RECORD_FD,
     OPT_HTML,
     OPT_JSON,
 };
@@ -72,6 +75,7 @@ static const struct option long_options[] = {
     { "timeout", 1, NULL, OPT_TIMEOUT },
     { "seed", 1, NULL, OPT_SEED },
     { "delay", 1, NULL, OPT_DELAY },
+    { "record-fd", 1, NULL, OPT_RECORD_FD },
     { "html", 1, NULL, OPT_HTML },
     { "json", 0, NULL, OPT_JSON },
     { "help", 0, NULL, 'h' },
@@ -168,7 +172,7 @@ static int take_flag(struct arguments *args, int option)
 static int take_option(struct arguments *args, int option, char *text, struct bench_reason *reason)
 {
     struct bench_options *options = &args->options;
-    unsigned seed;
+    unsigned seed, fd;
     switch (option) {
     case OPT_DIR:
         return add_dir(options, text, reason);
@@ -194,6 +198,11 @@ static int take_option(struct arguments *args, int option, char *text, struct be
             return -1;
         options->seed = seed;
         return 0;
+    case OPT_RECORD_FD:
+        if (parse_number(text, 3, 1000000, &fd, reason) < 0)
+            return -1;
+        options->record_fd = (int)fd;
+        return 0;
     case OPT_REFERENCE:
         args->reference = text;
         return 0;
@@ -218,6 +227,10 @@ static int settle(struct arguments *args, struct bench_reason *reason)
         return bench_fail(reason, "no directory is called '%s'", args->reference);
     options->reference = reference < 0 ? options->dir_count - 1 : (unsigned)reference;
     options->quiet = !isatty(STDERR_FILENO);
+    /* Not where children report, and none of theirs. */
+    if (options->record_fd &&
+        (options->record_fd = fcntl(options->record_fd, F_DUPFD_CLOEXEC, 10)) < 0)
+        return bench_fail(reason, "--record-fd: %s", strerror(errno));
     return apply_delays(args, reason);
 }
 

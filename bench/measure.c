@@ -8,11 +8,13 @@
 #include "root.h"
 #include "tree.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 const char *bench_state_name(enum bench_state state)
 {
@@ -159,16 +161,28 @@ static int keep_result(struct bench_job *job, const struct bench_result *result,
     return 0;
 }
 
-static void run_once(const struct bench_options *options, const struct bench_job *job, unsigned dir,
-                     struct bench_result *result)
+void bench_run_once(const struct bench_options *options, const struct bench_job *job,
+                    const struct bench_dir *dir, struct bench_result *result)
 {
-    const struct bench_dir *where = &options->dirs[dir];
     if (job->kind == BENCH_LIB)
-        bench_load_run(where, &job->plan, options->timeout_s, result);
+        bench_load_run(dir, &job->plan, options->timeout_s, result);
     else if (job->kind == BENCH_EXEC)
-        bench_root_run(options, where, job->name, result);
+        bench_root_run(options, dir, job->name, result);
     else
-        bench_gpu_run(where, &job->plan, options->timeout_s, result);
+        bench_gpu_run(dir, &job->plan, options->timeout_s, result);
+}
+
+/* A mount whose process is dead goes on with what the kernel has cached, and that is no time of
+ * the mount. Only statvfs() asks it every time. */
+static void run_alive(const struct bench_options *options, const struct bench_job *job,
+                      unsigned dir, struct bench_result *result)
+{
+    struct statvfs fs;
+    bench_run_once(options, job, &options->dirs[dir], result);
+    if (result->failed || statvfs(options->dirs[dir].path, &fs) == 0)
+        return;
+    *result = (struct bench_result){ .failed = true };
+    bench_fail(&result->reason, "the mount has died: %s", strerror(errno));
 }
 
 /* One run that counts. A directory on which the job failed is not tried again. */
@@ -181,7 +195,7 @@ static int sample(struct bench_report *report, struct bench_job *job, enum bench
         bench_cold_make(options, &options->dirs[dir], &job->plan, &result.reason) < 0)
         result.failed = true;
     else
-        run_once(options, job, dir, &result);
+        run_alive(options, job, dir, &result);
     return keep_result(job, &result, state, dir, options->runs);
 }
 
@@ -197,7 +211,7 @@ static bool has_failed(struct bench_job *job, enum bench_state state, unsigned d
 static void warm_up(const struct bench_options *options, struct bench_job *job, unsigned dir)
 {
     struct bench_result result;
-    run_once(options, job, dir, &result);
+    run_alive(options, job, dir, &result);
     struct bench_row *row = result.failed ? find_row(job, main_row(job)) : NULL;
     if (row)
         fail_samples(&row->samples[BENCH_WARM][dir], &result.reason);
@@ -247,6 +261,7 @@ int bench_measure(const struct bench_options *options, struct bench_report *repo
         if (measure_state(report, job, BENCH_WARM, &random) < 0)
             return -1;
     }
+    bench_touch_jobs(report);
     if (!options->quiet)
         fputs("\r\033[K", stderr);
     return 0;
@@ -263,6 +278,7 @@ void bench_report_close(struct bench_report *report)
                 for (unsigned d = 0; d < BENCH_MAX_DIRS; d++)
                     free(job->rows[r].samples[s][d].values);
         bench_list_close(&job->plan);
+        bench_touched_close(&job->touched);
         free(job->name);
     }
     sfs_free(&report->jobs);

@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "stats.h"
+#include "touched.h"
 
 enum bench_state { BENCH_COLD, BENCH_WARM, BENCH_STATES };
 
@@ -33,6 +34,7 @@ struct bench_job {
     struct bench_reason reason;
     struct bench_row rows[BENCH_MAX_VALUES];
     unsigned row_count;
+    struct bench_touched touched;
 };
 
 struct bench_report {
@@ -46,6 +48,10 @@ struct bench_report {
 /* Measures everything; whatever fails is a row that says so. -1: memory is gone. */
 int bench_measure(const struct bench_options *options, struct bench_report *report);
 void bench_report_close(struct bench_report *report);
+
+/* A run of the job on `dir`, which need not be one of the options'. */
+void bench_run_once(const struct bench_options *options, const struct bench_job *job,
+                    const struct bench_dir *dir, struct bench_result *result);
 
 /* Was anything measured, or was all that was not measured left out for a good reason? */
 bool bench_report_is_useful(const struct bench_report *report);

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include "report_touched.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -70,6 +72,7 @@ static void print_job(const struct bench_report *report, const struct bench_job 
             fprintf(out, " %s\n", job->rows[i].name);
         print_row(report, &job->rows[i], out);
     }
+    bench_report_touched(report, job, out);
 }
 
 void bench_report_table(const struct bench_report *report, FILE *out)
@@ -89,24 +92,13 @@ void bench_report_table(const struct bench_report *report, FILE *out)
                 "holds the median with %.0f %%%s.\nnot significant: the intervals overlap.\n",
                 options->runs, coverage * 100,
                 coverage < 0.95 ? " (6 runs or more give 95 %)" : "");
+    if (options->record_fd)
+        fputs(bench_touched_words, out);
     if (options->cold && !report->cold)
         fprintf(out, "Left out: cold runs: %s\n", report->cold_reason.text);
 }
 
 /* ---- JSON */
-
-/* Paths and messages may be any bytes; JSON holds UTF-8. */
-static json_t *text_of(const char *text)
-{
-    json_t *json = json_string(text);
-    if (json)
-        return json;
-    AUTO(sfs_free) char *copy = strdup(text);
-    for (char *c = copy; c && *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    return json_string(copy ? copy : "");
-}
 
 static json_t *pair(double low, double high)
 {
@@ -117,15 +109,16 @@ static json_t *pack_samples(const struct bench_report *report, const struct benc
                             enum bench_state state, unsigned dir)
 {
     const struct bench_samples *samples = &row->samples[state][dir];
-    json_t *json = json_pack("{s:o, s:s}", "directory", text_of(report->options->dirs[dir].label),
-                             "state", bench_state_name(state));
+    json_t *json =
+        json_pack("{s:o, s:s}", "directory", bench_json_text(report->options->dirs[dir].label),
+                  "state", bench_state_name(state));
     json_t *values = json_array();
     for (unsigned i = 0; i < samples->count; i++)
         json_array_append_new(values, json_real(samples->values[i]));
     json_object_set_new(json, "samples", values);
     if (samples->failed || samples->left_out)
         json_object_set_new(json, samples->failed ? "failed" : "left_out",
-                            text_of(samples->reason.text));
+                            bench_json_text(samples->reason.text));
     if (!samples->count)
         return json;
     struct bench_summary summary = bench_row_summary(row, state, dir);
@@ -159,15 +152,17 @@ static json_t *pack_job(const struct bench_report *report, const struct bench_jo
     static const char *const kinds[] = { "library", "command", "gpu" };
     json_t *plan = json_array(), *rows = json_array();
     for (size_t i = 0; i < job->plan.count; i++)
-        json_array_append_new(plan, text_of(job->plan.items[i]));
+        json_array_append_new(plan, bench_json_text(job->plan.items[i]));
     for (unsigned i = 0; i < job->row_count; i++)
         json_array_append_new(rows, pack_row(report, &job->rows[i]));
     json_t *json = json_pack("{s:s, s:o, s:o, s:o}", "kind", kinds[job->kind], "name",
-                             text_of(job->name), "loads", plan, "rows", rows);
+                             bench_json_text(job->name), "loads", plan, "rows", rows);
     if (job->kind == BENCH_LIB && !job->failed)
         json_object_set_new(json, "size", json_integer((json_int_t)job->size));
     if (job->failed)
-        json_object_set_new(json, "failed", text_of(job->reason.text));
+        json_object_set_new(json, "failed", bench_json_text(job->reason.text));
+    if (report->options->record_fd && !job->failed)
+        json_object_set_new(json, "touched", bench_touched_json(report, job));
     return json;
 }
 
@@ -196,9 +191,9 @@ int bench_report_json(const struct bench_report *report, FILE *out)
     const struct bench_options *options = report->options;
     json_t *directories = json_array(), *jobs = json_array(), *left_out = json_array();
     for (unsigned i = 0; i < options->dir_count; i++)
-        json_array_append_new(directories,
-                              json_pack("{s:o, s:o}", "label", text_of(options->dirs[i].label),
-                                        "path", text_of(options->dirs[i].path)));
+        json_array_append_new(
+            directories, json_pack("{s:o, s:o}", "label", bench_json_text(options->dirs[i].label),
+                                   "path", bench_json_text(options->dirs[i].path)));
     for (size_t i = 0; i < report->job_count; i++)
         json_array_append_new(jobs, pack_job(report, &report->jobs[i]));
     if (options->cold && !report->cold)
@@ -206,9 +201,9 @@ int bench_report_json(const struct bench_report *report, FILE *out)
                                                   report->cold_reason.text));
     json_t *json =
         json_pack("{s:i, s:o, s:i, s:I, s:o, s:o, s:o, s:o}", "version", 1, "reference",
-                  text_of(options->dirs[options->reference].label), "runs", (int)options->runs,
-                  "seed", (json_int_t)options->seed, "machine", pack_machine(), "directories",
-                  directories, "benchmarks", jobs, "left_out", left_out);
+                  bench_json_text(options->dirs[options->reference].label), "runs",
+                  (int)options->runs, "seed", (json_int_t)options->seed, "machine", pack_machine(),
+                  "directories", directories, "benchmarks", jobs, "left_out", left_out);
     int r = json ? json_dumpf(json, out, JSON_INDENT(2)) : -1;
     json_decref(json);
     fputc('\n', out);

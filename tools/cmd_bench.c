@@ -2,8 +2,10 @@
  * measure them. */
 #include "backends.h"
 #include "cmd.h"
+#include "recording.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stagefs/mount.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@ struct bench_args {
     long runs;
     struct backends backends;
     pid_t server; /* the process that serves the mount; 0: none */
+    struct recording recording;
 };
 
 static void tell_ready(void *user)
@@ -29,13 +32,6 @@ static void tell_ready(void *user)
     if (write(fd, "\n", 1) != 1)
         _exit(EXIT_FAILED);
     close(fd);
-}
-
-/* What we ignore while others work is theirs to end by. */
-static void restore_signals(void)
-{
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
 }
 
 /* In the child: serves the stage at `mountpoint` until it is unmounted. Exit status. */
@@ -66,7 +62,7 @@ static int start_server(struct bench_args *args, const char *mountpoint)
         return EXIT_FAILED;
     args->server = fork();
     if (args->server == 0) {
-        restore_signals();
+        recording_restore_signals();
         close(ends[0]);
         _exit(serve(args, mountpoint, ends[1]));
     }
@@ -91,9 +87,11 @@ static void stop_server(struct bench_args *args)
 {
     if (args->server <= 0)
         return;
+    struct sfs_error err;
     kill(args->server, SIGTERM);
     waitpid(args->server, NULL, 0);
     args->server = 0;
+    sfs_unmount(args->backends.list[0].path, &err); /* of one that was killed; else there is none */
 }
 
 /* Back ends named by --against, comma-separated. One that cannot be had is told and left out. */
@@ -153,7 +151,7 @@ static char *find_harness(void)
 struct argument_list {
     const char *items[MAX_ARGUMENTS];
     size_t count;
-    char *owned[MAX_BACKENDS + 2];
+    char *owned[MAX_BACKENDS + 3];
     size_t owned_count;
 };
 
@@ -167,7 +165,7 @@ static void add_formatted(struct argument_list *list, const char *format, const 
                           const char *b)
 {
     char *text;
-    if (list->owned_count == MAX_BACKENDS + 2 || asprintf(&text, format, a, b) < 0)
+    if (list->owned_count == MAX_BACKENDS + 3 || asprintf(&text, format, a, b) < 0)
         return;
     list->owned[list->owned_count++] = text;
     add_argument(list, text);
@@ -211,6 +209,10 @@ static void make_arguments(const struct bench_args *args, const char *harness,
         add_argument(list, "--cold");
         add_drop_command(args, list);
     }
+    char fd[16];
+    snprintf(fd, sizeof fd, "%d", args->recording.lent);
+    add_argument(list, "--record-fd");
+    add_formatted(list, "%s%s", fd, "");
     if (args->gpu)
         add_argument(list, "--gpu");
     if (args->html) {
@@ -221,7 +223,7 @@ static void make_arguments(const struct bench_args *args, const char *harness,
         add_argument(list, "--json");
 }
 
-static int run_harness(const struct bench_args *args, struct sfs_error *err)
+static int run_harness(struct bench_args *args, struct sfs_error *err)
 {
     AUTO(sfs_free) char *harness = find_harness();
     if (!harness)
@@ -232,11 +234,13 @@ static int run_harness(const struct bench_args *args, struct sfs_error *err)
     make_arguments(args, harness, &list);
     pid_t pid = fork();
     if (pid == 0) {
-        restore_signals();
+        recording_restore_signals();
+        fcntl(args->recording.lent, F_SETFD, 0);
         execv(harness, (char *const *)(uintptr_t)list.items);
         _exit(127);
     }
     int status = 0;
+    recording_answer(&args->recording);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     for (size_t i = 0; i < list.owned_count; i++)
@@ -256,6 +260,8 @@ static int measure(struct bench_args *args, struct sfs_error *err)
     if (status != EXIT_DONE)
         return status;
     r = make_backends(args, err);
+    if (r == 0)
+        r = recording_open(&args->recording, &args->session, args->backends.work, err);
     return r < 0 ? r : run_harness(args, err);
 }
 
@@ -288,6 +294,7 @@ int cmd_bench(const struct command *command, int argc, char **argv)
     struct sfs_error err;
     int r = measure(&args, &err);
     stop_server(&args);
+    recording_close(&args.recording);
     backends_close(&args.backends);
     free(args.libs.items);
     free(args.execs.items);

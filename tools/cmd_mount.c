@@ -14,7 +14,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, passthrough;
+    bool allow_other, no_prefetch, no_read_ahead, passthrough;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace;
@@ -65,6 +65,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,
+        .no_read_ahead = args->no_read_ahead,
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
@@ -110,6 +111,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
+        { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
+          "let the kernel ask for single pages: for --trace, which then tells what was touched" },
         { "passthrough", 0, OPTION_FLAG, &args.passthrough, NULL,
           "keep large files that are read much decompressed, for the kernel to read (root only)" },
         { "passthrough-limit", 0, OPTION_SIZE, &args.passthrough_limit, "SIZE",

@@ -29,6 +29,8 @@ static void init(void *userdata, struct fuse_conn_info *conn)
         want(conn, FUSE_CAP_POSIX_ACL);
     conn->max_background = MAX_BACKGROUND;
     conn->congestion_threshold = MAX_BACKGROUND - MAX_BACKGROUND / 4;
+    if (server->options->no_read_ahead)
+        conn->max_readahead = 0;
     if (server->recorder)
         conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS;
     server->can_skip_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;

@@ -14,7 +14,8 @@
  * Each word includes "stat" but "none". Paths start with '/', at the root of what is mounted, and
  * hold no "." or "..". In them blanks, control bytes, backslashes and bytes that are no UTF-8 are
  * written as \ooo, three octal digits; other bytes stand for themselves, so that each path has one
- * spelling. Ranges are what the kernel asked for, its read-ahead included. */
+ * spelling. Ranges are what the kernel asked for, its read-ahead included,
+ * unless the mount that recorded was without (sfs_mount_options.no_read_ahead). */
 #ifndef STAGEFS_PROFILE_H
 #define STAGEFS_PROFILE_H
 

@@ -174,6 +174,8 @@ static int run_loop(struct session *session)
 static void raise_read_ahead(const struct session *session, dev_t device)
 {
     unsigned kb = session->server->options->read_ahead_kb;
+    if (session->server->options->no_read_ahead)
+        return; /* told when the session began, which anybody may */
     if (!kb)
         kb = session->server->recorder ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
     char name[64], value[24];

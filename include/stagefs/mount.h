@@ -41,6 +41,9 @@ struct sfs_mount_options {
     bool passthrough;
     uint64_t passthrough_limit;
     struct sfs_store *store; /* may be NULL without passthrough */
+    /* The kernel asks for the pages that are used and no others, one at a time: slow, and what a
+     * trace should see that tells pages. Goes before read_ahead_kb. */
+    bool no_read_ahead;
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 

@@ -1,0 +1,172 @@
+#include "recording.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stagefs/mount.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+void recording_restore_signals(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
+int recording_open(struct recording *recording, struct session *session, const char *work,
+                   struct sfs_error *err)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return sfs_fail_errno(err, errno, "a socket");
+    *recording = (struct recording){
+        .lent = ends[0], .asked = ends[1], .wanted = -1, .told = -1, .session = session
+    };
+    if (asprintf(&recording->dir, "%s/recorded", work) < 0 ||
+        asprintf(&recording->trace, "%s/record", work) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (mkdir(recording->dir, 0755) < 0)
+        return sfs_fail_errno(err, errno, "making %s", recording->dir);
+    return 0;
+}
+
+/* ---- the server's process */
+
+static void tell_byte(void *user)
+{
+    if (write(*(int *)user, "\n", 1) != 1)
+        _exit(EXIT_FAILED);
+}
+
+/* A mount for each byte that comes. SIGTERM ends a mount, which takes the signal; between two it
+ * ends the process. */
+static int serve_all(const struct recording *recording, int wanted, int told)
+{
+    struct session *session = recording->session;
+    struct sfs_error err;
+    char byte;
+    int r = session_open(session, true, &err);
+    while (r == 0 && read(wanted, &byte, 1) == 1) {
+        struct sfs_mount_options options = {
+            .mountpoint = recording->dir,
+            .source = "stagefs-bench",
+            .dev = geteuid() == 0,
+            .cache = session->tool.cache,
+            .ready = tell_byte,
+            .user = &told,
+            .trace_path = recording->trace,
+            .no_read_ahead = true,
+        };
+        r = sfs_mount_serve(sfs_stage_tree(session->stage), &options, &err);
+        if (r == 0)
+            tell_byte(&told);
+    }
+    return session_close(session, r, &err);
+}
+
+static int start_server(struct recording *recording)
+{
+    int wanted[2], told[2];
+    if (pipe2(wanted, O_CLOEXEC) < 0)
+        return -1;
+    if (pipe2(told, O_CLOEXEC) < 0) {
+        close(wanted[0]);
+        close(wanted[1]);
+        return -1;
+    }
+    recording->wanted = wanted[1];
+    recording->told = told[0];
+    recording->server = fork();
+    if (recording->server == 0) {
+        recording_restore_signals();
+        close(wanted[1]);
+        close(told[0]);
+        close(recording->asked);
+        _exit(serve_all(recording, wanted[0], told[1]));
+    }
+    close(wanted[0]);
+    close(told[1]);
+    return recording->server > 0 ? 0 : -1;
+}
+
+/* ---- ours */
+
+/* False: the server is gone. */
+static bool hear(const struct recording *recording)
+{
+    char byte;
+    ssize_t n;
+    do
+        n = read(recording->told, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
+static bool start_mount(struct recording *recording)
+{
+    if (!recording->server && start_server(recording) < 0)
+        return false;
+    recording->mounted = write(recording->wanted, "\n", 1) == 1 && hear(recording);
+    return recording->mounted;
+}
+
+static bool stop_mount(struct recording *recording)
+{
+    if (!recording->mounted)
+        return false;
+    recording->mounted = false;
+    return kill(recording->server, SIGTERM) == 0 && hear(recording);
+}
+
+static void answer(struct recording *recording, bool starts)
+{
+    char text[4200];
+    bool good = starts ? start_mount(recording) : stop_mount(recording);
+    int n = !good ? snprintf(text, sizeof text, "failed its process has ended\n")
+                  : snprintf(text, sizeof text, "%s %s\n", starts ? "ready" : "done",
+                             starts ? recording->dir : recording->trace);
+    if (n > 0 && send(recording->asked, text, (size_t)n, MSG_NOSIGNAL) < 0)
+        return; /* it is gone, which the next receive tells */
+}
+
+void recording_answer(struct recording *recording)
+{
+    char word[16];
+    size_t used = 0;
+    signal(SIGPIPE, SIG_IGN); /* a server that died is told, and not the end */
+    close(recording->lent);
+    recording->lent = -1;
+    for (;;) {
+        ssize_t n = read(recording->asked, word + used, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        used += used + 1 < sizeof word;
+        if (word[used - 1] != '\n')
+            continue;
+        answer(recording, strncmp(word, "start", 5) == 0);
+        used = 0;
+    }
+}
+
+void recording_close(struct recording *recording)
+{
+    if (!recording->session)
+        return;
+    struct sfs_error err;
+    int *const fds[] = { &recording->lent, &recording->asked, &recording->wanted,
+                         &recording->told };
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        sfs_close_fd(fds[i]);
+    if (recording->server > 0) {
+        kill(recording->server, SIGTERM);
+        waitpid(recording->server, NULL, 0);
+        sfs_unmount(recording->dir, &err); /* of one that was killed; else there is nothing */
+    }
+    free(recording->dir);
+    free(recording->trace);
+    *recording = (struct recording){ 0 };
+}
