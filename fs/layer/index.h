@@ -34,7 +34,7 @@
 #include "layer/tables.h"
 #include <stagefs/digest.h>
 
-#define SFS_INDEX_VERSION 2u
+#define SFS_INDEX_VERSION 3u
 
 struct sfs_index {
     int fd; /* keeps the store's lock on the file; -1: none */

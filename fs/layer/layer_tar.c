@@ -259,7 +259,8 @@ static int read_blob(struct making *making, struct sfs_error *err)
 {
     const struct sfs_layer_source *source = making->source;
     struct sfs_error read_err = { 0 }, finish_err = { 0 };
-    int read_r = sfs_tar_read(making->unpack, making->builder, &read_err);
+    bool is_estargz = source->codec == SFS_CODEC_GZIP && sfs_toc_is_estargz(making->blob);
+    int read_r = sfs_tar_read(making->unpack, making->builder, is_estargz, &read_err);
     int finish_r = sfs_unpack_finish(making->unpack, &making->unpacked, &finish_err);
     if (finish_r == 0 || finish_r == -EBADMSG) {
         int r = check_digest(making, &making->unpacked.in_digest, err);

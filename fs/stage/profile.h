@@ -1,0 +1,76 @@
+/* A profile: what a program used of a tree, first use first. The same text is written by a mount
+ * that records (mount/recorder.h), read by a mount that fetches ahead (mount/replay.h) and by a
+ * commit that puts it first.
+ *
+ * One line a path, fields parted by blanks; a person may edit, sort, diff and concatenate files:
+ *
+ *   # what follows a '#' that starts a field is a comment
+ *   read /opt/lib/x.so 0+131072 2097152+65536    these bytes: OFFSET+SIZE, ascending
+ *   open /opt/empty                              opened, and nothing read
+ *   stat /opt                                    looked up
+ *   list /opt/lib                                its names were listed
+ *   link /opt/lib/y.so                           a symlink, followed or read
+ *   none /opt/lib/z.so                           looked for, and not there
+ *
+ * Each word includes "stat" but "none". Paths start with '/', at the root of what is mounted, and
+ * hold no "." or "..". In them blanks, control bytes, backslashes and bytes that are no UTF-8 are
+ * written as \ooo, three octal digits; other bytes stand for themselves, so that each path has one
+ * spelling. Ranges are what the kernel asked for, its read-ahead included. */
+#ifndef STAGEFS_PROFILE_H
+#define STAGEFS_PROFILE_H
+
+#include "base/buf.h"
+#include <stagefs/auto.h>
+#include <stagefs/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SFS_MAX_PROFILE        (64u << 20) /* bytes of text */
+#define SFS_MAX_PROFILE_RANGES (1u << 20)  /* of one file in a line */
+
+enum sfs_use_kind { /* the later says more */
+                    SFS_USE_NONE,
+                    SFS_USE_STAT,
+                    SFS_USE_LIST,
+                    SFS_USE_LINK,
+                    SFS_USE_OPEN,
+                    SFS_USE_READ,
+};
+
+struct sfs_range {
+    uint64_t offset, size; /* size is not 0, and the end is at most INT64_MAX */
+};
+
+struct sfs_ranges { /* all-zero is empty */
+    struct sfs_range *items;
+    size_t count, capacity;
+};
+/* -ENOMEM. Joined with the last one if they touch. */
+int sfs_ranges_add(struct sfs_ranges *ranges, uint64_t offset, uint64_t size);
+/* Sorts, and joins those between which at most `gap` bytes are missing. */
+void sfs_ranges_merge(struct sfs_ranges *ranges, uint64_t gap);
+void sfs_ranges_done(struct sfs_ranges *ranges);
+
+struct sfs_use {
+    enum sfs_use_kind kind;
+    char *path;
+    struct sfs_ranges ranges; /* of SFS_USE_READ; merged */
+};
+
+struct sfs_profile { /* all-zero is empty */
+    struct sfs_use *uses;
+    size_t count, capacity;
+};
+void sfs_profile_done(struct sfs_profile *profile);
+
+/* Adds what the text tells to the profile; a path that comes twice is in it twice. `name` is for
+ * messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
+int sfs_profile_parse(struct sfs_profile *profile, const char *name, const char *text, size_t size,
+                      struct sfs_error *err);
+/* The same of a file. */
+int sfs_profile_read(struct sfs_profile *profile, const char *path, struct sfs_error *err);
+
+/* Appends the line of one use. -ENOMEM. */
+int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf);
+
+#endif
