@@ -17,7 +17,7 @@ struct commit_args {
     const char *destination, *compression;
     long level, timestamp; /* timestamp -1: not given */
     bool squash, dry_run;
-    struct text_list env, labels, annotations;
+    struct text_list env, labels, annotations, profiles;
     const char *entrypoint, *cmd, *user, *workingdir, *author;
     struct sfs_edit *edits; /* owned: what the options above come to */
     size_t edit_count;
@@ -139,6 +139,7 @@ static void free_args(struct commit_args *args)
     free(args->env.items);
     free(args->labels.items);
     free(args->annotations.items);
+    free(args->profiles.items);
 }
 
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
@@ -159,6 +160,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .set_mtimes = has_timestamp,
         .edits = args->edits,
         .edit_count = args->edit_count,
+        .profiles = args->profiles.items,
+        .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
     };
     if (is_stream && isatty(STDOUT_FILENO))
@@ -189,6 +192,8 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digests and sizes" },
+        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+          "files that it names come first in the layer (repeatable)" },
         { "env", 0, OPTION_LIST, &args.env, "NAME[=VALUE]",
           "config: set a variable; NAME- removes it, - all (repeatable)" },
         { "label", 0, OPTION_LIST, &args.labels, "NAME=VALUE",

@@ -75,6 +75,12 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
     return 0;
 }
 
+static int end_content(struct writer *writer, uint64_t size)
+{
+    int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
+    return r == 0 ? sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err) : r;
+}
+
 /* Holes cost their zeros only, not a reading. */
 static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
 {
@@ -93,10 +99,13 @@ static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
             return r;
         offset = hole;
     }
-    int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
-    if (r < 0)
-        return r;
-    return sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err);
+    return end_content(writer, size);
+}
+
+static int write_landmark(struct writer *writer)
+{
+    int r = put_bytes(writer, "\x0f", 1);
+    return r == 0 ? end_content(writer, 1) : r;
 }
 
 static int write_header(struct writer *writer, const struct sfs_tar_entry *entry)
@@ -124,6 +133,8 @@ static int write_item(struct writer *writer, const struct sfs_item *item)
         r = write_header(writer, &entry.tar);
     if (r < 0)
         return r;
+    if (item->kind == SFS_ITEM_LANDMARK)
+        return write_landmark(writer);
     writer->clamped_sources += entry.new_time && ends_with(entry.tar.path, ".py");
     if (item->kind != SFS_ITEM_ENTRY || !S_ISREG(entry.tar.attr.mode))
         return 0;
