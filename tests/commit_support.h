@@ -15,6 +15,7 @@ struct made_layer {
     int fd;
     struct sfs_changes changes;
     struct sfs_pipe_result result;
+    uint64_t copied;
     json_t *annotations; /* NULL: none */
 };
 
@@ -40,8 +41,12 @@ static inline struct made_layer write_changes(const struct sfs_tree *tree,
                                      .epoch = epoch,
                                      .progress = progress };
     cr_assert_eq(sfs_compress_plan(format, 0, &write.pipe.plan, &err), 0, "%s", err.text);
-    int r = sfs_layer_write(&write, &made.result, &made.annotations, &err);
+    struct sfs_layer_written written;
+    int r = sfs_layer_write(&write, &written, &err);
     cr_assert_eq(r, 0, "%s", err.text);
+    made.result = written.pipe;
+    made.copied = written.copied;
+    made.annotations = written.annotations;
     lseek(made.fd, 0, SEEK_SET);
     return made;
 }

@@ -68,14 +68,14 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
             puts(sfs_digest_print(&result->manifest, text));
         return EXIT_DONE;
     }
-    return print_json(
-        json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
-                  digest_or_null(&result->manifest), "config", digest_or_null(&result->config),
-                  "layer", digest_or_null(&result->layer), "diff_id",
-                  digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size,
-                  "tar_size", (json_int_t)result->tar_size, "entries", (json_int_t)result->entries,
-                  "files", (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts,
-                  "file_bytes", (json_int_t)result->file_bytes, "dry_run", args->dry_run));
+    return print_json(json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
+        digest_or_null(&result->manifest), "config", digest_or_null(&result->config), "layer",
+        digest_or_null(&result->layer), "diff_id", digest_or_null(&result->diff_id), "layer_size",
+        (json_int_t)result->layer_size, "tar_size", (json_int_t)result->tar_size, "copied_bytes",
+        (json_int_t)result->copied, "entries", (json_int_t)result->entries, "files",
+        (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts, "file_bytes",
+        (json_int_t)result->file_bytes, "dry_run", args->dry_run));
 }
 
 static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)

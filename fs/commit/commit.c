@@ -192,13 +192,14 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         .set_mtimes = options->set_mtimes,
         .progress = options->progress,
     };
-    struct sfs_pipe_result written;
-    json_t *annotations = NULL;
-    r = sfs_layer_write(&write, &written, &annotations, err);
+    struct sfs_layer_written layer;
+    r = sfs_layer_write(&write, &layer, err);
     if (r < 0)
         return r;
+    json_t *annotations = layer.annotations;
     if (annotations && json_array_append_new(commit->kept, annotations) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
+    const struct sfs_pipe_result written = layer.pipe;
     *record = (struct sfs_layer_record){ .digest = written.out_digest,
                                          .diff_id = written.in_digest,
                                          .size = written.out_size,
@@ -206,6 +207,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                                          .compression = commit->plan.name,
                                          .annotations = annotations };
     commit->result.tar_size = written.in_size;
+    commit->result.copied = layer.copied;
     return end_blob(commit, &written.out_digest, written.out_size, err);
 }
 
@@ -242,12 +244,13 @@ static int write_own_layer(struct commit *commit, struct sfs_error *err)
 static int write_directory(struct commit *commit, struct sfs_layer_record *record,
                            struct sfs_error *err)
 {
-    uint64_t tar_size = commit->result.tar_size;
+    uint64_t tar_size = commit->result.tar_size, copied = commit->result.copied;
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
     int r = sfs_changes_find(commit->nothing, commit->base, &changes, err);
     if (r == 0)
         r = write_layer(commit, commit->base, &changes, record, err);
     commit->result.tar_size = tar_size; /* the result tells of the new layer only */
+    commit->result.copied = copied;
     return r;
 }
 
@@ -407,7 +410,7 @@ static int write_stream(struct commit *commit, struct sfs_error *err)
     const struct sfs_commit_options *options = commit->options;
     const struct sfs_tree *tree = sfs_stage_tree(commit->stage);
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
-    struct sfs_pipe_result written;
+    struct sfs_layer_written written;
     int r = sfs_changes_find(commit->base, tree, &changes, err);
     if (r < 0)
         return r;
@@ -424,17 +427,17 @@ static int write_stream(struct commit *commit, struct sfs_error *err)
         .progress = options->progress,
     };
     count_changes(commit, &changes);
-    AUTO(sfs_json_close) json_t *annotations = NULL;
     r = order_changes(commit, tree, &changes, err);
+    if (r == 0)
+        r = sfs_layer_write(&write, &written, err);
     if (r < 0)
         return r;
-    r = sfs_layer_write(&write, &written, &annotations, err);
-    if (r < 0)
-        return r;
-    commit->result.layer = written.out_digest;
-    commit->result.diff_id = written.in_digest;
-    commit->result.layer_size = written.out_size;
-    commit->result.tar_size = written.in_size;
+    sfs_json_close(&written.annotations);
+    commit->result.layer = written.pipe.out_digest;
+    commit->result.diff_id = written.pipe.in_digest;
+    commit->result.layer_size = written.pipe.out_size;
+    commit->result.tar_size = written.pipe.in_size;
+    commit->result.copied = written.copied;
     return 0;
 }
 

@@ -5,8 +5,9 @@
  *   digested    by the digest thread, in order                }
  *   written     by the writer thread, in order, once packed
  *
- * and its slot is free when it is digested and written. Four counters and a flag a slot, under one
- * lock: a block takes milliseconds, so the lock is not where time goes. */
+ * and its slot is free when it is digested and written. A block that comes packed lies elsewhere:
+ * its slot lends that memory and gives it back as soon as it can. Four counters and a flag a slot,
+ * under one lock: a block takes milliseconds, so the lock is not where time goes. */
 #include "commit/pipe.h"
 
 #include "base/io.h"
@@ -26,7 +27,8 @@ struct slot {
     struct sfs_pipe *pipe;
     char *in, *out;
     size_t in_size, out_size;
-    bool packed; /* guarded by lock */
+    struct sfs_packed lent; /* data is not NULL: in place of `in` and `out` */
+    bool packed;            /* guarded by lock */
 };
 
 struct sfs_pipe {
@@ -120,12 +122,37 @@ static struct slot *wait_for_block(struct sfs_pipe *pipe, const uint64_t *counte
     return slot;
 }
 
+static const void *data_of(const struct slot *slot)
+{
+    return slot->lent.data ? slot->lent.data : slot->in;
+}
+
+static const void *packed_of(const struct slot *slot)
+{
+    return slot->lent.data ? slot->lent.packed : slot->out ? slot->out : slot->in;
+}
+
+static void give_back(struct sfs_packed *lent)
+{
+    if (lent->data)
+        lent->release(lent->owner);
+    *lent = (struct sfs_packed){ 0 };
+}
+
+/* The second of the two threads that pass a block gives back what it lent. */
 static void pass_block(struct sfs_pipe *pipe, uint64_t *counter)
 {
+    struct sfs_packed lent = { 0 };
     pthread_mutex_lock(&pipe->lock);
-    ++*counter;
+    uint64_t block = (*counter)++;
+    if (pipe->digested > block && pipe->written > block) {
+        struct slot *slot = &pipe->slots[block % pipe->slot_count];
+        lent = slot->lent;
+        slot->lent = (struct sfs_packed){ 0 };
+    }
     pthread_cond_broadcast(&pipe->moved);
     pthread_mutex_unlock(&pipe->lock);
+    give_back(&lent);
 }
 
 static void *digest_blocks(void *arg)
@@ -133,7 +160,7 @@ static void *digest_blocks(void *arg)
     struct sfs_pipe *pipe = arg;
     struct slot *slot;
     while ((slot = wait_for_block(pipe, &pipe->digested, false))) {
-        int r = sfs_hash_add(pipe->in_hash, slot->in, slot->in_size);
+        int r = sfs_hash_add(pipe->in_hash, data_of(slot), slot->in_size);
         if (r < 0) {
             struct sfs_error err;
             fail_pipe(pipe, sfs_fail(&err, -r, "digesting %s", pipe->options.name), &err);
@@ -190,10 +217,9 @@ static void *write_blocks(void *arg)
     struct slot *slot;
     while ((slot = wait_for_block(pipe, &pipe->written, true))) {
         struct sfs_error err;
-        const char *out = slot->out ? slot->out : slot->in;
         int r = note_segment(pipe, slot->in_size, slot->out_size, &err);
         if (r == 0)
-            r = put_out(pipe, out, slot->out_size, &err);
+            r = put_out(pipe, packed_of(slot), slot->out_size, &err);
         if (r < 0) {
             fail_pipe(pipe, r, &err);
             break;
@@ -213,19 +239,23 @@ static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
     return r;
 }
 
-/* Waits until the next slot is free. Its memory is only now asked for: short streams take little.
- */
-static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+static int wait_for_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     pthread_mutex_lock(&pipe->lock);
     while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
                                  pipe->filled - pipe->written == pipe->slot_count))
         pthread_cond_wait(&pipe->moved, &pipe->lock);
     pthread_mutex_unlock(&pipe->lock);
-    int r = failure_of(pipe, err);
+    return failure_of(pipe, err);
+}
+
+/* Waits until the next slot is free. Its memory is only now asked for: short streams take little.
+ */
+static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    int r = wait_for_slot(pipe, err);
     if (r < 0)
         return r;
-
     const struct sfs_compress_plan *plan = &pipe->options.plan;
     struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
     if (!slot->in)
@@ -293,6 +323,30 @@ int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error 
 int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     return pipe->has_slot && pipe->fill > 0 ? seal_slot(pipe, err) : 0;
+}
+
+int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct sfs_error *err)
+{
+    struct sfs_packed lent = *block;
+    int r = sfs_pipe_cut(pipe, err);
+    if (r == 0 && !pipe->has_slot)
+        r = wait_for_slot(pipe, err);
+    if (r < 0) {
+        give_back(&lent);
+        return r;
+    }
+    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    pthread_mutex_lock(&pipe->lock);
+    slot->lent = lent;
+    slot->in_size = block->size;
+    slot->out_size = block->packed_size;
+    slot->packed = true;
+    pipe->filled++;
+    pipe->position += block->size;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+    pipe->has_slot = false;
+    return 0;
 }
 
 uint64_t sfs_pipe_position(const struct sfs_pipe *pipe)
@@ -450,6 +504,7 @@ void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
     join_threads(pipe);
     sfs_pool_close(&pipe->pool); /* waits for the jobs, which use the slots */
     for (size_t i = 0; pipe->slots && i < pipe->slot_count; i++) {
+        give_back(&pipe->slots[i].lent);
         free(pipe->slots[i].in);
         free(pipe->slots[i].out);
     }

@@ -351,6 +351,7 @@ int sfs_toc_index_finish(struct sfs_toc_index *index, struct sfs_seek_table *ret
         return r;
     struct sfs_seek_table seek = { .codec = index->codec,
                                    .check = SFS_CHECK_SHA256,
+                                   .is_framed = true,
                                    .in_size = index->data_end,
                                    .out_size = index->out,
                                    .count =
