@@ -8,6 +8,9 @@
 
 #define BUCKETS  1024u
 #define OVERHEAD 4096u /* bytes that an entry is charged beside its buffers */
+#define PASSED   4u    /* entries that the reader was done with and may come back to */
+#define SPARES   8u
+#define SPARE    (64u << 10) /* memory from this size on is kept for the next entry */
 
 enum state { QUEUED, RUNNING, READY, FAILED };
 
@@ -43,6 +46,8 @@ struct sfs_frames {
     uint64_t used, made;                /* bytes; entries ever */
     uint64_t reached;                   /* number of the last one that the reader took */
     struct idle *idle;                  /* decoders at rest */
+    struct sfs_stretch spares[SPARES];  /* memory only; what was used last is still near the core */
+    unsigned spare_count;
 };
 
 int sfs_frames_open(unsigned threads, uint64_t budget, bool digests, struct sfs_frames **ret_frames,
@@ -65,10 +70,19 @@ int sfs_frames_open(unsigned threads, uint64_t budget, bool digests, struct sfs_
 
 static void drop_entry(struct sfs_frames *frames, struct entry *entry)
 {
+    struct sfs_stretch *stretch = &entry->stretch;
     LIST_REMOVE(entry, bucket);
     TAILQ_REMOVE(&frames->entries, entry, age);
     frames->used -= entry->charged;
-    sfs_stretch_done(&entry->stretch);
+    if (stretch->memory_size >= SPARE && frames->spare_count < SPARES) {
+        frames->spares[frames->spare_count++] =
+            (struct sfs_stretch){ .memory = stretch->memory,
+                                  .memory_size = stretch->memory_size,
+                                  .in_memory = stretch->in_memory,
+                                  .in_memory_size = stretch->in_memory_size };
+        stretch->memory = stretch->in_memory = NULL;
+    }
+    sfs_stretch_done(stretch);
     free(entry);
 }
 
@@ -81,6 +95,8 @@ void sfs_frames_close(struct sfs_frames **frames_ptr)
     sfs_pool_close(&frames->pool);
     for (struct entry *entry; (entry = TAILQ_FIRST(&frames->entries));)
         drop_entry(frames, entry);
+    while (frames->spare_count > 0)
+        sfs_stretch_done(&frames->spares[--frames->spare_count]);
     for (struct idle *idle; (idle = frames->idle);) {
         frames->idle = idle->next;
         sfs_stretch_decoder_close(&idle->decoder);
@@ -108,6 +124,15 @@ static struct entry *find_entry(struct sfs_frames *frames, const struct sfs_span
     return NULL;
 }
 
+/* So that its memory is used again while it is in the processor's caches. */
+static void drop_passed(struct sfs_frames *frames)
+{
+    struct entry *entry;
+    while ((entry = TAILQ_FIRST(&frames->entries)) && entry->refs == 0 &&
+           entry->number + PASSED < frames->reached)
+        drop_entry(frames, entry);
+}
+
 /* What the reader has passed goes, oldest first. */
 static void make_room(struct sfs_frames *frames, uint64_t size)
 {
@@ -130,6 +155,21 @@ static uint64_t charge_of(const struct sfs_seek_table *table, uint32_t first)
     return size + (end - start);
 }
 
+/* The last one that is not far too large. */
+static void take_spare(struct sfs_frames *frames, struct entry *entry)
+{
+    for (unsigned i = frames->spare_count; i-- > 0;) {
+        struct sfs_stretch *spare = &frames->spares[i];
+        uint64_t size = spare->memory_size + spare->in_memory_size;
+        if (size > 2 * entry->charged)
+            continue;
+        entry->stretch = *spare;
+        entry->charged = size > entry->charged ? size : entry->charged;
+        *spare = frames->spares[--frames->spare_count];
+        return;
+    }
+}
+
 /* NULL: no memory, or none to spare. */
 static struct entry *add_entry(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first,
                                bool is_demand)
@@ -146,7 +186,8 @@ static struct entry *add_entry(struct sfs_frames *frames, struct sfs_spans *span
     entry->first = first;
     entry->charged = charge;
     entry->number = ++frames->made;
-    frames->used += charge;
+    take_spare(frames, entry);
+    frames->used += entry->charged;
     LIST_INSERT_HEAD(&frames->buckets[bucket_of(spans, first)], entry, bucket);
     TAILQ_INSERT_TAIL(&frames->entries, entry, age);
     return entry;
@@ -270,6 +311,7 @@ int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t 
             pthread_cond_wait(&frames->changed, &frames->lock);
         if (entry->number > frames->reached)
             frames->reached = entry->number;
+        drop_passed(frames);
         if (entry->state == FAILED) {
             r = fail_entry(entry, err);
             entry->refs--;

@@ -8,7 +8,8 @@
 
 /* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
 #define GROUP      (4u << 20)
-#define WINDOW_MAX (8u << 20) /* what RFC 8878 asks of every decoder */
+#define WINDOW_MAX (8u << 20)   /* what RFC 8878 asks of every decoder */
+#define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
 
 struct sfs_stretch_decoder {
     ZSTD_DCtx *zstd;
@@ -25,6 +26,7 @@ struct decoding {
     uint64_t in_start;
     uint8_t *in, *out;
     size_t in_capacity, in_size, in_pos;
+    size_t out_capacity;
     size_t skip, need, room, pos; /* bytes of `out`: before, and to the end of, the stretch */
     bool is_between, is_whole;    /* frames; the present one began in here */
     size_t frame_in, frame_out;   /* where it did */
@@ -107,15 +109,18 @@ uint32_t sfs_stretch_spans(const struct sfs_seek_table *table, uint32_t first)
 
 /* ---- input ---- */
 
-static int make_room(struct decoding *decoding, size_t size, struct sfs_error *err)
+/* What is there stays. Small ones are not rounded: there may be thousands. */
+static int make_room(uint8_t **memory, size_t *capacity, size_t size, struct sfs_error *err)
 {
-    if (size <= decoding->in_capacity)
+    if (size <= *capacity)
         return 0;
-    uint8_t *in = realloc(decoding->in, size);
-    if (!in)
+    if (size > ROUND / 4)
+        size = (size + ROUND - 1) / ROUND * ROUND;
+    uint8_t *more = realloc(*memory, size);
+    if (!more)
         return sfs_fail(err, ENOMEM, "out of memory");
-    decoding->in = in;
-    decoding->in_capacity = size;
+    *memory = more;
+    *capacity = size;
     return 0;
 }
 
@@ -139,14 +144,14 @@ static int load_span(struct decoding *decoding, struct sfs_error *err)
 {
     uint64_t start, end;
     sfs_seek_input(decoding->table, decoding->next, &start, &end);
-    if (!decoding->in)
+    if (decoding->in_size == 0)
         decoding->in_start = start;
     size_t at = (size_t)(start - decoding->in_start);
     if (start < decoding->in_start || at > decoding->in_size || end < start ||
         end - start > SFS_SPAN_IN_MAX + 1)
         return sfs_fail(err, EBADMSG, "its input is out of order");
     size_t size = (size_t)(end - start);
-    int r = make_room(decoding, at + size + 1, err);
+    int r = make_room(&decoding->in, &decoding->in_capacity, at + size + 1, err);
     if (r < 0)
         return r;
     ssize_t count = sfs_blob_read_at(decoding->blob, decoding->in + at, size, start, err);
@@ -357,11 +362,10 @@ static int start(struct decoding *decoding, uint32_t first, uint32_t spans, stru
     bool goes_on = table->check == SFS_CHECK_GMAC && end < table->count &&
                    (table->points[end].bits & SFS_POINT_RAW);
     decoding->room = decoding->need + 1 + (goes_on ? SFS_FRAME_MAX : 0);
-    decoding->out = malloc(decoding->room);
     decoding->next = first;
-    if (!decoding->out)
-        return sfs_fail(err, ENOMEM, "out of memory");
-    int r = load_span(decoding, err);
+    int r = make_room(&decoding->out, &decoding->out_capacity, decoding->room, err);
+    if (r == 0)
+        r = load_span(decoding, err);
     if (r < 0)
         return r;
     if (table->codec == SFS_CODEC_GZIP)
@@ -407,15 +411,38 @@ static int digest_frames(struct decoding *decoding, uint32_t first, uint32_t spa
     return 0;
 }
 
+static void hand_out(struct decoding *decoding, uint64_t out, struct sfs_stretch *stretch)
+{
+    for (size_t i = 0; i < decoding->frame_count; i++)
+        decoding->frames[i].out += out;
+    *stretch = (struct sfs_stretch){ .out = out,
+                                     .size = decoding->need - decoding->skip,
+                                     .data = decoding->out + decoding->skip,
+                                     .in = decoding->in,
+                                     .frames = decoding->frames,
+                                     .frame_count = decoding->frame_count,
+                                     .memory = decoding->out,
+                                     .memory_size = decoding->out_capacity,
+                                     .in_memory = decoding->in,
+                                     .in_memory_size = decoding->in_capacity };
+    decoding->out = decoding->in = NULL;
+    decoding->frames = NULL;
+}
+
 int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
-                       bool digests, struct sfs_stretch *ret_stretch, struct sfs_error *err)
+                       bool digests, struct sfs_stretch *stretch, struct sfs_error *err)
 {
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     AUTO(decoding_done)
     struct decoding decoding = { .decoder = decoder,
                                  .table = table,
-                                 .blob = sfs_spans_blob(spans) };
+                                 .blob = sfs_spans_blob(spans),
+                                 .out = stretch->memory,
+                                 .out_capacity = stretch->memory_size,
+                                 .in = stretch->in_memory,
+                                 .in_capacity = stretch->in_memory_size };
     uint32_t count = sfs_stretch_spans(table, first);
+    *stretch = (struct sfs_stretch){ 0 };
     int r = start(&decoding, first, count, err);
     if (r == 0)
         r = decode(&decoding, err);
@@ -423,19 +450,7 @@ int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *sp
         r = check_spans(&decoding, first, count, err);
     if (r == 0 && digests)
         r = digest_frames(&decoding, first, count, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < decoding.frame_count; i++)
-        decoding.frames[i].out += table->points[first].out;
-    *ret_stretch = (struct sfs_stretch){ .out = table->points[first].out,
-                                         .size = decoding.need - decoding.skip,
-                                         .data = decoding.out + decoding.skip,
-                                         .in = decoding.in,
-                                         .frames = decoding.frames,
-                                         .frame_count = decoding.frame_count,
-                                         .memory = decoding.out,
-                                         .in_memory = decoding.in };
-    decoding.out = decoding.in = NULL;
-    decoding.frames = NULL;
-    return 0;
+    if (r == 0)
+        hand_out(&decoding, table->points[first].out, stretch);
+    return r;
 }

@@ -27,7 +27,8 @@ struct sfs_stretch {
     const uint8_t *in;
     struct sfs_frame *frames; /* in order */
     size_t frame_count;
-    void *memory, *in_memory; /* owned, as are the frames */
+    void *memory, *in_memory; /* owned, as are the frames; of these sizes: */
+    size_t memory_size, in_memory_size;
 };
 void sfs_stretch_done(struct sfs_stretch *stretch);
 
@@ -44,8 +45,9 @@ void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder);
  * is whole; decodes to what the stretch has at that place and to no more; takes no dictionary, no
  * window of more than 8 MiB, and in gzip's header no optional field; is no larger than its bytes
  * compressed as badly as possible; and is not all zeros (a table of contents need not list those).
- * Waits for the disk. EIO, EKEYREJECTED, EBADMSG: as for a span. */
+ * *stretch may bring memory, which is used again. Waits for the disk. EIO, EKEYREJECTED, EBADMSG:
+ * as for a span. */
 int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
-                       bool digests, struct sfs_stretch *ret_stretch, struct sfs_error *err);
+                       bool digests, struct sfs_stretch *stretch, struct sfs_error *err);
 
 #endif
