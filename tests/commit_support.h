@@ -15,6 +15,7 @@ struct made_layer {
     int fd;
     struct sfs_changes changes;
     struct sfs_pipe_result result;
+    uint64_t copied;
     json_t *annotations; /* NULL: none */
 };
 
@@ -25,14 +26,14 @@ static inline void made_layer_done(struct made_layer *made)
     json_decref(made->annotations);
 }
 
-/* epoch < 0: none */
-static inline struct made_layer make_layer(const struct sfs_tree *base, const struct sfs_tree *tree,
-                                           enum sfs_compression format, int64_t epoch,
-                                           const struct sfs_progress *progress)
+/* Takes over the changes. epoch < 0: none */
+static inline struct made_layer write_changes(const struct sfs_tree *tree,
+                                              struct sfs_changes changes,
+                                              enum sfs_compression format, int64_t epoch,
+                                              const struct sfs_progress *progress)
 {
     struct sfs_error err = { "" };
-    struct made_layer made = { .fd = memfd_create("layer", MFD_CLOEXEC) };
-    cr_assert_eq(sfs_changes_find(base, tree, &made.changes, &err), 0, "%s", err.text);
+    struct made_layer made = { .fd = memfd_create("layer", MFD_CLOEXEC), .changes = changes };
     struct sfs_layer_write write = { .tree = tree,
                                      .changes = &made.changes,
                                      .pipe = { .threads = 2, .fd = made.fd, .name = "layer" },
@@ -40,10 +41,24 @@ static inline struct made_layer make_layer(const struct sfs_tree *base, const st
                                      .epoch = epoch,
                                      .progress = progress };
     cr_assert_eq(sfs_compress_plan(format, 0, &write.pipe.plan, &err), 0, "%s", err.text);
-    int r = sfs_layer_write(&write, &made.result, &made.annotations, &err);
+    struct sfs_layer_written written;
+    int r = sfs_layer_write(&write, &written, &err);
     cr_assert_eq(r, 0, "%s", err.text);
+    made.result = written.pipe;
+    made.copied = written.copied;
+    made.annotations = written.annotations;
     lseek(made.fd, 0, SEEK_SET);
     return made;
+}
+
+static inline struct made_layer make_layer(const struct sfs_tree *base, const struct sfs_tree *tree,
+                                           enum sfs_compression format, int64_t epoch,
+                                           const struct sfs_progress *progress)
+{
+    struct sfs_error err = { "" };
+    struct sfs_changes changes = { 0 };
+    cr_assert_eq(sfs_changes_find(base, tree, &changes, &err), 0, "%s", err.text);
+    return write_changes(tree, changes, format, epoch, progress);
 }
 
 static inline void list_content(struct archive *archive, struct sfs_buf *text)

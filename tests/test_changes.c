@@ -233,14 +233,13 @@ static int break_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, 
 static int write_nowhere(const struct sfs_tree *tree, int fd, struct sfs_error *error)
 {
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
-    struct sfs_pipe_result result;
-    json_t *annotations;
+    struct sfs_layer_written written;
     cr_assert_eq(sfs_changes_find(empty(), tree, &changes, error), 0);
     struct sfs_layer_write write = { .tree = tree,
                                      .changes = &changes,
                                      .pipe = { .threads = 2, .fd = fd, .name = "the layer" } };
     cr_assert_eq(sfs_compress_plan(SFS_COMPRESS_GZIP, 0, &write.pipe.plan, error), 0);
-    return sfs_layer_write(&write, &result, &annotations, error);
+    return sfs_layer_write(&write, &written, error);
 }
 
 Test(layer_write, names_the_file_that_cannot_be_read)

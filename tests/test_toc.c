@@ -91,6 +91,17 @@ Test(toc, hides_the_landmarks)
     fixture_expect(layer, "a f644 5\nb f644 4\ndir implied\ndir/.prefetch.landmark f644 5\n");
     fixture_expect_bytes(layer, "b", "late", 4);
     cr_assert(is_from_toc(&w));
+    expect_same(&w);
+}
+
+Test(toc, hides_landmarks_only_where_there_is_a_table)
+{
+    AUTO(toc_done) struct toc_writer w = { .kind = TOC_CHUNKED };
+    toc_text(&w, ".prefetch.landmark", "\x0f");
+    toc_finish(&w);
+    AUTO(sfs_layer_close) struct sfs_layer *layer = open_layer(&w, w.annotations);
+    fixture_expect(layer, ".prefetch.landmark f644 1\n");
+    expect_same(&w);
 }
 
 Test(toc, is_not_read_again_once_the_store_has_the_index)

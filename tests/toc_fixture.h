@@ -49,15 +49,13 @@ static inline void dump_bytes(struct sfs_layer *layer, sfs_inode inode, struct s
     sfs_buf_printf(out, " %s", sfs_digest_print(&digest, text));
 }
 
-/* Everything that a reader can see. The table itself is a file only for whoever unpacks the tar. */
+/* Everything that a reader can see. */
 static inline char *dump(struct sfs_layer *layer)
 {
     const struct sfs_tables *tables = &layer->tables;
     struct sfs_buf out = { 0 };
     for (sfs_entry i = 0; i < tables->entry_count; i++) {
         const struct sfs_entry_rec *entry = &tables->entries[i];
-        if (strcmp(tables->strings + entry->name, "stargz.index.json") == 0)
-            continue;
         tables_text_entry(tables, i, &out);
         if (entry->inode == SFS_NO_INODE)
             continue;

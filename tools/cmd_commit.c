@@ -17,7 +17,7 @@ struct commit_args {
     const char *destination, *compression;
     long level, timestamp; /* timestamp -1: not given */
     bool squash, dry_run;
-    struct text_list env, labels, annotations;
+    struct text_list env, labels, annotations, profiles;
     const char *entrypoint, *cmd, *user, *workingdir, *author;
     struct sfs_edit *edits; /* owned: what the options above come to */
     size_t edit_count;
@@ -68,14 +68,14 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
             puts(sfs_digest_print(&result->manifest, text));
         return EXIT_DONE;
     }
-    return print_json(
-        json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
-                  digest_or_null(&result->manifest), "config", digest_or_null(&result->config),
-                  "layer", digest_or_null(&result->layer), "diff_id",
-                  digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size,
-                  "tar_size", (json_int_t)result->tar_size, "entries", (json_int_t)result->entries,
-                  "files", (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts,
-                  "file_bytes", (json_int_t)result->file_bytes, "dry_run", args->dry_run));
+    return print_json(json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
+        digest_or_null(&result->manifest), "config", digest_or_null(&result->config), "layer",
+        digest_or_null(&result->layer), "diff_id", digest_or_null(&result->diff_id), "layer_size",
+        (json_int_t)result->layer_size, "tar_size", (json_int_t)result->tar_size, "copied_bytes",
+        (json_int_t)result->copied, "entries", (json_int_t)result->entries, "files",
+        (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts, "file_bytes",
+        (json_int_t)result->file_bytes, "dry_run", args->dry_run));
 }
 
 static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)
@@ -139,6 +139,7 @@ static void free_args(struct commit_args *args)
     free(args->env.items);
     free(args->labels.items);
     free(args->annotations.items);
+    free(args->profiles.items);
 }
 
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
@@ -159,6 +160,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .set_mtimes = has_timestamp,
         .edits = args->edits,
         .edit_count = args->edit_count,
+        .profiles = args->profiles.items,
+        .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
     };
     if (is_stream && isatty(STDOUT_FILENO))
@@ -185,10 +188,13 @@ int cmd_commit(const struct command *command, int argc, char **argv)
           " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME",
           "gzip (default), zstd, estargz, zstd:chunked, none" },
-        { "compression-level", 0, OPTION_NUMBER, &args.level, "N", "the compressor's level" },
+        { "compression-level", 0, OPTION_NUMBER, &args.level, "N",
+          "the compressor's level; nothing is then copied as it is compressed already" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digests and sizes" },
+        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+          "files that it names come first in the layer (repeatable)" },
         { "env", 0, OPTION_LIST, &args.env, "NAME[=VALUE]",
           "config: set a variable; NAME- removes it, - all (repeatable)" },
         { "label", 0, OPTION_LIST, &args.labels, "NAME=VALUE",

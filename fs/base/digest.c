@@ -89,6 +89,15 @@ int sfs_hash_finish(struct sfs_hash *hash, struct sfs_digest *ret_digest)
     return EVP_DigestFinal_ex((EVP_MD_CTX *)hash, ret_digest->bytes, NULL) == 1 ? 0 : -ENOMEM;
 }
 
+int sfs_hash_peek(const struct sfs_hash *hash, struct sfs_digest *ret_digest)
+{
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    bool good = copy && EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)hash) == 1 &&
+                EVP_DigestFinal_ex(copy, ret_digest->bytes, NULL) == 1;
+    EVP_MD_CTX_free(copy);
+    return good ? 0 : -ENOMEM;
+}
+
 void sfs_hash_close(struct sfs_hash **hash)
 {
     EVP_MD_CTX_free((EVP_MD_CTX *)*hash);

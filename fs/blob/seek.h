@@ -43,6 +43,7 @@ _Static_assert(sizeof(struct sfs_point) == 32, "on-disk struct");
 struct sfs_seek_table {
     enum sfs_codec codec;
     enum sfs_check check;
+    bool is_framed;    /* the blob has more than one frame, or gzip member: see stretch.h */
     uint64_t in_size;  /* bytes of the compressed blob that hold data (before a footer) */
     uint64_t out_size; /* bytes of the decoded stream */
     uint32_t count;

@@ -127,6 +127,7 @@ static int get_table(struct sfs_pass *pass, struct sfs_seek_table *ret_table, st
         .codec = pass->options.codec,
         .check = SFS_CHECK_GMAC,
         .in_size = points->in_end == UINT64_MAX ? pass->blob->size : points->in_end,
+        .is_framed = pass->frames > 1 && !pass->copy,
         .out_size = pass->out_size,
         .count = points->count,
         .points = points->points,

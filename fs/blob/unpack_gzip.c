@@ -42,6 +42,7 @@ static int see_member(struct gzip_pass *gzip, struct sfs_error *err)
         return 0;
     bool is_first = gzip->last_member == UINT64_MAX;
     gzip->last_member = in;
+    sfs_pass_note_frame(gzip->pass);
     if (is_first || out - gzip->point_out >= sfs_pass_spacing(gzip->pass, out) / 4 ||
         in - gzip->point_in >= SFS_SPAN_IN_MAX / 8)
         return add_point(gzip, in, 0, 0, err);

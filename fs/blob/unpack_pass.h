@@ -28,6 +28,8 @@ int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err);
 uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out);
 int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,
                        const void *window, size_t window_size, struct sfs_error *err);
+/* A frame, or gzip member, begins. */
+void sfs_pass_note_frame(struct sfs_pass *pass);
 /* Data ends here; only rubbish follows. */
 void sfs_pass_end(struct sfs_pass *pass, uint64_t in_end);
 

@@ -101,6 +101,11 @@ int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t
     return r < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
 }
 
+void sfs_pass_note_frame(struct sfs_pass *pass)
+{
+    pass->frames++;
+}
+
 void sfs_pass_end(struct sfs_pass *pass, uint64_t in_end)
 {
     sfs_points_end(&pass->points, in_end);

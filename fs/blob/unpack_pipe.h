@@ -31,6 +31,7 @@ struct sfs_pass {
     struct sfs_points points;
     struct sfs_copy_writer *copy; /* the decoder's; NULL: no copy is made */
     uint64_t out_size;            /* the decoder's: delivered bytes */
+    uint64_t frames;              /* the decoder's: that began */
     uint64_t copy_start;          /* set with `copy` */
 
     pthread_t input, decoder, digester;

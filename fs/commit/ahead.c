@@ -14,14 +14,34 @@ uint64_t sfs_item_size(const struct sfs_tree *tree, const struct sfs_item *item)
     return S_ISREG(attr.mode) ? attr.size : 0;
 }
 
+struct sfs_spans *sfs_ahead_find_frames(const struct sfs_ahead *ahead, sfs_node node,
+                                        uint64_t offset, uint64_t *ret_position, uint64_t *ret_size)
+{
+    struct sfs_spans *spans =
+        ahead->frames ? sfs_tree_find_frames(ahead->tree, node, offset, ret_position, ret_size)
+                      : NULL;
+    return spans && sfs_spans_table(spans)->codec == ahead->codec ? spans : NULL;
+}
+
+/* False: the memory for it is used up. */
+static bool ask_range(const struct sfs_ahead *ahead, sfs_node node, uint64_t offset, uint64_t size)
+{
+    uint64_t position, run;
+    struct sfs_spans *spans = sfs_ahead_find_frames(ahead, node, offset, &position, &run);
+    if (spans)
+        return sfs_frames_ask(ahead->frames, spans, position, size < run ? size : run);
+    sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);
+    return true;
+}
+
 void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done)
 {
     while (ahead->next < ahead->changes->count && ahead->asked < done + AHEAD) {
         const struct sfs_item *item = &ahead->changes->items[ahead->next];
         uint64_t left = sfs_item_size(ahead->tree, item) - ahead->next_from;
         uint64_t size = left < AHEAD_STEP ? left : AHEAD_STEP;
-        if (size > 0)
-            sfs_tree_prefetch(ahead->tree, item->node, ahead->next_from, size, SFS_POOL_AHEAD);
+        if (size > 0 && !ask_range(ahead, item->node, ahead->next_from, size))
+            return;
         ahead->asked += size;
         ahead->next_from += size;
         if (size == left) {

@@ -1,7 +1,7 @@
 /* What a layer says: the entries that lead from a base tree to another, in the order of the tar.
  *
- * Names in order, parents before children. Not among them: what did not change, and what is below a
- * removed directory. */
+ * Names in order (unless sfs_changes_order() made another), parents before children. Not among
+ * them: what did not change, and what is below a removed directory. */
 #ifndef STAGEFS_CHANGES_H
 #define STAGEFS_CHANGES_H
 
@@ -12,11 +12,12 @@ enum sfs_item_kind {
     SFS_ITEM_ENTRY, /* the node, with its content */
     SFS_ITEM_LINK,  /* another name of a node that stands further up: see `first` */
     SFS_ITEM_WHITEOUT,
+    SFS_ITEM_LANDMARK, /* eStargz's own: see order.h */
 };
 
 struct sfs_item {
     uint64_t path; /* offset in texts; a whiteout's with its ".wh." */
-    sfs_node node; /* in the stage's tree; SFS_ROOT for a whiteout */
+    sfs_node node; /* in the stage's tree; SFS_ROOT for a whiteout or a landmark */
     uint32_t kind : 2;
     uint32_t first : 30; /* LINK: the item that carries the content */
 };

@@ -9,7 +9,9 @@
 #include "commit/records.h"
 #include "commit/target.h"
 #include "commit/temp_dir.h"
+#include "commit/order.h"
 #include "image/parts.h"
+#include "stage/profile.h"
 #include <dirent.h>
 #include <errno.h>
 #include <time.h>
@@ -29,6 +31,7 @@ struct commit {
     size_t base_count, layer_count; /* of the image to be */
     json_t *kept;                   /* an array: annotations of layers that were written */
     json_t *config, *annotations;   /* the stage's config, and the manifest's, as edited */
+    struct sfs_profile profile;     /* what comes first in new layers */
     struct sfs_commit_result result;
 };
 
@@ -41,6 +44,7 @@ static void commit_done(struct commit *commit)
     sfs_tree_close(&commit->nothing);
     sfs_target_close(&commit->target);
     sfs_reference_done(&commit->destination);
+    sfs_profile_done(&commit->profile);
 }
 
 static bool is_stream(const struct commit *commit)
@@ -134,6 +138,24 @@ static int edit_config(struct commit *commit, struct sfs_error *err)
                            err);
 }
 
+static int read_profiles(struct commit *commit, struct sfs_error *err)
+{
+    const struct sfs_commit_options *options = commit->options;
+    int r = 0;
+    for (size_t i = 0; i < options->profile_count && r == 0; i++)
+        r = sfs_profile_read(&commit->profile, options->profiles[i], err);
+    return r;
+}
+
+static int order_changes(const struct commit *commit, const struct sfs_tree *tree,
+                         struct sfs_changes *changes, struct sfs_error *err)
+{
+    const struct sfs_order order = { .tree = tree,
+                                     .profile = &commit->profile,
+                                     .is_estargz = commit->plan.contents == SFS_CONTENTS_ESTARGZ };
+    return sfs_changes_order(changes, &order, err);
+}
+
 /* Where a new blob goes; -1 in a dry run. */
 static int begin_blob(struct commit *commit, int *ret_fd, struct sfs_error *err)
 {
@@ -148,12 +170,14 @@ static int end_blob(struct commit *commit, const struct sfs_digest *digest, uint
 }
 
 static int write_layer(struct commit *commit, const struct sfs_tree *tree,
-                       const struct sfs_changes *changes, struct sfs_layer_record *record,
+                       struct sfs_changes *changes, struct sfs_layer_record *record,
                        struct sfs_error *err)
 {
     const struct sfs_commit_options *options = commit->options;
-    int fd;
-    int r = begin_blob(commit, &fd, err);
+    int fd = -1;
+    int r = order_changes(commit, tree, changes, err);
+    if (r == 0)
+        r = begin_blob(commit, &fd, err);
     if (r < 0)
         return r;
     const struct sfs_layer_write write = {
@@ -168,13 +192,14 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         .set_mtimes = options->set_mtimes,
         .progress = options->progress,
     };
-    struct sfs_pipe_result written;
-    json_t *annotations = NULL;
-    r = sfs_layer_write(&write, &written, &annotations, err);
+    struct sfs_layer_written layer;
+    r = sfs_layer_write(&write, &layer, err);
     if (r < 0)
         return r;
+    json_t *annotations = layer.annotations;
     if (annotations && json_array_append_new(commit->kept, annotations) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
+    const struct sfs_pipe_result written = layer.pipe;
     *record = (struct sfs_layer_record){ .digest = written.out_digest,
                                          .diff_id = written.in_digest,
                                          .size = written.out_size,
@@ -182,6 +207,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                                          .compression = commit->plan.name,
                                          .annotations = annotations };
     commit->result.tar_size = written.in_size;
+    commit->result.copied = layer.copied;
     return end_blob(commit, &written.out_digest, written.out_size, err);
 }
 
@@ -218,12 +244,13 @@ static int write_own_layer(struct commit *commit, struct sfs_error *err)
 static int write_directory(struct commit *commit, struct sfs_layer_record *record,
                            struct sfs_error *err)
 {
-    uint64_t tar_size = commit->result.tar_size;
+    uint64_t tar_size = commit->result.tar_size, copied = commit->result.copied;
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
     int r = sfs_changes_find(commit->nothing, commit->base, &changes, err);
     if (r == 0)
         r = write_layer(commit, commit->base, &changes, record, err);
     commit->result.tar_size = tar_size; /* the result tells of the new layer only */
+    commit->result.copied = copied;
     return r;
 }
 
@@ -383,7 +410,7 @@ static int write_stream(struct commit *commit, struct sfs_error *err)
     const struct sfs_commit_options *options = commit->options;
     const struct sfs_tree *tree = sfs_stage_tree(commit->stage);
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
-    struct sfs_pipe_result written;
+    struct sfs_layer_written written;
     int r = sfs_changes_find(commit->base, tree, &changes, err);
     if (r < 0)
         return r;
@@ -400,14 +427,17 @@ static int write_stream(struct commit *commit, struct sfs_error *err)
         .progress = options->progress,
     };
     count_changes(commit, &changes);
-    AUTO(sfs_json_close) json_t *annotations = NULL;
-    r = sfs_layer_write(&write, &written, &annotations, err);
+    r = order_changes(commit, tree, &changes, err);
+    if (r == 0)
+        r = sfs_layer_write(&write, &written, err);
     if (r < 0)
         return r;
-    commit->result.layer = written.out_digest;
-    commit->result.diff_id = written.in_digest;
-    commit->result.layer_size = written.out_size;
-    commit->result.tar_size = written.in_size;
+    sfs_json_close(&written.annotations);
+    commit->result.layer = written.pipe.out_digest;
+    commit->result.diff_id = written.pipe.in_digest;
+    commit->result.layer_size = written.pipe.out_size;
+    commit->result.tar_size = written.pipe.in_size;
+    commit->result.copied = written.copied;
     return 0;
 }
 
@@ -469,6 +499,8 @@ int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *o
     int r = sfs_compress_plan(options->compression, options->level, &commit.plan, err);
     if (r == 0)
         r = parse_destination(&commit, err);
+    if (r == 0)
+        r = read_profiles(&commit, err);
     if (r == 0)
         r = choose_base(&commit, err);
     if (r == 0)

@@ -17,8 +17,9 @@
 #define NONE_BLOCK (1u << 20)
 
 #define ESTARGZ_CHUNK (4u << 20)
-#define HEADERS       (64u << 10) /* what follows a chunk in its member: padding, headers */
-#define CHUNKED_CHUNK (1u << 20)  /* a reader of a few bytes decodes one */
+#define CHUNKED_CHUNK (1u << 20) /* a reader of a few bytes decodes one */
+
+#define COPY_MIN (64u << 10) /* where no table makes each file a block of its own */
 
 #define GZIP_DEFAULT 2
 #define GZIP_MAX     12
@@ -41,6 +42,8 @@ static int plan_gzip(int level, struct sfs_compress_plan *plan, struct sfs_error
     if (level < 0 || level > GZIP_MAX)
         return sfs_fail(err, EINVAL, "gzip has levels 1 to %d, not %d", GZIP_MAX, level);
     plan->level = level;
+    plan->copies = level == 0; /* who asks for a level wants it */
+    plan->copy_min = COPY_MIN;
     plan->block_size = GZIP_BLOCK;
     plan->media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     if (level == 0)
@@ -56,6 +59,8 @@ static int plan_zstd(int level, struct sfs_compress_plan *plan, struct sfs_error
 {
     if (level < 0 || level > ZSTD_maxCLevel())
         return sfs_fail(err, EINVAL, "zstd has levels 1 to %d, not %d", ZSTD_maxCLevel(), level);
+    plan->copies = level == 0;
+    plan->copy_min = COPY_MIN;
     plan->level = level ? level : ZSTD_DEFAULT;
     plan->block_size = ZSTD_BLOCK;
     plan->media_type = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -83,7 +88,8 @@ int sfs_compress_plan(enum sfs_compression format, int level, struct sfs_compres
         ret_plan->contents = SFS_CONTENTS_ESTARGZ;
         ret_plan->chunk_size = ESTARGZ_CHUNK;
         r = plan_gzip(level, ret_plan, err);
-        ret_plan->block_size = ESTARGZ_CHUNK + HEADERS;
+        ret_plan->block_size = ESTARGZ_CHUNK;
+        ret_plan->copy_min = 1;
         return r;
     case SFS_COMPRESS_ZSTD_CHUNKED:
         ret_plan->format = SFS_COMPRESS_ZSTD;
@@ -91,6 +97,7 @@ int sfs_compress_plan(enum sfs_compression format, int level, struct sfs_compres
         ret_plan->chunk_size = CHUNKED_CHUNK;
         r = plan_zstd(level, ret_plan, err);
         ret_plan->block_size = CHUNKED_CHUNK;
+        ret_plan->copy_min = 1;
         return r;
     }
     return sfs_fail(err, EINVAL, "no such compression");

@@ -15,6 +15,8 @@ struct sfs_compress_plan {
     size_t chunk_size; /* with contents: plain bytes of a chunk of a file */
     int level;
     size_t block_size; /* plain bytes of a block, at most */
+    bool copies;       /* blocks that are of the format already are taken as they are, */
+    uint32_t copy_min; /* from so many plain bytes on: small ones would cost more than they save */
     const char *media_type;
     char name[96]; /* library, version, level: for an annotation; "" for NONE */
 };

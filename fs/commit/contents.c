@@ -23,11 +23,14 @@ struct sfs_contents {
     size_t chunk_count, chunk_capacity;
     size_t items; /* whose headers came */
 
-    struct sfs_buf name;    /* of the file at hand, as in the tar; what follows is of it too */
-    uint64_t size, written; /* bytes */
-    size_t first;           /* its first chunk */
-    uint64_t crc;           /* CRC-64 of ISO 3309 */
-    struct sfs_hash *hash, *chunk_hash; /* chunk_hash: only where there is more than one chunk */
+    struct sfs_buf name;         /* of the file at hand, as in the tar; what follows is of it too */
+    uint64_t size, written;      /* bytes */
+    size_t first;                /* its first chunk */
+    bool in_chunk;               /* the last chunk goes on, */
+    uint64_t chunk_end;          /* at most up to here in the file */
+    uint64_t crc;                /* CRC-64 of ISO 3309 */
+    struct sfs_hash *hash;       /* NULL: its digest is that of its only chunk */
+    struct sfs_hash *chunk_hash; /* NULL: of the first chunk, which `hash` is of so far */
 
     struct sfs_split *split; /* NULL: none is wanted */
 };
@@ -117,29 +120,41 @@ static int start_chunk(struct sfs_contents *contents, struct sfs_error *err)
         contents->chunks = more;
         contents->chunk_capacity = capacity;
     }
-    contents->chunks[contents->chunk_count++] =
-        (struct sfs_chunk){ .item = contents->items - 1,
-                            .in = sfs_pipe_position(contents->pipe),
-                            .offset = offset,
-                            .size = left < most ? left : most };
-    if (offset == 0 && !(contents->hash = sfs_hash_open()))
-        return fail_memory(err);
-    if (contents->size > most && !(contents->chunk_hash = sfs_hash_open()))
-        return fail_memory(err);
+    contents->chunks[contents->chunk_count++] = (struct sfs_chunk){
+        .item = contents->items - 1, .in = sfs_pipe_position(contents->pipe), .offset = offset
+    };
+    contents->chunk_end = offset + (left < most ? left : most);
+    contents->in_chunk = true;
     return 0;
+}
+
+static int open_hash(struct sfs_hash **hash, struct sfs_error *err)
+{
+    return (*hash = sfs_hash_open()) ? 0 : fail_memory(err);
+}
+
+/* A chunk whose bytes are to be digested. */
+static int start_written_chunk(struct sfs_contents *contents, struct sfs_error *err)
+{
+    bool is_first = contents->written == 0;
+    int r = start_chunk(contents, err);
+    return r == 0 ? open_hash(is_first ? &contents->hash : &contents->chunk_hash, err) : r;
 }
 
 static int end_chunk(struct sfs_contents *contents, struct sfs_error *err)
 {
     struct sfs_chunk *chunk = &contents->chunks[contents->chunk_count - 1];
-    int r = contents->chunk_hash ? sfs_hash_finish(contents->chunk_hash, &chunk->digest) : 0;
+    int r = contents->chunk_hash ? sfs_hash_finish(contents->chunk_hash, &chunk->digest)
+                                 : sfs_hash_peek(contents->hash, &chunk->digest);
     sfs_hash_close(&contents->chunk_hash);
+    chunk->size = contents->written - chunk->offset;
+    contents->in_chunk = false;
     return r < 0 ? fail_memory(err) : 0;
 }
 
 static int digest_piece(struct sfs_contents *contents, const void *data, size_t size)
 {
-    int r = sfs_hash_add(contents->hash, data, size);
+    int r = contents->hash ? sfs_hash_add(contents->hash, data, size) : 0;
     if (r == 0 && contents->chunk_hash)
         r = sfs_hash_add(contents->chunk_hash, data, size);
     if (r == 0 && contents->split)
@@ -152,8 +167,7 @@ static ssize_t write_piece(struct sfs_contents *contents, const void *data, uint
                            struct sfs_error *err)
 {
     static const char zeros[64 << 10];
-    const struct sfs_chunk *chunk = &contents->chunks[contents->chunk_count - 1];
-    uint64_t room = chunk->offset + chunk->size - contents->written;
+    uint64_t room = contents->chunk_end - contents->written;
     size_t n = size < room ? (size_t)size : (size_t)room;
     if (!data && n > sizeof zeros)
         n = sizeof zeros;
@@ -171,8 +185,7 @@ int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t
 {
     const char *from = data;
     while (size > 0) {
-        bool is_new = contents->written % contents->write->pipe.plan.chunk_size == 0;
-        int r = is_new ? start_chunk(contents, err) : 0;
+        int r = contents->in_chunk ? 0 : start_written_chunk(contents, err);
         if (r < 0)
             return r;
         ssize_t n = write_piece(contents, from, size, err);
@@ -185,28 +198,61 @@ int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t
     return 0;
 }
 
-int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err)
+/* The block as a chunk; what it holds is digested only if the file has other chunks, too. */
+static int put_chunk(struct sfs_contents *contents, const struct sfs_packed *block,
+                     const struct sfs_digest *digest, struct sfs_error *err)
 {
-    if (contents->size == 0)
-        return 0;
-    struct sfs_digest digest;
-    int r = sfs_hash_finish(contents->hash, &digest);
-    sfs_hash_close(&contents->hash);
+    bool is_whole = block->size == contents->size;
+    int r = contents->in_chunk ? end_chunk(contents, err) : 0;
+    if (r == 0 && contents->written == 0 && !is_whole)
+        r = open_hash(&contents->hash, err);
+    if (r == 0)
+        r = start_chunk(contents, err);
     if (r < 0)
-        return fail_memory(err);
-    bool is_only = contents->first + 1 == contents->chunk_count;
+        return r;
+    struct sfs_chunk *chunk = &contents->chunks[contents->chunk_count - 1];
+    chunk->size = block->size;
+    chunk->digest = *digest;
+    contents->in_chunk = false;
+    contents->written += block->size;
+    return digest_piece(contents, block->data, block->size) < 0 ? fail_memory(err) : 0;
+}
+
+int sfs_contents_put(struct sfs_contents *contents, const struct sfs_packed *block,
+                     const struct sfs_digest *digest, struct sfs_error *err)
+{
+    int r = put_chunk(contents, block, digest, err);
+    if (r < 0) {
+        block->release(block->owner);
+        return r;
+    }
+    return sfs_pipe_put(contents->pipe, block, err);
+}
+
+/* Its digest, and its end, go into each of its chunks. */
+static int end_chunks(struct sfs_contents *contents)
+{
+    struct sfs_digest digest = contents->chunks[contents->first].digest;
+    int r = contents->hash ? sfs_hash_finish(contents->hash, &digest) : 0;
+    sfs_hash_close(&contents->hash);
     for (size_t i = contents->first; i < contents->chunk_count; i++) {
         contents->chunks[i].file_digest = digest;
         contents->chunks[i].end = sfs_pipe_position(contents->pipe);
-        if (is_only)
-            contents->chunks[i].digest = digest;
     }
-    if (!contents->split)
-        return 0;
+    return r;
+}
+
+int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err)
+{
     static const char zeros[SFS_TAR_BLOCK];
-    r = sfs_split_add_file(contents->split, contents->name.data, contents->size, contents->crc);
-    if (r == 0)
+    if (contents->size == 0)
+        return 0;
+    int r = end_chunks(contents);
+    if (r == 0 && contents->split)
+        r = sfs_split_add_file(contents->split, contents->name.data, contents->size, contents->crc);
+    if (r == 0 && contents->split)
         r = sfs_split_add_bytes(contents->split, zeros, sfs_tar_padding(contents->size));
+    /* So that the last chunk, too, is a block of the file's bytes alone, which can be copied. */
     return r < 0 ? fail_memory(err) : sfs_pipe_cut(contents->pipe, err);
 }
 

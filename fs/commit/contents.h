@@ -33,6 +33,9 @@ int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_
 /* Writes bytes of the item's file, zeros where data is NULL, in chunks. */
 int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t size,
                        struct sfs_error *err);
+/* Puts a block that is packed already behind them, as a chunk of its own. As sfs_pipe_put(). */
+int sfs_contents_put(struct sfs_contents *contents, const struct sfs_packed *block,
+                     const struct sfs_digest *digest, struct sfs_error *err);
 /* The file ends; its padding follows, which the caller writes. */
 int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err);
 

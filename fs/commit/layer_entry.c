@@ -43,8 +43,10 @@ int sfs_layer_entry_get(const struct sfs_layer_write *write, const struct sfs_it
     const struct sfs_changes *changes = write->changes;
     *ret_entry = (struct sfs_layer_entry){ .tar.path = sfs_changes_path(changes, item) };
     struct sfs_tar_entry *tar = &ret_entry->tar;
-    if (item->kind == SFS_ITEM_WHITEOUT) {
-        tar->attr.mode = S_IFREG;
+    if (item->kind == SFS_ITEM_WHITEOUT || item->kind == SFS_ITEM_LANDMARK) {
+        bool is_landmark = item->kind == SFS_ITEM_LANDMARK;
+        tar->attr.mode = S_IFREG | (is_landmark ? 0444 : 0);
+        tar->attr.size = is_landmark;
         return 0;
     }
     tar->target = sfs_tree_target(write->tree, item->node);

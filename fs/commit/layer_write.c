@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #define PIN         (1u << 20)
+#define STRETCHES   (48u << 20) /* memory for what is decoded ahead, to be copied */
 #define REPORT_STEP (8u << 20)
 
 struct writer {
@@ -25,12 +26,14 @@ struct writer {
     uint64_t done;     /* file bytes */
     uint64_t reported; /* done, when it was told last */
     uint64_t clamped_sources;
+    uint64_t copied; /* bytes, compressed */
 };
 
 static void writer_done(struct writer *writer)
 {
     sfs_contents_close(&writer->contents);
-    sfs_pipe_close(&writer->pipe);
+    sfs_pipe_close(&writer->pipe); /* it has stretches lent */
+    sfs_frames_close(&writer->ahead.frames);
     sfs_buf_close(&writer->header);
 }
 
@@ -56,7 +59,7 @@ static int put_bytes(struct writer *writer, const void *data, uint64_t size)
                 : sfs_pipe_write_zeros(writer->pipe, size, writer->err);
 }
 
-static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
+static int copy_plain(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
         sfs_ahead_ask(&writer->ahead, writer->done);
@@ -73,6 +76,104 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
         report(writer, false);
     }
     return 0;
+}
+
+static void release_stretch(void *owner)
+{
+    sfs_stretch_release(owner);
+}
+
+static int put_frame(struct writer *writer, const struct sfs_stretch *stretch,
+                     const struct sfs_frame *frame)
+{
+    const struct sfs_packed block = { .data = stretch->data + (frame->out - stretch->out),
+                                      .packed = stretch->in + frame->in,
+                                      .size = frame->out_size,
+                                      .packed_size = frame->in_size,
+                                      .release = release_stretch,
+                                      .owner = (void *)(uintptr_t)stretch };
+    sfs_stretch_hold(stretch);
+    writer->copied += frame->in_size;
+    return writer->contents
+               ? sfs_contents_put(writer->contents, &block, &frame->digest, writer->err)
+               : sfs_pipe_put(writer->pipe, &block, writer->err);
+}
+
+/* The first frame from `at` on that ends at `end` or before it; NULL: there is none. */
+static const struct sfs_frame *next_frame(const struct writer *writer,
+                                          const struct sfs_stretch *stretch, uint64_t at,
+                                          uint64_t end)
+{
+    for (size_t i = 0; i < stretch->frame_count; i++) {
+        const struct sfs_frame *frame = &stretch->frames[i];
+        if (frame->out >= at && frame->out + frame->out_size <= end &&
+            frame->out_size >= writer->write->pipe.plan.copy_min)
+            return frame;
+    }
+    return NULL;
+}
+
+/* What a stretch has of the decoded bytes [*at, end), which are one file's. *at moves on. */
+static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch, uint64_t *at,
+                       uint64_t end)
+{
+    uint64_t stretch_end = stretch->out + stretch->size;
+    while (*at < end && *at < stretch_end) {
+        const struct sfs_frame *frame = next_frame(writer, stretch, *at, end);
+        uint64_t next = frame ? frame->out : end < stretch_end ? end : stretch_end;
+        int r = 0;
+        if (next > *at)
+            r = put_bytes(writer, stretch->data + (*at - stretch->out), next - *at);
+        if (r == 0 && frame)
+            r = put_frame(writer, stretch, frame);
+        if (r < 0)
+            return r;
+        *at = frame ? next + frame->out_size : next;
+    }
+    return 0;
+}
+
+static int copy_frames(struct writer *writer, struct sfs_spans *spans, uint64_t at, uint64_t size)
+{
+    uint64_t end = at + size;
+    while (at < end) {
+        sfs_ahead_ask(&writer->ahead, writer->done);
+        const struct sfs_stretch *stretch;
+        uint64_t before = at;
+        int r = sfs_frames_get(writer->ahead.frames, spans, at, &stretch, writer->err);
+        if (r < 0)
+            return sfs_fail_while(writer->err, r, "%s", writer->path);
+        r = put_stretch(writer, stretch, &at, end);
+        sfs_stretch_release(stretch);
+        if (r < 0)
+            return r;
+        writer->done += at - before;
+        report(writer, false);
+    }
+    return 0;
+}
+
+/* Bytes [offset, end) of a file, where it has no hole. */
+static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
+{
+    while (offset < end) {
+        uint64_t position, size;
+        struct sfs_spans *spans =
+            sfs_ahead_find_frames(&writer->ahead, node, offset, &position, &size);
+        size = spans && size < end - offset ? size : end - offset;
+        int r = spans ? copy_frames(writer, spans, position, size)
+                      : copy_plain(writer, node, offset, offset + size);
+        if (r < 0)
+            return r;
+        offset += size;
+    }
+    return 0;
+}
+
+static int end_content(struct writer *writer, uint64_t size)
+{
+    int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
+    return r == 0 ? sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err) : r;
 }
 
 /* Holes cost their zeros only, not a reading. */
@@ -93,10 +194,13 @@ static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
             return r;
         offset = hole;
     }
-    int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
-    if (r < 0)
-        return r;
-    return sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err);
+    return end_content(writer, size);
+}
+
+static int write_landmark(struct writer *writer)
+{
+    int r = put_bytes(writer, "\x0f", 1);
+    return r == 0 ? end_content(writer, 1) : r;
 }
 
 static int write_header(struct writer *writer, const struct sfs_tar_entry *entry)
@@ -124,6 +228,8 @@ static int write_item(struct writer *writer, const struct sfs_item *item)
         r = write_header(writer, &entry.tar);
     if (r < 0)
         return r;
+    if (item->kind == SFS_ITEM_LANDMARK)
+        return write_landmark(writer);
     writer->clamped_sources += entry.new_time && ends_with(entry.tar.path, ".py");
     if (item->kind != SFS_ITEM_ENTRY || !S_ISREG(entry.tar.attr.mode))
         return 0;
@@ -161,15 +267,28 @@ static int write_end(struct writer *writer, json_t **ret_annotations)
     return sfs_pipe_write_zeros(writer->pipe, SFS_TAR_END, writer->err);
 }
 
-int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
-                    json_t **ret_annotations, struct sfs_error *err)
+static int open_frames(struct writer *writer)
+{
+    const struct sfs_pipe_options *pipe = &writer->write->pipe;
+    if (!pipe->plan.copies)
+        return 0;
+    writer->ahead.codec = pipe->plan.format == SFS_COMPRESS_GZIP ? SFS_CODEC_GZIP : SFS_CODEC_ZSTD;
+    return sfs_frames_open(pipe->threads, STRETCHES, pipe->plan.contents, &writer->ahead.frames,
+                           writer->err);
+}
+
+int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_written *ret_written,
+                    struct sfs_error *err)
 {
     AUTO(sfs_json_close) json_t *annotations = NULL;
     AUTO(writer_done)
     struct writer writer = { .write = write,
                              .err = err,
                              .ahead = { .tree = write->tree, .changes = write->changes } };
-    int r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
+    struct sfs_pipe_result result;
+    int r = open_frames(&writer);
+    if (r == 0)
+        r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
     if (r == 0 && write->pipe.plan.contents)
         r = sfs_contents_open(write, writer.pipe, &writer.contents, err);
     for (size_t i = 0; i < write->changes->count && r == 0; i++)
@@ -177,11 +296,12 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result 
     if (r == 0)
         r = write_end(&writer, &annotations);
     if (r == 0)
-        r = sfs_pipe_finish(writer.pipe, ret_result, err);
+        r = sfs_pipe_finish(writer.pipe, &result, err);
     if (r < 0)
         return r;
     report(&writer, true);
     warn_of_clamping(&writer);
-    *ret_annotations = TAKE(annotations);
+    *ret_written = (struct sfs_layer_written){ .pipe = result, .copied = writer.copied };
+    ret_written->annotations = TAKE(annotations);
     return 0;
 }

@@ -18,10 +18,18 @@ struct sfs_layer_write {
     const struct sfs_progress *progress; /* may be NULL */
 };
 
-/* Reads all the files. Waits. *ret_annotations: what the descriptor is to say of a table of
- * contents, which the caller frees; NULL: nothing. EIO, EKEYREJECTED: a source; ENOSPC and others:
- * what is written. ENOTSUP: what the format cannot hold. */
-int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_pipe_result *ret_result,
-                    struct json_t **ret_annotations, struct sfs_error *err);
+struct sfs_layer_written {
+    struct sfs_pipe_result pipe;
+    uint64_t copied;            /* bytes of the blob that were taken over as they were */
+    struct json_t *annotations; /* what the descriptor is to say of a table of contents, which the
+                                   caller frees; NULL: nothing */
+};
+
+/* Reads all the files. Waits. Where the plan says so, frames of a source that hold nothing but
+ * bytes of one file are copied; which, depends on the sources' blobs and nothing else. EIO,
+ * EKEYREJECTED: a source; ENOSPC and others: what is written. ENOTSUP: what the format cannot hold.
+ */
+int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_written *ret_written,
+                    struct sfs_error *err);
 
 #endif

@@ -6,7 +6,11 @@
  *   written     by the writer thread, in order, once packed
  *
  * and its slot is free when it is digested and written. Four counters and a flag a slot, under one
- * lock: a block takes milliseconds, so the lock is not where time goes. */
+ * lock: a block takes milliseconds, so the lock is not where time goes.
+ *
+ * Slots are many and buffers few, since those are large. A block that comes packed needs none: its
+ * slot gives the memory back that was lent. A small one (the headers between two files) moves to
+ * memory of its own size. So the threads need not wait for one another at each of thousands. */
 #include "commit/pipe.h"
 
 #include "base/io.h"
@@ -19,14 +23,22 @@
 /* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays
  * below 200 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
-#define SLOTS_MIN   4u
-#define START_WRITE (8u << 20) /* bytes after which the kernel is asked to start writing */
+#define BUFFERS_MIN 4u
+#define SMALL       (16u << 10) /* plain bytes of a small block, at most, */
+#define SMALL_SLOTS 128u        /* and slots beside those that the buffers need */
+#define START_WRITE (8u << 20)  /* bytes after which the kernel is asked to start writing */
+
+struct buffer { /* `out` has room for what `in` becomes; NULL: nothing is compressed */
+    char *in, *out;
+};
 
 struct slot {
     struct sfs_pipe *pipe;
-    char *in, *out;
+    struct buffer buffer;
+    bool is_small; /* the buffer is one piece of memory, of the block's size */
     size_t in_size, out_size;
-    bool packed; /* guarded by lock */
+    struct sfs_packed lent; /* data is not NULL: in place of the buffer */
+    bool packed;            /* guarded by lock */
 };
 
 struct sfs_pipe {
@@ -34,8 +46,10 @@ struct sfs_pipe {
     struct sfs_pool *pool; /* NULL: nothing to compress */
     struct slot *slots;
     size_t slot_count;
-    size_t fill;       /* bytes in the slot that the caller is filling */
-    bool has_slot;     /* the caller is filling slots[filled % count] */
+    struct buffer filling; /* the caller's; `in` NULL: he has none */
+    size_t fill;           /* bytes in it */
+    bool has_slot;         /* it is for slots[filled % count] */
+    size_t buffer_count, buffers_made;
     uint64_t position; /* bytes that the caller has written */
 
     pthread_mutex_t lock;
@@ -44,6 +58,8 @@ struct sfs_pipe {
     bool ended;                         /* guarded by lock: no more blocks will be filled */
     int failed;                         /* guarded by lock: 0 or the first failure */
     struct sfs_error failure;           /* guarded by lock */
+    struct buffer *spares;              /* guarded by lock: room for buffer_count */
+    size_t spare_count;                 /* guarded by lock */
     struct sfs_compressor **idle;       /* guarded by lock */
     size_t idle_count;                  /* guarded by lock */
 
@@ -89,7 +105,7 @@ static void pack_slot(void *arg)
         fail_pipe(pipe, sfs_fail(&err, ENOMEM, "out of memory"), &err);
         return;
     }
-    ssize_t n = sfs_compressor_run(compressor, slot->in, slot->in_size, slot->out,
+    ssize_t n = sfs_compressor_run(compressor, slot->buffer.in, slot->in_size, slot->buffer.out,
                                    sfs_compress_bound(&pipe->options.plan, slot->in_size));
     if (n < 0)
         fail_pipe(pipe, sfs_fail(&err, EIO, "compressing %s", pipe->options.name), &err);
@@ -120,12 +136,58 @@ static struct slot *wait_for_block(struct sfs_pipe *pipe, const uint64_t *counte
     return slot;
 }
 
+static const void *data_of(const struct slot *slot)
+{
+    return slot->lent.data ? slot->lent.data : slot->buffer.in;
+}
+
+static const void *packed_of(const struct slot *slot)
+{
+    if (slot->lent.data)
+        return slot->lent.packed;
+    return slot->buffer.out ? slot->buffer.out : slot->buffer.in;
+}
+
+static void give_back(struct sfs_packed *lent)
+{
+    if (lent->data)
+        lent->release(lent->owner);
+    *lent = (struct sfs_packed){ 0 };
+}
+
+static void free_buffer(struct buffer *buffer)
+{
+    free(buffer->in);
+    free(buffer->out);
+    *buffer = (struct buffer){ 0 };
+}
+
+/* Takes from a slot what it holds; the lock is held. Returns what is to be freed. */
+static char *empty_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_packed *ret_lent)
+{
+    char *small = slot->is_small ? slot->buffer.in : NULL;
+    *ret_lent = slot->lent;
+    if (slot->buffer.in && !slot->is_small)
+        pipe->spares[pipe->spare_count++] = slot->buffer;
+    slot->lent = (struct sfs_packed){ 0 };
+    slot->buffer = (struct buffer){ 0 };
+    slot->is_small = false;
+    return small;
+}
+
+/* The second of the two threads that pass a block gives back its memory. */
 static void pass_block(struct sfs_pipe *pipe, uint64_t *counter)
 {
+    struct sfs_packed lent = { 0 };
+    char *small = NULL;
     pthread_mutex_lock(&pipe->lock);
-    ++*counter;
+    uint64_t block = (*counter)++;
+    if (pipe->digested > block && pipe->written > block)
+        small = empty_slot(pipe, &pipe->slots[block % pipe->slot_count], &lent);
     pthread_cond_broadcast(&pipe->moved);
     pthread_mutex_unlock(&pipe->lock);
+    give_back(&lent);
+    free(small);
 }
 
 static void *digest_blocks(void *arg)
@@ -133,7 +195,7 @@ static void *digest_blocks(void *arg)
     struct sfs_pipe *pipe = arg;
     struct slot *slot;
     while ((slot = wait_for_block(pipe, &pipe->digested, false))) {
-        int r = sfs_hash_add(pipe->in_hash, slot->in, slot->in_size);
+        int r = sfs_hash_add(pipe->in_hash, data_of(slot), slot->in_size);
         if (r < 0) {
             struct sfs_error err;
             fail_pipe(pipe, sfs_fail(&err, -r, "digesting %s", pipe->options.name), &err);
@@ -190,10 +252,9 @@ static void *write_blocks(void *arg)
     struct slot *slot;
     while ((slot = wait_for_block(pipe, &pipe->written, true))) {
         struct sfs_error err;
-        const char *out = slot->out ? slot->out : slot->in;
         int r = note_segment(pipe, slot->in_size, slot->out_size, &err);
         if (r == 0)
-            r = put_out(pipe, out, slot->out_size, &err);
+            r = put_out(pipe, packed_of(slot), slot->out_size, &err);
         if (r < 0) {
             fail_pipe(pipe, r, &err);
             break;
@@ -213,29 +274,56 @@ static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
     return r;
 }
 
-/* Waits until the next slot is free. Its memory is only now asked for: short streams take little.
- */
-static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+/* Waits until the next slot is free, and a buffer, if that is wanted. */
+static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, struct sfs_error *err)
 {
+    wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
     pthread_mutex_lock(&pipe->lock);
     while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
-                                 pipe->filled - pipe->written == pipe->slot_count))
+                                 pipe->filled - pipe->written == pipe->slot_count ||
+                                 (wants_buffer && pipe->spare_count == 0)))
         pthread_cond_wait(&pipe->moved, &pipe->lock);
+    if (wants_buffer && pipe->spare_count > 0)
+        pipe->filling = pipe->spares[--pipe->spare_count];
     pthread_mutex_unlock(&pipe->lock);
-    int r = failure_of(pipe, err);
+    return failure_of(pipe, err);
+}
+
+/* Memory is only now asked for: short streams take little. */
+static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
+{
+    const struct sfs_compress_plan *plan = &pipe->options.plan;
+    int r = wait_for_slot(pipe, !pipe->filling.in, err);
     if (r < 0)
         return r;
-
-    const struct sfs_compress_plan *plan = &pipe->options.plan;
-    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
-    if (!slot->in)
-        slot->in = malloc(plan->block_size);
-    if (!slot->out && pipe->pool)
-        slot->out = malloc(sfs_compress_bound(plan, plan->block_size));
-    if (!slot->in || (!slot->out && pipe->pool))
-        return sfs_fail(err, ENOMEM, "out of memory");
+    if (!pipe->filling.in) {
+        pipe->buffers_made++;
+        pipe->filling.in = malloc(plan->block_size);
+        if (pipe->pool)
+            pipe->filling.out = malloc(sfs_compress_bound(plan, plan->block_size));
+        if (!pipe->filling.in || (!pipe->filling.out && pipe->pool))
+            return sfs_fail(err, ENOMEM, "out of memory");
+    }
     pipe->fill = 0;
     pipe->has_slot = true;
+    return 0;
+}
+
+/* Gives the slot what was filled. */
+static int fill_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_error *err)
+{
+    size_t out_size = pipe->pool ? sfs_compress_bound(&pipe->options.plan, pipe->fill) : 0;
+    slot->is_small = pipe->fill <= SMALL;
+    if (!slot->is_small) {
+        slot->buffer = pipe->filling;
+        pipe->filling = (struct buffer){ 0 };
+        return 0;
+    }
+    slot->buffer.in = malloc(pipe->fill + out_size);
+    if (!slot->buffer.in)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    slot->buffer.out = pipe->pool ? slot->buffer.in + pipe->fill : NULL;
+    memcpy(slot->buffer.in, pipe->filling.in, pipe->fill);
     return 0;
 }
 
@@ -243,6 +331,9 @@ static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    int r = fill_slot(pipe, slot, err);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&pipe->lock);
     slot->in_size = slot->out_size = pipe->fill;
     slot->packed = !pipe->pool;
@@ -264,7 +355,7 @@ static int add_bytes(struct sfs_pipe *pipe, const char *data, uint64_t size, str
             return r;
         size_t room = pipe->options.plan.block_size - pipe->fill;
         size_t n = size < room ? (size_t)size : room;
-        char *to = pipe->slots[pipe->filled % pipe->slot_count].in + pipe->fill;
+        char *to = pipe->filling.in + pipe->fill;
         if (data) {
             memcpy(to, data, n);
             data += n;
@@ -293,6 +384,30 @@ int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error 
 int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     return pipe->has_slot && pipe->fill > 0 ? seal_slot(pipe, err) : 0;
+}
+
+int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct sfs_error *err)
+{
+    struct sfs_packed lent = *block;
+    int r = sfs_pipe_cut(pipe, err);
+    if (r == 0 && !pipe->has_slot)
+        r = wait_for_slot(pipe, false, err);
+    if (r < 0) {
+        give_back(&lent);
+        return r;
+    }
+    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    pthread_mutex_lock(&pipe->lock);
+    slot->lent = lent;
+    slot->in_size = block->size;
+    slot->out_size = block->packed_size;
+    slot->packed = true;
+    pipe->filled++;
+    pipe->position += block->size;
+    pthread_cond_broadcast(&pipe->moved);
+    pthread_mutex_unlock(&pipe->lock);
+    pipe->has_slot = false;
+    return 0;
 }
 
 uint64_t sfs_pipe_position(const struct sfs_pipe *pipe)
@@ -377,13 +492,13 @@ const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t 
 }
 
 /* Twice the threads, and some for the digest thread to be behind with, as memory allows. */
-static size_t choose_slots(const struct sfs_pipe *pipe)
+static size_t choose_buffers(const struct sfs_pipe *pipe)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;
     size_t wanted = 2 * (pipe->pool ? sfs_pool_threads(pipe->pool) : 1) + 4;
     size_t each = plan->block_size + (pipe->pool ? sfs_compress_bound(plan, plan->block_size) : 0);
     size_t most = MEMORY_MAX / each;
-    return wanted < most ? wanted : most > SLOTS_MIN ? most : SLOTS_MIN;
+    return wanted < most ? wanted : most > BUFFERS_MIN ? most : BUFFERS_MIN;
 }
 
 /* Signals belong to the threads that the program knows of. */
@@ -421,12 +536,15 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
     int r = packs ? sfs_pool_open(options->threads, &pipe->pool, err) : 0;
     if (r < 0)
         return r;
-    pipe->slot_count = choose_slots(pipe);
+    pipe->buffer_count = choose_buffers(pipe);
+    pipe->slot_count = pipe->buffer_count + SMALL_SLOTS;
+    pipe->spares = calloc(pipe->buffer_count, sizeof *pipe->spares);
     pipe->slots = calloc(pipe->slot_count, sizeof *pipe->slots);
     pipe->idle = calloc(pipe->slot_count, sizeof *pipe->idle);
     pipe->in_hash = sfs_hash_open();
     pipe->out_hash = packs ? sfs_hash_open() : NULL;
-    if (!pipe->slots || !pipe->idle || !pipe->in_hash || (packs && !pipe->out_hash))
+    if (!pipe->slots || !pipe->spares || !pipe->idle || !pipe->in_hash ||
+        (packs && !pipe->out_hash))
         return sfs_fail(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < pipe->slot_count; i++)
         pipe->slots[i].pipe = pipe;
@@ -450,9 +568,16 @@ void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
     join_threads(pipe);
     sfs_pool_close(&pipe->pool); /* waits for the jobs, which use the slots */
     for (size_t i = 0; pipe->slots && i < pipe->slot_count; i++) {
-        free(pipe->slots[i].in);
-        free(pipe->slots[i].out);
+        struct slot *slot = &pipe->slots[i];
+        give_back(&slot->lent);
+        if (slot->is_small)
+            slot->buffer.out = NULL; /* part of `in` */
+        free_buffer(&slot->buffer);
     }
+    free_buffer(&pipe->filling);
+    while (pipe->spare_count > 0)
+        free_buffer(&pipe->spares[--pipe->spare_count]);
+    free(pipe->spares);
     for (size_t i = 0; i < pipe->idle_count; i++)
         sfs_compressor_close(&pipe->idle[i]);
     free(pipe->idle);

@@ -34,6 +34,16 @@ int sfs_pipe_write(struct sfs_pipe *pipe, const void *data, size_t size, struct 
 int sfs_pipe_write_zeros(struct sfs_pipe *pipe, uint64_t size, struct sfs_error *err);
 /* The next byte starts a block. */
 int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err);
+/* A block that is compressed already, as the plan's codec has it, into no more than 4 GiB. It goes
+ * behind what came so far. `data` and `packed` are borrowed until release(owner), which any thread
+ * calls, once, whatever happens. */
+struct sfs_packed {
+    const void *data, *packed;
+    uint32_t size, packed_size;
+    void (*release)(void *owner);
+    void *owner;
+};
+int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct sfs_error *err);
 /* Bytes that were written to the pipe so far. */
 uint64_t sfs_pipe_position(const struct sfs_pipe *pipe);
 /* Cuts, and waits until all that came so far is in the file. Until more comes, segments and

@@ -37,7 +37,8 @@ _Static_assert(sizeof(struct header) == 288, "on-disk struct");
 #define CRC_START            32
 #define FLAG_WINDOWS_CHECKED 1u
 #define FLAG_FROM_TOC        2u
-#define FLAGS                (FLAG_WINDOWS_CHECKED | FLAG_FROM_TOC)
+#define FLAG_FRAMED          4u
+#define FLAGS                (FLAG_WINDOWS_CHECKED | FLAG_FROM_TOC | FLAG_FRAMED)
 static const char magic[8] = { 'S', 'F', 'S', 'I', 'N', 'D', 'E', 'X' };
 
 static uint32_t tag_size(enum sfs_check check)
@@ -85,7 +86,7 @@ static struct header make_header(const struct sfs_index *index)
         .seek_codec = index->seek.codec,
         .check = index->seek.check,
         .flags = (are_windows_checked(&index->seek) ? FLAG_WINDOWS_CHECKED : 0) |
-                 (index->from_toc ? FLAG_FROM_TOC : 0),
+                 (index->from_toc ? FLAG_FROM_TOC : 0) | (index->seek.is_framed ? FLAG_FRAMED : 0),
         .in_size = index->seek.in_size,
         .out_size = index->seek.out_size,
     };
@@ -197,6 +198,7 @@ static void use_sections(struct sfs_index *index)
     index->seek = (struct sfs_seek_table){
         .codec = (enum sfs_codec)header->seek_codec,
         .check = (enum sfs_check)header->check,
+        .is_framed = header->flags & FLAG_FRAMED,
         .in_size = header->in_size,
         .out_size = header->out_size,
         .count = (uint32_t)header->sections[POINTS].count,

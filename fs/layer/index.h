@@ -25,6 +25,8 @@
  * blob's digest is what the manifest says, and decoded bytes are the files' alone, without headers.
  * It is good only for an image whose manifest vouches for the same table of contents.
  *
+ * Flag 4: the blob has more than one frame (zstd) or member (gzip), and there is no copy.
+ *
  * The seek table describes the blob, or the copy if there is one. The CRC finds accidents; that
  * nothing in the file can lead out of it is checked besides (sfs_tables_check, sfs_seek_check). */
 #ifndef STAGEFS_INDEX_H
@@ -34,7 +36,7 @@
 #include "layer/tables.h"
 #include <stagefs/digest.h>
 
-#define SFS_INDEX_VERSION 2u
+#define SFS_INDEX_VERSION 3u
 
 struct sfs_index {
     int fd; /* keeps the store's lock on the file; -1: none */

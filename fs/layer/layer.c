@@ -41,6 +41,14 @@ int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
     return layer->ops->content_name(layer, inode, ret_name);
 }
 
+struct sfs_spans *sfs_layer_find_frames(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                        uint64_t *ret_position, uint64_t *ret_size)
+{
+    if (!layer->ops || !layer->ops->find_frames)
+        return NULL;
+    return layer->ops->find_frames(layer, inode, offset, ret_position, ret_size);
+}
+
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position)
 {

@@ -140,6 +140,17 @@ static int content_name(struct sfs_layer *base, sfs_inode inode, char ret_name[S
     return 0;
 }
 
+static struct sfs_spans *find_frames(struct sfs_layer *base, sfs_inode inode, uint64_t offset,
+                                     uint64_t *ret_position, uint64_t *ret_size)
+{
+    const struct tar_layer *layer = (const struct tar_layer *)base;
+    const struct sfs_inode_rec *file = &base->tables.inodes[inode];
+    uint64_t start = offset;
+    bool is_there = has_bytes(layer, file) && layer->index.seek.is_framed &&
+                    next_run(layer, file, &offset, file->size, ret_position, ret_size);
+    return is_there && offset - *ret_size == start ? layer->spans : NULL;
+}
+
 static void close_tar(struct sfs_layer *base)
 {
     struct tar_layer *layer = (struct tar_layer *)base;
@@ -151,6 +162,7 @@ static const struct sfs_layer_ops tar_ops = { .pin = pin,
                                               .prefetch = prefetch,
                                               .follow = follow,
                                               .content_name = content_name,
+                                              .find_frames = find_frames,
                                               .close = close_tar };
 
 /* Index and copy are two files, and only together are they right: the copy ends with a zstd
@@ -259,7 +271,8 @@ static int read_blob(struct making *making, struct sfs_error *err)
 {
     const struct sfs_layer_source *source = making->source;
     struct sfs_error read_err = { 0 }, finish_err = { 0 };
-    int read_r = sfs_tar_read(making->unpack, making->builder, &read_err);
+    bool is_estargz = source->codec == SFS_CODEC_GZIP && sfs_toc_is_estargz(making->blob);
+    int read_r = sfs_tar_read(making->unpack, making->builder, is_estargz, &read_err);
     int finish_r = sfs_unpack_finish(making->unpack, &making->unpacked, &finish_err);
     if (finish_r == 0 || finish_r == -EBADMSG) {
         int r = check_digest(making, &making->unpacked.in_digest, err);

@@ -15,6 +15,7 @@
 struct reader {
     struct sfs_unpack *unpack;
     struct sfs_builder *builder;
+    bool is_estargz;
     struct archive *archive;
     locale_t locale, outer_locale;
     int source_r; /* what sfs_unpack_next() said, if it failed */
@@ -194,6 +195,8 @@ static int take_file(struct reader *reader, struct archive_entry *entry, const c
 static int take_named(struct reader *reader, struct archive_entry *entry, const char *path,
                       struct sfs_error *err)
 {
+    if (reader->is_estargz && sfs_estargz_is_mark(path))
+        return 0;
     int r = sfs_whiteout_take(reader->builder, path, err);
     if (r != 0)
         return r < 0 ? r : 0;
@@ -216,9 +219,11 @@ static int take_entry(struct reader *reader, struct archive_entry *entry, struct
     return r;
 }
 
-int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder, struct sfs_error *err)
+int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder, bool is_estargz,
+                 struct sfs_error *err)
 {
-    AUTO(close_reader) struct reader reader = { .unpack = unpack, .builder = builder };
+    AUTO(close_reader)
+    struct reader reader = { .unpack = unpack, .builder = builder, .is_estargz = is_estargz };
     int r = open_archive(&reader, err);
     while (r == 0) {
         struct archive_entry *entry;

@@ -22,9 +22,11 @@
 
 struct archive_entry;
 
-/* Reads the stream to its end of archive. EBADMSG: not a tar, or one that is refused; the words
- * name the entry. Failures of `unpack` come out as they are. */
-int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder, struct sfs_error *err);
+/* Reads the stream to its end of archive. `is_estargz`: marks of that format are no files. EBADMSG:
+ * not a tar, or one that is refused; the words name the entry. Failures of `unpack` come out as
+ * they are. */
+int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder, bool is_estargz,
+                 struct sfs_error *err);
 
 /* Extended attributes and ACLs of one entry; all-zero is empty. */
 struct sfs_tar_xattrs {

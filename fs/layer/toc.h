@@ -53,6 +53,8 @@ int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *clai
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
 int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
+/* Does the blob end as an eStargz layer does? What annotations say does not matter. */
+bool sfs_toc_is_estargz(struct sfs_blob *blob);
 /* Reads all of a range. EBADMSG: it is not inside the blob. */
 int sfs_toc_read_range(struct sfs_blob *blob, void *data, uint64_t size, uint64_t offset,
                        struct sfs_error *err);

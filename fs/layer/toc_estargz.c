@@ -80,6 +80,12 @@ static int find_table(struct sfs_blob *blob, uint64_t *ret_start, uint64_t *ret_
     return r;
 }
 
+bool sfs_toc_is_estargz(struct sfs_blob *blob)
+{
+    uint64_t start, end;
+    return find_table(blob, &start, &end, NULL) == 0;
+}
+
 static void close_archive(struct archive **archive)
 {
     archive_read_free(*archive);

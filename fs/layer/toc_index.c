@@ -183,18 +183,10 @@ static int add_chunk(struct sfs_toc_index *index, const struct sfs_toc_entry *en
 
 /* ---- names ---- */
 
-/* Only the one who made the layer knows them: marks of how far to read ahead. */
-static bool is_landmark(const char *path)
-{
-    while (path[0] == '/' || (path[0] == '.' && path[1] == '/'))
-        path++;
-    return strcmp(path, ".prefetch.landmark") == 0 || strcmp(path, ".no.prefetch.landmark") == 0;
-}
-
 static int add_name(struct sfs_toc_index *index, const char *path,
                     const struct sfs_builder_item *item, struct sfs_error *err)
 {
-    if (is_landmark(path))
+    if (index->codec == SFS_CODEC_GZIP && sfs_estargz_is_mark(path))
         return 0;
     int r = sfs_whiteout_take(index->builder, path, err);
     if (r != 0)
@@ -359,6 +351,7 @@ int sfs_toc_index_finish(struct sfs_toc_index *index, struct sfs_seek_table *ret
         return r;
     struct sfs_seek_table seek = { .codec = index->codec,
                                    .check = SFS_CHECK_SHA256,
+                                   .is_framed = true,
                                    .in_size = index->data_end,
                                    .out_size = index->out,
                                    .count =

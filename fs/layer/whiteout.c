@@ -29,6 +29,18 @@ static int make_opaque(struct sfs_builder *builder, const char *path, size_t dir
     return sfs_builder_opaque(builder, dir, err);
 }
 
+bool sfs_estargz_is_mark(const char *path)
+{
+    static const char *const marks[] = { ".prefetch.landmark", ".no.prefetch.landmark",
+                                         "stargz.index.json" };
+    while (path[0] == '/' || (path[0] == '.' && path[1] == '/'))
+        path++;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (strcmp(path, marks[i]) == 0)
+            return true;
+    return false;
+}
+
 int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_error *err)
 {
     static const char mark[] = ".wh.", own[] = ".wh..wh.", opaque[] = ".wh..wh..opq";

@@ -10,4 +10,8 @@
  * whiteout of nothing. */
 int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_error *err);
 
+/* In an eStargz layer, and only there: is it the table of contents, or a mark of how far to read
+ * ahead (".prefetch.landmark", ".no.prefetch.landmark")? Its own readers show none of them. */
+bool sfs_estargz_is_mark(const char *path);
+
 #endif

@@ -6,7 +6,7 @@
 
 #include "mount/forest.h"
 #include "mount/fuse.h"
-#include "mount/profile.h"
+#include "stage/profile.h"
 #include "mount/stats.h"
 
 struct sfs_ahead;

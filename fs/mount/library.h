@@ -3,7 +3,7 @@
 #ifndef STAGEFS_LIBRARY_H
 #define STAGEFS_LIBRARY_H
 
-#include "mount/profile.h"
+#include "stage/profile.h"
 
 /* Reads exactly `size` bytes at `offset`; false if that cannot be. */
 struct sfs_library_source {

@@ -8,7 +8,7 @@
 #define STAGEFS_RECORDER_H
 
 #include "mount/forest.h"
-#include "mount/profile.h"
+#include "stage/profile.h"
 
 struct sfs_recorder;
 

@@ -6,7 +6,7 @@
 
 #include "mount/ahead.h"
 #include "mount/forest.h"
-#include "mount/profile.h"
+#include "stage/profile.h"
 
 struct sfs_replay;
 

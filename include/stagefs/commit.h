@@ -50,6 +50,10 @@ struct sfs_commit_options {
     bool set_mtimes;              /* with has_epoch: every mtime is epoch, not only later ones */
     const struct sfs_edit *edits; /* applied in order */
     size_t edit_count;
+    /* What they name comes first in the layer, in their order (fs/stage/profile.h has the form; a
+     * mount writes them). No matter for dir:. */
+    const char *const *profiles;
+    size_t profile_count;
     const struct sfs_progress *progress;
 };
 
@@ -57,12 +61,13 @@ struct sfs_commit_result {
     bool has_manifest; /* dir: and "-" have neither manifest nor config, dir: no layer */
     struct sfs_digest manifest, config, layer, diff_id;
     uint64_t manifest_size, layer_size, tar_size; /* bytes */
+    uint64_t copied; /* bytes of the layer's blob that were taken from a source as they were */
     uint64_t entries, files, whiteouts;
     uint64_t file_bytes;
 };
 
-/* EINVAL: destination. EKEYREJECTED, EIO: a source. ENOSPC, EROFS, EACCES: the destination, which
- * is then as before. */
+/* EINVAL: destination. EBADMSG: a profile. EKEYREJECTED, EIO: a source. ENOSPC, EROFS, EACCES: the
+ * destination, which is then as before. */
 int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *options,
                struct sfs_commit_result *ret_result, struct sfs_error *err);
 

@@ -42,7 +42,7 @@ for codec in estargz zstd:chunked; do
     estargz) gzip -dc "$(blob $tag)" >"$T/$tag.tar" || fail "gzip does not read it" ;;
     *) zstd -dcq "$(blob $tag)" >"$T/$tag.tar" || fail "zstd does not read it" ;;
     esac
-    tar -tvf "$T/$tag.tar" 2>"$T/words" | grep -v stargz.index.json >"$T/list.$tag"
+    tar -tvf "$T/$tag.tar" 2>"$T/words" | grep -v 'stargz.index.json\|prefetch.landmark' >"$T/list.$tag"
     tar -tvf "$(blob plain)" >"$T/list.plain"
     cmp "$T/list.plain" "$T/list.$tag" || fail "$codec: the tar has other entries"
 done
@@ -60,6 +60,34 @@ if command -v podman >/dev/null; then
         done
     fi
 fi
+
+# a profile: its files first, each behind its directories, and a landmark behind the last of them
+printf 'read /opt/lib/big.so 0+1\nread /opt/lib/no-such-file 0+1\n' >"$T/start.profile"
+for codec in none gzip zstd estargz zstd:chunked; do
+    for threads in 1 2 8; do
+        "$STAGEFS" commit -q "$@" --profile "$T/start.profile" --threads $threads --compression $codec -t "oci:$T/out:first" >"$T/digest.$threads"
+        cmp "$T/digest.1" "$T/digest.$threads" || fail "$codec: $threads threads give other bytes"
+    done
+    case $codec in
+    gzip | estargz) gzip -dc "$(blob first)" ;;
+    zstd*) zstd -dcq "$(blob first)" ;;
+    *) cat "$(blob first)" ;;
+    esac >"$T/first.tar"
+    tar -tf "$T/first.tar" >"$T/names"
+    grep -v '^\./$\|/$' "$T/names" | head -1 | grep -qx opt/lib/big.so || fail "$codec: the profile's file is not the first: $(head -5 "$T/names")"
+    [ "$codec" != estargz ] || grep -A1 -x opt/lib/big.so "$T/names" | grep -qx .prefetch.landmark || fail "no landmark behind the profile's file"
+    [ "$codec" = estargz ] || ! grep -q landmark "$T/names" || fail "$codec: a landmark"
+    "$STAGEFS" ls -lR "oci:$T/out:first" / >"$T/got"
+    same "$codec with a profile" "$T/wanted" "$T/got"
+    # the same blob without its annotations: read whole, and shown alike
+    case $codec in estargz) bare=ready-gzip ;; zstd:chunked) bare=ready-zstd ;; *) continue ;; esac
+    image "$T/bare:$bare" gzip:"$T/tars/0.tar" "$bare:$(blob first)" >/dev/null
+    STAGEFS_CACHE_DIR="$T/cache-bare" "$STAGEFS" ls -lR "oci:$T/bare:$bare" / >"$T/got"
+    same "$codec with a profile, without its annotations" "$T/wanted" "$T/got"
+done
+printf 'read opt\n' >"$T/bad.profile"
+expect 1 "$STAGEFS" commit -q "$@" --profile "$T/bad.profile" -t "oci:$T/out:bad"
+says "bad.profile:1"
 
 # a name that JSON cannot hold
 mkdir "$T/odd"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes an OCI layout out of tar files, for tests: image.py LAYOUT:TAG CODEC:TAR...
-CODEC: tar, gzip, pigz (independent members), zstd (one frame), zstds (a frame each 100 kB, skippable frames between).
+CODEC: tar, gzip, pigz (independent members), zstd (one frame), zstds (a frame each 100 kB, skippable frames between);
+ready-gzip, ready-zstd: the file is a blob as it is.
 Media types are OCI's; docker-CODEC writes Docker's. Prints the layers' digests."""
 import gzip, hashlib, json, os, subprocess, sys, zlib
 
@@ -20,6 +21,9 @@ def compress(codec, data):
         return skippable + skippable.join(zstd(data[i:i + 100000]) for i in range(0, max(len(data), 1), 100000)) + skippable
     sys.exit('unknown codec ' + codec)
 
+def plain(codec, data):
+    return subprocess.run([codec, '-dc'], input=data, stdout=subprocess.PIPE, check=True).stdout
+
 layout, tag = sys.argv[1].rsplit(':', 1)
 os.makedirs(layout + '/blobs/sha256', exist_ok=True)
 
@@ -34,6 +38,8 @@ for spec in sys.argv[2:]:
     codec, path = spec.split(':', 1)
     docker = codec.startswith('docker-')
     codec = codec[7:] if docker else codec
+    ready = codec.startswith('ready-')
+    codec = codec[6:] if ready else codec
     with open(path, 'rb') as f:
         tar = f.read()
     suffix = {'tar': '', 'gzip': 'gzip', 'pigz': 'gzip', 'zstd': 'zstd', 'zstds': 'zstd'}[codec]
@@ -41,7 +47,8 @@ for spec in sys.argv[2:]:
         media = 'application/vnd.docker.image.rootfs.diff.tar' + ('.' + suffix if suffix else '')
     else:
         media = 'application/vnd.oci.image.layer.v1.tar' + ('+' + suffix if suffix else '')
-    data = compress(codec, tar)
+    data = tar if ready else compress(codec, tar)
+    tar = plain(codec, data) if ready else tar
     layers.append({'mediaType': media, 'digest': blob(data), 'size': len(data)})
     diff_ids.append('sha256:' + hashlib.sha256(tar).hexdigest())
     print(layers[-1]['digest'])

@@ -1,4 +1,4 @@
-#include "mount/profile.h"
+#include "stage/profile.h"
 
 #include <errno.h>
 

@@ -1,5 +1,6 @@
 /* A profile: what a program used of a tree, first use first. The same text is written by a mount
- * that records (recorder.h), read by a mount that fetches ahead (replay.h), and says what to keep.
+ * that records (mount/recorder.h), read by a mount that fetches ahead (mount/replay.h) and by a
+ * commit that puts it first.
  *
  * One line a path, fields parted by blanks; a person may edit, sort, diff and concatenate files:
  *

@@ -1,0 +1,456 @@
+#include "blob/stretch.h"
+
+#include "blob/gmac.h"
+#include "blob/gunzip.h"
+#include <errno.h>
+#include <isa-l/crc.h>
+#include <zstd.h>
+
+/* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
+#define GROUP      (4u << 20)
+#define WINDOW_MAX (8u << 20)   /* what RFC 8878 asks of every decoder */
+#define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
+
+struct sfs_stretch_decoder {
+    ZSTD_DCtx *zstd;
+    struct sfs_gmac *gmac;
+    struct sfs_gunzip gunzip;
+    uint8_t window[SFS_WINDOW_MAX];
+};
+
+struct decoding {
+    struct sfs_stretch_decoder *decoder;
+    const struct sfs_seek_table *table;
+    struct sfs_blob *blob;
+    uint32_t next; /* span whose input is not loaded yet */
+    uint64_t in_start;
+    uint8_t *in, *out;
+    size_t in_capacity, in_size, in_pos;
+    size_t out_capacity;
+    size_t skip, need, room, pos; /* bytes of `out`: before, and to the end of, the stretch */
+    bool is_between, is_whole;    /* frames; the present one began in here */
+    size_t frame_in, frame_out;   /* where it did */
+    struct sfs_frame *frames;
+    size_t frame_count, frame_capacity;
+};
+
+static void decoding_done(struct decoding *decoding)
+{
+    free(decoding->in);
+    free(decoding->out);
+    free(decoding->frames);
+}
+
+void sfs_stretch_done(struct sfs_stretch *stretch)
+{
+    free(stretch->memory);
+    free(stretch->in_memory);
+    free(stretch->frames);
+    *stretch = (struct sfs_stretch){ 0 };
+}
+
+struct sfs_stretch_decoder *sfs_stretch_decoder_open(void)
+{
+    AUTO(sfs_stretch_decoder_close)
+    struct sfs_stretch_decoder *decoder = calloc(1, sizeof *decoder);
+    if (!decoder)
+        return NULL;
+    decoder->zstd = ZSTD_createDCtx();
+    decoder->gmac = sfs_gmac_open();
+    return decoder->zstd && decoder->gmac ? TAKE(decoder) : NULL;
+}
+
+void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder_ptr)
+{
+    struct sfs_stretch_decoder *decoder = *decoder_ptr;
+    if (!decoder)
+        return;
+    *decoder_ptr = NULL;
+    ZSTD_freeDCtx(decoder->zstd);
+    sfs_gmac_close(&decoder->gmac);
+    free(decoder);
+}
+
+/* ---- which spans ---- */
+
+/* Chunks of a table of contents that follow one another inside one frame. */
+static bool shares_frame(const struct sfs_seek_table *table, uint32_t span)
+{
+    const struct sfs_point *point = &table->points[span], *before = point - 1;
+    uint64_t size = sfs_seek_size(table, span - 1);
+    return point->in == before->in && size > 0 && point->skip == before->skip + size;
+}
+
+/* Only by what stands next to it, so that the answer does not depend on who asks. */
+static bool begins_stretch(const struct sfs_seek_table *table, uint32_t span)
+{
+    if (span == 0)
+        return true;
+    if (table->check == SFS_CHECK_SHA256)
+        return !shares_frame(table, span);
+    const struct sfs_point *point = &table->points[span];
+    return !(point->bits & SFS_POINT_RAW) || point->out / GROUP != point[-1].out / GROUP;
+}
+
+uint32_t sfs_stretch_first(const struct sfs_seek_table *table, uint32_t span)
+{
+    while (!begins_stretch(table, span))
+        span--;
+    return span;
+}
+
+uint32_t sfs_stretch_spans(const struct sfs_seek_table *table, uint32_t first)
+{
+    uint32_t end = first + 1;
+    while (end < table->count && !begins_stretch(table, end))
+        end++;
+    return end - first;
+}
+
+/* ---- input ---- */
+
+/* What is there stays. Small ones are not rounded: there may be thousands. */
+static int make_room(uint8_t **memory, size_t *capacity, size_t size, struct sfs_error *err)
+{
+    if (size <= *capacity)
+        return 0;
+    if (size > ROUND / 4)
+        size = (size + ROUND - 1) / ROUND * ROUND;
+    uint8_t *more = realloc(*memory, size);
+    if (!more)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    *memory = more;
+    *capacity = size;
+    return 0;
+}
+
+static int check_input(const struct decoding *decoding, uint32_t span, const uint8_t *data,
+                       size_t size, struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = decoding->table;
+    if (table->check != SFS_CHECK_GMAC)
+        return 0;
+    int r = sfs_gmac_check(decoding->decoder->gmac, table->key, span, data, size,
+                           table->tags + (size_t)span * SFS_GMAC_SIZE);
+    if (r < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    return r > 0 ? 0
+                 : sfs_fail(err, EKEYREJECTED,
+                            "does not match what was verified: the blob was changed");
+}
+
+/* Puts the input of the next span behind what is there; they may share a byte. */
+static int load_span(struct decoding *decoding, struct sfs_error *err)
+{
+    uint64_t start, end;
+    sfs_seek_input(decoding->table, decoding->next, &start, &end);
+    if (decoding->in_size == 0)
+        decoding->in_start = start;
+    size_t at = (size_t)(start - decoding->in_start);
+    if (start < decoding->in_start || at > decoding->in_size || end < start ||
+        end - start > SFS_SPAN_IN_MAX + 1)
+        return sfs_fail(err, EBADMSG, "its input is out of order");
+    size_t size = (size_t)(end - start);
+    int r = make_room(&decoding->in, &decoding->in_capacity, at + size + 1, err);
+    if (r < 0)
+        return r;
+    ssize_t count = sfs_blob_read_at(decoding->blob, decoding->in + at, size, start, err);
+    if (count < 0)
+        return (int)count;
+    if ((size_t)count < size)
+        return sfs_fail(err, EIO, "%s is too short", decoding->blob->name);
+    r = check_input(decoding, decoding->next, decoding->in + at, size, err);
+    decoding->in_size = at + size;
+    decoding->next++;
+    return r;
+}
+
+/* 1: there is more; 0: there is not. A table of contents does not say what follows its chunks. */
+static int load_more(struct decoding *decoding, struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = decoding->table;
+    if (table->check == SFS_CHECK_SHA256 || decoding->next >= table->count)
+        return 0;
+    int r = load_span(decoding, err);
+    return r < 0 ? r : 1;
+}
+
+/* ---- frames ---- */
+
+static uint32_t load32(const uint8_t *bytes)
+{
+    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+/* Its checksum is compared here and not by the decoder, for which a wrong one would be an end. */
+static bool is_good_member(const uint8_t *in, size_t size, const uint8_t *out, size_t out_size)
+{
+    static const uint8_t head[4] = { 0x1f, 0x8b, 8, 0 };
+    const uint8_t *trailer = in + size - 8;
+    return size >= 18 && memcmp(in, head, sizeof head) == 0 &&
+           load32(trailer) == crc32_gzip_refl(0, out, out_size) && load32(trailer + 4) == out_size;
+}
+
+/* RFC 8878, 3.1.1.1: no dictionary, and a window that every reader has memory for. A frame in a
+ * single segment has one of its own size. */
+static bool is_good_frame(const uint8_t *in, size_t size)
+{
+    static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+    if (size < 6 || memcmp(in, magic, sizeof magic) != 0 || (in[4] & 3) != 0)
+        return false;
+    bool is_single = in[4] & 0x20;
+    uint64_t base = 1ull << (10 + (in[5] >> 3));
+    return is_single || base + base / 8 * (in[5] & 7) <= WINDOW_MAX;
+}
+
+static bool is_zeros(const uint8_t *data, size_t size)
+{
+    return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+}
+
+/* Is what ended at in_pos and pos to be handed on? */
+static bool is_wanted(const struct decoding *decoding)
+{
+    const uint8_t *in = decoding->in + decoding->frame_in;
+    const uint8_t *out = decoding->out + decoding->frame_out;
+    size_t in_size = decoding->in_pos - decoding->frame_in;
+    size_t size = decoding->pos - decoding->frame_out;
+    bool is_inside =
+        decoding->frame_out >= decoding->skip &&
+        (decoding->table->check != SFS_CHECK_SHA256 || decoding->pos <= decoding->need);
+    if (!decoding->is_whole || !is_inside || size == 0 || size > SFS_FRAME_MAX ||
+        in_size > ZSTD_COMPRESSBOUND(size) + 64)
+        return false;
+    bool is_good = decoding->table->codec == SFS_CODEC_GZIP ? is_good_member(in, in_size, out, size)
+                                                            : is_good_frame(in, in_size);
+    return is_good && !is_zeros(out, size);
+}
+
+static int add_frame(struct decoding *decoding, struct sfs_error *err)
+{
+    if (!is_wanted(decoding))
+        return 0;
+    if (decoding->frame_count == decoding->frame_capacity) {
+        size_t capacity = decoding->frame_capacity ? 2 * decoding->frame_capacity : 4;
+        struct sfs_frame *more = reallocarray(decoding->frames, capacity, sizeof *more);
+        if (!more)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        decoding->frames = more;
+        decoding->frame_capacity = capacity;
+    }
+    /* `out` counts from the start of the stretch until all is decoded. */
+    decoding->frames[decoding->frame_count++] =
+        (struct sfs_frame){ .out = decoding->frame_out - decoding->skip,
+                            .out_size = (uint32_t)(decoding->pos - decoding->frame_out),
+                            .in_size = (uint32_t)(decoding->in_pos - decoding->frame_in),
+                            .in = decoding->frame_in };
+    return 0;
+}
+
+/* ---- decoding ---- */
+
+struct step {
+    bool has_moved, has_ended; /* has_ended: the present frame */
+};
+
+static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_error *err)
+{
+    struct sfs_gunzip *gunzip = &decoding->decoder->gunzip;
+    struct sfs_gunzip_io io = { decoding->in + decoding->in_pos,
+                                decoding->in_size - decoding->in_pos, decoding->out + decoding->pos,
+                                decoding->room - decoding->pos };
+    enum sfs_gunzip_phase phase = gunzip->phase;
+    int r = sfs_gunzip_step(gunzip, &io, err);
+    size_t in_pos = decoding->in_size - io.in_size, pos = decoding->room - io.out_size;
+    step->has_moved = gunzip->phase != phase || in_pos != decoding->in_pos || pos != decoding->pos;
+    step->has_ended = phase == SFS_GUNZIP_TRAILER && gunzip->phase == SFS_GUNZIP_BETWEEN;
+    decoding->in_pos = in_pos;
+    decoding->pos = pos;
+    return r < 0 || gunzip->phase != SFS_GUNZIP_REST
+               ? r
+               : sfs_fail(err, EBADMSG, "something that is not gzip follows");
+}
+
+static int step_zstd(struct decoding *decoding, struct step *step, struct sfs_error *err)
+{
+    ZSTD_inBuffer in = { decoding->in, decoding->in_size, decoding->in_pos };
+    ZSTD_outBuffer out = { decoding->out, decoding->room, decoding->pos };
+    size_t left = ZSTD_decompressStream(decoding->decoder->zstd, &out, &in);
+    step->has_moved = in.pos != decoding->in_pos || out.pos != decoding->pos;
+    step->has_ended = left == 0 && step->has_moved;
+    decoding->in_pos = in.pos;
+    decoding->pos = out.pos;
+    if (ZSTD_isError(left))
+        return sfs_fail(err, EBADMSG, "its zstd data is damaged: %s", ZSTD_getErrorName(left));
+    return 0;
+}
+
+static bool is_enough(const struct decoding *decoding)
+{
+    return decoding->pos >= decoding->need &&
+           (decoding->is_between || !decoding->is_whole || decoding->pos == decoding->room ||
+            decoding->pos - decoding->frame_out > SFS_FRAME_MAX);
+}
+
+/* 1: it goes on; 0: there is nothing more. */
+static int advance(struct decoding *decoding, struct sfs_error *err)
+{
+    struct step step = { 0 };
+    if (decoding->is_between) {
+        decoding->frame_in = decoding->in_pos;
+        decoding->frame_out = decoding->pos;
+        decoding->is_whole = true;
+    }
+    int r = decoding->table->codec == SFS_CODEC_GZIP ? step_gzip(decoding, &step, err)
+                                                     : step_zstd(decoding, &step, err);
+    if (r < 0)
+        return r;
+    if (step.has_moved)
+        decoding->is_between = step.has_ended;
+    if (step.has_ended)
+        r = add_frame(decoding, err);
+    if (r < 0 || step.has_moved)
+        return r < 0 ? r : 1;
+    return decoding->in_pos == decoding->in_size ? load_more(decoding, err) : 0;
+}
+
+/* What is wrong behind the bytes that are needed makes no frame, but no failure either. */
+static int decode(struct decoding *decoding, struct sfs_error *err)
+{
+    int r = 1;
+    while (r > 0 && !is_enough(decoding))
+        r = advance(decoding, err);
+    if (decoding->pos >= decoding->need && r != -ENOMEM)
+        return 0;
+    return r < 0 ? r : sfs_fail(err, EBADMSG, "has fewer bytes than its table says");
+}
+
+static int start_gzip(struct decoding *decoding, const struct sfs_point *point,
+                      struct sfs_error *err)
+{
+    struct sfs_stretch_decoder *decoder = decoding->decoder;
+    const struct sfs_seek_table *table = decoding->table;
+    decoding->is_between = !(point->bits & SFS_POINT_RAW);
+    if (decoding->is_between) {
+        sfs_gunzip_start(&decoder->gunzip, false);
+        return 0;
+    }
+    size_t window = 0;
+    unsigned bits = point->bits & 7;
+    if (point->window_size > 0)
+        window = ZSTD_decompressDCtx(decoder->zstd, decoder->window, sizeof decoder->window,
+                                     table->windows + point->window, point->window_size);
+    if (ZSTD_isError(window) || (bits > 0 && decoding->in_size == 0))
+        return sfs_fail(err, EBADMSG, "its window is damaged");
+    uint8_t first = bits > 0 ? decoding->in[0] : 0;
+    decoding->in_pos = bits > 0 ? 1 : 0;
+    if (sfs_gunzip_resume(&decoder->gunzip, first, bits, decoder->window, window) < 0)
+        return sfs_fail(err, EBADMSG, "its window cannot be used");
+    return 0;
+}
+
+static int start(struct decoding *decoding, uint32_t first, uint32_t spans, struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = decoding->table;
+    const struct sfs_point *point = &table->points[first];
+    uint32_t end = first + spans;
+    decoding->skip = point->skip;
+    decoding->need = decoding->skip;
+    for (uint32_t i = first; i < end; i++)
+        decoding->need += (size_t)sfs_seek_size(table, i);
+    /* Room for a byte more shows whether a frame goes on. */
+    bool goes_on = table->check == SFS_CHECK_GMAC && end < table->count &&
+                   (table->points[end].bits & SFS_POINT_RAW);
+    decoding->room = decoding->need + 1 + (goes_on ? SFS_FRAME_MAX : 0);
+    decoding->next = first;
+    int r = make_room(&decoding->out, &decoding->out_capacity, decoding->room, err);
+    if (r == 0)
+        r = load_span(decoding, err);
+    if (r < 0)
+        return r;
+    if (table->codec == SFS_CODEC_GZIP)
+        return start_gzip(decoding, point, err);
+    ZSTD_DCtx_reset(decoding->decoder->zstd, ZSTD_reset_session_only);
+    decoding->is_between = true;
+    return 0;
+}
+
+/* ---- digests ---- */
+
+/* Compares what was decoded with the digests in the table; a frame that is one span has its. */
+static int check_spans(struct decoding *decoding, uint32_t first, uint32_t spans,
+                       struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = decoding->table;
+    uint64_t start = table->points[first].out;
+    for (uint32_t i = first; i < first + spans && table->check == SFS_CHECK_SHA256; i++) {
+        struct sfs_digest digest;
+        size_t at = (size_t)(table->points[i].out - start), size = (size_t)sfs_seek_size(table, i);
+        if (sfs_digest_of(decoding->out + decoding->skip + at, size, &digest) < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        if (memcmp(digest.bytes, table->tags + (size_t)i * 32, 32) != 0)
+            return sfs_fail(err, EKEYREJECTED,
+                            "does not match its digest in the table of contents");
+    }
+    return 0;
+}
+
+static int digest_frames(struct decoding *decoding, uint32_t first, uint32_t spans,
+                         struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = decoding->table;
+    bool is_checked = table->check == SFS_CHECK_SHA256 && spans == 1;
+    for (size_t i = 0; i < decoding->frame_count; i++) {
+        struct sfs_frame *frame = &decoding->frames[i];
+        const uint8_t *data = decoding->out + decoding->skip + frame->out;
+        if (is_checked && frame->out_size == decoding->need - decoding->skip)
+            memcpy(frame->digest.bytes, table->tags + (size_t)first * 32, 32);
+        else if (sfs_digest_of(data, frame->out_size, &frame->digest) < 0)
+            return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static void hand_out(struct decoding *decoding, uint64_t out, struct sfs_stretch *stretch)
+{
+    for (size_t i = 0; i < decoding->frame_count; i++)
+        decoding->frames[i].out += out;
+    *stretch = (struct sfs_stretch){ .out = out,
+                                     .size = decoding->need - decoding->skip,
+                                     .data = decoding->out + decoding->skip,
+                                     .in = decoding->in,
+                                     .frames = decoding->frames,
+                                     .frame_count = decoding->frame_count,
+                                     .memory = decoding->out,
+                                     .memory_size = decoding->out_capacity,
+                                     .in_memory = decoding->in,
+                                     .in_memory_size = decoding->in_capacity };
+    decoding->out = decoding->in = NULL;
+    decoding->frames = NULL;
+}
+
+int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
+                       bool digests, struct sfs_stretch *stretch, struct sfs_error *err)
+{
+    const struct sfs_seek_table *table = sfs_spans_table(spans);
+    AUTO(decoding_done)
+    struct decoding decoding = { .decoder = decoder,
+                                 .table = table,
+                                 .blob = sfs_spans_blob(spans),
+                                 .out = stretch->memory,
+                                 .out_capacity = stretch->memory_size,
+                                 .in = stretch->in_memory,
+                                 .in_capacity = stretch->in_memory_size };
+    uint32_t count = sfs_stretch_spans(table, first);
+    *stretch = (struct sfs_stretch){ 0 };
+    int r = start(&decoding, first, count, err);
+    if (r == 0)
+        r = decode(&decoding, err);
+    if (r == 0)
+        r = check_spans(&decoding, first, count, err);
+    if (r == 0 && digests)
+        r = digest_frames(&decoding, first, count, err);
+    if (r == 0)
+        hand_out(&decoding, table->points[first].out, stretch);
+    return r;
+}
