@@ -194,7 +194,12 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
         slot->state = slot->filled == slot->size ? SFS_SLOT_READY : SFS_SLOT_IDLE;
         pthread_cond_broadcast(&slot->changed);
     }
-    if (slot->state != SFS_SLOT_IDLE && slot->box) {
+    if (!slot->box)
+        return;
+    if (slot->state == SFS_SLOT_IDLE) {
+        sfs_cache_charge_decoder(cache, slot->box); /* zstd's window came while it ran */
+        sfs_cache_trim(cache);
+    } else {
         sfs_cache_give_decoder(cache, slot->box);
         slot->box = NULL;
     }

@@ -3,6 +3,7 @@
 #include "blob/gmac.h"
 #include "blob/gunzip.h"
 #include <errno.h>
+#include <sys/mman.h>
 #include <zstd.h>
 
 #define ROUND (256u << 10) /* capacities are multiples of this, so that buffers are reused */
@@ -30,13 +31,35 @@ struct sfs_span_decoder *sfs_span_decoder_open(void)
     return TAKE(decoder);
 }
 
+static void free_input(struct sfs_span_decoder *decoder)
+{
+    if (decoder->in)
+        munmap(decoder->in, decoder->in_capacity);
+    decoder->in = NULL;
+    decoder->in_capacity = 0;
+}
+
+/* Mapped, as decoded spans are, and for the same reason: malloc's arenas kept a quarter of the
+ * budget in their gaps. */
+static int grow_input(struct sfs_span_decoder *decoder, size_t size, struct sfs_error *err)
+{
+    size_t capacity = (size + ROUND - 1) / ROUND * ROUND;
+    free_input(decoder);
+    void *in = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (in == MAP_FAILED)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    decoder->in = in;
+    decoder->in_capacity = capacity;
+    return 0;
+}
+
 void sfs_span_decoder_close(struct sfs_span_decoder **decoder_ptr)
 {
     struct sfs_span_decoder *decoder = *decoder_ptr;
     if (!decoder)
         return;
     *decoder_ptr = NULL;
-    free(decoder->in);
+    free_input(decoder);
     sfs_gmac_close(&decoder->gmac);
     ZSTD_freeDCtx(decoder->zstd);
     free(decoder);
@@ -53,15 +76,9 @@ static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, u
     if (end < start || end - start > SFS_SPAN_IN_MAX + 1)
         return sfs_fail(err, EBADMSG, "its input is too large");
     size_t size = (size_t)(end - start);
-    if (size > decoder->in_capacity) {
-        free(decoder->in);
-        decoder->in_capacity = (size + ROUND - 1) / ROUND * ROUND;
-        decoder->in = malloc(decoder->in_capacity);
-        if (!decoder->in) {
-            decoder->in_capacity = 0;
-            return sfs_fail(err, ENOMEM, "out of memory");
-        }
-    }
+    int r = size > decoder->in_capacity ? grow_input(decoder, size, err) : 0;
+    if (r < 0)
+        return r;
     ssize_t count = sfs_blob_read_at(blob, decoder->in, size, start, err);
     if (count < 0)
         return (int)count;
