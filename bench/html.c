@@ -244,8 +244,8 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
             bench_format_time(summary.median, median, sizeof median));
     if (ratio.verdict == BENCH_SLOWER || ratio.verdict == BENCH_FASTER)
         fprintf(out, " (%.2f x)", ratio.ratio);
-    else if (ratio.verdict == BENCH_NOT_SIGNIFICANT)
-        fputs(" (not significant)", out);
+    else if (ratio.verdict != BENCH_NOTHING)
+        fprintf(out, " (%s)", bench_verdict_name(ratio.verdict));
     fputs("</span></div>\n", out);
 }
 

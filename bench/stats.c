@@ -67,7 +67,9 @@ struct bench_ratio bench_compare(const struct bench_summary *summary,
     ratio.ratio = summary->median / reference->median;
     ratio.low = summary->low / reference->high;
     ratio.high = summary->high / reference->low;
-    if (ratio.low > 1)
+    if (summary->count < BENCH_MIN_RUNS || reference->count < BENCH_MIN_RUNS)
+        ratio.verdict = BENCH_TOO_FEW;
+    else if (ratio.low > 1)
         ratio.verdict = BENCH_SLOWER;
     else if (ratio.high < 1)
         ratio.verdict = BENCH_FASTER;
@@ -78,7 +80,8 @@ struct bench_ratio bench_compare(const struct bench_summary *summary,
 
 const char *bench_verdict_name(enum bench_verdict verdict)
 {
-    static const char *const names[] = { "not measured", "not significant", "faster", "slower" };
+    static const char *const names[] = { "not measured", "not significant", "faster", "slower",
+                                         "too few runs" };
     return names[verdict];
 }
 

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #define BENCH_MAX_RUNS 1000u
+/* Two ranges of so many samples lie apart by chance in 3 cases of 100; of three, in 10. */
+#define BENCH_MIN_RUNS 4u
 
 struct bench_summary {
     unsigned count; /* 0: no samples, the rest is 0 */
@@ -23,6 +25,7 @@ enum bench_verdict {
     BENCH_NOT_SIGNIFICANT, /* the intervals overlap */
     BENCH_FASTER,
     BENCH_SLOWER,
+    BENCH_TOO_FEW, /* runs: fewer than BENCH_MIN_RUNS on a side */
 };
 
 struct bench_ratio {

@@ -100,6 +100,15 @@ Test(bench_compare, finds_no_difference_between_a_thing_and_itself)
     cr_assert_eq(bench_compare(&a, &a).verdict, BENCH_NOT_SIGNIFICANT);
 }
 
+Test(bench_compare, does_not_judge_by_three_runs)
+{
+    struct bench_summary slow = bench_summarize((double[]){ 51, 52, 53, 54 }, 4);
+    struct bench_summary fast = bench_summarize((double[]){ 1, 2, 3 }, 3);
+    cr_assert_eq(bench_compare(&slow, &fast).verdict, BENCH_TOO_FEW);
+    cr_assert_eq(bench_compare(&fast, &slow).verdict, BENCH_TOO_FEW);
+    cr_assert(near(bench_compare(&slow, &fast).ratio, 52.5 / 2));
+}
+
 Test(bench_compare, says_nothing_where_one_side_has_no_samples)
 {
     struct bench_summary a = bench_summarize((double[]){ 1, 2 }, 2), none = { 0 };
