@@ -2,6 +2,7 @@
  * behind it and because ISA-L's own reading of it cannot be stopped at its edges. */
 #include "blob/gunzip.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <isa-l/crc.h>
 
@@ -258,9 +259,11 @@ static int step_data(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct
     return 0;
 }
 
-static uint32_t load32(const uint8_t *bytes)
+uint32_t sfs_gunzip_load32(const uint8_t bytes[4])
 {
-    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    uint32_t little;
+    memcpy(&little, bytes, sizeof little);
+    return le32toh(little);
 }
 
 static int step_trailer(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
@@ -268,9 +271,9 @@ static int step_trailer(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, str
     if (!collect(gunzip, io, 8))
         return 0;
     const uint8_t *bytes = gunzip->head.bytes;
-    if (gunzip->verify && load32(bytes) != gunzip->crc)
+    if (gunzip->verify && sfs_gunzip_load32(bytes) != gunzip->crc)
         return sfs_fail(err, EBADMSG, "gzip data does not match its checksum");
-    if (gunzip->verify && load32(bytes + 4) != (uint32_t)gunzip->member_out)
+    if (gunzip->verify && sfs_gunzip_load32(bytes + 4) != (uint32_t)gunzip->member_out)
         return sfs_fail(err, EBADMSG, "gzip data does not have the size that it claims");
     gunzip->data_end = gunzip->in;
     set_phase(gunzip, SFS_GUNZIP_BETWEEN);

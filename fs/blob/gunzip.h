@@ -51,6 +51,9 @@ int sfs_gunzip_resume(struct sfs_gunzip *gunzip, uint8_t byte, unsigned bits, co
  * with this input if in_size is 0 and out_size is not. EBADMSG: damaged. */
 int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err);
 
+/* A number of a member's trailer (RFC 1952, 2.3.1): CRC-32 first, then the size. */
+uint32_t sfs_gunzip_load32(const uint8_t bytes[4]);
+
 /* May the stream end here? (At the end of the input.) */
 bool sfs_gunzip_may_end(const struct sfs_gunzip *gunzip);
 

@@ -1,10 +1,8 @@
 #include "blob/span_decoder.h"
 
-#include "blob/gmac.h"
-#include "blob/gunzip.h"
+#include "blob/span_entry.h"
 #include <errno.h>
 #include <sys/mman.h>
-#include <zstd.h>
 
 #define ROUND (256u << 10) /* capacities are multiples of this, so that buffers are reused */
 
@@ -13,10 +11,7 @@ struct sfs_span_decoder {
     uint8_t *in;
     size_t in_capacity, in_size, in_pos;
     uint32_t skip; /* decoded bytes to throw away first */
-    struct sfs_gmac *gmac;
-    ZSTD_DCtx *zstd;
-    struct sfs_gunzip gunzip;
-    uint8_t window[SFS_WINDOW_MAX];
+    struct sfs_span_entry entry;
 };
 
 struct sfs_span_decoder *sfs_span_decoder_open(void)
@@ -24,11 +19,7 @@ struct sfs_span_decoder *sfs_span_decoder_open(void)
     AUTO(sfs_span_decoder_close) struct sfs_span_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
         return NULL;
-    decoder->gmac = sfs_gmac_open();
-    decoder->zstd = ZSTD_createDCtx();
-    if (!decoder->gmac || !decoder->zstd)
-        return NULL;
-    return TAKE(decoder);
+    return sfs_span_entry_init(&decoder->entry) == 0 ? TAKE(decoder) : NULL;
 }
 
 static void free_input(struct sfs_span_decoder *decoder)
@@ -60,14 +51,13 @@ void sfs_span_decoder_close(struct sfs_span_decoder **decoder_ptr)
         return;
     *decoder_ptr = NULL;
     free_input(decoder);
-    sfs_gmac_close(&decoder->gmac);
-    ZSTD_freeDCtx(decoder->zstd);
+    sfs_span_entry_done(&decoder->entry);
     free(decoder);
 }
 
 size_t sfs_span_decoder_memory(const struct sfs_span_decoder *decoder)
 {
-    return sizeof *decoder + decoder->in_capacity + ZSTD_sizeof_DCtx(decoder->zstd);
+    return sizeof *decoder + decoder->in_capacity + ZSTD_sizeof_DCtx(decoder->entry.zstd);
 }
 
 static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, uint64_t start,
@@ -89,30 +79,6 @@ static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, u
     return 0;
 }
 
-static int start_gunzip(struct sfs_span_decoder *decoder, const struct sfs_seek_table *table,
-                        const struct sfs_point *point, struct sfs_error *err)
-{
-    if (!(point->bits & SFS_POINT_RAW)) {
-        sfs_gunzip_start(&decoder->gunzip, false);
-        return 0;
-    }
-    unsigned bits = point->bits & 7;
-    if (bits > 0 && decoder->in_size == 0)
-        return sfs_fail(err, EBADMSG, "it has no input");
-    size_t window = 0;
-    if (point->window_size > 0) {
-        window = ZSTD_decompressDCtx(decoder->zstd, decoder->window, sizeof decoder->window,
-                                     table->windows + point->window, point->window_size);
-        if (ZSTD_isError(window))
-            return sfs_fail(err, EBADMSG, "its window is damaged");
-    }
-    uint8_t first = bits > 0 ? decoder->in[0] : 0;
-    decoder->in_pos = bits > 0 ? 1 : 0;
-    if (sfs_gunzip_resume(&decoder->gunzip, first, bits, decoder->window, window) < 0)
-        return sfs_fail(err, EBADMSG, "its window cannot be used");
-    return 0;
-}
-
 int sfs_span_decoder_start(struct sfs_span_decoder *decoder, struct sfs_blob *blob,
                            const struct sfs_seek_table *table, uint32_t span, struct sfs_error *err)
 {
@@ -122,21 +88,16 @@ int sfs_span_decoder_start(struct sfs_span_decoder *decoder, struct sfs_blob *bl
     int r = read_input(decoder, blob, start, end, err);
     if (r < 0)
         return r;
-    if (table->check == SFS_CHECK_GMAC) {
-        r = sfs_gmac_check(decoder->gmac, table->key, span, decoder->in, decoder->in_size,
-                           table->tags + (size_t)span * SFS_GMAC_SIZE);
-        if (r < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
-        if (r == 0)
-            return sfs_fail(err, EKEYREJECTED,
-                            "does not match what was verified: the blob was changed");
-    }
+    r = sfs_span_entry_check(&decoder->entry, table, span, decoder->in, decoder->in_size, err);
+    if (r < 0)
+        return r;
     decoder->codec = table->codec;
     decoder->skip = point->skip;
     if (table->codec == SFS_CODEC_GZIP)
-        return start_gunzip(decoder, table, point, err);
+        return sfs_span_entry_gunzip(&decoder->entry, table, point, decoder->in, decoder->in_size,
+                                     &decoder->in_pos, err);
     if (table->codec == SFS_CODEC_ZSTD)
-        ZSTD_DCtx_reset(decoder->zstd, ZSTD_reset_session_only);
+        ZSTD_DCtx_reset(decoder->entry.zstd, ZSTD_reset_session_only);
     return 0;
 }
 
@@ -145,9 +106,10 @@ static int gunzip_some(struct sfs_span_decoder *decoder, uint8_t *out, size_t si
 {
     struct sfs_gunzip_io io = { decoder->in + decoder->in_pos, decoder->in_size - decoder->in_pos,
                                 out, size };
-    enum sfs_gunzip_phase phase = decoder->gunzip.phase;
-    int r = sfs_gunzip_step(&decoder->gunzip, &io, err);
-    *ret_moved = decoder->gunzip.phase != phase || decoder->in_pos != decoder->in_size - io.in_size;
+    enum sfs_gunzip_phase phase = decoder->entry.gunzip.phase;
+    int r = sfs_gunzip_step(&decoder->entry.gunzip, &io, err);
+    *ret_moved =
+        decoder->entry.gunzip.phase != phase || decoder->in_pos != decoder->in_size - io.in_size;
     decoder->in_pos = decoder->in_size - io.in_size;
     *ret_made = size - io.out_size;
     return r;
@@ -158,7 +120,7 @@ static int unzstd_some(struct sfs_span_decoder *decoder, uint8_t *out, size_t si
 {
     ZSTD_inBuffer from = { decoder->in, decoder->in_size, decoder->in_pos };
     ZSTD_outBuffer to = { out, size, 0 };
-    size_t r = ZSTD_decompressStream(decoder->zstd, &to, &from);
+    size_t r = ZSTD_decompressStream(decoder->entry.zstd, &to, &from);
     *ret_moved = decoder->in_pos != from.pos;
     decoder->in_pos = from.pos;
     *ret_made = to.pos;

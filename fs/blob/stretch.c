@@ -1,10 +1,8 @@
 #include "blob/stretch.h"
 
-#include "blob/gmac.h"
-#include "blob/gunzip.h"
+#include "blob/span_entry.h"
 #include <errno.h>
 #include <isa-l/crc.h>
-#include <zstd.h>
 
 /* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
 #define GROUP      (4u << 20)
@@ -12,10 +10,7 @@
 #define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
 
 struct sfs_stretch_decoder {
-    ZSTD_DCtx *zstd;
-    struct sfs_gmac *gmac;
-    struct sfs_gunzip gunzip;
-    uint8_t window[SFS_WINDOW_MAX];
+    struct sfs_span_entry entry;
 };
 
 struct decoding {
@@ -53,11 +48,7 @@ struct sfs_stretch_decoder *sfs_stretch_decoder_open(void)
 {
     AUTO(sfs_stretch_decoder_close)
     struct sfs_stretch_decoder *decoder = calloc(1, sizeof *decoder);
-    if (!decoder)
-        return NULL;
-    decoder->zstd = ZSTD_createDCtx();
-    decoder->gmac = sfs_gmac_open();
-    return decoder->zstd && decoder->gmac ? TAKE(decoder) : NULL;
+    return decoder && sfs_span_entry_init(&decoder->entry) == 0 ? TAKE(decoder) : NULL;
 }
 
 void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder_ptr)
@@ -66,8 +57,7 @@ void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder_ptr)
     if (!decoder)
         return;
     *decoder_ptr = NULL;
-    ZSTD_freeDCtx(decoder->zstd);
-    sfs_gmac_close(&decoder->gmac);
+    sfs_span_entry_done(&decoder->entry);
     free(decoder);
 }
 
@@ -124,21 +114,6 @@ static int make_room(uint8_t **memory, size_t *capacity, size_t size, struct sfs
     return 0;
 }
 
-static int check_input(const struct decoding *decoding, uint32_t span, const uint8_t *data,
-                       size_t size, struct sfs_error *err)
-{
-    const struct sfs_seek_table *table = decoding->table;
-    if (table->check != SFS_CHECK_GMAC)
-        return 0;
-    int r = sfs_gmac_check(decoding->decoder->gmac, table->key, span, data, size,
-                           table->tags + (size_t)span * SFS_GMAC_SIZE);
-    if (r < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
-    return r > 0 ? 0
-                 : sfs_fail(err, EKEYREJECTED,
-                            "does not match what was verified: the blob was changed");
-}
-
 /* Puts the input of the next span behind what is there; they may share a byte. */
 static int load_span(struct decoding *decoding, struct sfs_error *err)
 {
@@ -159,7 +134,8 @@ static int load_span(struct decoding *decoding, struct sfs_error *err)
         return (int)count;
     if ((size_t)count < size)
         return sfs_fail(err, EIO, "%s is too short", decoding->blob->name);
-    r = check_input(decoding, decoding->next, decoding->in + at, size, err);
+    r = sfs_span_entry_check(&decoding->decoder->entry, decoding->table, decoding->next,
+                             decoding->in + at, size, err);
     decoding->in_size = at + size;
     decoding->next++;
     return r;
@@ -177,18 +153,14 @@ static int load_more(struct decoding *decoding, struct sfs_error *err)
 
 /* ---- frames ---- */
 
-static uint32_t load32(const uint8_t *bytes)
-{
-    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-}
-
 /* Its checksum is compared here and not by the decoder, for which a wrong one would be an end. */
 static bool is_good_member(const uint8_t *in, size_t size, const uint8_t *out, size_t out_size)
 {
     static const uint8_t head[4] = { 0x1f, 0x8b, 8, 0 };
     const uint8_t *trailer = in + size - 8;
     return size >= 18 && memcmp(in, head, sizeof head) == 0 &&
-           load32(trailer) == crc32_gzip_refl(0, out, out_size) && load32(trailer + 4) == out_size;
+           sfs_gunzip_load32(trailer) == crc32_gzip_refl(0, out, out_size) &&
+           sfs_gunzip_load32(trailer + 4) == out_size;
 }
 
 /* RFC 8878, 3.1.1.1: no dictionary, and a window that every reader has memory for. A frame in a
@@ -255,7 +227,7 @@ struct step {
 
 static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_error *err)
 {
-    struct sfs_gunzip *gunzip = &decoding->decoder->gunzip;
+    struct sfs_gunzip *gunzip = &decoding->decoder->entry.gunzip;
     struct sfs_gunzip_io io = { decoding->in + decoding->in_pos,
                                 decoding->in_size - decoding->in_pos, decoding->out + decoding->pos,
                                 decoding->room - decoding->pos };
@@ -275,7 +247,7 @@ static int step_zstd(struct decoding *decoding, struct step *step, struct sfs_er
 {
     ZSTD_inBuffer in = { decoding->in, decoding->in_size, decoding->in_pos };
     ZSTD_outBuffer out = { decoding->out, decoding->room, decoding->pos };
-    size_t left = ZSTD_decompressStream(decoding->decoder->zstd, &out, &in);
+    size_t left = ZSTD_decompressStream(decoding->decoder->entry.zstd, &out, &in);
     step->has_moved = in.pos != decoding->in_pos || out.pos != decoding->pos;
     step->has_ended = left == 0 && step->has_moved;
     decoding->in_pos = in.pos;
@@ -325,30 +297,6 @@ static int decode(struct decoding *decoding, struct sfs_error *err)
     return r < 0 ? r : sfs_fail(err, EBADMSG, "has fewer bytes than its table says");
 }
 
-static int start_gzip(struct decoding *decoding, const struct sfs_point *point,
-                      struct sfs_error *err)
-{
-    struct sfs_stretch_decoder *decoder = decoding->decoder;
-    const struct sfs_seek_table *table = decoding->table;
-    decoding->is_between = !(point->bits & SFS_POINT_RAW);
-    if (decoding->is_between) {
-        sfs_gunzip_start(&decoder->gunzip, false);
-        return 0;
-    }
-    size_t window = 0;
-    unsigned bits = point->bits & 7;
-    if (point->window_size > 0)
-        window = ZSTD_decompressDCtx(decoder->zstd, decoder->window, sizeof decoder->window,
-                                     table->windows + point->window, point->window_size);
-    if (ZSTD_isError(window) || (bits > 0 && decoding->in_size == 0))
-        return sfs_fail(err, EBADMSG, "its window is damaged");
-    uint8_t first = bits > 0 ? decoding->in[0] : 0;
-    decoding->in_pos = bits > 0 ? 1 : 0;
-    if (sfs_gunzip_resume(&decoder->gunzip, first, bits, decoder->window, window) < 0)
-        return sfs_fail(err, EBADMSG, "its window cannot be used");
-    return 0;
-}
-
 static int start(struct decoding *decoding, uint32_t first, uint32_t spans, struct sfs_error *err)
 {
     const struct sfs_seek_table *table = decoding->table;
@@ -368,10 +316,12 @@ static int start(struct decoding *decoding, uint32_t first, uint32_t spans, stru
         r = load_span(decoding, err);
     if (r < 0)
         return r;
+    struct sfs_span_entry *entry = &decoding->decoder->entry;
+    decoding->is_between = table->codec != SFS_CODEC_GZIP || !(point->bits & SFS_POINT_RAW);
     if (table->codec == SFS_CODEC_GZIP)
-        return start_gzip(decoding, point, err);
-    ZSTD_DCtx_reset(decoding->decoder->zstd, ZSTD_reset_session_only);
-    decoding->is_between = true;
+        return sfs_span_entry_gunzip(entry, table, point, decoding->in, decoding->in_size,
+                                     &decoding->in_pos, err);
+    ZSTD_DCtx_reset(entry->zstd, ZSTD_reset_session_only);
     return 0;
 }
 
