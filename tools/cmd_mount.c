@@ -14,7 +14,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, passthrough;
+    bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace;
@@ -66,6 +66,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
+        .erofs = args->erofs,
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
@@ -113,6 +114,9 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },
+        { "erofs", 0, OPTION_FLAG, &args.erofs, NULL,
+          "let the kernel's EROFS serve names and attributes, and ask only for contents (root, "
+          "Linux 6.12)" },
         { "passthrough", 0, OPTION_FLAG, &args.passthrough, NULL,
           "keep large files that are read much decompressed, for the kernel to read (root only)" },
         { "passthrough-limit", 0, OPTION_SIZE, &args.passthrough_limit, "SIZE",

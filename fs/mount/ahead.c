@@ -17,6 +17,8 @@
 
 struct sfs_ahead {
     const struct sfs_forest *forest;
+    const struct sfs_flat *flat; /* NULL: the kernel knows the forest's own files */
+    const struct sfs_erofs_image *names;
     pthread_mutex_t lock; /* around giving work to the pool, and closing it; guards `blocks` */
     struct sfs_blocks *blocks;
     struct sfs_pool *pool;
@@ -33,13 +35,16 @@ struct job {
     size_t count;
 };
 
-int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_stats *stats,
+int sfs_ahead_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
+                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                    struct sfs_ahead **ret_ahead, struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_ahead *ahead = calloc(1, sizeof *ahead);
     if (!ahead)
         return sfs_fail(err, ENOMEM, "out of memory");
     ahead->forest = forest;
+    ahead->flat = flat;
+    ahead->names = names;
     ahead->stats = stats;
     int r = sfs_pool_open(THREADS, &ahead->pool, err);
     if (r < 0)
@@ -77,8 +82,8 @@ void sfs_ahead_close(struct sfs_ahead **ahead)
 /* --- storing ---------------------------------------------------------------------------------- */
 
 /* -ENOENT: the kernel does not know the file, so it cannot keep its bytes. */
-static int store(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const void *data,
-                 size_t size)
+static int store_at(struct sfs_ahead *ahead, fuse_ino_t ino, uint64_t offset, const void *data,
+                    size_t size)
 {
     union {
         const void *from;
@@ -87,7 +92,29 @@ static int store(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const vo
     struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(size);
     bytes.buf[0].mem = mem.to;
     struct fuse_session *fuse = atomic_load(&ahead->fuse);
-    int r = fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
+    return fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
+}
+
+/* In the row of all files, which goes on behind this one's end, only whole pages count. */
+static int store_flat(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const char *data,
+                      size_t size)
+{
+    uint64_t at = sfs_flat_offset(ahead->flat, ino) + offset;
+    size_t cut = size % PAGE, whole = size - cut;
+    int r = whole > 0 ? store_at(ahead, SFS_FLAT_INO, at, data, whole) : 0;
+    if (r < 0 || cut == 0)
+        return r;
+    char page[PAGE];
+    memcpy(page, data + whole, cut);
+    memset(page + cut, 0, PAGE - cut);
+    return store_at(ahead, SFS_FLAT_INO, at + whole, page, PAGE);
+}
+
+static int store(struct sfs_ahead *ahead, sfs_ino ino, uint64_t offset, const void *data,
+                 size_t size)
+{
+    int r = ahead->flat ? store_flat(ahead, ino, offset, data, size)
+                        : store_at(ahead, ino, offset, data, size);
     if (r == 0)
         atomic_fetch_add(&ahead->stats->bytes_stored, size);
     return r;
@@ -167,6 +194,37 @@ static void store_parts(struct sfs_ahead *ahead, const struct sfs_ahead_part *pa
     }
 }
 
+/* --- the two files before EROFS --------------------------------------------------------------- */
+
+/* They have blocks as large files have: under the numbers behind the last inode. */
+static sfs_ino row_of(const struct sfs_flat *flat)
+{
+    return flat->count;
+}
+
+static sfs_ino names_of(const struct sfs_flat *flat)
+{
+    return flat->count + 1;
+}
+
+/* The small files that lie there; large ones have blocks of their own. */
+static void store_row(struct sfs_ahead *ahead, struct sfs_range range)
+{
+    struct sfs_flat_part part;
+    uint64_t at = range.offset, end = range.offset + range.size;
+    for (; at < end && sfs_flat_find(ahead->flat, at, &part); at += part.size + part.zeros)
+        if (part.file_size < MIN_LIBRARY)
+            store_range(ahead, part.ino, (struct sfs_range){ part.start, part.size });
+}
+
+static void store_names(struct sfs_ahead *ahead, struct sfs_range range)
+{
+    uint64_t left = ahead->names->size - range.offset;
+    size_t size = (size_t)(range.size < left ? range.size : left);
+    if (store_at(ahead, SFS_NAMES_INO, range.offset, ahead->names->data + range.offset, size) == 0)
+        atomic_fetch_add(&ahead->stats->bytes_stored, size);
+}
+
 /* --- libraries -------------------------------------------------------------------------------- */
 
 static bool read_place(void *user, void *buf, size_t size, uint64_t offset)
@@ -198,7 +256,13 @@ static void plan_library(struct job *job)
 static void store_block(const struct job *job)
 {
     struct sfs_range range = { (uint64_t)job->block * SFS_BLOCK, SFS_BLOCK };
-    store_range(job->ahead, job->ino, range);
+    const struct sfs_flat *flat = job->ahead->flat;
+    if (flat && job->ino == row_of(flat))
+        store_row(job->ahead, range);
+    else if (flat && job->ino == names_of(flat))
+        store_names(job->ahead, range);
+    else
+        store_range(job->ahead, job->ino, range);
     pthread_mutex_lock(&job->ahead->lock);
     sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
     pthread_mutex_unlock(&job->ahead->lock);
@@ -232,15 +296,10 @@ static int submit(struct sfs_ahead *ahead, const struct job *plan, enum sfs_pool
     return r;
 }
 
-void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
-                     struct sfs_range range)
+static void touch_blocks(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
+                         struct sfs_range range)
 {
     uint32_t blocks[SFS_BLOCKS_AT];
-    if (file_size < MIN_LIBRARY || !atomic_load(&ahead->fuse))
-        return;
-    /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
-    if (range.offset == 0)
-        submit(ahead, &(struct job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
     pthread_mutex_lock(&ahead->lock);
     unsigned count = sfs_blocks_touch(&ahead->blocks, ino, file_size, range, blocks);
     pthread_mutex_unlock(&ahead->lock);
@@ -248,6 +307,28 @@ void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
         submit(ahead,
                &(struct job){ .ahead = ahead, .ino = ino, .is_block = true, .block = blocks[i] },
                i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
+}
+
+void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
+                     struct sfs_range range)
+{
+    if (!atomic_load(&ahead->fuse))
+        return;
+    if (file_size >= MIN_LIBRARY) {
+        /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
+        if (range.offset == 0)
+            submit(ahead, &(struct job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+        touch_blocks(ahead, ino, file_size, range);
+    } else if (ahead->flat) { /* the files beside it are of the same directory, and wanted soon */
+        range.offset += sfs_flat_offset(ahead->flat, ino);
+        touch_blocks(ahead, row_of(ahead->flat), sfs_flat_size(ahead->flat), range);
+    }
+}
+
+void sfs_ahead_touch_names(struct sfs_ahead *ahead, struct sfs_range range)
+{
+    if (atomic_load(&ahead->fuse))
+        touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
 }
 
 int sfs_ahead_submit(struct sfs_ahead *ahead, struct sfs_ahead_part **parts, size_t count)

@@ -4,15 +4,17 @@
 #ifndef STAGEFS_AHEAD_H
 #define STAGEFS_AHEAD_H
 
-#include "mount/forest.h"
+#include "mount/erofs_image.h"
 #include "mount/fuse.h"
 #include "stage/profile.h"
 #include "mount/stats.h"
 
 struct sfs_ahead;
 
-/* Borrows both. Starts threads, with signals blocked. */
-int sfs_ahead_open(const struct sfs_forest *forest, struct sfs_stats *stats,
+/* Borrows all. `flat` and `names`: the session shows these as its two files; NULL: it shows the
+ * forest. Starts threads, with signals blocked. */
+int sfs_ahead_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
+                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                    struct sfs_ahead **ret_ahead, struct sfs_error *err);
 /* The session is mounted: from now on work is taken. */
 void sfs_ahead_start(struct sfs_ahead *ahead, struct fuse_session *fuse);
@@ -24,6 +26,9 @@ void sfs_ahead_close(struct sfs_ahead **ahead);
  * next is brought along. Does not wait. */
 void sfs_ahead_touch(struct sfs_ahead *ahead, sfs_ino ino, uint64_t file_size,
                      struct sfs_range range);
+
+/* The same for a part of the names. */
+void sfs_ahead_touch_names(struct sfs_ahead *ahead, struct sfs_range range);
 
 /* Parts of files in the order in which they are to come. */
 struct sfs_ahead_part {

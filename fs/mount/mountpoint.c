@@ -2,8 +2,11 @@
  * stat() to learn whether its server lives: attributes that the kernel keeps outlive the server. */
 #include "mount/mountpoint.h"
 
+#include "mount/control.h"
+#include "mount/front.h"
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stagefs/auto.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -108,15 +111,36 @@ int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struc
     return found ? 0 : sfs_fail(err, ENOENT, "nothing is mounted on %s", path);
 }
 
-bool sfs_mounted_is_fuse(const struct sfs_mounted *mounted)
+static bool is_front(const struct sfs_mounted *mounted)
 {
-    return strcmp(mounted->type, "fuse") == 0 || strncmp(mounted->type, "fuse.", 5) == 0;
+    return strcmp(mounted->type, "erofs") == 0 &&
+           strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
 }
 
-bool sfs_mountpoint_is_dead(const char *path)
+bool sfs_mounted_is_ours(const struct sfs_mounted *mounted)
+{
+    return strcmp(mounted->type, "fuse.stagefs") == 0 || is_front(mounted);
+}
+
+/* It has no socket, and its number, the end of the source, is nobody's: a live one in another
+ * network namespace has no socket here either. */
+static bool is_front_dead(const struct sfs_mounted *mounted, const char *path)
+{
+    struct stat st;
+    const char *dot = strrchr(mounted->source, '.');
+    long pid = dot ? strtol(dot + 1, NULL, 10) : 0;
+    return pid > 0 && stat(path, &st) == 0 &&
+           sfs_control_ask(st.st_dev, 0, NULL) == -ECONNREFUSED && kill((pid_t)pid, 0) < 0 &&
+           errno == ESRCH;
+}
+
+bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path)
 {
     struct statfs st;
-    return statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+    if (is_front(mounted))
+        return is_front_dead(mounted, path);
+    bool fuse = strcmp(mounted->type, "fuse") == 0 || strncmp(mounted->type, "fuse.", 5) == 0;
+    return fuse && statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 static int clear_dead(const char *path, struct sfs_error *err)
@@ -128,8 +152,8 @@ static int clear_dead(const char *path, struct sfs_error *err)
             return 0;
         if (r < 0)
             return r;
-        if (!sfs_mounted_is_fuse(&mounted) || !sfs_mountpoint_is_dead(path)) {
-            if (strcmp(mounted.type, "fuse.stagefs") == 0)
+        if (!sfs_mounted_is_dead(&mounted, path)) {
+            if (sfs_mounted_is_ours(&mounted))
                 return sfs_fail(err, EBUSY, "%s is already mounted (%s)", path, mounted.source);
             return sfs_fail(err, EBUSY, "%s is a mountpoint already (%s, %s)", path, mounted.type,
                             mounted.source);

@@ -12,17 +12,18 @@ int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_e
 
 /* What is mounted on top at exactly this resolved path. */
 struct sfs_mounted {
-    char type[64];    /* "fuse.stagefs" */
+    char type[64];    /* "fuse.stagefs", "erofs" */
     char source[256]; /* perhaps cut off */
 };
 /* ENOENT: nothing, and err says so. */
 int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);
-bool sfs_mounted_is_fuse(const struct sfs_mounted *mounted);
+/* One of stagefs: its FUSE, or the EROFS in front of it. */
+bool sfs_mounted_is_ours(const struct sfs_mounted *mounted);
 
-/* Did the process behind the FUSE mount at `path` end? */
-bool sfs_mountpoint_is_dead(const char *path);
+/* Did the process end that served what is mounted at `path`: FUSE, anybody's, or ours? */
+bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path);
 
-/* Takes away the topmost FUSE mount: umount2() for root, fusermount3 for others. lazy: also when in
+/* Takes away the topmost mount: umount2() for root, fusermount3 for others. lazy: also when in
  * use. EBUSY. */
 int sfs_mountpoint_detach(const char *path, bool lazy, struct sfs_error *err);
 

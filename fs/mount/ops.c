@@ -16,7 +16,7 @@ static void want(struct fuse_conn_info *conn, unsigned caps)
     conn->want |= conn->capable & caps;
 }
 
-static void init(void *userdata, struct fuse_conn_info *conn)
+void sfs_op_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct sfs_server *server = userdata;
     want(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
@@ -159,7 +159,7 @@ static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg
 }
 
 const struct fuse_lowlevel_ops sfs_ops = {
-    .init = init,
+    .init = sfs_op_init,
     .lookup = lookup,
     .getattr = getattr,
     .readlink = readlink_op,

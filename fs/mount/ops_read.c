@@ -25,24 +25,29 @@ static void release(struct gathered *gathered)
     gathered->count = 0;
 }
 
+static void add_slice(struct gathered *gathered, const struct sfs_slice *slice)
+{
+    union {
+        const void *from;
+        void *to;
+    } data = { .from = slice->data }; /* iovec knows no const */
+    gathered->slices[gathered->count] = *slice;
+    gathered->iov[gathered->count] = (struct iovec){ .iov_base = data.to, .iov_len = slice->size };
+    gathered->count++;
+    gathered->size += slice->size;
+}
+
 /* Stops early, without failing, when there is no room for more slices. */
 static int gather(const struct sfs_place *place, uint64_t offset, size_t size,
                   struct gathered *gathered, struct sfs_error *err)
 {
-    while (gathered->size < size && gathered->count < MAX_SLICES) {
-        struct sfs_slice *slice = &gathered->slices[gathered->count];
-        int r = sfs_tree_pin(place->tree, place->node, offset + gathered->size,
-                             size - gathered->size, slice, err);
+    for (size_t got = 0; got < size && gathered->count < MAX_SLICES;) {
+        struct sfs_slice slice = { 0 };
+        int r = sfs_tree_pin(place->tree, place->node, offset + got, size - got, &slice, err);
         if (r < 0)
             return r;
-        union {
-            const void *from;
-            void *to;
-        } data = { .from = slice->data }; /* iovec knows no const */
-        gathered->iov[gathered->count] =
-            (struct iovec){ .iov_base = data.to, .iov_len = slice->size };
-        gathered->count++;
-        gathered->size += slice->size;
+        add_slice(gathered, &slice);
+        got += slice.size;
     }
     return 0;
 }
@@ -101,6 +106,17 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
     return 0;
 }
 
+/* Tells those who want to know of a read before it is answered. */
+static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_ino ino,
+                  uint64_t file_size, struct sfs_range range)
+{
+    const struct sfs_mount_options *options = server->options;
+    if (options->touch)
+        options->touch(options->user, place->index, place->node, range.offset, range.size);
+    if (server->ahead)
+        sfs_ahead_touch(server->ahead, ino, file_size, range);
+}
+
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info)
 {
@@ -120,15 +136,11 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     }
     if (size > file_size - start)
         size = (size_t)(file_size - start);
-    const struct sfs_mount_options *options = server->options;
-    if (options->touch)
-        options->touch(options->user, place.index, place.node, start, size);
     if (server->recorder)
         sfs_recorder_read(server->recorder, ino, start, size);
     if (server->passthrough)
         sfs_passthrough_read(server->passthrough, info->fh, size);
-    if (server->ahead)
-        sfs_ahead_touch(server->ahead, ino, file_size, (struct sfs_range){ start, size });
+    touch(server, &place, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;
     r = answer(req, &place, start, size, &err);
     if (r == 0) {
@@ -137,6 +149,106 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         return;
     }
     sfs_server_warn(server, &place, &err);
+    fuse_reply_err(req, EIO);
+}
+
+/* --- the row of all files --------------------------------------------------------------------- */
+
+static const char zeros[SFS_FLAT_PAGE];
+
+/* The part at `offset`, cut to what is wanted of it. */
+static struct sfs_flat_part find_part(const struct sfs_flat *flat, uint64_t offset, uint64_t size)
+{
+    struct sfs_flat_part part = { .zeros = SFS_FLAT_PAGE }; /* the page of a row without files */
+    sfs_flat_find(flat, offset, &part);
+    if (part.size > size)
+        part.size = size;
+    if (part.zeros > size - part.size)
+        part.zeros = size - part.size;
+    return part;
+}
+
+static int read_part(const struct sfs_flat_part *part, char *to, struct sfs_error *err)
+{
+    const struct sfs_place *place = &part->place;
+    ssize_t got = part->size > 0
+                      ? sfs_tree_read(place->tree, place->node, to, part->size, part->start, err)
+                      : 0;
+    if (got < 0)
+        return (int)got;
+    if ((size_t)got != part->size)
+        return sfs_fail(err, EIO, "a read of %zu bytes gave %zd", (size_t)part->size, got);
+    memset(to + part->size, 0, part->zeros);
+    return 0;
+}
+
+/* When there are too many files, or slices of them, for one answer. */
+static int answer_flat_copied(fuse_req_t req, const struct sfs_flat *flat, uint64_t offset,
+                              size_t size, struct sfs_flat_part *part, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *data = malloc(size);
+    if (!data)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    for (size_t got = 0; got < size; got += part->size + part->zeros) {
+        *part = find_part(flat, offset + got, size - got);
+        int r = read_part(part, data + got, err);
+        if (r < 0)
+            return r;
+    }
+    fuse_reply_buf(req, data, size);
+    return 0;
+}
+
+/* *part: the last one that was looked at, also of a failure. */
+static int answer_flat(fuse_req_t req, struct sfs_server *server, uint64_t offset, size_t size,
+                       struct sfs_flat_part *part, struct sfs_error *err)
+{
+    struct gathered gathered;
+    gathered.count = 0;
+    gathered.size = 0;
+    int r = 0;
+    while (r == 0 && gathered.size < size && gathered.count < MAX_SLICES) {
+        size_t before = gathered.size;
+        *part = find_part(server->flat, offset + before, size - before);
+        if (part->size > 0) {
+            touch(server, &part->place, part->ino, part->file_size,
+                  (struct sfs_range){ part->start, part->size });
+            r = gather(&part->place, part->start, part->size, &gathered, err);
+        }
+        if (r == 0 && gathered.size < before + part->size)
+            break;
+        if (r == 0 && part->zeros > 0 && gathered.count < MAX_SLICES)
+            add_slice(&gathered, &(struct sfs_slice){ .data = zeros, .size = part->zeros });
+    }
+    if (r == 0 && gathered.size == size)
+        fuse_reply_iov(req, gathered.iov, gathered.count);
+    else if (r == 0)
+        r = answer_flat_copied(req, server->flat, offset, size, part, err);
+    release(&gathered);
+    return r;
+}
+
+void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_READ);
+    uint64_t start = (uint64_t)offset, end = sfs_flat_size(server->flat);
+    if (start >= end) {
+        fuse_reply_buf(req, NULL, 0);
+        return;
+    }
+    if (size > end - start)
+        size = (size_t)(end - start);
+    struct sfs_error err;
+    struct sfs_flat_part part = { 0 };
+    int r = answer_flat(req, server, start, size, &part, &err);
+    if (r == 0) {
+        if (part.size > 0)
+            sfs_tree_follow(part.place.tree, part.place.node, part.start, part.size);
+        atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
+        return;
+    }
+    sfs_server_warn(server, &part.place, &err);
     fuse_reply_err(req, EIO);
 }
 

@@ -28,6 +28,10 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
         return sfs_fail(err, EINVAL, "a mount either records or replays");
     if (options->passthrough && options->trace_path)
         return sfs_fail(err, EINVAL, "a mount that records sees all reads: no passthrough");
+    if (options->erofs && options->trace_path)
+        return sfs_fail(err, EINVAL, "a mount that records sees all names: not with --erofs");
+    if (options->erofs && options->passthrough)
+        return sfs_fail(err, EINVAL, "--erofs and --passthrough exclude each other");
     if (options->passthrough && !options->store)
         return sfs_fail(err, EINVAL, "passthrough needs a place to keep files");
     if (access("/dev/fuse", F_OK) < 0)
@@ -36,6 +40,8 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
                         "/dev/fuse)");
     if (geteuid() == 0)
         return 0;
+    if (options->erofs)
+        return sfs_fail(err, EACCES, "--erofs: only root may mount EROFS");
     if (options->dev || options->suid)
         return sfs_fail(err, EACCES, "only root may mount with devices or set-user-ID programs");
     if (options->allow_other && !users_may_share())
@@ -74,28 +80,35 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
     return serve(trees, count, true, options, err);
 }
 
-int sfs_mount_drop(const char *path, struct sfs_error *err)
+/* By ioctl, or over the socket of a mount that has EROFS in front. -EINVAL: neither answers. */
+static int ask(const char *path, unsigned long command, struct sfs_control_text *text,
+               struct sfs_error *err)
 {
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
-    if (ioctl(fd, SFS_IOCTL_DROP) == 0)
-        return 0;
-    if (errno == EPERM)
+    int code = ioctl(fd, command, text) == 0 ? 0 : errno;
+    struct stat st;
+    if (code == ENOTTY && fstat(fd, &st) == 0)
+        code = -sfs_control_ask(st.st_dev, command, text);
+    if (code == EPERM)
         return sfs_fail(err, EACCES, "%s was mounted by another user", path);
-    return sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);
+    return code == 0 ? 0 : sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);
+}
+
+int sfs_mount_drop(const char *path, struct sfs_error *err)
+{
+    return ask(path, SFS_IOCTL_DROP, NULL, err);
 }
 
 int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err)
 {
-    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return sfs_fail_errno(err, errno, "%s", path);
     AUTO(sfs_free) struct sfs_control_text *text = calloc(1, sizeof *text);
     if (!text)
         return sfs_fail(err, ENOMEM, "out of memory");
-    if (ioctl(fd, SFS_IOCTL_STATS, text) < 0)
-        return sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);
+    int r = ask(path, SFS_IOCTL_STATS, text, err);
+    if (r < 0)
+        return r;
     text->text[sizeof text->text - 1] = 0;
     *ret_json = strdup(text->text);
     return *ret_json ? 0 : sfs_fail(err, ENOMEM, "out of memory");

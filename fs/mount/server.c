@@ -49,6 +49,15 @@ static int open_passthrough(struct sfs_server *server, struct sfs_error *err)
     return sfs_passthrough_open(&parts, &server->passthrough, err);
 }
 
+static int open_flat(struct sfs_server *server, struct sfs_error *err)
+{
+    server->flat = calloc(1, sizeof *server->flat);
+    if (!server->flat)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    int r = sfs_flat_open(server->flat, &server->forest, err);
+    return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
+}
+
 /* Fetching ahead would hide from the recorder what is used. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
 {
@@ -59,10 +68,13 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
         return r < 0 ? r : sfs_recorder_open(root, &server->recorder, err);
     }
     int r = options->passthrough ? open_passthrough(server, err) : 0;
+    if (r == 0 && options->erofs)
+        r = open_flat(server, err);
     if (r < 0)
         return r;
     r = options->no_prefetch ? 0
-                             : sfs_ahead_open(&server->forest, &server->stats, &server->ahead, err);
+                             : sfs_ahead_open(&server->forest, server->flat, &server->names,
+                                              &server->stats, &server->ahead, err);
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
@@ -110,6 +122,10 @@ void sfs_server_close(struct sfs_server **server)
     sfs_replay_close(&(*server)->replay);
     sfs_ahead_close(&(*server)->ahead);
     sfs_recorder_close(&(*server)->recorder);
+    if ((*server)->flat)
+        sfs_flat_done((*server)->flat);
+    free((*server)->flat);
+    sfs_erofs_image_done(&(*server)->names);
     sfs_forest_done(&(*server)->forest);
     free((*server)->first_layer);
     free((*server)->warned);

@@ -17,6 +17,8 @@
 
 struct sfs_server {
     struct sfs_forest forest;
+    struct sfs_flat *flat; /* NULL: the session shows the forest itself */
+    struct sfs_erofs_image names;
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
@@ -49,10 +51,15 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
 /* For the recorder, if there is one. */
 void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);
 
-/* The operations; userdata is the server. */
+/* The operations; userdata is the server. The second ones show two files for EROFS to mount: names
+ * and contents. */
 extern const struct fuse_lowlevel_ops sfs_ops;
+extern const struct fuse_lowlevel_ops sfs_flat_ops;
+#define SFS_FLAT_FILE  "contents"
+#define SFS_NAMES_FILE "names"
 
-/* Those that live in files of their own. */
+/* Those that live in files of their own, or are in both. */
+void sfs_op_init(void *userdata, struct fuse_conn_info *conn);
 void sfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info);
 void sfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -62,6 +69,7 @@ void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info);
+void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset);
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
                   struct fuse_file_info *info);
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);

@@ -6,6 +6,8 @@
 #include "mount/session.h"
 
 #include "base/io.h"
+#include "mount/control.h"
+#include "mount/front.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -32,6 +34,7 @@ struct session {
     sigset_t mask_before; /* of this thread */
     struct sigaction usr2_before;
     pthread_t loop_thread, watcher;
+    struct sfs_control *control; /* NULL: nobody asks but by ioctl */
     atomic_bool loop_done;
     struct sfs_error err; /* of the watcher; to be read after joining it */
     int failure;          /* negative: the mount did not answer */
@@ -129,7 +132,8 @@ static int mount_session(struct session *session, struct sfs_error *err)
     int r = add_options(&args, session->server->options, err);
     if (r == 0) {
         log_listener = &words;
-        session->fuse = fuse_session_new(&args, &sfs_ops, sizeof sfs_ops, session->server);
+        const struct fuse_lowlevel_ops *ops = session->server->flat ? &sfs_flat_ops : &sfs_ops;
+        session->fuse = fuse_session_new(&args, ops, sizeof *ops, session->server);
         bool mounted = session->fuse && fuse_session_mount(session->fuse, session->path) == 0;
         log_listener = NULL;
         if (!mounted)
@@ -186,18 +190,43 @@ static void raise_read_ahead(const struct session *session, dev_t device)
         return;
 }
 
+static int stat_mount(struct session *session, struct stat *ret_stat)
+{
+    if (stat(session->path, ret_stat) == 0)
+        return 0;
+    return sfs_fail_errno(&session->err, errno, "the mount on %s does not answer", session->path);
+}
+
+/* The mount is of use also if its socket cannot be had. */
+static int put_front(struct session *session)
+{
+    struct stat st;
+    struct sfs_error err;
+    int r = sfs_front_mount(session->server, session->path, &session->err);
+    if (r == 0)
+        r = stat_mount(session, &st);
+    if (r < 0)
+        return r;
+    const struct sfs_mount_options *options = session->server->options;
+    if (sfs_control_open(session->server, st.st_dev, &session->control, &err) < 0 && options->warn)
+        options->warn(options->user, err.text);
+    return 0;
+}
+
 /* True once a question has gone through the kernel and come back answered. */
 static bool try_mount(struct session *session)
 {
     struct stat st;
-    if (stat(session->path, &st) < 0) {
-        session->failure =
-            sfs_fail_errno(&session->err, errno, "the mount on %s does not answer", session->path);
-        return false;
-    }
-    raise_read_ahead(session, st.st_dev);
     const struct sfs_server *server = session->server;
     const struct sfs_mount_options *options = server->options;
+    session->failure = stat_mount(session, &st);
+    if (session->failure < 0)
+        return false;
+    raise_read_ahead(session, st.st_dev);
+    if (server->flat)
+        session->failure = put_front(session);
+    if (session->failure < 0)
+        return false;
     struct sfs_error err;
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
         options->warn)
@@ -317,6 +346,7 @@ static int serve_mounted(struct session *session, struct sfs_error *err)
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
+    sfs_control_close(&session->control);
     if (loop < 0)
         return sfs_fail_errno(err, -loop, "serving %s", session->path);
     if (session->failure < 0)

@@ -84,8 +84,8 @@ int sfs_unmount(const char *mountpoint, struct sfs_error *err)
         return sfs_fail(err, EINVAL, "nothing is mounted on %s", path);
     if (r < 0)
         return r;
-    bool dead = sfs_mounted_is_fuse(&mounted) && sfs_mountpoint_is_dead(path);
-    if (!dead && strcmp(mounted.type, "fuse.stagefs") != 0)
+    bool dead = sfs_mounted_is_dead(&mounted, path);
+    if (!dead && !sfs_mounted_is_ours(&mounted))
         return sfs_fail(err, EINVAL, "%s is not a stagefs mount (%s, %s)", path, mounted.type,
                         mounted.source);
     /* Nobody can use what is dead, but many may still have it open. */

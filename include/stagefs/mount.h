@@ -44,6 +44,10 @@ struct sfs_mount_options {
     /* The kernel asks for the pages that are used and no others, one at a time: slow, and what a
      * trace should see that tells pages. Goes before read_ahead_kb. */
     bool no_read_ahead;
+    /* The kernel's EROFS is mounted in front: names, attributes and pages that were read are its
+     * own, and only file contents are asked for. Everybody may see such a mount, as any other of
+     * root's. Root, Linux 6.12; not together with trace_path or passthrough. */
+    bool erofs;
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 
@@ -51,9 +55,9 @@ struct sfs_mount_options {
  * is in use. Changes the process's signal mask and SIGUSR2 while it serves; threads started before
  * must have signals blocked (sfs_pool's have). A dead mount (ENOTCONN) left by a killed process at
  * the mountpoint is cleared first.
- * EBUSY: something is mounted there already. ENOENT, ENOTDIR, EACCES: the mountpoint. EBADMSG: a
- * profile is malformed. EINVAL: options that exclude each other. Anything else may come from
- * writing the trace. */
+ * EBUSY: something is mounted there already. ENOTSUP: the kernel lacks what `erofs` needs. ENOENT,
+ * ENOTDIR, EACCES: the mountpoint. EBADMSG: a profile is malformed. EINVAL: options that exclude
+ * each other. Anything else may come from writing the trace. */
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
                     struct sfs_error *err);
 

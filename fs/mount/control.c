@@ -1,0 +1,163 @@
+/* The socket is in the abstract name space: it is gone with its process. One question a connection:
+ * the ioctl's number; the answer: an error number, then the text. */
+#include "mount/control.h"
+
+#include "mount/server.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+/* Nobody is kept waiting by one who connects and says nothing. */
+#define PATIENCE_SECONDS 2
+
+struct sfs_control {
+    struct sfs_server *server;
+    int fd;
+    pthread_t thread;
+};
+
+struct answer {
+    int32_t code;
+    struct sfs_control_text text;
+};
+
+static socklen_t name_socket(dev_t device, struct sockaddr_un *address)
+{
+    *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    /* The first byte stays 0. */
+    int size = snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "stagefs/%u:%u",
+                        major(device), minor(device));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
+}
+
+static int set_patience(int fd)
+{
+    struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
+    bool set = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+               setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0;
+    return set ? 0 : -errno;
+}
+
+/* Whose process is at the other end: of a listening socket, who made it listen. */
+static int peer_user(int fd, uid_t *ret_user)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return -errno;
+    *ret_user = peer.uid;
+    return 0;
+}
+
+static int print_stats(struct sfs_server *server, struct sfs_control_text *text)
+{
+    struct sfs_buf buf = { 0 };
+    int r = sfs_stats_print(&server->stats, server->options->cache, &buf);
+    if (r == 0 && buf.size >= sizeof text->text)
+        r = -EOVERFLOW;
+    if (r == 0)
+        memcpy(text->text, buf.data, buf.size + 1);
+    sfs_buf_close(&buf);
+    return r;
+}
+
+static int drop(struct sfs_server *server, int fd)
+{
+    uid_t user = (uid_t)-1;
+    int r = peer_user(fd, &user);
+    if (r < 0)
+        return r;
+    if (user != 0 && user != geteuid())
+        return -EPERM;
+    if (server->options->cache)
+        sfs_cache_drop(server->options->cache);
+    return 0;
+}
+
+static void answer(struct sfs_server *server, int fd)
+{
+    uint64_t command;
+    if (set_patience(fd) < 0 || recv(fd, &command, sizeof command, 0) != (ssize_t)sizeof command)
+        return;
+    struct answer words = { 0 };
+    if (command == SFS_IOCTL_STATS)
+        words.code = print_stats(server, &words.text);
+    else
+        words.code = command == SFS_IOCTL_DROP ? drop(server, fd) : -ENOTTY;
+    send(fd, &words, sizeof words, MSG_NOSIGNAL);
+}
+
+static void *serve(void *arg)
+{
+    struct sfs_control *control = arg;
+    for (;;) {
+        AUTO(sfs_close_fd) int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            answer(control->server, fd);
+        else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            return NULL; /* shut down */
+    }
+}
+
+int sfs_control_open(struct sfs_server *server, dev_t device, struct sfs_control **ret_control,
+                     struct sfs_error *err)
+{
+    AUTO(sfs_free) struct sfs_control *control = calloc(1, sizeof *control);
+    AUTO(sfs_close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address;
+    socklen_t size = name_socket(device, &address);
+    int r = !control ? -ENOMEM : fd < 0 ? -errno : 0;
+    if (r == 0 && (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, SOMAXCONN) < 0))
+        r = -errno;
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "the socket for stagefs stats");
+    *control = (struct sfs_control){ .server = server, .fd = fd };
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&control->thread, NULL, serve, control);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0)
+        return sfs_fail_errno(err, code, "starting a thread");
+    (void)TAKE_FD(fd);
+    *ret_control = TAKE(control);
+    return 0;
+}
+
+void sfs_control_close(struct sfs_control **control)
+{
+    if (!*control)
+        return;
+    shutdown((*control)->fd, SHUT_RDWR);
+    pthread_join((*control)->thread, NULL);
+    close((*control)->fd);
+    free(*control);
+    *control = NULL;
+}
+
+int sfs_control_ask(dev_t device, unsigned long command, struct sfs_control_text *text)
+{
+    AUTO(sfs_close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    AUTO(sfs_free) struct answer *words = calloc(1, sizeof *words);
+    struct sockaddr_un address;
+    socklen_t size = name_socket(device, &address);
+    uint64_t question = command;
+    uid_t user = (uid_t)-1;
+    if (!words)
+        return -ENOMEM;
+    if (fd < 0 || set_patience(fd) < 0 || connect(fd, (struct sockaddr *)&address, size) < 0)
+        return -errno;
+    if (peer_user(fd, &user) < 0 || (user != 0 && user != geteuid()))
+        return -ECONNREFUSED; /* somebody else took the name */
+    if (send(fd, &question, sizeof question, MSG_NOSIGNAL) < 0)
+        return -errno;
+    if (recv(fd, words, sizeof *words, 0) != (ssize_t)sizeof *words)
+        return -ECONNREFUSED;
+    if (words->code == 0 && text)
+        *text = words->text;
+    return words->code;
+}

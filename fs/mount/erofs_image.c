@@ -1,0 +1,440 @@
+/* Two passes over all inodes: the first gives each its place, the second writes it there. Order in
+ * the image: super block, device slot, inodes with what is kept behind them, blocks of directories
+ * and long links. */
+#include "mount/erofs_image.h"
+
+#include "base/limits.h"
+#include "mount/erofs_format.h"
+#include <endian.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+/* Data blocks have addresses from here on; the image itself must end before. */
+#define DATA_AT     (UINT32_MAX - SFS_FLAT_MAX_PAGES)
+#define DEVICE_AT   (EROFS_SUPER_AT + sizeof(struct erofs_super))
+#define INODES_AT   (DEVICE_AT + sizeof(struct erofs_device))
+#define INODE_ALIGN 64u /* then none lies across two blocks */
+#define XATTR_UNIT  4u
+#define MAX_XATTRS  (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
+#define MAX_VALUE   UINT16_MAX
+#define DIRENT      ((uint32_t)sizeof(struct erofs_dirent))
+
+struct slot {
+    uint32_t number; /* EROFS's, of the inode */
+    uint32_t block;  /* first of its data in this image, counted from the first such block */
+    uint8_t type;    /* as directories tell it */
+};
+
+struct name {
+    const char *text;
+    uint32_t size;
+    sfs_ino ino;
+};
+
+struct writer {
+    const struct sfs_flat *flat;
+    struct slot *slots;
+    sfs_ino inodes; /* that there are */
+    uint64_t inodes_end;
+    uint64_t blocks; /* of directories and links */
+    struct name *names;
+    size_t names_capacity;
+    struct sfs_erofs_image image;
+};
+
+static void writer_done(struct writer *writer)
+{
+    sfs_erofs_image_done(&writer->image);
+    free(writer->slots);
+    free(writer->names);
+}
+
+/* One inode, however the forest has it. */
+struct node {
+    sfs_ino ino;
+    struct sfs_place place;
+    struct sfs_attr attr;
+    size_t xattrs;  /* bytes of them in the image, header and all */
+    size_t size;    /* of directory or link in the image */
+    uint32_t names; /* of a directory */
+};
+
+/* --- extended attributes ---------------------------------------------------------------------- */
+
+/* The part of the name that is stored; NULL: a namespace that cannot be. */
+static const char *xattr_suffix(const char *name, uint8_t *ret_prefix)
+{
+    static const struct {
+        const char *text;
+        uint8_t number;
+    } prefixes[] = { { "user.", 1 },
+                     { "system.posix_acl_access", 2 },
+                     { "system.posix_acl_default", 3 },
+                     { "trusted.", 4 },
+                     { "security.", 6 } };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t size = strlen(prefixes[i].text);
+        if (strncmp(name, prefixes[i].text, size) == 0) {
+            *ret_prefix = prefixes[i].number;
+            return name + size;
+        }
+    }
+    return NULL;
+}
+
+static size_t xattr_size(const struct sfs_xattr *xattr)
+{
+    uint8_t prefix;
+    const char *suffix = xattr_suffix(xattr->name, &prefix);
+    if (!suffix)
+        return 0;
+    size_t size = sizeof(struct erofs_xattr) + strlen(suffix) + xattr->size;
+    return (size + XATTR_UNIT - 1) / XATTR_UNIT * XATTR_UNIT;
+}
+
+static int measure_xattrs(struct node *node, struct sfs_error *err)
+{
+    uint32_t count =
+        node->place.tree ? sfs_tree_xattr_count(node->place.tree, node->place.node) : 0;
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sfs_xattr xattr = sfs_tree_xattr(node->place.tree, node->place.node, i);
+        uint8_t prefix;
+        const char *suffix = xattr_suffix(xattr.name, &prefix);
+        if (xattr.size > MAX_VALUE || (suffix && strlen(suffix) > UINT8_MAX))
+            return sfs_fail(err, E2BIG, "the extended attribute %s is too long for EROFS",
+                            xattr.name);
+        size += xattr_size(&xattr);
+    }
+    node->xattrs = size > 0 ? sizeof(struct erofs_xattr_header) + size : 0;
+    if (node->xattrs > MAX_XATTRS)
+        return sfs_fail(err, E2BIG,
+                        "%zu bytes of extended attributes of one file are more than "
+                        "EROFS holds",
+                        node->xattrs);
+    return 0;
+}
+
+static void write_xattrs(const struct node *node, char *to)
+{
+    if (node->xattrs == 0)
+        return;
+    to += sizeof(struct erofs_xattr_header);
+    uint32_t count = sfs_tree_xattr_count(node->place.tree, node->place.node);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sfs_xattr xattr = sfs_tree_xattr(node->place.tree, node->place.node, i);
+        struct erofs_xattr head = { .value_size = htole16((uint16_t)xattr.size) };
+        const char *suffix = xattr_suffix(xattr.name, &head.prefix);
+        if (!suffix)
+            continue;
+        head.name_size = (uint8_t)strlen(suffix);
+        memcpy(to, &head, sizeof head);
+        memcpy(to + sizeof head, suffix, head.name_size);
+        memcpy(to + sizeof head + head.name_size, xattr.value, xattr.size);
+        to += xattr_size(&xattr);
+    }
+}
+
+/* --- directories ------------------------------------------------------------------------------ */
+
+static int compare_names(const void *left, const void *right)
+{
+    const struct name *a = left, *b = right;
+    int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+/* With "." and "..", which EROFS keeps among the others, in their order. */
+static int list_names(struct writer *writer, sfs_ino dir, uint32_t *ret_count,
+                      struct sfs_error *err)
+{
+    struct sfs_listing listing;
+    sfs_ino parent = dir;
+    sfs_forest_parent(writer->flat->forest, dir, &parent);
+    sfs_forest_list(writer->flat->forest, dir, &listing);
+    size_t count = (size_t)listing.count + 2;
+    if (count > writer->names_capacity) {
+        struct name *names = reallocarray(writer->names, count * 2, sizeof *names);
+        if (!names)
+            return sfs_fail(err, ENOMEM, "out of memory");
+        writer->names = names;
+        writer->names_capacity = count * 2;
+    }
+    writer->names[0] = (struct name){ ".", 1, dir };
+    writer->names[1] = (struct name){ "..", 2, parent };
+    bool sorted = true;
+    for (uint32_t i = 0; i < listing.count; i++) {
+        const struct sfs_dirent *entry = &listing.entries[i];
+        if (entry->name_size > SFS_MAX_NAME)
+            return sfs_fail(err, ENAMETOOLONG, "the name %.64s... is too long for EROFS",
+                            entry->name);
+        struct name *name = &writer->names[i + 2];
+        *name = (struct name){ entry->name, entry->name_size, sfs_listing_ino(&listing, i) };
+        sorted = sorted && compare_names(name - 1, name) < 0;
+    }
+    if (!sorted)
+        qsort(writer->names, count, sizeof *writer->names, compare_names);
+    *ret_count = (uint32_t)count;
+    return 0;
+}
+
+/* How many names, from `first` on, one block takes, and how much of it they fill. */
+static uint32_t fill_block(const struct writer *writer, uint32_t first, uint32_t count,
+                           size_t *ret_used)
+{
+    size_t used = 0;
+    uint32_t i = first;
+    for (; i < count && used + DIRENT + writer->names[i].size <= EROFS_BLOCK; i++)
+        used += DIRENT + writer->names[i].size;
+    *ret_used = used;
+    return i - first;
+}
+
+static int measure_dir(struct writer *writer, struct node *node, struct sfs_error *err)
+{
+    int r = list_names(writer, node->ino, &node->names, err);
+    size_t used = 0;
+    node->size = 0;
+    for (uint32_t i = 0; r == 0 && i < node->names;) {
+        i += fill_block(writer, i, node->names, &used);
+        node->size += i < node->names ? EROFS_BLOCK : used;
+    }
+    return r;
+}
+
+static void write_block(const struct writer *writer, const struct name *names, uint32_t count,
+                        char *to)
+{
+    size_t at = (size_t)count * DIRENT;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct slot *slot = &writer->slots[names[i].ino];
+        struct erofs_dirent dirent = { .inode = htole64(slot->number),
+                                       .name_at = htole16((uint16_t)at),
+                                       .type = slot->type };
+        memcpy(to + i * sizeof dirent, &dirent, sizeof dirent);
+        memcpy(to + at, names[i].text, names[i].size);
+        at += names[i].size;
+    }
+}
+
+/* Its whole blocks go to `blocks`, the last one to `tail`. */
+static void write_dir(const struct writer *writer, const struct node *node, char *blocks,
+                      char *tail)
+{
+    size_t used;
+    for (uint32_t i = 0; i < node->names;) {
+        uint32_t count = fill_block(writer, i, node->names, &used);
+        write_block(writer, writer->names + i, count, i + count < node->names ? blocks : tail);
+        blocks += EROFS_BLOCK;
+        i += count;
+    }
+}
+
+/* --- inodes ----------------------------------------------------------------------------------- */
+
+static uint8_t type_of(uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return 1;
+    case S_IFDIR:
+        return 2;
+    case S_IFCHR:
+        return 3;
+    case S_IFBLK:
+        return 4;
+    case S_IFIFO:
+        return 5;
+    case S_IFSOCK:
+        return 6;
+    default:
+        return 7; /* a symbolic link */
+    }
+}
+
+static int look_at(struct writer *writer, sfs_ino ino, struct node *node, struct sfs_error *err)
+{
+    *node = (struct node){ .ino = ino };
+    sfs_forest_locate(writer->flat->forest, ino, &node->place);
+    if (node->place.tree)
+        sfs_tree_attr(node->place.tree, node->place.node, &node->attr);
+    else
+        node->attr = (struct sfs_attr){ .mode = S_IFDIR | 0755,
+                                        .nlink = 2 + (uint32_t)writer->flat->forest->count };
+    int r = measure_xattrs(node, err);
+    if (r == 0 && S_ISDIR(node->attr.mode))
+        r = measure_dir(writer, node, err);
+    if (S_ISLNK(node->attr.mode))
+        node->size = node->attr.size;
+    return r;
+}
+
+static size_t head_size(const struct node *node)
+{
+    return sizeof(struct erofs_inode) + node->xattrs;
+}
+
+static size_t round_up(size_t size, size_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+/* The last, partial block of directory or link may stand behind the inode, within one block. */
+static bool tail_fits(const struct node *node, uint64_t at)
+{
+    size_t tail = node->size % EROFS_BLOCK;
+    return tail > 0 && (at + head_size(node)) % EROFS_BLOCK + tail <= EROFS_BLOCK;
+}
+
+static uint64_t inode_at(const struct writer *writer, sfs_ino ino)
+{
+    return (uint64_t)writer->slots[ino].number * EROFS_SLOT;
+}
+
+static int place(struct writer *writer, const struct node *node, struct sfs_error *err)
+{
+    uint64_t at = round_up(writer->inodes_end, INODE_ALIGN), next = round_up(at, EROFS_BLOCK);
+    if (!tail_fits(node, at) && tail_fits(node, next))
+        at = next;
+    bool fits = tail_fits(node, at);
+    size_t tail = fits ? node->size % EROFS_BLOCK : 0;
+    writer->inodes_end = at + head_size(node) + tail;
+    writer->slots[node->ino] = (struct slot){ .number = (uint32_t)(at / EROFS_SLOT),
+                                              .block = (uint32_t)writer->blocks,
+                                              .type = type_of(node->attr.mode) };
+    writer->blocks += round_up(node->size - tail, EROFS_BLOCK) / EROFS_BLOCK;
+    writer->inodes++;
+    if (round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK + writer->blocks >= DATA_AT)
+        return sfs_fail(err, EFBIG, "the names are more than 64 GiB, which EROFS cannot hold");
+    return 0;
+}
+
+static int place_all(struct writer *writer, struct sfs_error *err)
+{
+    const struct sfs_flat *flat = writer->flat;
+    writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
+    if (!writer->slots)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    writer->inodes_end = INODES_AT;
+    int r = 0;
+    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
+        struct node node;
+        r = look_at(writer, ino, &node, err);
+        if (r == 0)
+            r = place(writer, &node, err);
+    }
+    return r;
+}
+
+static uint32_t encode_device(const struct sfs_attr *attr)
+{
+    uint32_t major = attr->rdev_major, minor = attr->rdev_minor;
+    return (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
+}
+
+static uint32_t first_block(const struct writer *writer, const struct node *node)
+{
+    uint32_t mode = node->attr.mode;
+    if (S_ISREG(mode))
+        return DATA_AT + writer->flat->page[node->ino];
+    if (S_ISCHR(mode) || S_ISBLK(mode))
+        return encode_device(&node->attr);
+    if (!S_ISDIR(mode) && !S_ISLNK(mode))
+        return 0;
+    return (uint32_t)(round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK) +
+           writer->slots[node->ino].block;
+}
+
+static void write_inode(struct writer *writer, const struct node *node)
+{
+    const struct sfs_attr *attr = &node->attr;
+    uint64_t at = inode_at(writer, node->ino);
+    bool fits = tail_fits(node, at);
+    uint32_t block = first_block(writer, node);
+    size_t units = (node->xattrs - (node->xattrs ? sizeof(struct erofs_xattr_header) : 0)) / 4;
+    struct erofs_inode inode = {
+        .format = htole16(fits ? EROFS_FORMAT_INLINE : EROFS_FORMAT_PLAIN),
+        .xattr_count = htole16(node->xattrs ? (uint16_t)(1 + units) : 0),
+        .mode = htole16((uint16_t)attr->mode),
+        .size = htole64(S_ISREG(attr->mode) ? attr->size : node->size),
+        .block = htole32(block),
+        .number = htole32((uint32_t)node->ino),
+        .uid = htole32(attr->uid),
+        .gid = htole32(attr->gid),
+        .mtime = htole64((uint64_t)attr->mtime_sec),
+        .mtime_nsec = htole32(attr->mtime_nsec),
+        .links = htole32(attr->nlink),
+    };
+    char *to = writer->image.data + at;
+    memcpy(to, &inode, sizeof inode);
+    write_xattrs(node, to + sizeof inode);
+    char *blocks = writer->image.data + (uint64_t)block * EROFS_BLOCK;
+    char *tail =
+        fits ? to + head_size(node) : blocks + (node->size - 1) / EROFS_BLOCK * EROFS_BLOCK;
+    if (S_ISDIR(attr->mode))
+        write_dir(writer, node, blocks, tail);
+    else if (S_ISLNK(attr->mode))
+        memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
+}
+
+static void write_super(struct writer *writer)
+{
+    struct erofs_super super = {
+        .magic = htole32(EROFS_MAGIC),
+        .compatible = htole32(EROFS_MTIME),
+        .block_bits = EROFS_BLOCK_BITS,
+        .root = htole16((uint16_t)writer->slots[SFS_INO_ROOT].number),
+        .inodes = htole64(writer->inodes),
+        .blocks = htole32((uint32_t)(writer->image.size / EROFS_BLOCK)),
+        .label = "stagefs",
+        .incompatible = htole32(EROFS_DEVICE_TABLE),
+        .devices = htole16(1),
+        .device_slot = htole16(DEVICE_AT / EROFS_DEVICE_SLOT),
+    };
+    struct erofs_device device = {
+        .tag = "stagefs",
+        .blocks = htole32((uint32_t)(sfs_flat_size(writer->flat) / EROFS_BLOCK)),
+        .mapped_at = htole32(DATA_AT),
+    };
+    memcpy(writer->image.data + EROFS_SUPER_AT, &super, sizeof super);
+    memcpy(writer->image.data + DEVICE_AT, &device, sizeof device);
+}
+
+static int map_memory(struct writer *writer, struct sfs_error *err)
+{
+    size_t size = round_up(writer->inodes_end, EROFS_BLOCK) + (size_t)writer->blocks * EROFS_BLOCK;
+    void *data =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (data == MAP_FAILED)
+        return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);
+    writer->image = (struct sfs_erofs_image){ data, size };
+    return 0;
+}
+
+int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
+                         struct sfs_error *err)
+{
+    AUTO(writer_done) struct writer writer = { .flat = flat };
+    int r = place_all(&writer, err);
+    if (r == 0)
+        r = map_memory(&writer, err);
+    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
+        struct node node;
+        r = look_at(&writer, ino, &node, err);
+        if (r == 0)
+            write_inode(&writer, &node);
+    }
+    if (r < 0)
+        return r;
+    write_super(&writer);
+    *ret_image = writer.image;
+    writer.image = (struct sfs_erofs_image){ 0 };
+    return 0;
+}
+
+void sfs_erofs_image_done(struct sfs_erofs_image *image)
+{
+    if (image->data)
+        munmap(image->data, image->size);
+    *image = (struct sfs_erofs_image){ 0 };
+}

@@ -1,0 +1,23 @@
+/* Names and attributes of a forest as an EROFS image without file contents: those are the blocks of
+ * a second device, where they lie as flat.h orders them. */
+#ifndef STAGEFS_EROFS_IMAGE_H
+#define STAGEFS_EROFS_IMAGE_H
+
+#include "mount/flat.h"
+
+/* The number of the file by which a session shows the image (ops_flat.c). */
+#define SFS_NAMES_INO 3u
+
+struct sfs_erofs_image {
+    char *data; /* mapped memory; NULL: none */
+    size_t size;
+};
+
+/* Memory besides, while it is made: 12 bytes an inode. Extended attributes of namespaces that EROFS
+ * does not know (all but user, trusted, security and access control lists) are left out.
+ * ENAMETOOLONG, E2BIG: a name, or extended attributes, that EROFS has no room for. */
+int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
+                         struct sfs_error *err);
+void sfs_erofs_image_done(struct sfs_erofs_image *image);
+
+#endif

@@ -1,0 +1,110 @@
+#include "mount/front.h"
+
+#include "base/io.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+
+#define LONGEST_NAME 128
+
+/* mountinfo shows the path that EROFS opened. "oci:/data/torch:builder" becomes
+ * "/run/stagefs/oci:-data-torch:builder.PID". */
+static void name_source(const struct sfs_server *server, char *name, size_t size)
+{
+    const char *source = server->options->source ? server->options->source : "stagefs";
+    snprintf(name, size, SFS_FRONT_DIR "%.*s.%ld", LONGEST_NAME, source, (long)getpid());
+    for (char *at = name + strlen(SFS_FRONT_DIR); *at; at++)
+        if (*at == '/')
+            *at = '-';
+}
+
+static int open_file(const char *path, const char *name, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *file = NULL;
+    if (asprintf(&file, "%s/%s", path, name) < 0) {
+        file = NULL;
+        return sfs_fail(err, ENOMEM, "out of memory");
+    }
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? fd : sfs_fail_errno(err, errno, "%s", file);
+}
+
+static int explain(int code, const char *path, struct sfs_error *err)
+{
+    if (code == ENODEV)
+        return sfs_fail(err, ENOTSUP, "--erofs: this kernel has no EROFS (modprobe erofs)");
+    if (code == ENOTBLK)
+        return sfs_fail(err, ENOTSUP,
+                        "--erofs: this kernel's EROFS mounts no files (Linux 6.12, "
+                        "CONFIG_EROFS_FS_BACKED_BY_FILE)");
+    return sfs_fail_errno(err, code, "mounting EROFS on %s", path);
+}
+
+/* --- its read-ahead --------------------------------------------------------------------------- */
+
+/* Around a page that a profile did not bring, little else is wanted either. */
+#define PROFILE_READ_AHEAD_KB 16u
+
+/* The kernel names it by a counter and not by the mount: "erofs-7". -1: none. */
+static long newest_bdi(void)
+{
+    long newest = -1;
+    DIR *dir = opendir("/sys/class/bdi");
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        if (strncmp(entry->d_name, "erofs-", 6) == 0) {
+            long number = strtol(entry->d_name + 6, NULL, 10);
+            newest = number > newest ? number : newest;
+        }
+    if (dir)
+        closedir(dir);
+    return newest;
+}
+
+static void lower_read_ahead(long bdi)
+{
+    char path[64], value[24];
+    snprintf(path, sizeof path, "/sys/class/bdi/erofs-%ld/read_ahead_kb", bdi);
+    int size = snprintf(value, sizeof value, "%u\n", PROFILE_READ_AHEAD_KB);
+    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, value, (size_t)size) < 0)
+        return; /* slower, not worse */
+}
+
+/* --- mounting --------------------------------------------------------------------------------- */
+
+static int mount_erofs(const struct sfs_server *server, int names, int contents, const char *path,
+                       struct sfs_error *err)
+{
+    char name[sizeof SFS_FRONT_DIR + LONGEST_NAME + 32], target[64], device[64];
+    unsigned long flags =
+        MS_RDONLY | (server->options->dev ? 0 : MS_NODEV) | (server->options->suid ? 0 : MS_NOSUID);
+    name_source(server, name, sizeof name);
+    snprintf(target, sizeof target, "/proc/self/fd/%d", names);
+    snprintf(device, sizeof device, "device=/proc/self/fd/%d", contents);
+    int r = sfs_io_make_dirs(SFS_FRONT_DIR, err);
+    if (r < 0)
+        return r;
+    unlink(name); /* of a process that was killed */
+    if (symlink(target, name) < 0)
+        return sfs_fail_errno(err, errno, "%s", name);
+    long before = newest_bdi();
+    int code = mount(name, path, "erofs", flags, device) < 0 ? errno : 0;
+    unlink(name);
+    long bdi = newest_bdi();
+    if (code == 0 && server->replay && bdi > before)
+        lower_read_ahead(bdi);
+    return code == 0 ? 0 : explain(code, path, err);
+}
+
+int sfs_front_mount(const struct sfs_server *server, const char *path, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int names = open_file(path, SFS_NAMES_FILE, err);
+    AUTO(sfs_close_fd) int contents = names < 0 ? names : open_file(path, SFS_FLAT_FILE, err);
+    int r = contents < 0 ? contents : 0;
+    /* From here on the open files are what keeps the session. */
+    if (umount2(path, MNT_DETACH) < 0 && r == 0)
+        r = sfs_fail_errno(err, errno, "unmounting %s", path);
+    return r < 0 ? r : mount_erofs(server, names, contents, path, err);
+}

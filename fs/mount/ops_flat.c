@@ -1,0 +1,85 @@
+/* What a session shows whose names the kernel's EROFS has: a directory with the two files that it
+ * mounts. Nobody else sees them (front.h). */
+#include "mount/server.h"
+
+#include <errno.h>
+
+static int describe(const struct sfs_server *server, fuse_ino_t ino, struct stat *ret_stat)
+{
+    *ret_stat = (struct stat){
+        .st_ino = ino, .st_mode = S_IFREG | 0400, .st_nlink = 1, .st_blksize = SFS_FLAT_PAGE
+    };
+    if (ino == SFS_INO_ROOT)
+        ret_stat->st_mode = S_IFDIR | 0500;
+    else if (ino == SFS_FLAT_INO)
+        ret_stat->st_size = (off_t)sfs_flat_size(server->flat);
+    else if (ino == SFS_NAMES_INO)
+        ret_stat->st_size = (off_t)server->names.size;
+    else
+        return -ESTALE;
+    return 0;
+}
+
+static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_LOOKUP);
+    struct fuse_entry_param entry = { .attr_timeout = SFS_FOREVER, .entry_timeout = SFS_FOREVER };
+    if (parent == SFS_INO_ROOT && strcmp(name, SFS_FLAT_FILE) == 0)
+        entry.ino = SFS_FLAT_INO;
+    else if (parent == SFS_INO_ROOT && strcmp(name, SFS_NAMES_FILE) == 0)
+        entry.ino = SFS_NAMES_INO;
+    if (entry.ino == 0 || describe(server, entry.ino, &entry.attr) < 0)
+        fuse_reply_err(req, ENOENT);
+    else
+        fuse_reply_entry(req, &entry);
+}
+
+static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)info;
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_GETATTR);
+    struct stat st;
+    if (describe(server, ino, &st) == 0)
+        fuse_reply_attr(req, &st, SFS_FOREVER);
+    else
+        fuse_reply_err(req, ESTALE);
+}
+
+/* EROFS asks for a page at a time. */
+static void read_names(fuse_req_t req, size_t size, uint64_t at)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_READ);
+    const struct sfs_erofs_image *names = &server->names;
+    if (at >= names->size) {
+        fuse_reply_buf(req, NULL, 0);
+        return;
+    }
+    if (size > names->size - at)
+        size = (size_t)(names->size - at);
+    fuse_reply_buf(req, names->data + at, size);
+    if (server->ahead)
+        sfs_ahead_touch_names(server->ahead, (struct sfs_range){ at, size });
+}
+
+static void read_op(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+    (void)info;
+    if (ino == SFS_FLAT_INO)
+        sfs_op_read_flat(req, size, offset);
+    else if (ino == SFS_NAMES_INO)
+        read_names(req, size, (uint64_t)offset);
+    else
+        fuse_reply_err(req, EISDIR);
+}
+
+const struct fuse_lowlevel_ops sfs_flat_ops = {
+    .init = sfs_op_init,
+    .lookup = lookup,
+    .getattr = getattr,
+    .open = sfs_op_open,
+    .read = read_op,
+};
