@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -25,12 +24,13 @@ struct answer {
     struct sfs_control_text text;
 };
 
-static socklen_t name_socket(dev_t device, struct sockaddr_un *address)
+/* Not by the mount's device number: the next mount may have it before this process has ended. */
+static socklen_t name_socket(pid_t server, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
     /* The first byte stays 0. */
-    int size = snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "stagefs/%u:%u",
-                        major(device), minor(device));
+    int size =
+        snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "stagefs/%ld", (long)server);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
 }
 
@@ -103,13 +103,13 @@ static void *serve(void *arg)
     }
 }
 
-int sfs_control_open(struct sfs_server *server, dev_t device, struct sfs_control **ret_control,
+int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control,
                      struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_control *control = calloc(1, sizeof *control);
     AUTO(sfs_close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     struct sockaddr_un address;
-    socklen_t size = name_socket(device, &address);
+    socklen_t size = name_socket(getpid(), &address);
     int r = !control ? -ENOMEM : fd < 0 ? -errno : 0;
     if (r == 0 && (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, SOMAXCONN) < 0))
         r = -errno;
@@ -139,12 +139,12 @@ void sfs_control_close(struct sfs_control **control)
     *control = NULL;
 }
 
-int sfs_control_ask(dev_t device, unsigned long command, struct sfs_control_text *text)
+int sfs_control_ask(pid_t server, unsigned long command, struct sfs_control_text *text)
 {
     AUTO(sfs_close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     AUTO(sfs_free) struct answer *words = calloc(1, sizeof *words);
     struct sockaddr_un address;
-    socklen_t size = name_socket(device, &address);
+    socklen_t size = name_socket(server, &address);
     uint64_t question = command;
     uid_t user = (uid_t)-1;
     if (!words)

@@ -1,6 +1,6 @@
 /* What a running mount can be asked by others: an ioctl on any of its files or directories, which
  * needs neither the process's number nor a file beside the mount; and where the kernel's EROFS is
- * in front, which hands on no ioctl, a socket that is found by the device number of the mount. */
+ * in front, which hands on no ioctl, a socket that is found by the number of the process. */
 #ifndef STAGEFS_CONTROL_H
 #define STAGEFS_CONTROL_H
 
@@ -22,12 +22,12 @@ struct sfs_server;
 struct sfs_control;
 
 /* Answers the same on a socket, in a thread of its own, until it is closed. Borrows the server. */
-int sfs_control_open(struct sfs_server *server, dev_t device, struct sfs_control **ret_control,
+int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control,
                      struct sfs_error *err);
 void sfs_control_close(struct sfs_control **control);
 
-/* What an ioctl would answer, from the mount that `path` is in; `text` may be NULL for commands
- * that have none. ECONNREFUSED: nobody serves it so. EACCES. */
-int sfs_control_ask(dev_t device, unsigned long command, struct sfs_control_text *text);
+/* What an ioctl would answer, from the process that serves; `text` may be NULL for commands that
+ * have none. ECONNREFUSED: it has no socket here. EPERM. */
+int sfs_control_ask(pid_t server, unsigned long command, struct sfs_control_text *text);
 
 #endif

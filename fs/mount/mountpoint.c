@@ -10,6 +10,7 @@
 #include <stagefs/auto.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define MAX_DEAD_MOUNTS 16 /* one over another */
@@ -67,14 +68,21 @@ static void unescape(char *text)
     *to = 0;
 }
 
+struct line {
+    dev_t device;
+    const char *path;
+    struct sfs_mounted mounted;
+};
+
 /* "36 35 98:0 / /mnt ro - fuse.stagefs source options": id, parent, device, root, mountpoint,
  * options and optional fields, a dash, type, source. */
-static bool parse_line(char *line, char **ret_path, struct sfs_mounted *ret_mounted)
+static bool parse_line(char *text, struct line *line)
 {
-    char *rest = line, *path = NULL;
+    char *rest = text, *fields[5] = { 0 };
+    unsigned major, minor;
     for (int i = 0; i < 5; i++)
-        path = strsep(&rest, " ");
-    if (!rest)
+        fields[i] = strsep(&rest, " ");
+    if (!rest || sscanf(fields[2], "%u:%u", &major, &minor) != 2)
         return false;
     char *dash = strstr(rest, " - ");
     if (!dash)
@@ -84,61 +92,79 @@ static bool parse_line(char *line, char **ret_path, struct sfs_mounted *ret_moun
     char *source = strsep(&rest, " \n");
     if (!source)
         return false;
-    unescape(path);
+    unescape(fields[4]);
     unescape(source);
-    snprintf(ret_mounted->type, sizeof ret_mounted->type, "%s", type);
-    snprintf(ret_mounted->source, sizeof ret_mounted->source, "%s", source);
-    *ret_path = path;
+    line->device = makedev(major, minor);
+    line->path = fields[4];
+    snprintf(line->mounted.type, sizeof line->mounted.type, "%s", type);
+    snprintf(line->mounted.source, sizeof line->mounted.source, "%s", source);
     return true;
 }
 
-int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err)
+/* The last one that is mounted on `path`, or, if that is NULL, has the device number: later lines
+ * lie over earlier ones. */
+static int find_line(const char *path, dev_t device, struct sfs_mounted *ret_mounted,
+                     struct sfs_error *err)
 {
     AUTO(sfs_close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
     if (!file)
         return sfs_fail_errno(err, errno, "/proc/self/mountinfo");
-    AUTO(sfs_free) char *line = NULL;
+    AUTO(sfs_free) char *text = NULL;
     size_t capacity = 0;
     bool found = false;
-    while (getline(&line, &capacity, file) >= 0) {
-        char *at;
-        struct sfs_mounted mounted;
-        if (!parse_line(line, &at, &mounted) || strcmp(at, path) != 0)
+    while (getline(&text, &capacity, file) >= 0) {
+        struct line line;
+        if (!parse_line(text, &line) ||
+            !(path ? strcmp(line.path, path) == 0 : line.device == device))
             continue;
-        *ret_mounted = mounted; /* later lines lie over earlier ones */
+        *ret_mounted = line.mounted;
         found = true;
     }
-    return found ? 0 : sfs_fail(err, ENOENT, "nothing is mounted on %s", path);
+    return found ? 0 : -ENOENT;
 }
 
-static bool is_front(const struct sfs_mounted *mounted)
+int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err)
 {
-    return strcmp(mounted->type, "erofs") == 0 &&
-           strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
+    int r = find_line(path, 0, ret_mounted, err);
+    return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted on %s", path) : r;
+}
+
+int sfs_mountpoint_find_device(dev_t device, struct sfs_mounted *ret_mounted, struct sfs_error *err)
+{
+    int r = find_line(NULL, device, ret_mounted, err);
+    return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted that way") : r;
+}
+
+/* The source ends with it: front.h. */
+pid_t sfs_mounted_server(const struct sfs_mounted *mounted)
+{
+    const char *dot = strrchr(mounted->source, '.');
+    if (strcmp(mounted->type, "erofs") != 0 || !dot ||
+        strstr(mounted->source, SFS_FRONT_DIR) != mounted->source)
+        return 0;
+    long number = strtol(dot + 1, NULL, 10);
+    return number > 0 && number <= INT_MAX ? (pid_t)number : 0;
 }
 
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted)
 {
-    return strcmp(mounted->type, "fuse.stagefs") == 0 || is_front(mounted);
+    return strcmp(mounted->type, "fuse.stagefs") == 0 || sfs_mounted_server(mounted) > 0;
 }
 
-/* It has no socket, and its number, the end of the source, is nobody's: a live one in another
- * network namespace has no socket here either. */
-static bool is_front_dead(const struct sfs_mounted *mounted, const char *path)
+/* It has no socket, and its number is nobody's: a live one in another network namespace has no
+ * socket here either. */
+static bool has_ended(pid_t server)
 {
-    struct stat st;
-    const char *dot = strrchr(mounted->source, '.');
-    long pid = dot ? strtol(dot + 1, NULL, 10) : 0;
-    return pid > 0 && stat(path, &st) == 0 &&
-           sfs_control_ask(st.st_dev, 0, NULL) == -ECONNREFUSED && kill((pid_t)pid, 0) < 0 &&
+    return sfs_control_ask(server, 0, NULL) == -ECONNREFUSED && kill(server, 0) < 0 &&
            errno == ESRCH;
 }
 
 bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path)
 {
     struct statfs st;
-    if (is_front(mounted))
-        return is_front_dead(mounted, path);
+    pid_t server = sfs_mounted_server(mounted);
+    if (server > 0)
+        return has_ended(server);
     bool fuse = strcmp(mounted->type, "fuse") == 0 || strncmp(mounted->type, "fuse.", 5) == 0;
     return fuse && statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }

@@ -5,6 +5,7 @@
 #include "base/banned.h"
 #include <stagefs/error.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Absolute and without symlinks, also if a dead mount is there. The caller frees. ENOENT, EACCES,
  * ENOTDIR, ELOOP. */
@@ -17,6 +18,11 @@ struct sfs_mounted {
 };
 /* ENOENT: nothing, and err says so. */
 int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);
+/* What is mounted with this device number, anywhere. ENOENT. */
+int sfs_mountpoint_find_device(dev_t device, struct sfs_mounted *ret_mounted,
+                               struct sfs_error *err);
+/* The process that serves the EROFS of stagefs; 0: it is none. */
+pid_t sfs_mounted_server(const struct sfs_mounted *mounted);
 /* One of stagefs: its FUSE, or the EROFS in front of it. */
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted);
 

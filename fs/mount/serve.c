@@ -80,6 +80,17 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
     return serve(trees, count, true, options, err);
 }
 
+/* 0 or an error number. */
+static int ask_server_of(int fd, unsigned long command, struct sfs_control_text *text)
+{
+    struct stat st;
+    struct sfs_mounted mounted;
+    if (fstat(fd, &st) < 0 || sfs_mountpoint_find_device(st.st_dev, &mounted, NULL) < 0)
+        return ENOTTY;
+    pid_t server = sfs_mounted_server(&mounted);
+    return server > 0 ? -sfs_control_ask(server, command, text) : ENOTTY;
+}
+
 /* By ioctl, or over the socket of a mount that has EROFS in front. -EINVAL: neither answers. */
 static int ask(const char *path, unsigned long command, struct sfs_control_text *text,
                struct sfs_error *err)
@@ -88,9 +99,8 @@ static int ask(const char *path, unsigned long command, struct sfs_control_text 
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     int code = ioctl(fd, command, text) == 0 ? 0 : errno;
-    struct stat st;
-    if (code == ENOTTY && fstat(fd, &st) == 0)
-        code = -sfs_control_ask(st.st_dev, command, text);
+    if (code == ENOTTY)
+        code = ask_server_of(fd, command, text);
     if (code == EPERM)
         return sfs_fail(err, EACCES, "%s was mounted by another user", path);
     return code == 0 ? 0 : sfs_fail(err, EINVAL, "%s is not in a stagefs mount", path);

@@ -208,7 +208,7 @@ static int put_front(struct session *session)
     if (r < 0)
         return r;
     const struct sfs_mount_options *options = session->server->options;
-    if (sfs_control_open(session->server, st.st_dev, &session->control, &err) < 0 && options->warn)
+    if (sfs_control_open(session->server, &session->control, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
     return 0;
 }
