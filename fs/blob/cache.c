@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE (2u << 20)
+/* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
+#define UNCHARGED_SHARE 16u
 
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err)
@@ -13,6 +15,7 @@ int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cac
     if (!cache)
         return sfs_fail(err, ENOMEM, "out of memory");
     cache->stats.budget = budget ? budget : SFS_CACHE_DEFAULT;
+    cache->limit = cache->stats.budget - cache->stats.budget / UNCHARGED_SHARE;
     cache->unused.next = cache->unused.previous = &cache->unused;
     int r = sfs_pool_open(threads, &cache->pool, err);
     if (r < 0)
@@ -119,7 +122,7 @@ static bool evict_one(struct sfs_cache *cache)
 
 void sfs_cache_trim(struct sfs_cache *cache)
 {
-    while (cache->stats.used > cache->stats.budget && evict_one(cache))
+    while (cache->stats.used > cache->limit && evict_one(cache))
         continue;
 }
 
@@ -161,7 +164,7 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
                            struct sfs_buffer *ret_buffer)
 {
     size_t capacity = (size + 65535) & ~(size_t)65535;
-    uint64_t budget = cache->stats.budget;
+    uint64_t budget = cache->limit;
     if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > budget / 2)
         return false;
     for (;;) {
@@ -186,7 +189,7 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
 
 void sfs_cache_give_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer)
 {
-    for (int i = 0; i < SFS_FREE_BUFFERS && cache->stats.used <= cache->stats.budget; i++) {
+    for (int i = 0; i < SFS_FREE_BUFFERS && cache->stats.used <= cache->limit; i++) {
         if (!cache->buffers[i].data) {
             cache->buffers[i] = *buffer;
             return;

@@ -57,6 +57,7 @@ struct sfs_cache {
     pthread_mutex_t lock;
     struct sfs_pool *pool;
     struct sfs_cache_stats stats; /* budget, used and the rest */
+    uint64_t limit;               /* of `used`: the budget, less what nobody charges */
     uint64_t ahead;               /* bytes of slots with is_ahead */
     struct sfs_slot unused;       /* head of the list */
     struct sfs_buffer buffers[SFS_FREE_BUFFERS];

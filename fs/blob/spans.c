@@ -213,7 +213,7 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size)
     pthread_mutex_lock(&cache->lock);
     if (!spans->closing) {
         read_ahead(spans, offset, size, span);
-        if (spans->slots[span] && cache->stats.used <= cache->stats.budget)
+        if (spans->slots[span] && cache->stats.used <= cache->limit)
             fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
                       SFS_POOL_BACKGROUND);
     }
