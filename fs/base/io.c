@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 ssize_t sfs_io_read_at(int fd, void *buf, size_t size, uint64_t offset)
 {
@@ -83,6 +85,12 @@ int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, s
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", name);
     return read_all(fd, name, max, err, ret_data, ret_size);
+}
+
+void sfs_io_own_files(void)
+{
+    if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_UNSHARE) < 0)
+        return;
 }
 
 int sfs_io_make_dirs(const char *path, struct sfs_error *err)

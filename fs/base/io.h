@@ -21,6 +21,11 @@ int sfs_io_write_all(int fd, const void *buf, size_t size);
 int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
                      struct sfs_error *err);
 
+/* Gives the calling thread a table of open files of its own, with 0, 1 and 2 alone in it. A thread
+ * that waits for a file system which its own process serves must not hold that open: after SIGKILL
+ * it would keep alive what it waits for. Best effort: Linux before 5.9 cannot. */
+void sfs_io_own_files(void);
+
 /* mkdir -p, mode 0777 less umask for what is made. */
 int sfs_io_make_dirs(const char *path, struct sfs_error *err);
 

@@ -9,13 +9,16 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 
 /* Nobody is kept waiting by one who connects and says nothing. */
-#define PATIENCE_SECONDS 2
+#define PATIENCE_MS     100
+#define ASK_PATIENCE_MS 5000 /* there may be some of those before us */
 
 struct sfs_control {
     struct sfs_server *server;
     int fd;
+    atomic_bool closing;
     pthread_t thread;
 };
 
@@ -34,9 +37,9 @@ static socklen_t name_socket(pid_t server, struct sockaddr_un *address)
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
 }
 
-static int set_patience(int fd)
+static int set_patience(int fd, unsigned ms)
 {
-    struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
+    struct timeval patience = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
     bool set = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
                setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0;
     return set ? 0 : -errno;
@@ -81,7 +84,8 @@ static int drop(struct sfs_server *server, int fd)
 static void answer(struct sfs_server *server, int fd)
 {
     uint64_t command;
-    if (set_patience(fd) < 0 || recv(fd, &command, sizeof command, 0) != (ssize_t)sizeof command)
+    if (set_patience(fd, PATIENCE_MS) < 0 ||
+        recv(fd, &command, sizeof command, 0) != (ssize_t)sizeof command)
         return;
     struct answer words = { 0 };
     if (command == SFS_IOCTL_STATS)
@@ -91,16 +95,21 @@ static void answer(struct sfs_server *server, int fd)
     send(fd, &words, sizeof words, MSG_NOSIGNAL);
 }
 
+/* Those who have connected stand in a row that shutdown() does not end. */
 static void *serve(void *arg)
 {
     struct sfs_control *control = arg;
-    for (;;) {
+    struct timespec pause = { .tv_nsec = 10000000 };
+    while (!atomic_load(&control->closing)) {
         AUTO(sfs_close_fd) int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
+        if (fd >= 0 && !atomic_load(&control->closing))
             answer(control->server, fd);
-        else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            return NULL; /* shut down */
+        else if (fd < 0 && errno == EINVAL)
+            break; /* shut down */
+        else if (fd < 0)
+            nanosleep(&pause, NULL); /* no more files, perhaps */
     }
+    return NULL;
 }
 
 int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control,
@@ -115,7 +124,8 @@ int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control
         r = -errno;
     if (r < 0)
         return sfs_fail_errno(err, -r, "the socket for stagefs stats");
-    *control = (struct sfs_control){ .server = server, .fd = fd };
+    control->server = server;
+    control->fd = fd;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -132,6 +142,7 @@ void sfs_control_close(struct sfs_control **control)
 {
     if (!*control)
         return;
+    atomic_store(&(*control)->closing, true);
     shutdown((*control)->fd, SHUT_RDWR);
     pthread_join((*control)->thread, NULL);
     close((*control)->fd);
@@ -149,7 +160,8 @@ int sfs_control_ask(pid_t server, unsigned long command, struct sfs_control_text
     uid_t user = (uid_t)-1;
     if (!words)
         return -ENOMEM;
-    if (fd < 0 || set_patience(fd) < 0 || connect(fd, (struct sockaddr *)&address, size) < 0)
+    if (fd < 0 || set_patience(fd, ASK_PATIENCE_MS) < 0 ||
+        connect(fd, (struct sockaddr *)&address, size) < 0)
         return -errno;
     if (peer_user(fd, &user) < 0 || (user != 0 && user != geteuid()))
         return -ECONNREFUSED; /* somebody else took the name */

@@ -10,14 +10,15 @@
 #include <sys/mman.h>
 
 /* Data blocks have addresses from here on; the image itself must end before. */
-#define DATA_AT     (UINT32_MAX - SFS_FLAT_MAX_PAGES)
-#define DEVICE_AT   (EROFS_SUPER_AT + sizeof(struct erofs_super))
-#define INODES_AT   (DEVICE_AT + sizeof(struct erofs_device))
-#define INODE_ALIGN 64u /* then none lies across two blocks */
-#define XATTR_UNIT  4u
-#define MAX_XATTRS  (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
-#define MAX_VALUE   UINT16_MAX
-#define DIRENT      ((uint32_t)sizeof(struct erofs_dirent))
+#define DATA_AT      (UINT32_MAX - SFS_FLAT_MAX_PAGES)
+#define DEVICE_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
+#define INODES_AT    (DEVICE_AT + sizeof(struct erofs_device))
+#define INODE_ALIGN  64u /* then none lies across two blocks */
+#define XATTR_UNIT   4u
+#define MAX_XATTRS   (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
+#define MAX_VALUE    UINT16_MAX
+#define MEMORY_SHARE 4u /* of the machine's: more than this part is refused */
+#define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
 
 struct slot {
     uint32_t number; /* EROFS's, of the inode */
@@ -101,7 +102,7 @@ static int measure_xattrs(struct node *node, struct sfs_error *err)
         struct sfs_xattr xattr = sfs_tree_xattr(node->place.tree, node->place.node, i);
         uint8_t prefix;
         const char *suffix = xattr_suffix(xattr.name, &prefix);
-        if (xattr.size > MAX_VALUE || (suffix && strlen(suffix) > UINT8_MAX))
+        if (suffix && (xattr.size > MAX_VALUE || strlen(suffix) > UINT8_MAX))
             return sfs_fail(err, E2BIG, "the extended attribute %s is too long for EROFS",
                             xattr.name);
         size += xattr_size(&xattr);
@@ -403,6 +404,10 @@ static void write_super(struct writer *writer)
 static int map_memory(struct writer *writer, struct sfs_error *err)
 {
     size_t size = round_up(writer->inodes_end, EROFS_BLOCK) + (size_t)writer->blocks * EROFS_BLOCK;
+    if (size > (size_t)sysconf(_SC_PHYS_PAGES) * EROFS_BLOCK / MEMORY_SHARE)
+        return sfs_fail(err, E2BIG,
+                        "names and attributes would take %zu MB of memory: mount without --erofs",
+                        size >> 20);
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);

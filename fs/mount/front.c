@@ -1,6 +1,7 @@
 #include "mount/front.h"
 
 #include "base/io.h"
+#include "mount/mountpoint.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,17 +9,17 @@
 
 #define LONGEST_NAME 128
 
-/* mountinfo shows the path that EROFS opened. "oci:/data/torch:builder" becomes
- * "/run/stagefs/oci:-data-torch:builder.PID". */
 static void name_source(const struct sfs_server *server, char *name, size_t size)
 {
     const char *source = server->options->source ? server->options->source : "stagefs";
-    snprintf(name, size, SFS_FRONT_DIR "%.*s.%ld", LONGEST_NAME, source, (long)getpid());
+    snprintf(name, size, SFS_FRONT_DIR "%.*s.%ld-%lu", LONGEST_NAME, source, (long)getpid(),
+             sfs_mountpoint_pid_namespace());
     for (char *at = name + strlen(SFS_FRONT_DIR); *at; at++)
         if (*at == '/')
             *at = '-';
 }
 
+/* One of this session's two files, and of no other's that came over it meanwhile. */
 static int open_file(const char *path, const char *name, struct sfs_error *err)
 {
     AUTO(sfs_free) char *file = NULL;
@@ -26,8 +27,11 @@ static int open_file(const char *path, const char *name, struct sfs_error *err)
         file = NULL;
         return sfs_fail(err, ENOMEM, "out of memory");
     }
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 ? fd : sfs_fail_errno(err, errno, "%s", file);
+    struct stat st;
+    AUTO(sfs_close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_mtim.tv_sec != getpid())
+        return sfs_fail(err, EBUSY, "something else was mounted on %s at the same time", path);
+    return TAKE_FD(fd);
 }
 
 static int explain(int code, const char *path, struct sfs_error *err)
@@ -77,12 +81,12 @@ static void lower_read_ahead(long bdi)
 static int mount_erofs(const struct sfs_server *server, int names, int contents, const char *path,
                        struct sfs_error *err)
 {
-    char name[sizeof SFS_FRONT_DIR + LONGEST_NAME + 32], target[64], device[64];
+    char name[sizeof SFS_FRONT_DIR + LONGEST_NAME + 48], target[64], device[64];
     unsigned long flags =
         MS_RDONLY | (server->options->dev ? 0 : MS_NODEV) | (server->options->suid ? 0 : MS_NOSUID);
     name_source(server, name, sizeof name);
-    snprintf(target, sizeof target, "/proc/self/fd/%d", names);
-    snprintf(device, sizeof device, "device=/proc/self/fd/%d", contents);
+    snprintf(target, sizeof target, "/proc/thread-self/fd/%d", names);
+    snprintf(device, sizeof device, "device=/proc/thread-self/fd/%d", contents);
     int r = sfs_io_make_dirs(SFS_FRONT_DIR, err);
     if (r < 0)
         return r;
@@ -102,9 +106,10 @@ int sfs_front_mount(const struct sfs_server *server, const char *path, struct sf
 {
     AUTO(sfs_close_fd) int names = open_file(path, SFS_NAMES_FILE, err);
     AUTO(sfs_close_fd) int contents = names < 0 ? names : open_file(path, SFS_FLAT_FILE, err);
-    int r = contents < 0 ? contents : 0;
+    if (contents < 0)
+        return contents;
     /* From here on the open files are what keeps the session. */
-    if (umount2(path, MNT_DETACH) < 0 && r == 0)
-        r = sfs_fail_errno(err, errno, "unmounting %s", path);
-    return r < 0 ? r : mount_erofs(server, names, contents, path, err);
+    if (umount2(path, MNT_DETACH) < 0)
+        return sfs_fail_errno(err, errno, "unmounting %s", path);
+    return mount_erofs(server, names, contents, path, err);
 }

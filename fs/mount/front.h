@@ -5,13 +5,15 @@
 
 #include "mount/server.h"
 
-/* Where images are called by their names while they are mounted, so that mountinfo tells whose a
- * mount is. */
+/* The sources that mountinfo shows: "/run/stagefs/oci:-data-torch:builder.PID-NS", of the stage,
+ * the process, and its pid namespace, in which alone that number means anything. */
 #define SFS_FRONT_DIR "/run/stagefs/"
 
 /* The session of the server's row (sfs_flat_ops) is mounted on `path` and answers. Puts EROFS in
  * its place, which alone holds it from then on: when that is unmounted, the session ends.
- * ENOTSUP: this kernel cannot. After a failure nothing is mounted there. */
+ * Waits for answers of the session, so the calling thread has open files of its own
+ * (sfs_io_own_files()). ENOTSUP: this kernel cannot. EBUSY: another process mounted there at the
+ * same time. */
 int sfs_front_mount(const struct sfs_server *server, const char *path, struct sfs_error *err);
 
 #endif

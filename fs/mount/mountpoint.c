@@ -6,7 +6,6 @@
 #include "mount/front.h"
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stagefs/auto.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -135,36 +134,58 @@ int sfs_mountpoint_find_device(dev_t device, struct sfs_mounted *ret_mounted, st
     return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted that way") : r;
 }
 
-/* The source ends with it: front.h. */
+unsigned long sfs_mountpoint_pid_namespace(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+static bool is_front(const struct sfs_mounted *mounted)
+{
+    return strcmp(mounted->type, "erofs") == 0 &&
+           strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
+}
+
+/* The source ends with both numbers: front.h. */
 pid_t sfs_mounted_server(const struct sfs_mounted *mounted)
 {
+    int pid;
+    unsigned long namespace;
     const char *dot = strrchr(mounted->source, '.');
-    if (strcmp(mounted->type, "erofs") != 0 || !dot ||
-        strstr(mounted->source, SFS_FRONT_DIR) != mounted->source)
+    if (!is_front(mounted) || !dot || sscanf(dot, ".%d-%lu", &pid, &namespace) != 2)
         return 0;
-    long number = strtol(dot + 1, NULL, 10);
-    return number > 0 && number <= INT_MAX ? (pid_t)number : 0;
+    return pid > 0 && namespace == sfs_mountpoint_pid_namespace() ? pid : 0;
 }
 
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted)
 {
-    return strcmp(mounted->type, "fuse.stagefs") == 0 || sfs_mounted_server(mounted) > 0;
+    return strcmp(mounted->type, "fuse.stagefs") == 0 || is_front(mounted);
 }
 
-/* It has no socket, and its number is nobody's: a live one in another network namespace has no
- * socket here either. */
+/* "1234 (stagefs) Z ...": one that was killed and that nobody waited for has ended too. */
+static bool is_running(pid_t pid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    AUTO(sfs_close_file) FILE *file = fopen(path, "re");
+    if (!file || !fgets(text, sizeof text, file))
+        return errno != ENOENT && errno != ESRCH;
+    const char *state = strrchr(text, ')');
+    return !state || !state[1] || !strchr("ZX", state[2]);
+}
+
+/* A live one in another network namespace has no socket here either. */
 static bool has_ended(pid_t server)
 {
-    return sfs_control_ask(server, 0, NULL) == -ECONNREFUSED && kill(server, 0) < 0 &&
-           errno == ESRCH;
+    return sfs_control_ask(server, 0, NULL) == -ECONNREFUSED && !is_running(server);
 }
 
 bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path)
 {
     struct statfs st;
     pid_t server = sfs_mounted_server(mounted);
-    if (server > 0)
-        return has_ended(server);
+    if (is_front(mounted))
+        return server > 0 && has_ended(server);
     bool fuse = strcmp(mounted->type, "fuse") == 0 || strncmp(mounted->type, "fuse.", 5) == 0;
     return fuse && statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }

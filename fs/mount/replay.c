@@ -1,5 +1,6 @@
 #include "mount/replay.h"
 
+#include "base/io.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -219,6 +220,7 @@ static uint64_t most_bytes(void)
 static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
+    sfs_io_own_files();
     AUTO(sfs_close_fd) int root = open_root(replay->path);
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)

@@ -197,37 +197,54 @@ static int stat_mount(struct session *session, struct stat *ret_stat)
     return sfs_fail_errno(&session->err, errno, "the mount on %s does not answer", session->path);
 }
 
-/* The mount is of use also if its socket cannot be had. */
-static int put_front(struct session *session)
+struct trial {
+    struct session *session;
+    int result;
+};
+
+/* Asks, and waits for answers of this very session. */
+static void *ask_mount(void *arg)
 {
+    struct trial *trial = arg;
+    struct session *session = trial->session;
     struct stat st;
-    struct sfs_error err;
-    int r = sfs_front_mount(session->server, session->path, &session->err);
+    sfs_io_own_files();
+    int r = stat_mount(session, &st);
     if (r == 0)
-        r = stat_mount(session, &st);
-    if (r < 0)
-        return r;
-    const struct sfs_mount_options *options = session->server->options;
-    if (sfs_control_open(session->server, &session->control, &err) < 0 && options->warn)
-        options->warn(options->user, err.text);
-    return 0;
+        raise_read_ahead(session, st.st_dev);
+    if (r == 0 && session->server->flat) {
+        r = sfs_front_mount(session->server, session->path, &session->err);
+        if (r == 0)
+            r = stat_mount(session, &st);
+    }
+    trial->result = r;
+    return NULL;
+}
+
+static int try_in_thread(struct session *session)
+{
+    pthread_t thread;
+    struct trial trial = { .session = session };
+    int code = pthread_create(&thread, NULL, ask_mount, &trial);
+    if (code != 0)
+        return sfs_fail_errno(&session->err, code, "starting a thread");
+    pthread_join(thread, NULL);
+    return trial.result;
 }
 
 /* True once a question has gone through the kernel and come back answered. */
 static bool try_mount(struct session *session)
 {
-    struct stat st;
     const struct sfs_server *server = session->server;
     const struct sfs_mount_options *options = server->options;
-    session->failure = stat_mount(session, &st);
-    if (session->failure < 0)
-        return false;
-    raise_read_ahead(session, st.st_dev);
-    if (server->flat)
-        session->failure = put_front(session);
-    if (session->failure < 0)
-        return false;
     struct sfs_error err;
+    session->failure = try_in_thread(session);
+    if (session->failure < 0)
+        return false;
+    /* The mount is of use also if its socket cannot be had. */
+    if (server->flat && sfs_control_open(session->server, &session->control, &err) < 0 &&
+        options->warn)
+        options->warn(options->user, err.text);
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);

@@ -48,5 +48,15 @@ echo 3 >/proc/sys/vm/drop_caches
 list "$T/up/usr" >"$T/got" || fail "the overlay cannot be read any more"
 umount "$T/up"
 
+# Whenever it is killed, nothing of it waits for itself.
+for i in $(seq 30); do
+    "$STAGEFS" mount --foreground -q --erofs "oci:$T/layout:x" "$T/mnt" 2>/dev/null &
+    sleep "0.0$((i % 30))"
+    kill -KILL $! 2>/dev/null
+    timeout 5 tail --pid=$! -f /dev/null || fail "killed after $((i % 30))0 ms, it does not end"
+    wait $! 2>/dev/null || true
+    while grep -q " $T/mnt " /proc/self/mounts; do umount -l "$T/mnt"; done
+done
+
 expect 2 "$STAGEFS" mount --erofs --trace "$T/trace" "oci:$T/layout:x" "$T/mnt"
 says '--erofs'
