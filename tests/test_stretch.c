@@ -2,6 +2,7 @@
 #include "blob/frames.h"
 #include "blob_support.h"
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 
 #define MIB (1u << 20)
 
@@ -350,4 +351,44 @@ Test(stretch, fails_where_the_blob_was_changed)
     cr_assert_eq(r, -EIO);
     cr_assert(strstr(err.text, "the blob was changed"), "%s", err.text);
     sfs_frames_close(&frames);
+}
+
+static atomic_uint_least64_t bytes_read;
+
+static ssize_t count_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                             struct sfs_error *why)
+{
+    atomic_fetch_add(&bytes_read, size);
+    return memory_read_at(blob, buf, size, offset, why);
+}
+
+/* As a commit of small files takes them: it asks far ahead, and comes back to each stretch often.
+ */
+Test(stretch, is_decoded_once_however_little_is_taken_at_a_time)
+{
+    static const struct sfs_blob_ops counting_ops = { .read_at = count_read_at,
+                                                      .close = memory_close };
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(24 * MIB, 5);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf got = { 0 };
+    AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
+    struct sfs_frames *frames = NULL;
+    for (size_t at = 0; at < content.size; at += MIB)
+        add_frame(SFS_CODEC_GZIP, &stream, content.data + at, MIB);
+    struct sfs_blob *blob = blob_of(stream.data, stream.size);
+    cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, MIB, -1, &got, &unpacked, &err), 0);
+    blob->ops = &counting_ops;
+    AUTO(sfs_spans_close) struct sfs_spans *spans = NULL;
+    cr_assert_eq(sfs_spans_open(cache, &blob, &unpacked.table, "layer 3", &spans, &err), 0);
+    cr_assert_eq(sfs_frames_open(3, 6 * MIB, false, &frames, &err), 0);
+    for (uint64_t at = 0; at < content.size; at += 50000) {
+        const struct sfs_stretch *stretch;
+        sfs_frames_ask(frames, spans, at, content.size - at);
+        cr_assert_eq(sfs_frames_get(frames, spans, at, &stretch, &err), 0, "%s", err.text);
+        sfs_stretch_release(stretch);
+    }
+    sfs_frames_close(&frames);
+    uint64_t read = atomic_load(&bytes_read);
+    cr_assert(read < stream.size + stream.size / 2, "%llu bytes of %zu", (unsigned long long)read,
+              stream.size);
 }

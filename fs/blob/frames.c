@@ -43,7 +43,7 @@ struct sfs_frames {
     pthread_cond_t changed;
     LIST_HEAD(, entry) buckets[BUCKETS];
     TAILQ_HEAD(entries, entry) entries; /* oldest first */
-    uint64_t used, made;                /* bytes; entries ever */
+    uint64_t used, made;                /* bytes; entries that were asked for, ever */
     uint64_t reached;                   /* number of the last one that the reader took */
     struct idle *idle;                  /* decoders at rest */
     struct sfs_stretch spares[SPARES];  /* memory only; what was used last is still near the core */
@@ -133,13 +133,13 @@ static void drop_passed(struct sfs_frames *frames)
         drop_entry(frames, entry);
 }
 
-/* What the reader has passed goes, oldest first. */
+/* What the reader has passed goes, oldest first; where he is he may take more. */
 static void make_room(struct sfs_frames *frames, uint64_t size)
 {
     struct entry *entry = TAILQ_FIRST(&frames->entries);
     while (entry && frames->used + size > frames->budget) {
         struct entry *next = TAILQ_NEXT(entry, age);
-        if (entry->refs == 0 && entry->number <= frames->reached)
+        if (entry->refs == 0 && entry->number < frames->reached)
             drop_entry(frames, entry);
         entry = next;
     }
@@ -185,7 +185,8 @@ static struct entry *add_entry(struct sfs_frames *frames, struct sfs_spans *span
     entry->spans = spans;
     entry->first = first;
     entry->charged = charge;
-    entry->number = ++frames->made;
+    /* What nobody asked for stands where the reader is, before all that was asked for. */
+    entry->number = is_demand ? frames->reached : ++frames->made;
     take_spare(frames, entry);
     frames->used += entry->charged;
     LIST_INSERT_HEAD(&frames->buckets[bucket_of(spans, first)], entry, bucket);
