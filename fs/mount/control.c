@@ -68,12 +68,8 @@ static int print_stats(struct sfs_server *server, struct sfs_control_text *text)
     return r;
 }
 
-static int drop(struct sfs_server *server, int fd)
+static int drop(struct sfs_server *server, uid_t user)
 {
-    uid_t user = (uid_t)-1;
-    int r = peer_user(fd, &user);
-    if (r < 0)
-        return r;
     if (user != 0 && user != geteuid())
         return -EPERM;
     if (server->options->cache)
@@ -81,17 +77,23 @@ static int drop(struct sfs_server *server, int fd)
     return 0;
 }
 
+int sfs_control_answer(struct sfs_server *server, uid_t user, unsigned long command,
+                       struct sfs_control_text *text)
+{
+    if (command == SFS_IOCTL_STATS)
+        return print_stats(server, text);
+    return command == SFS_IOCTL_DROP ? drop(server, user) : -ENOTTY;
+}
+
 static void answer(struct sfs_server *server, int fd)
 {
     uint64_t command;
-    if (set_patience(fd, PATIENCE_MS) < 0 ||
+    uid_t user = (uid_t)-1;
+    if (set_patience(fd, PATIENCE_MS) < 0 || peer_user(fd, &user) < 0 ||
         recv(fd, &command, sizeof command, 0) != (ssize_t)sizeof command)
         return;
     struct answer words = { 0 };
-    if (command == SFS_IOCTL_STATS)
-        words.code = print_stats(server, &words.text);
-    else
-        words.code = command == SFS_IOCTL_DROP ? drop(server, fd) : -ENOTTY;
+    words.code = sfs_control_answer(server, user, command, &words.text);
     send(fd, &words, sizeof words, MSG_NOSIGNAL);
 }
 

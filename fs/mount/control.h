@@ -21,6 +21,11 @@ struct sfs_control_text {
 struct sfs_server;
 struct sfs_control;
 
+/* What `user` gets for a command: 0, with *text filled for those that have one, or -errno. ENOTTY.
+ */
+int sfs_control_answer(struct sfs_server *server, uid_t user, unsigned long command,
+                       struct sfs_control_text *text);
+
 /* Answers the same on a socket, in a thread of its own, until it is closed. Borrows the server. */
 int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control,
                      struct sfs_error *err);

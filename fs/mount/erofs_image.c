@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 
 /* Data blocks have addresses from here on; the image itself must end before. */
 #define DATA_AT      (UINT32_MAX - SFS_FLAT_MAX_PAGES)
@@ -327,23 +328,29 @@ static int place_all(struct writer *writer, struct sfs_error *err)
     return r;
 }
 
-static uint32_t encode_device(const struct sfs_attr *attr)
-{
-    uint32_t major = attr->rdev_major, minor = attr->rdev_minor;
-    return (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
-}
-
 static uint32_t first_block(const struct writer *writer, const struct node *node)
 {
     uint32_t mode = node->attr.mode;
     if (S_ISREG(mode))
         return DATA_AT + writer->flat->page[node->ino];
     if (S_ISCHR(mode) || S_ISBLK(mode))
-        return encode_device(&node->attr);
+        return (uint32_t)makedev(node->attr.rdev_major, node->attr.rdev_minor);
     if (!S_ISDIR(mode) && !S_ISLNK(mode))
         return 0;
     return (uint32_t)(round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK) +
            writer->slots[node->ino].block;
+}
+
+/* Of a directory or link. `tail`: where its last block stands; NULL: behind the others. */
+static void write_data(struct writer *writer, const struct node *node, uint32_t block, char *tail)
+{
+    char *blocks = writer->image.data + (uint64_t)block * EROFS_BLOCK;
+    if (!tail)
+        tail = blocks + (node->size - 1) / EROFS_BLOCK * EROFS_BLOCK;
+    if (S_ISDIR(node->attr.mode))
+        write_dir(writer, node, blocks, tail);
+    else
+        memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
 }
 
 static void write_inode(struct writer *writer, const struct node *node)
@@ -369,13 +376,8 @@ static void write_inode(struct writer *writer, const struct node *node)
     char *to = writer->image.data + at;
     memcpy(to, &inode, sizeof inode);
     write_xattrs(node, to + sizeof inode);
-    char *blocks = writer->image.data + (uint64_t)block * EROFS_BLOCK;
-    char *tail =
-        fits ? to + head_size(node) : blocks + (node->size - 1) / EROFS_BLOCK * EROFS_BLOCK;
-    if (S_ISDIR(attr->mode))
-        write_dir(writer, node, blocks, tail);
-    else if (S_ISLNK(attr->mode))
-        memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
+    if (S_ISDIR(attr->mode) || S_ISLNK(attr->mode))
+        write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }
 
 static void write_super(struct writer *writer)
@@ -404,7 +406,7 @@ static void write_super(struct writer *writer)
 static int map_memory(struct writer *writer, struct sfs_error *err)
 {
     size_t size = round_up(writer->inodes_end, EROFS_BLOCK) + (size_t)writer->blocks * EROFS_BLOCK;
-    if (size > (size_t)sysconf(_SC_PHYS_PAGES) * EROFS_BLOCK / MEMORY_SHARE)
+    if (size > (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MEMORY_SHARE)
         return sfs_fail(err, E2BIG,
                         "names and attributes would take %zu MB of memory: mount without --erofs",
                         size >> 20);

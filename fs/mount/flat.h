@@ -7,7 +7,8 @@
 #include "mount/forest.h"
 
 #define SFS_FLAT_PAGE 4096u
-/* Pages in all: what EROFS's 32-bit addresses leave behind SFS_EROFS_DATA. 16 TiB. */
+/* Pages in all: what EROFS's 32-bit addresses leave behind the first 64 GiB, which are for names.
+ */
 #define SFS_FLAT_MAX_PAGES (UINT32_MAX - (1u << 24))
 
 /* The number of the file by which a session shows a row (ops_flat.c). */

@@ -6,7 +6,6 @@
 #include "mount/control.h"
 #include "mount/refuse.h"
 #include <errno.h>
-#include <sys/ioctl.h>
 
 /* Read-ahead comes in as background requests; the kernel's default of 12 would throttle it. */
 #define MAX_BACKGROUND 64u
@@ -119,43 +118,21 @@ static void statfs_op(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_statfs(req, &st);
 }
 
-static void drop_decoded(fuse_req_t req)
-{
-    uid_t user = fuse_req_ctx(req)->uid;
-    if (user != 0 && user != geteuid()) {
-        fuse_reply_err(req, EPERM);
-        return;
-    }
-    struct sfs_cache *cache = sfs_server_of(req)->options->cache;
-    if (cache)
-        sfs_cache_drop(cache);
-    fuse_reply_ioctl(req, 0, NULL, 0);
-}
-
-/* Statistics for whoever can see the mount; see sfs_mount_stats(). */
+/* For whoever can see the mount; see sfs_mount_stats(). */
 static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
                      struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
                      size_t out_size)
 {
     (void)ino, (void)arg, (void)info, (void)flags, (void)in, (void)in_size;
-    struct sfs_server *server = sfs_server_of(req);
-    if (command == (unsigned)SFS_IOCTL_DROP) {
-        drop_decoded(req);
-        return;
-    }
-    if (command != (unsigned)SFS_IOCTL_STATS) {
-        fuse_reply_err(req, ENOTTY);
-        return;
-    }
-    struct sfs_buf buf = { 0 };
-    int r = sfs_stats_print(&server->stats, server->options->cache, &buf);
-    if (r == 0 && buf.size + 1 > out_size)
+    struct sfs_control_text text = { 0 };
+    int r = sfs_control_answer(sfs_server_of(req), fuse_req_ctx(req)->uid, command, &text);
+    size_t size = strlen(text.text);
+    if (r == 0 && size > 0 && size >= out_size)
         r = -EOVERFLOW;
     if (r < 0)
         fuse_reply_err(req, -r);
     else
-        fuse_reply_ioctl(req, 0, buf.data, buf.size + 1);
-    sfs_buf_close(&buf);
+        fuse_reply_ioctl(req, 0, size > 0 ? text.text : NULL, size > 0 ? size + 1 : 0);
 }
 
 const struct fuse_lowlevel_ops sfs_ops = {
