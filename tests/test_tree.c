@@ -207,14 +207,16 @@ Test(tree_seek, finds_data_and_holes)
 }
 
 static uint64_t prefetched[3];
+static bool prefetch_fits = true;
 
-static void note_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+static bool note_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                           enum sfs_pool_priority priority)
 {
     (void)layer, (void)inode;
     prefetched[0] = offset;
     prefetched[1] = size;
     prefetched[2] = priority;
+    return prefetch_fits;
 }
 
 Test(tree_prefetch, asks_the_layer_for_what_the_file_has)
@@ -222,7 +224,8 @@ Test(tree_prefetch, asks_the_layer_for_what_the_file_has)
     static const struct sfs_layer_ops ops = { .prefetch = note_prefetch };
     AUTO(tree_text_close) struct tree_text merged = TREE_TEXT_MERGE("f a 01234567");
     merged.layers[0]->ops = &ops;
-    sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 2, UINT64_MAX, SFS_POOL_AHEAD);
+    cr_assert(
+        sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 2, UINT64_MAX, SFS_POOL_AHEAD));
     cr_assert_eq(prefetched[0], 2);
     cr_assert_eq(prefetched[1], 6);
     cr_assert_eq(prefetched[2], SFS_POOL_AHEAD);
@@ -230,6 +233,17 @@ Test(tree_prefetch, asks_the_layer_for_what_the_file_has)
     sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 8, 1, SFS_POOL_AHEAD);
     sfs_tree_prefetch(merged.tree, SFS_ROOT, 0, 1, SFS_POOL_AHEAD);
     cr_assert_eq(prefetched[1], 77);
+}
+
+Test(tree_prefetch, says_when_the_layer_has_no_room)
+{
+    static const struct sfs_layer_ops ops = { .prefetch = note_prefetch };
+    AUTO(tree_text_close) struct tree_text merged = TREE_TEXT_MERGE("f a 01234567");
+    merged.layers[0]->ops = &ops;
+    prefetch_fits = false;
+    cr_assert_not(sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 0, 1, SFS_POOL_AHEAD));
+    /* What has no bytes needs no room. */
+    cr_assert(sfs_tree_prefetch(merged.tree, SFS_ROOT, 0, 1, SFS_POOL_AHEAD));
 }
 
 struct visits {

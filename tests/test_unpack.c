@@ -2,6 +2,7 @@
  * entered again. */
 #include "blob_support.h"
 #include <criterion/criterion.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define MIB (1u << 20)
@@ -26,6 +27,19 @@ static void check_spans(struct sfs_blob *blob, const struct sfs_seek_table *tabl
     free(out);
 }
 
+/* The same, where windows lie in a file, as an index has them. */
+static void check_spans_from_file(struct sfs_blob *blob, const struct sfs_seek_table *table,
+                                  const struct sfs_buf *content)
+{
+    struct sfs_seek_table filed = *table;
+    AUTO(sfs_close_fd) int fd = memfd_create("windows", MFD_CLOEXEC);
+    cr_assert_eq(pwrite(fd, table->windows, table->windows_size, 99), table->windows_size);
+    filed.windows = NULL;
+    filed.windows_fd = fd;
+    filed.windows_at = 99;
+    check_spans(blob, &filed, content);
+}
+
 /* Unpacks, compares with `content` and checks all spans. Returns how many there are. */
 static uint32_t check_stream(const struct sfs_buf *stream, enum sfs_codec codec,
                              const struct sfs_buf *content)
@@ -43,6 +57,7 @@ static uint32_t check_stream(const struct sfs_buf *stream, enum sfs_codec codec,
     cr_assert(sfs_digest_equal(&in, &unpacked.in_digest));
     cr_assert(sfs_digest_equal(&out, &unpacked.out_digest));
     check_spans(blob, &unpacked.table, content);
+    check_spans_from_file(blob, &unpacked.table, content);
     uint32_t count = unpacked.table.count;
     sfs_unpacked_close(&unpacked);
     return count;
@@ -253,6 +268,32 @@ Test(unpack_gzip, keeps_its_windows_small)
               unpacked.table.count);
     uint64_t kept = unpacked.table.windows_size + unpacked.table.count * 48ull;
     cr_assert_leq(kept, stream.size / 100, "%llu of %zu", (unsigned long long)kept, stream.size);
+    sfs_unpacked_close(&unpacked);
+}
+
+Test(unpack_gzip, notices_a_damaged_window)
+{
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(4 * MIB, 13);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 }, got = { 0 };
+    add_zlib(&stream, content.data, content.size, 6, 0, NULL);
+    AUTO(sfs_blob_close) struct sfs_blob *blob = blob_of(stream.data, stream.size);
+    AUTO(sfs_free) uint8_t *out = malloc(SFS_SPAN_MAX);
+    struct sfs_unpacked unpacked;
+    cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, 0, -1, &got, &unpacked, &err), 0);
+    const struct sfs_point *point = &unpacked.table.points[1];
+    uint32_t refused = 0;
+    cr_assert_gt(point->window_size, 0);
+    uint8_t *window = (uint8_t *)(uintptr_t)unpacked.table.windows + point->window;
+    for (uint32_t i = 0; i < point->window_size; i++) {
+        window[i] ^= 1;
+        int r = decode_span(blob, &unpacked.table, 1, out, &err);
+        /* A few bits of a frame mean nothing. */
+        cr_assert(r < 0 || memcmp(out, content.data + point->out,
+                                  sfs_seek_size(&unpacked.table, 1)) == 0);
+        refused += r < 0;
+        window[i] ^= 1;
+    }
+    cr_assert_gt(refused, point->window_size * 9 / 10);
     sfs_unpacked_close(&unpacked);
 }
 

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Files are read once, from front to back: decoding ahead is all that the memory cache is for. */
-#define COMMIT_MEMORY (96u << 20)
+/* Files are read once, from front to back: decoding ahead is all that the memory cache is for. More
+ * is no faster (bench/RESULTS.md). */
+#define COMMIT_MEMORY (16u << 20)
 
 struct commit_args {
     struct session session;

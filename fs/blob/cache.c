@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/param.h>
 
 #define HUGE_PAGE (2u << 20)
 /* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
 #define UNCHARGED_SHARE 16u
+#define DECODER (2u << 20) /* one with the input of a span takes no more, unless its window is large */
 
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err)
@@ -94,7 +96,7 @@ void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *b
 void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box)
 {
     sfs_cache_charge_decoder(cache, box); /* zstd's window came while it ran */
-    bool is_large = box->charged > cache->stats.budget / 32;
+    bool is_large = box->charged > MAX(cache->stats.budget / 32, DECODER);
     if (is_large || cache->box_count > sfs_pool_threads(cache->pool)) {
         free_box(cache, box);
         return;

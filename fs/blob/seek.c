@@ -83,7 +83,7 @@ int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struc
         return sfs_fail(err, EBADMSG, "seek table: it is of a larger blob");
     if (table->check != SFS_CHECK_NONE && table->count > 0 && !table->tags)
         return sfs_fail(err, EBADMSG, "seek table: no tags");
-    if (table->windows_size > 0 && !table->windows)
+    if (table->windows_size > 0 && !table->windows && table->windows_fd <= 0)
         return sfs_fail(err, EBADMSG, "seek table: no windows");
     if (table->count == 0)
         return table->out_size == 0 ? 0 : sfs_fail(err, EBADMSG, "seek table: no spans");

@@ -1,5 +1,6 @@
 #include "blob/span_entry.h"
 
+#include "base/io.h"
 #include <errno.h>
 
 int sfs_span_entry_init(struct sfs_span_entry *entry)
@@ -29,6 +30,35 @@ int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_tab
                             "does not match what was verified: the blob was changed");
 }
 
+/* NULL: it cannot be had. */
+static const uint8_t *load_window(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
+                                  const struct sfs_point *point)
+{
+    if (table->windows)
+        return table->windows + point->window;
+    size_t size = point->window_size;
+    if (size > sizeof entry->packed_window)
+        return NULL;
+    ssize_t n = sfs_io_read_at(table->windows_fd, entry->packed_window, size,
+                               table->windows_at + point->window);
+    return n == (ssize_t)size ? entry->packed_window : NULL;
+}
+
+/* *ret_size: bytes that are in entry->window; 0 where the point needs none. */
+static int open_window(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
+                       const struct sfs_point *point, size_t *ret_size)
+{
+    *ret_size = 0;
+    if (point->window_size == 0)
+        return 0;
+    const uint8_t *packed = load_window(entry, table, point);
+    if (!packed)
+        return -EBADMSG;
+    *ret_size = ZSTD_decompressDCtx(entry->zstd, entry->window, sizeof entry->window, packed,
+                                    point->window_size);
+    return ZSTD_isError(*ret_size) ? -EBADMSG : 0;
+}
+
 int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                           const struct sfs_point *point, const uint8_t *in, size_t in_size,
                           size_t *ret_used, struct sfs_error *err)
@@ -41,11 +71,8 @@ int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_ta
     unsigned bits = point->bits & 7;
     if (bits > 0 && in_size == 0)
         return sfs_fail(err, EBADMSG, "it has no input");
-    size_t window = 0;
-    if (point->window_size > 0)
-        window = ZSTD_decompressDCtx(entry->zstd, entry->window, sizeof entry->window,
-                                     table->windows + point->window, point->window_size);
-    if (ZSTD_isError(window))
+    size_t window;
+    if (open_window(entry, table, point, &window) < 0)
         return sfs_fail(err, EBADMSG, "its window is damaged");
     *ret_used = bits > 0 ? 1 : 0;
     if (sfs_gunzip_resume(&entry->gunzip, bits > 0 ? in[0] : 0, bits, entry->window, window) < 0)

@@ -220,23 +220,24 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size)
     pthread_mutex_unlock(&cache->lock);
 }
 
-void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
+bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {
     uint64_t end, out_size = spans->table.out_size;
     if (offset >= out_size || size == 0)
-        return;
+        return true;
     if (__builtin_add_overflow(offset, size, &end) || end > out_size)
         end = out_size;
     uint32_t first = sfs_seek_find(&spans->table, offset);
     uint32_t last = sfs_seek_find(&spans->table, end - 1);
     enum sfs_slot_reason reason = priority == SFS_POOL_BACKGROUND ? SFS_SLOT_FILL : SFS_SLOT_AHEAD;
+    bool has_room = true;
     pthread_mutex_lock(&spans->cache->lock);
-    for (uint32_t span = first; span <= last && !spans->closing; span++) {
+    for (uint32_t span = first; span <= last && has_room && !spans->closing; span++) {
         uint64_t wanted =
             span < last ? sfs_seek_size(&spans->table, span) : end - spans->table.points[span].out;
-        if (!fill_span(spans, span, wanted, reason, priority))
-            break;
+        has_room = fill_span(spans, span, wanted, reason, priority);
     }
     pthread_mutex_unlock(&spans->cache->lock);
+    return has_room;
 }

@@ -44,9 +44,9 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
  * what follows too when the reader turns out to be sequential. Does not wait. */
 void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size);
 
-/* Makes a range be decoded in the background, and no more. Does not wait; does nothing when the
- * budget is spent. */
-void sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
+/* Makes a range be decoded in the background, and no more. Does not wait. False: some of it was not
+ * begun, since the budget is spent: ask again. */
+bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 
 const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans);

@@ -25,6 +25,9 @@ int sfs_points_init(struct sfs_points *points)
     points->pruner = sfs_window_pruner_open();
     if (!points->gmac || !points->compressor || !points->pruner)
         return -ENOMEM;
+    /* With a checksum, so that whoever reads an index need not check those that it does not use. */
+    ZSTD_CCtx_setParameter(points->compressor, ZSTD_c_compressionLevel, WINDOW_LEVEL);
+    ZSTD_CCtx_setParameter(points->compressor, ZSTD_c_checksumFlag, 1);
     return sfs_gmac_make_key(points->key);
 }
 
@@ -100,8 +103,8 @@ static int compress_window(struct sfs_points *points, const struct sfs_points_wi
     void *place = sfs_buf_grow(&points->windows, bound);
     if (!place)
         return -ENOMEM;
-    size_t size = ZSTD_compressCCtx(points->compressor, place, bound, window->bytes, window->size,
-                                    WINDOW_LEVEL);
+    size_t size =
+        ZSTD_compress2(points->compressor, place, bound, window->bytes, window->size);
     if (ZSTD_isError(size))
         return -ENOMEM;
     points->windows.size = start + size;

@@ -30,8 +30,7 @@ static bool ask_range(const struct sfs_ahead *ahead, sfs_node node, uint64_t off
     struct sfs_spans *spans = sfs_ahead_find_frames(ahead, node, offset, &position, &run);
     if (spans)
         return sfs_frames_ask(ahead->frames, spans, position, size < run ? size : run);
-    sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);
-    return true;
+    return sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);
 }
 
 void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done)
@@ -40,7 +39,8 @@ void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done)
         const struct sfs_item *item = &ahead->changes->items[ahead->next];
         uint64_t left = sfs_item_size(ahead->tree, item) - ahead->next_from;
         uint64_t size = left < AHEAD_STEP ? left : AHEAD_STEP;
-        if (size > 0 && !ask_range(ahead, item->node, ahead->next_from, size))
+        bool is_passed = ahead->asked + size <= done;
+        if (size > 0 && !is_passed && !ask_range(ahead, item->node, ahead->next_from, size))
             return;
         ahead->asked += size;
         ahead->next_from += size;

@@ -63,7 +63,7 @@ static int copy_plain(struct writer *writer, sfs_node node, uint64_t offset, uin
 {
     while (offset < end) {
         sfs_ahead_ask(&writer->ahead, writer->done);
-        AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+        AUTO(sfs_slice_spend) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r = sfs_tree_pin(writer->write->tree, node, offset, wanted, &slice, writer->err);
         if (r < 0)

@@ -23,7 +23,7 @@
 /* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays
  * below 200 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
-#define BUFFERS_MIN 4u
+#define BUFFERS_MIN 3u
 #define SMALL       (16u << 10) /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u        /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)  /* bytes after which the kernel is asked to start writing */
@@ -491,14 +491,15 @@ const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t 
     return pipe->segments;
 }
 
-/* Twice the threads, and some for the digest thread to be behind with, as memory allows. */
+/* One a thread and one that the caller fills: of more, 4 MiB each, nothing gets faster. */
 static size_t choose_buffers(const struct sfs_pipe *pipe)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;
-    size_t wanted = 2 * (pipe->pool ? sfs_pool_threads(pipe->pool) : 1) + 4;
+    size_t wanted = (pipe->pool ? sfs_pool_threads(pipe->pool) : 1) + 1;
     size_t each = plan->block_size + (pipe->pool ? sfs_compress_bound(plan, plan->block_size) : 0);
     size_t most = MEMORY_MAX / each;
-    return wanted < most ? wanted : most > BUFFERS_MIN ? most : BUFFERS_MIN;
+    wanted = wanted < most ? wanted : most;
+    return wanted > BUFFERS_MIN ? wanted : BUFFERS_MIN;
 }
 
 /* Signals belong to the threads that the program knows of. */

@@ -182,7 +182,7 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
     return NULL;
 }
 
-static void use_sections(struct sfs_index *index)
+static void use_sections(struct sfs_index *index, int fd)
 {
     const char *base = index->map;
     const struct header *header = index->map;
@@ -204,8 +204,9 @@ static void use_sections(struct sfs_index *index)
         .count = (uint32_t)header->sections[POINTS].count,
         .points = at[POINTS],
         .tags = header->sections[TAGS].count ? at[TAGS] : NULL,
-        .windows = at[WINDOWS],
         .windows_size = header->sections[WINDOWS].count,
+        .windows_fd = fd,
+        .windows_at = header->sections[WINDOWS].offset,
     };
     memcpy(index->seek.key, header->key, sizeof index->seek.key);
     index->tables = (struct sfs_tables){
@@ -222,7 +223,7 @@ static void use_sections(struct sfs_index *index)
     };
 }
 
-static int check_map(struct sfs_index *index, struct sfs_error *err)
+static int check_map(struct sfs_index *index, int fd, struct sfs_error *err)
 {
     const struct header *header = index->map;
     const char *fault = find_header_fault(header, index->map_size);
@@ -233,7 +234,7 @@ static int check_map(struct sfs_index *index, struct sfs_error *err)
     if (crc64_ecma_refl(0, (const unsigned char *)index->map + CRC_START, end - CRC_START) !=
         header->crc)
         return sfs_fail(err, EBADMSG, "damaged");
-    use_sections(index);
+    use_sections(index, fd);
     int r =
         sfs_seek_check(&index->seek, index->copy_size ? index->copy_size : index->blob_size, err);
     return r < 0 ? r : sfs_tables_check(&index->tables, index->seek.out_size, err);
@@ -252,7 +253,7 @@ int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
         return sfs_fail_errno(err, errno, "mapping a layer index");
     index.map = map;
     index.map_size = (size_t)st.st_size;
-    int r = check_map(&index, err);
+    int r = check_map(&index, *fd, err);
     if (r < 0)
         return sfs_fail_while(err, r, "layer index");
     index.fd = TAKE_FD(*fd);

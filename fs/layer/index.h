@@ -39,7 +39,7 @@
 #define SFS_INDEX_VERSION 3u
 
 struct sfs_index {
-    int fd; /* keeps the store's lock on the file; -1: none */
+    int fd; /* keeps the store's lock on the file, and the windows are read from it; -1: none */
     void *map;
     size_t map_size;
     struct sfs_digest digest;  /* of the blob */
@@ -51,7 +51,7 @@ struct sfs_index {
     struct sfs_tables tables;
 };
 
-/* Writes all but fd, map and map_size at the file's position. Waits for the disk. */
+/* Writes one that was made, not opened: all but fd, map and map_size at the file's position. Waits for the disk. */
 int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err);
 
 /* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */

@@ -20,11 +20,11 @@ int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, siz
     return layer->ops->pin(layer, inode, offset, size, ret_slice, err);
 }
 
-void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {
-    if (layer->ops && layer->ops->prefetch)
-        layer->ops->prefetch(layer, inode, offset, size, priority);
+    return !layer->ops || !layer->ops->prefetch ||
+           layer->ops->prefetch(layer, inode, offset, size, priority);
 }
 
 void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)

@@ -20,8 +20,8 @@ struct sfs_layer_ops {
      * decoder. */
     int (*pin)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
                struct sfs_slice *ret_slice, struct sfs_error *err);
-    /* Hint; may be NULL. */
-    void (*prefetch)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+    /* Hint, as sfs_spans_prefetch(); may be NULL. */
+    bool (*prefetch)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority);
     /* A reader read this; as sfs_spans_follow(). May be NULL. */
     void (*follow)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
@@ -55,7 +55,7 @@ int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
                            char ret_name[SFS_CONTENT_NAME]);
 struct sfs_spans *sfs_layer_find_frames(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                         uint64_t *ret_position, uint64_t *ret_size);
-void sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
 

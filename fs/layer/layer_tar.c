@@ -83,14 +83,16 @@ static uint64_t end_of(uint64_t offset, uint64_t size)
     return __builtin_add_overflow(offset, size, &end) ? UINT64_MAX : end;
 }
 
-static void prefetch(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size,
+static bool prefetch(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority)
 {
     const struct tar_layer *layer = (const struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
     uint64_t at, part, end = end_of(offset, size);
     while (has_bytes(layer, file) && next_run(layer, file, &offset, end, &at, &part))
-        sfs_spans_prefetch(layer->spans, at, part, priority);
+        if (!sfs_spans_prefetch(layer->spans, at, part, priority))
+            return false;
+    return true;
 }
 
 static void follow(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size)

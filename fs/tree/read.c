@@ -90,16 +90,16 @@ int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, b
     return 0;
 }
 
-void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
+bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority)
 {
     const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
     if (!S_ISREG(inode->mode) || offset >= inode->size || size == 0)
-        return;
+        return true;
     if (size > inode->size - offset)
         size = inode->size - offset;
     const struct sfs_tree_node *at = &tree->nodes[node];
-    sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
+    return sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
                        (enum sfs_pool_priority)priority);
 }
 

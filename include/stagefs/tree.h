@@ -100,8 +100,8 @@ int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, si
 int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
                   uint64_t *ret_offset);
 /* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
- */
-void sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
+ * Does not wait. False: some of them do not fit into the memory cache now: ask again. */
+bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority);
 
 /* Hint that a reader read this and will go on; sfs_tree_read() gives it by itself, sfs_tree_pin()
