@@ -2,8 +2,9 @@
  * ISA-L is three to five times as fast, but its output does (bench/RESULTS.md, "compressors").
  *
  * Libraries of CUDA are up to half full of bytes that are compressed already, and deflate spends
- * most of its time on those to win nothing. At the default level a block is first tried by a
- * sample, and stored if that does not shrink. */
+ * most of its time on those to win nothing. At the default level a sample of each block decides: it
+ * is stored where that hardly shrinks, and only where it shrinks well, as text does, level 2 wins
+ * enough over level 1 to be worth its time. */
 #include "commit/compress.h"
 
 #include <endian.h>
@@ -21,7 +22,8 @@
 
 #define COPY_MIN (64u << 10) /* where no table makes each file a block of its own */
 
-#define GZIP_DEFAULT 2
+#define GZIP_FAST    1 /* level 0, the default, takes one of these for each block */
+#define GZIP_GOOD    2
 #define GZIP_MAX     12
 #define ZSTD_DEFAULT 3
 
@@ -29,12 +31,15 @@
 
 #define SAMPLE_PIECES 12u
 #define SAMPLE_PIECE  4096u
+#define SAMPLE_SIZE   (SAMPLE_PIECES * SAMPLE_PIECE)
+#define SAMPLE_STORED (SAMPLE_SIZE / 100 * 96) /* what shrinks to more is stored, */
+#define SAMPLE_FAST   (SAMPLE_SIZE / 2)        /* and to more than this, compressed fast */
 
 struct sfs_compressor {
     const struct sfs_compress_plan *plan;
-    struct libdeflate_compressor *deflate, *sampler, *store;
+    struct libdeflate_compressor *deflate, *fast, *store; /* the latter two NULL: no samples */
     ZSTD_CCtx *zstd;
-    char sample[SAMPLE_PIECES * SAMPLE_PIECE], sample_out[SAMPLE_PIECES * SAMPLE_PIECE];
+    char sample[SAMPLE_SIZE], sample_out[SAMPLE_SIZE];
 };
 
 static int plan_gzip(int level, struct sfs_compress_plan *plan, struct sfs_error *err)
@@ -47,8 +52,8 @@ static int plan_gzip(int level, struct sfs_compress_plan *plan, struct sfs_error
     plan->block_size = GZIP_BLOCK;
     plan->media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     if (level == 0)
-        snprintf(plan->name, sizeof plan->name, "gzip libdeflate %s level %d, sampled",
-                 LIBDEFLATE_VERSION_STRING, GZIP_DEFAULT);
+        snprintf(plan->name, sizeof plan->name, "gzip libdeflate %s level %d or %d, sampled",
+                 LIBDEFLATE_VERSION_STRING, GZIP_FAST, GZIP_GOOD);
     else
         snprintf(plan->name, sizeof plan->name, "gzip libdeflate %s level %d",
                  LIBDEFLATE_VERSION_STRING, level);
@@ -117,12 +122,12 @@ size_t sfs_compress_bound(const struct sfs_compress_plan *plan, size_t size)
 
 static bool open_gzip(struct sfs_compressor *compressor, int level)
 {
-    compressor->deflate = libdeflate_alloc_compressor(level ? level : GZIP_DEFAULT);
+    compressor->deflate = libdeflate_alloc_compressor(level ? level : GZIP_GOOD);
     if (level)
         return compressor->deflate;
-    compressor->sampler = libdeflate_alloc_compressor(1);
+    compressor->fast = libdeflate_alloc_compressor(GZIP_FAST);
     compressor->store = libdeflate_alloc_compressor(0);
-    return compressor->deflate && compressor->sampler && compressor->store;
+    return compressor->deflate && compressor->fast && compressor->store;
 }
 
 static bool set_zstd(ZSTD_CCtx *zstd, ZSTD_cParameter parameter, int value)
@@ -162,34 +167,33 @@ void sfs_compressor_close(struct sfs_compressor **compressor_ptr)
         return;
     *compressor_ptr = NULL;
     free_deflate(compressor->deflate);
-    free_deflate(compressor->sampler);
+    free_deflate(compressor->fast);
     free_deflate(compressor->store);
     ZSTD_freeCCtx(compressor->zstd);
     free(compressor);
 }
 
-/* Does a sample, taken evenly from all over the block, lose less than 2 %? */
-static bool is_incompressible(struct sfs_compressor *compressor, const char *data, size_t size)
+/* By a sample, taken evenly from all over the block. */
+static struct libdeflate_compressor *choose_deflate(struct sfs_compressor *compressor,
+                                                    const char *data, size_t size)
 {
-    if (size < 2 * sizeof compressor->sample)
-        return false;
+    if (!compressor->fast || size < 2 * SAMPLE_SIZE)
+        return compressor->deflate;
     size_t step = (size - SAMPLE_PIECE) / (SAMPLE_PIECES - 1);
     for (size_t i = 0; i < SAMPLE_PIECES; i++)
         memcpy(compressor->sample + i * SAMPLE_PIECE, data + i * step, SAMPLE_PIECE);
-    /* Room for less than it would be stored in: 0 says that it did not fit. */
-    size_t room = sizeof compressor->sample / 50 * 49;
-    return libdeflate_deflate_compress(compressor->sampler, compressor->sample,
-                                       sizeof compressor->sample, compressor->sample_out,
-                                       room) == 0;
+    size_t n = libdeflate_deflate_compress(compressor->fast, compressor->sample, SAMPLE_SIZE,
+                                           compressor->sample_out, SAMPLE_SIZE);
+    if (n == 0 || n > SAMPLE_STORED) /* 0: it did not fit */
+        return compressor->store;
+    return n > SAMPLE_FAST ? compressor->fast : compressor->deflate;
 }
 
 static ssize_t run_gzip(struct sfs_compressor *compressor, const void *data, size_t size, void *out,
                         size_t out_size)
 {
-    struct libdeflate_compressor *deflate = compressor->deflate;
-    if (compressor->sampler && is_incompressible(compressor, data, size))
-        deflate = compressor->store;
-    size_t n = libdeflate_gzip_compress(deflate, data, size, out, out_size);
+    size_t n = libdeflate_gzip_compress(choose_deflate(compressor, data, size), data, size, out,
+                                        out_size);
     return n == 0 ? -EIO : (ssize_t)n;
 }
 
