@@ -5,6 +5,7 @@
 
 #define AHEAD      (32u << 20) /* file bytes that are asked for before they are read */
 #define AHEAD_STEP (4u << 20)
+#define RETRY      (1u << 20) /* bytes to be read before memory that was full is asked for again */
 
 uint64_t sfs_item_size(const struct sfs_tree *tree, const struct sfs_item *item)
 {
@@ -33,8 +34,12 @@ static bool ask_range(const struct sfs_ahead *ahead, sfs_node node, uint64_t off
     return sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);
 }
 
+/* In portions: threads that are woken for one small file each spend their time on waking. */
 void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done)
 {
+    if (done < ahead->again)
+        return;
+    ahead->again = done + RETRY;
     while (ahead->next < ahead->changes->count && ahead->asked < done + AHEAD) {
         const struct sfs_item *item = &ahead->changes->items[ahead->next];
         uint64_t left = sfs_item_size(ahead->tree, item) - ahead->next_from;
@@ -49,4 +54,5 @@ void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done)
             ahead->next_from = 0;
         }
     }
+    ahead->again = done + AHEAD / 2;
 }

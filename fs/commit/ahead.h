@@ -14,6 +14,7 @@ struct sfs_ahead { /* set these; the rest starts at 0 */
     size_t next;        /* item that asking has come to, */
     uint64_t next_from; /* and the offset in its file, */
     uint64_t asked;     /* and how many bytes it has asked for in all */
+    uint64_t again;     /* nothing more is asked for before these many were read */
 };
 
 /* Bytes of file content that an item carries. */

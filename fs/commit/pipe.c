@@ -6,7 +6,8 @@
  *   written     by the writer thread, in order, once packed
  *
  * and its slot is free when it is digested and written. Four counters and a flag a slot, under one
- * lock: a block takes milliseconds, so the lock is not where time goes.
+ * lock. A large block takes milliseconds; of small ones (thousands, between files) threads take all
+ * that are ready at a time, and are woken only when there is enough to do.
  *
  * Slots are many and buffers few, since those are large. A block that comes packed needs none: its
  * slot gives the memory back that was lent. A small one (the headers between two files) moves to
@@ -27,6 +28,10 @@
 #define SMALL       (16u << 10) /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u        /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)  /* bytes after which the kernel is asked to start writing */
+#define WAKE_BYTES  (256u << 10) /* that are worth waking a thread for, */
+#define WAKE_BLOCKS 32u          /* or blocks */
+#define RUN_MAX     32u          /* blocks that a thread takes at a time, */
+#define RUN_BYTES   (1u << 20)   /* if they hold no more than this */
 
 struct buffer { /* `out` has room for what `in` becomes; NULL: nothing is compressed */
     char *in, *out;
@@ -53,9 +58,10 @@ struct sfs_pipe {
     uint64_t position; /* bytes that the caller has written */
 
     pthread_mutex_t lock;
-    pthread_cond_t moved;
+    pthread_cond_t more, room;          /* for the threads; for the caller */
     uint64_t filled, digested, written; /* blocks; guarded by lock */
-    bool ended;                         /* guarded by lock: no more blocks will be filled */
+    uint64_t told, untold_bytes; /* guarded by lock: `filled` when the threads were woken last */
+    bool ended;                  /* guarded by lock: no more blocks will be filled */
     int failed;                         /* guarded by lock: 0 or the first failure */
     struct sfs_error failure;           /* guarded by lock */
     struct buffer *spares;              /* guarded by lock: room for buffer_count */
@@ -79,7 +85,8 @@ static void fail_pipe(struct sfs_pipe *pipe, int r, const struct sfs_error *err)
         pipe->failed = r;
         pipe->failure = *err;
     }
-    pthread_cond_broadcast(&pipe->moved);
+    pthread_cond_broadcast(&pipe->more);
+    pthread_cond_signal(&pipe->room);
     pthread_mutex_unlock(&pipe->lock);
 }
 
@@ -115,25 +122,59 @@ static void pack_slot(void *arg)
         slot->out_size = (size_t)n;
         slot->packed = true;
     }
-    pthread_cond_broadcast(&pipe->moved);
+    if (slot == &pipe->slots[pipe->written % pipe->slot_count])
+        pthread_cond_broadcast(&pipe->more);
     pthread_mutex_unlock(&pipe->lock);
 }
 
-/* The next block in order that `*counter` has not passed; NULL: there is none any more. */
-static struct slot *wait_for_block(struct sfs_pipe *pipe, const uint64_t *counter, bool packed)
+static struct slot *slot_of(struct sfs_pipe *pipe, uint64_t block)
 {
-    struct slot *slot = NULL;
-    pthread_mutex_lock(&pipe->lock);
-    while (pipe->failed == 0) {
-        struct slot *next = &pipe->slots[*counter % pipe->slot_count];
-        if (*counter < pipe->filled && (!packed || next->packed))
-            slot = next;
-        if (slot || (pipe->ended && *counter == pipe->filled))
+    return &pipe->slots[block % pipe->slot_count];
+}
+
+/* How many blocks from `from` on are ready, of those that are taken at a time. The lock is held. */
+static uint64_t count_ready(struct sfs_pipe *pipe, uint64_t from, bool packed)
+{
+    uint64_t count = 0, bytes = 0;
+    while (from + count < pipe->filled && count < RUN_MAX && bytes < RUN_BYTES) {
+        const struct slot *slot = slot_of(pipe, from + count);
+        if (packed && !slot->packed)
             break;
-        pthread_cond_wait(&pipe->moved, &pipe->lock);
+        bytes += slot->in_size;
+        count++;
+    }
+    return count;
+}
+
+/* Waits for blocks from `from` on. 0: there are none any more. */
+static uint64_t wait_for_blocks(struct sfs_pipe *pipe, uint64_t from, bool packed)
+{
+    uint64_t count = 0;
+    pthread_mutex_lock(&pipe->lock);
+    while (pipe->failed == 0 && (count = count_ready(pipe, from, packed)) == 0) {
+        if (pipe->ended && from == pipe->filled)
+            break;
+        pthread_cond_wait(&pipe->more, &pipe->lock);
     }
     pthread_mutex_unlock(&pipe->lock);
-    return slot;
+    return count;
+}
+
+/* Wakes the threads for what they were not told of yet. The lock is held. */
+static void tell(struct sfs_pipe *pipe)
+{
+    pipe->told = pipe->filled;
+    pipe->untold_bytes = 0;
+    pthread_cond_broadcast(&pipe->more);
+}
+
+/* The next block is filled. The lock is held. */
+static void note_filled(struct sfs_pipe *pipe, size_t size)
+{
+    pipe->filled++;
+    pipe->untold_bytes += size;
+    if (pipe->untold_bytes >= WAKE_BYTES || pipe->filled - pipe->told >= WAKE_BLOCKS)
+        tell(pipe);
 }
 
 static const void *data_of(const struct slot *slot)
@@ -176,32 +217,44 @@ static char *empty_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_pac
 }
 
 /* The second of the two threads that pass a block gives back its memory. */
-static void pass_block(struct sfs_pipe *pipe, uint64_t *counter)
+static void pass_blocks(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count)
 {
-    struct sfs_packed lent = { 0 };
-    char *small = NULL;
+    struct sfs_packed lent[RUN_MAX];
+    char *small[RUN_MAX];
+    size_t emptied = 0;
     pthread_mutex_lock(&pipe->lock);
-    uint64_t block = (*counter)++;
-    if (pipe->digested > block && pipe->written > block)
-        small = empty_slot(pipe, &pipe->slots[block % pipe->slot_count], &lent);
-    pthread_cond_broadcast(&pipe->moved);
+    uint64_t first = *counter;
+    *counter += count;
+    for (uint64_t i = first; i < first + count; i++) {
+        if (pipe->digested > i && pipe->written > i) {
+            small[emptied] = empty_slot(pipe, slot_of(pipe, i), &lent[emptied]);
+            emptied++;
+        }
+    }
+    if (emptied > 0)
+        pthread_cond_signal(&pipe->room);
     pthread_mutex_unlock(&pipe->lock);
-    give_back(&lent);
-    free(small);
+    for (size_t i = 0; i < emptied; i++) {
+        give_back(&lent[i]);
+        free(small[i]);
+    }
 }
 
 static void *digest_blocks(void *arg)
 {
     struct sfs_pipe *pipe = arg;
-    struct slot *slot;
-    while ((slot = wait_for_block(pipe, &pipe->digested, false))) {
-        int r = sfs_hash_add(pipe->in_hash, data_of(slot), slot->in_size);
+    uint64_t done = 0, count;
+    while ((count = wait_for_blocks(pipe, done, false)) > 0) {
+        int r = 0;
+        for (uint64_t i = done; i < done + count && r == 0; i++)
+            r = sfs_hash_add(pipe->in_hash, data_of(slot_of(pipe, i)), slot_of(pipe, i)->in_size);
         if (r < 0) {
             struct sfs_error err;
             fail_pipe(pipe, sfs_fail(&err, -r, "digesting %s", pipe->options.name), &err);
             break;
         }
-        pass_block(pipe, &pipe->digested);
+        done += count;
+        pass_blocks(pipe, &pipe->digested, count);
     }
     return NULL;
 }
@@ -246,20 +299,27 @@ static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
     return 0;
 }
 
+static int write_block(struct sfs_pipe *pipe, const struct slot *slot, struct sfs_error *err)
+{
+    int r = note_segment(pipe, slot->in_size, slot->out_size, err);
+    return r < 0 ? r : put_out(pipe, packed_of(slot), slot->out_size, err);
+}
+
 static void *write_blocks(void *arg)
 {
     struct sfs_pipe *pipe = arg;
-    struct slot *slot;
-    while ((slot = wait_for_block(pipe, &pipe->written, true))) {
+    uint64_t done = 0, count;
+    while ((count = wait_for_blocks(pipe, done, true)) > 0) {
         struct sfs_error err;
-        int r = note_segment(pipe, slot->in_size, slot->out_size, &err);
-        if (r == 0)
-            r = put_out(pipe, packed_of(slot), slot->out_size, &err);
+        int r = 0;
+        for (uint64_t i = done; i < done + count && r == 0; i++)
+            r = write_block(pipe, slot_of(pipe, i), &err);
         if (r < 0) {
             fail_pipe(pipe, r, &err);
             break;
         }
-        pass_block(pipe, &pipe->written);
+        done += count;
+        pass_blocks(pipe, &pipe->written, count);
     }
     return NULL;
 }
@@ -281,8 +341,10 @@ static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, struct sfs_er
     pthread_mutex_lock(&pipe->lock);
     while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
                                  pipe->filled - pipe->written == pipe->slot_count ||
-                                 (wants_buffer && pipe->spare_count == 0)))
-        pthread_cond_wait(&pipe->moved, &pipe->lock);
+                                 (wants_buffer && pipe->spare_count == 0))) {
+        tell(pipe);
+        pthread_cond_wait(&pipe->room, &pipe->lock);
+    }
     if (wants_buffer && pipe->spare_count > 0)
         pipe->filling = pipe->spares[--pipe->spare_count];
     pthread_mutex_unlock(&pipe->lock);
@@ -330,15 +392,14 @@ static int fill_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_error 
 /* Hands the slot being filled on. */
 static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
-    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    struct slot *slot = slot_of(pipe, pipe->filled);
     int r = fill_slot(pipe, slot, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&pipe->lock);
     slot->in_size = slot->out_size = pipe->fill;
     slot->packed = !pipe->pool;
-    pipe->filled++;
-    pthread_cond_broadcast(&pipe->moved);
+    note_filled(pipe, slot->in_size);
     pthread_mutex_unlock(&pipe->lock);
     pipe->has_slot = false;
     if (pipe->pool && sfs_pool_submit(pipe->pool, SFS_POOL_DEMAND, pack_slot, slot) < 0)
@@ -396,15 +457,14 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
         give_back(&lent);
         return r;
     }
-    struct slot *slot = &pipe->slots[pipe->filled % pipe->slot_count];
+    struct slot *slot = slot_of(pipe, pipe->filled);
     pthread_mutex_lock(&pipe->lock);
     slot->lent = lent;
     slot->in_size = block->size;
     slot->out_size = block->packed_size;
     slot->packed = true;
-    pipe->filled++;
     pipe->position += block->size;
-    pthread_cond_broadcast(&pipe->moved);
+    note_filled(pipe, block->size);
     pthread_mutex_unlock(&pipe->lock);
     pipe->has_slot = false;
     return 0;
@@ -421,8 +481,9 @@ int sfs_pipe_drain(struct sfs_pipe *pipe, struct sfs_error *err)
     if (r < 0)
         return r;
     pthread_mutex_lock(&pipe->lock);
+    tell(pipe);
     while (pipe->failed == 0 && pipe->written < pipe->filled)
-        pthread_cond_wait(&pipe->moved, &pipe->lock);
+        pthread_cond_wait(&pipe->room, &pipe->lock);
     pthread_mutex_unlock(&pipe->lock);
     return failure_of(pipe, err);
 }
@@ -442,7 +503,7 @@ static void join_threads(struct sfs_pipe *pipe)
 {
     pthread_mutex_lock(&pipe->lock);
     pipe->ended = true;
-    pthread_cond_broadcast(&pipe->moved);
+    tell(pipe);
     pthread_mutex_unlock(&pipe->lock);
     if (pipe->has_digest_thread)
         pthread_join(pipe->digest_thread, NULL);
@@ -532,7 +593,8 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
         return sfs_fail(err, ENOMEM, "out of memory");
     pipe->options = *options;
     pthread_mutex_init(&pipe->lock, NULL);
-    pthread_cond_init(&pipe->moved, NULL);
+    pthread_cond_init(&pipe->more, NULL);
+    pthread_cond_init(&pipe->room, NULL);
     bool packs = options->plan.format != SFS_COMPRESS_NONE;
     int r = packs ? sfs_pool_open(options->threads, &pipe->pool, err) : 0;
     if (r < 0)
@@ -586,7 +648,8 @@ void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
     free(pipe->segments);
     sfs_hash_close(&pipe->in_hash);
     sfs_hash_close(&pipe->out_hash);
-    pthread_cond_destroy(&pipe->moved);
+    pthread_cond_destroy(&pipe->more);
+    pthread_cond_destroy(&pipe->room);
     pthread_mutex_destroy(&pipe->lock);
     free(pipe);
 }
