@@ -293,13 +293,79 @@ static int put_estargz_footer(struct sfs_pipe *pipe, uint64_t table, struct sfs_
     return sfs_pipe_put_raw(pipe, footer, 51, err);
 }
 
-/* The table is the tar's last file. */
+/* Bytes of the tar, as one gzip member. */
+struct member {
+    struct sfs_buf plain, packed;
+};
+
+static void member_close(struct member **member_ptr)
+{
+    struct member *member = TAKE(*member_ptr);
+    if (!member)
+        return;
+    sfs_buf_close(&member->plain);
+    sfs_buf_close(&member->packed);
+    free(member);
+}
+
+static void release_member(void *owner)
+{
+    struct member *member = owner;
+    member_close(&member);
+}
+
+static int pack_member(struct sfs_contents *contents, struct member *member, struct sfs_error *err)
+{
+    const struct sfs_compress_plan *plan = &contents->write->pipe.plan;
+    AUTO(sfs_compressor_close) struct sfs_compressor *compressor = sfs_compressor_open(plan);
+    size_t room = sfs_compress_bound(plan, member->plain.size);
+    if (room > UINT32_MAX)
+        return sfs_fail(err, E2BIG, "the table of contents takes 4 GiB: too many files for eStargz");
+    char *place = compressor ? sfs_buf_grow(&member->packed, room) : NULL;
+    if (!place)
+        return fail_memory(err);
+    ssize_t n = sfs_compressor_run(compressor, member->plain.data, member->plain.size, place, room);
+    if (n < 0)
+        return sfs_fail(err, EIO, "compressing the table of contents");
+    member->packed.size = (size_t)n;
+    return 0;
+}
+
+/* The table, as the tar's last file, and the tar's end. Readers take one gzip member from where the
+ * footer points to, so however long it is, it may not be cut into blocks. */
+static int put_estargz_table(struct sfs_contents *contents, const struct sfs_buf *json,
+                             struct sfs_error *err)
+{
+    static const char zeros[SFS_TAR_BLOCK + SFS_TAR_END];
+    const struct sfs_tar_entry tar = { .path = ESTARGZ_TABLE,
+                                       .attr = { .mode = S_IFREG | 0444, .size = json->size } };
+    AUTO(member_close) struct member *member = calloc(1, sizeof *member);
+    if (!member)
+        return fail_memory(err);
+    int r = sfs_tar_add_header(&member->plain, &tar, err);
+    if (r < 0)
+        return r;
+    if (sfs_buf_add(&member->plain, json->data, json->size) < 0 ||
+        sfs_buf_add(&member->plain, zeros, sfs_tar_padding(json->size) + SFS_TAR_END) < 0)
+        return fail_memory(err);
+    r = pack_member(contents, member, err);
+    if (r < 0)
+        return r;
+    const struct sfs_packed block = { .data = member->plain.data,
+                                      .packed = member->packed.data,
+                                      .size = (uint32_t)member->plain.size,
+                                      .packed_size = (uint32_t)member->packed.size,
+                                      .release = release_member,
+                                      .owner = member };
+    member = NULL;
+    return sfs_pipe_put(contents->pipe, &block, err);
+}
+
 static int finish_estargz(struct sfs_contents *contents, json_t **ret_annotations,
                           struct sfs_error *err)
 {
     struct sfs_pipe *pipe = contents->pipe;
     AUTO(sfs_buf_close) struct sfs_buf json = { 0 };
-    AUTO(sfs_buf_close) struct sfs_buf header = { 0 };
     char digest[SFS_DIGEST_TEXT], size[24];
     int r = print_table(contents, NULL, &json, err);
     if (r == 0)
@@ -307,15 +373,7 @@ static int finish_estargz(struct sfs_contents *contents, json_t **ret_annotation
     if (r < 0)
         return r;
     uint64_t table = sfs_pipe_out_size(pipe);
-    const struct sfs_tar_entry tar = { .path = ESTARGZ_TABLE,
-                                       .attr = { .mode = S_IFREG | 0444, .size = json.size } };
-    r = sfs_tar_add_header(&header, &tar, err);
-    if (r == 0)
-        r = sfs_pipe_write(pipe, header.data, header.size, err);
-    if (r == 0)
-        r = sfs_pipe_write(pipe, json.data, json.size, err);
-    if (r == 0)
-        r = sfs_pipe_write_zeros(pipe, sfs_tar_padding(json.size) + SFS_TAR_END, err);
+    r = put_estargz_table(contents, &json, err);
     if (r == 0)
         r = sfs_pipe_drain(pipe, err);
     if (r == 0)

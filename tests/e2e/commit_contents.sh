@@ -46,6 +46,26 @@ for codec in estargz zstd:chunked; do
     tar -tvf "$(blob plain)" >"$T/list.plain"
     cmp "$T/list.plain" "$T/list.$tag" || fail "$codec: the tar has other entries"
 done
+# A table that is longer than a chunk: eStargz's readers take one gzip member, from where the footer points to.
+python3 - "$T/many" <<'EOF'
+import os, sys
+os.mkdir(sys.argv[1])
+for i in range(16000):
+    open('%s/%05d-%s' % (sys.argv[1], i, 'n' * 230), 'w').close()
+EOF
+"$STAGEFS" commit -q --from "dir:$T/many" --copy /:/many --compression estargz -t "oci:$T/out:many" >/dev/null
+python3 - "$(blob many)" <<'EOF' || fail "eStargz: a long table is not one gzip member"
+import io, json, sys, tarfile, zlib
+blob = open(sys.argv[1], 'rb').read()
+at = int(blob[-51 + 16:-51 + 32], 16)
+member = zlib.decompressobj(31)
+tar = tarfile.open(fileobj=io.BytesIO(member.decompress(blob[at:])))
+table = json.load(tar.extractfile(tar.next()))
+size = tar.members[0].size
+assert member.eof and size > 4 << 20 and len(table['entries']) > 16000, (member.eof, size, len(table['entries']))
+EOF
+"$STAGEFS" ls "oci:$T/out:many" /many | wc -l | grep -qx 16000 || fail "eStargz: names of a long table are missing"
+
 cmp "$T/chunked.tar" "$(blob plain)" || fail "zstd:chunked: another tar"
 if command -v umoci >/dev/null; then
     umoci unpack --image "$T/out:estargz" "$T/bundle" >/dev/null 2>&1 || fail "umoci does not unpack eStargz"
