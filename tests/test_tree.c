@@ -224,8 +224,7 @@ Test(tree_prefetch, asks_the_layer_for_what_the_file_has)
     static const struct sfs_layer_ops ops = { .prefetch = note_prefetch };
     AUTO(tree_text_close) struct tree_text merged = TREE_TEXT_MERGE("f a 01234567");
     merged.layers[0]->ops = &ops;
-    cr_assert(
-        sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 2, UINT64_MAX, SFS_POOL_AHEAD));
+    cr_assert(sfs_tree_prefetch(merged.tree, at(merged.tree, "a"), 2, UINT64_MAX, SFS_POOL_AHEAD));
     cr_assert_eq(prefetched[0], 2);
     cr_assert_eq(prefetched[1], 6);
     cr_assert_eq(prefetched[2], SFS_POOL_AHEAD);

@@ -288,8 +288,8 @@ Test(unpack_gzip, notices_a_damaged_window)
         window[i] ^= 1;
         int r = decode_span(blob, &unpacked.table, 1, out, &err);
         /* A few bits of a frame mean nothing. */
-        cr_assert(r < 0 || memcmp(out, content.data + point->out,
-                                  sfs_seek_size(&unpacked.table, 1)) == 0);
+        cr_assert(r < 0 ||
+                  memcmp(out, content.data + point->out, sfs_seek_size(&unpacked.table, 1)) == 0);
         refused += r < 0;
         window[i] ^= 1;
     }

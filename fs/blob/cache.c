@@ -8,7 +8,8 @@
 #define HUGE_PAGE (2u << 20)
 /* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
 #define UNCHARGED_SHARE 16u
-#define DECODER (2u << 20) /* one with the input of a span takes no more, unless its window is large */
+#define DECODER                                                                                    \
+    (2u << 20) /* one with the input of a span takes no more, unless its window is large */
 
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err)

@@ -49,8 +49,8 @@ struct sfs_seek_table {
     uint32_t count;
     const struct sfs_point *points;
     const uint8_t *tags; /* count * 16 (GMAC) or count * 32 (SHA-256) bytes, or NULL */
-    /* Windows lie in memory, or, where that is NULL, in a file: each is wanted once in a long while,
-     * and all of a large image's would take 12 MB. */
+    /* Windows lie in memory, or, where that is NULL, in a file: each is wanted once in a long
+     * while, and all of a large image's would take 12 MB. */
     const uint8_t *windows;
     uint64_t windows_size;
     int windows_fd;      /* borrowed; used only where windows is NULL */

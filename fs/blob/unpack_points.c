@@ -103,8 +103,7 @@ static int compress_window(struct sfs_points *points, const struct sfs_points_wi
     void *place = sfs_buf_grow(&points->windows, bound);
     if (!place)
         return -ENOMEM;
-    size_t size =
-        ZSTD_compress2(points->compressor, place, bound, window->bytes, window->size);
+    size_t size = ZSTD_compress2(points->compressor, place, bound, window->bytes, window->size);
     if (ZSTD_isError(size))
         return -ENOMEM;
     points->windows.size = start + size;

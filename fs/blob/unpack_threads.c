@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <openssl/evp.h>
 
+#define READ_AHEAD (4u * SFS_PASS_BLOCK) /* how far the disk is ahead of us */
+
 static void fail_reading(struct sfs_pass *pass, int r, const struct sfs_error *err)
 {
     pthread_mutex_lock(&pass->lock);
@@ -70,7 +72,7 @@ static int read_block(struct sfs_pass *pass, uint64_t offset, EVP_MD_CTX *digest
     ssize_t size = sfs_blob_read_at(pass->blob, block->data, SFS_PASS_BLOCK, offset, err);
     if (size < 0)
         return (int)size;
-    sfs_blob_will_read(pass->blob, offset + (uint64_t)size, 4 * SFS_PASS_BLOCK);
+    sfs_blob_will_read(pass->blob, offset + READ_AHEAD, SFS_PASS_BLOCK);
     if (EVP_DigestUpdate(digest, block->data, (size_t)size) != 1)
         return sfs_fail(err, ENOMEM, "digesting");
     block->size = (size_t)size;

@@ -192,8 +192,8 @@ static struct libdeflate_compressor *choose_deflate(struct sfs_compressor *compr
 static ssize_t run_gzip(struct sfs_compressor *compressor, const void *data, size_t size, void *out,
                         size_t out_size)
 {
-    size_t n = libdeflate_gzip_compress(choose_deflate(compressor, data, size), data, size, out,
-                                        out_size);
+    size_t n =
+        libdeflate_gzip_compress(choose_deflate(compressor, data, size), data, size, out, out_size);
     return n == 0 ? -EIO : (ssize_t)n;
 }
 

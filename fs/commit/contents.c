@@ -320,7 +320,8 @@ static int pack_member(struct sfs_contents *contents, struct member *member, str
     AUTO(sfs_compressor_close) struct sfs_compressor *compressor = sfs_compressor_open(plan);
     size_t room = sfs_compress_bound(plan, member->plain.size);
     if (room > UINT32_MAX)
-        return sfs_fail(err, E2BIG, "the table of contents takes 4 GiB: too many files for eStargz");
+        return sfs_fail(err, E2BIG,
+                        "the table of contents takes 4 GiB: too many files for eStargz");
     char *place = compressor ? sfs_buf_grow(&member->packed, room) : NULL;
     if (!place)
         return fail_memory(err);

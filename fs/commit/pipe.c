@@ -25,9 +25,9 @@
  * below 200 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
-#define SMALL       (16u << 10) /* plain bytes of a small block, at most, */
-#define SMALL_SLOTS 128u        /* and slots beside those that the buffers need */
-#define START_WRITE (8u << 20)  /* bytes after which the kernel is asked to start writing */
+#define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
+#define SMALL_SLOTS 128u         /* and slots beside those that the buffers need */
+#define START_WRITE (8u << 20)   /* bytes after which the kernel is asked to start writing */
 #define WAKE_BYTES  (256u << 10) /* that are worth waking a thread for, */
 #define WAKE_BLOCKS 32u          /* or blocks */
 #define RUN_MAX     32u          /* blocks that a thread takes at a time, */
@@ -60,14 +60,14 @@ struct sfs_pipe {
     pthread_mutex_t lock;
     pthread_cond_t more, room;          /* for the threads; for the caller */
     uint64_t filled, digested, written; /* blocks; guarded by lock */
-    uint64_t told, untold_bytes; /* guarded by lock: `filled` when the threads were woken last */
-    bool ended;                  /* guarded by lock: no more blocks will be filled */
-    int failed;                         /* guarded by lock: 0 or the first failure */
-    struct sfs_error failure;           /* guarded by lock */
-    struct buffer *spares;              /* guarded by lock: room for buffer_count */
-    size_t spare_count;                 /* guarded by lock */
-    struct sfs_compressor **idle;       /* guarded by lock */
-    size_t idle_count;                  /* guarded by lock */
+    uint64_t told, untold_bytes;  /* guarded by lock: `filled` when the threads were woken last */
+    bool ended;                   /* guarded by lock: no more blocks will be filled */
+    int failed;                   /* guarded by lock: 0 or the first failure */
+    struct sfs_error failure;     /* guarded by lock */
+    struct buffer *spares;        /* guarded by lock: room for buffer_count */
+    size_t spare_count;           /* guarded by lock */
+    struct sfs_compressor **idle; /* guarded by lock */
+    size_t idle_count;            /* guarded by lock */
 
     pthread_t digest_thread, write_thread;
     bool has_digest_thread, has_write_thread;

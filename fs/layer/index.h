@@ -51,7 +51,8 @@ struct sfs_index {
     struct sfs_tables tables;
 };
 
-/* Writes one that was made, not opened: all but fd, map and map_size at the file's position. Waits for the disk. */
+/* Writes one that was made, not opened: all but fd, map and map_size at the file's position. Waits
+ * for the disk. */
 int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err);
 
 /* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */

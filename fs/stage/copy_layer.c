@@ -31,7 +31,8 @@ static int pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t
 static bool prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority)
 {
-    return sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size, priority);
+    return sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size,
+                             priority);
 }
 
 static void follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)

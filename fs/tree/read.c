@@ -100,7 +100,7 @@ bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offs
         size = inode->size - offset;
     const struct sfs_tree_node *at = &tree->nodes[node];
     return sfs_layer_prefetch(tree->layers[at->layer], at->inode, offset, size,
-                       (enum sfs_pool_priority)priority);
+                              (enum sfs_pool_priority)priority);
 }
 
 void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size)
