@@ -22,7 +22,7 @@
 #include <signal.h>
 
 /* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays
- * below 200 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
+ * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
@@ -552,11 +552,13 @@ const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t 
     return pipe->segments;
 }
 
-/* One a thread and one that the caller fills: of more, 4 MiB each, nothing gets faster. */
+/* One a thread, one that the caller fills, and, where there are many, some that wait for the one
+ * that is to be written before them. With two threads more, of 4 MiB each, makes nothing faster. */
 static size_t choose_buffers(const struct sfs_pipe *pipe)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;
-    size_t wanted = (pipe->pool ? sfs_pool_threads(pipe->pool) : 1) + 1;
+    size_t threads = pipe->pool ? sfs_pool_threads(pipe->pool) : 1;
+    size_t wanted = threads + threads / 4 + 1;
     size_t each = plan->block_size + (pipe->pool ? sfs_compress_bound(plan, plan->block_size) : 0);
     size_t most = MEMORY_MAX / each;
     wanted = wanted < most ? wanted : most;
