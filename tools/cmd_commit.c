@@ -11,7 +11,8 @@
 
 /* Files are read once, from front to back: decoding ahead is all that the memory cache is for. More
  * is no faster (bench/RESULTS.md). */
-#define COMMIT_MEMORY (16u << 20)
+#define MEMORY_A_THREAD (8u << 20)
+#define MEMORY_MAX      (128u << 20)
 
 struct commit_args {
     struct session session;
@@ -25,6 +26,15 @@ struct commit_args {
     char **texts; /* owned: values out of the environment */
     size_t text_count;
 };
+
+static uint64_t choose_memory(const struct commit_args *args)
+{
+    long threads = args->session.tool.threads;
+    uint64_t memory = MEMORY_A_THREAD * (uint64_t)(threads > 0 ? threads : (long)sfs_cpus());
+    if (memory < 2 * MEMORY_A_THREAD)
+        return 2 * MEMORY_A_THREAD;
+    return memory < MEMORY_MAX ? memory : MEMORY_MAX;
+}
 
 static const struct {
     const char *name;
@@ -221,7 +231,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
     struct sfs_error err;
     int r = collect_edits(&args, &err);
     if (args.session.tool.memory == 0)
-        args.session.tool.memory = COMMIT_MEMORY;
+        args.session.tool.memory = choose_memory(&args);
     if (r == 0)
         r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count > 0)

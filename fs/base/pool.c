@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stagefs/auto.h>
+#include <stagefs/cache.h>
 #include <stdbool.h>
 #include <unistd.h>
 
@@ -71,7 +72,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-static unsigned usable_cpus(void)
+unsigned sfs_cpus(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) < 0)
@@ -83,7 +84,7 @@ static unsigned usable_cpus(void)
 int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error *err)
 {
     if (threads == 0)
-        threads = usable_cpus();
+        threads = sfs_cpus();
     if (threads > MAX_THREADS)
         threads = MAX_THREADS;
     AUTO(sfs_pool_close) struct sfs_pool *pool = calloc(1, sizeof *pool);

@@ -39,6 +39,7 @@ static void free_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer)
 static void free_box(struct sfs_cache *cache, struct sfs_decoder_box *box)
 {
     cache->stats.used -= box->charged;
+    cache->decoding -= box->charged;
     sfs_span_decoder_close(&box->decoder);
     free(box);
 }
@@ -74,6 +75,7 @@ struct sfs_decoder_box *sfs_cache_take_decoder(struct sfs_cache *cache)
     if (box) {
         cache->boxes = box->next;
         cache->box_count--;
+        cache->resting -= box->charged;
         return box;
     }
     box = calloc(1, sizeof *box);
@@ -91,6 +93,7 @@ void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *b
 {
     size_t memory = sfs_span_decoder_memory(box->decoder);
     cache->stats.used += memory - box->charged;
+    cache->decoding += memory - box->charged;
     box->charged = memory;
 }
 
@@ -98,10 +101,13 @@ void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box
 {
     sfs_cache_charge_decoder(cache, box); /* zstd's window came while it ran */
     bool is_large = box->charged > MAX(cache->stats.budget / 32, DECODER);
-    if (is_large || cache->box_count > sfs_pool_threads(cache->pool)) {
+    bool are_many = cache->resting + box->charged > cache->stats.budget / 4 ||
+                    cache->box_count > sfs_pool_threads(cache->pool);
+    if (is_large || are_many) {
         free_box(cache, box);
         return;
     }
+    cache->resting += box->charged;
     box->next = cache->boxes;
     cache->boxes = box;
     cache->box_count++;
@@ -168,7 +174,10 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
 {
     size_t capacity = (size + 65535) & ~(size_t)65535;
     uint64_t budget = cache->limit;
-    if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > budget / 2)
+    /* Half of what decoders leave: with many threads and a small budget it is they who take most.
+     */
+    uint64_t left = budget - MIN(cache->decoding, budget);
+    if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > left / 2)
         return false;
     for (;;) {
         if (reuse_buffer(cache, capacity, ret_buffer))

@@ -8,7 +8,7 @@
 
 #define BUCKETS  1024u
 #define OVERHEAD 4096u /* bytes that an entry is charged beside its buffers */
-#define PASSED   4u    /* entries that the reader was done with and may come back to */
+#define PASSED   4u    /* entries that the reader took last: he may come back to them */
 #define SPARES   8u
 #define SPARE    (64u << 10) /* memory from this size on is kept for the next entry */
 
@@ -22,8 +22,9 @@ struct entry {
     uint64_t charged;
     /* guarded by the lock: */
     enum state state;
-    uint32_t refs; /* its job, and who has it lent */
-    uint64_t number;
+    uint32_t refs;   /* its job, and who has it lent */
+    uint64_t number; /* in the order of asking; 0: nobody asked for it ahead */
+    uint64_t taken;  /* when the reader took it last, by `takes`; 0: not yet */
     int failure;
     struct sfs_error failure_text;
     LIST_ENTRY(entry) bucket;
@@ -44,7 +45,8 @@ struct sfs_frames {
     LIST_HEAD(, entry) buckets[BUCKETS];
     TAILQ_HEAD(entries, entry) entries; /* oldest first */
     uint64_t used, made;                /* bytes; entries that were asked for, ever */
-    uint64_t reached;                   /* number of the last one that the reader took */
+    uint64_t reached;                   /* highest number of those that the reader took */
+    uint64_t takes;                     /* how often he went on to another */
     struct idle *idle;                  /* decoders at rest */
     struct sfs_stretch spares[SPARES];  /* memory only; what was used last is still near the core */
     unsigned spare_count;
@@ -124,12 +126,20 @@ static struct entry *find_entry(struct sfs_frames *frames, const struct sfs_span
     return NULL;
 }
 
+/* Is the reader done with it? Those that he took last he may want again: they may hold many small
+ * files. One that he never took is passed when he has taken a later one. */
+static bool is_passed(const struct sfs_frames *frames, const struct entry *entry)
+{
+    if (entry->refs > 0)
+        return false;
+    return entry->taken ? entry->taken + PASSED < frames->takes : entry->number < frames->reached;
+}
+
 /* So that its memory is used again while it is in the processor's caches. */
 static void drop_passed(struct sfs_frames *frames)
 {
     struct entry *entry;
-    while ((entry = TAILQ_FIRST(&frames->entries)) && entry->refs == 0 &&
-           entry->number + PASSED < frames->reached)
+    while ((entry = TAILQ_FIRST(&frames->entries)) && is_passed(frames, entry))
         drop_entry(frames, entry);
 }
 
@@ -139,7 +149,7 @@ static void make_room(struct sfs_frames *frames, uint64_t size)
     struct entry *entry = TAILQ_FIRST(&frames->entries);
     while (entry && frames->used + size > frames->budget) {
         struct entry *next = TAILQ_NEXT(entry, age);
-        if (entry->refs == 0 && entry->number < frames->reached)
+        if (is_passed(frames, entry))
             drop_entry(frames, entry);
         entry = next;
     }
@@ -185,8 +195,7 @@ static struct entry *add_entry(struct sfs_frames *frames, struct sfs_spans *span
     entry->spans = spans;
     entry->first = first;
     entry->charged = charge;
-    /* What nobody asked for stands where the reader is, before all that was asked for. */
-    entry->number = is_demand ? frames->reached : ++frames->made;
+    entry->number = is_demand ? 0 : ++frames->made;
     take_spare(frames, entry);
     frames->used += entry->charged;
     LIST_INSERT_HEAD(&frames->buckets[bucket_of(spans, first)], entry, bucket);
@@ -312,6 +321,8 @@ int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t 
             pthread_cond_wait(&frames->changed, &frames->lock);
         if (entry->number > frames->reached)
             frames->reached = entry->number;
+        if (entry->taken == 0 || entry->taken != frames->takes)
+            entry->taken = ++frames->takes;
         drop_passed(frames);
         if (entry->state == FAILED) {
             r = fail_entry(entry, err);

@@ -61,7 +61,9 @@ struct sfs_cache {
     uint64_t ahead;               /* bytes of slots with is_ahead */
     struct sfs_slot unused;       /* head of the list */
     struct sfs_buffer buffers[SFS_FREE_BUFFERS];
-    struct sfs_decoder_box *boxes; /* decoders at rest */
+    uint64_t decoding;             /* bytes of all decoders, working or not */
+    struct sfs_decoder_box *boxes; /* decoders at rest, */
+    uint64_t resting;              /* and their bytes */
     unsigned box_count;
 };
 
@@ -82,7 +84,7 @@ struct sfs_spans {
 
 enum sfs_slot_reason {
     SFS_SLOT_DEMAND, /* somebody waits: beyond the budget if need be */
-    SFS_SLOT_AHEAD,  /* evicts, but stays within half of the budget */
+    SFS_SLOT_AHEAD,  /* evicts, but stays within half of what decoders leave */
     SFS_SLOT_FILL,   /* evicts nothing */
 };
 /* The slot of a span, referenced; made if it is not there. NULL: no memory, or none to spare. */

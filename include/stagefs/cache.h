@@ -11,6 +11,9 @@
 struct sfs_cache;
 #define SFS_CACHE_DEFAULT (256ull << 20)
 
+/* CPUs that this process may use. */
+unsigned sfs_cpus(void);
+
 /* budget 0: SFS_CACHE_DEFAULT bytes. threads 0: one a CPU. */
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err);
