@@ -2,6 +2,7 @@
 #include "blob/frames.h"
 #include "blob_support.h"
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 #define MIB (1u << 20)
@@ -391,4 +392,33 @@ Test(stretch, is_decoded_once_however_little_is_taken_at_a_time)
     uint64_t read = atomic_load(&bytes_read);
     cr_assert(read < stream.size + stream.size / 2, "%llu bytes of %zu", (unsigned long long)read,
               stream.size);
+}
+
+/* A reader whom nobody helps: what he took is let go all the same. */
+Test(stretch, is_dropped_though_nobody_asked_for_it)
+{
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(64 * MIB, 5);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf got = { 0 };
+    AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
+    struct sfs_frames *frames = NULL;
+    for (size_t at = 0; at < content.size; at += MIB)
+        add_frame(SFS_CODEC_GZIP, &stream, content.data + at, MIB);
+    struct sfs_blob *blob = blob_of(stream.data, stream.size);
+    cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, MIB, -1, &got, &unpacked, &err), 0);
+    sfs_blob_close(&blob);
+    AUTO(sfs_spans_close) struct sfs_spans *spans = open_spans(&stream, &unpacked.table);
+    cr_assert_eq(sfs_frames_open(1, 4 * MIB, false, &frames, &err), 0);
+    const struct sfs_stretch *stretch;
+    cr_assert_eq(sfs_frames_get(frames, spans, 0, &stretch, &err), 0);
+    sfs_stretch_release(stretch);
+    struct mallinfo2 before = mallinfo2(); /* zeros with the address sanitizer */
+    for (uint64_t at = MIB; at < content.size; at += MIB) {
+        cr_assert_eq(sfs_frames_get(frames, spans, at, &stretch, &err), 0, "%s", err.text);
+        sfs_stretch_release(stretch);
+    }
+    struct mallinfo2 after = mallinfo2();
+    size_t more = after.uordblks + after.hblkhd - before.uordblks - before.hblkhd;
+    cr_assert(more < 24 * MIB, "%zu bytes are held", more);
+    sfs_frames_close(&frames);
 }
