@@ -705,6 +705,7 @@ Test(layer_tar, bytes_have_a_name_that_another_index_of_the_blob_gives_too)
     char none[SFS_CONTENT_NAME];
     cr_assert_eq(sfs_layer_content_name(layer, (sfs_inode)(dir - layer->tables.inodes), none),
                  -ENOENT);
+    sfs_layer_close(&layer);
     fixture_close();
     fixture_open();
     AUTO(sfs_layer_close) struct sfs_layer *again = fixture_layer(&tar);
