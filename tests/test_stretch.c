@@ -101,6 +101,13 @@ static void add_frame(enum sfs_codec codec, struct sfs_buf *stream, const void *
 }
 
 /* Frames of many sizes, small and larger than is handed on, are found wherever the points are. */
+/* One for each MiB of the content. */
+static void add_members(struct sfs_buf *stream, const struct sfs_buf *content)
+{
+    for (size_t at = 0; at < content->size; at += MIB)
+        add_frame(SFS_CODEC_GZIP, stream, content->data + at, MIB);
+}
+
 static void find_all(enum sfs_codec codec)
 {
     static const size_t sizes[] = { 700,  MIB,     3 * MIB, 1, 5 * MIB, 4 * MIB, 90000,
@@ -334,8 +341,7 @@ Test(stretch, fails_where_the_blob_was_changed)
     AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
     struct sfs_frames *frames = NULL;
     const struct sfs_stretch *stretch = NULL;
-    for (size_t at = 0; at < content.size; at += MIB)
-        add_frame(SFS_CODEC_GZIP, &stream, content.data + at, MIB);
+    add_members(&stream, &content);
     struct sfs_blob *blob = blob_of(stream.data, stream.size);
     cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, 0, -1, &got, &unpacked, &err), 0);
     sfs_blob_close(&blob);
@@ -374,8 +380,7 @@ Test(stretch, is_decoded_once_however_little_is_taken_at_a_time)
     AUTO(sfs_buf_close) struct sfs_buf got = { 0 };
     AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
     struct sfs_frames *frames = NULL;
-    for (size_t at = 0; at < content.size; at += MIB)
-        add_frame(SFS_CODEC_GZIP, &stream, content.data + at, MIB);
+    add_members(&stream, &content);
     struct sfs_blob *blob = blob_of(stream.data, stream.size);
     cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, MIB, -1, &got, &unpacked, &err), 0);
     blob->ops = &counting_ops;
@@ -402,8 +407,7 @@ Test(stretch, is_dropped_though_nobody_asked_for_it)
     AUTO(sfs_buf_close) struct sfs_buf got = { 0 };
     AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
     struct sfs_frames *frames = NULL;
-    for (size_t at = 0; at < content.size; at += MIB)
-        add_frame(SFS_CODEC_GZIP, &stream, content.data + at, MIB);
+    add_members(&stream, &content);
     struct sfs_blob *blob = blob_of(stream.data, stream.size);
     cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, MIB, -1, &got, &unpacked, &err), 0);
     sfs_blob_close(&blob);

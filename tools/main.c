@@ -15,7 +15,7 @@ void tool_options(struct tool *tool, struct option_set *set)
         { "platform", 0, OPTION_TEXT, &tool->platform, "OS/ARCH[/VARIANT]",
           "which image of an index (default: the host's)" },
         { "memory", 0, OPTION_SIZE, &tool->memory, "SIZE",
-          "budget of decoded data in memory (default 256M)" },
+          "budget of decoded data in memory (default 256M; commit: 8M a thread)" },
         { "threads", 0, OPTION_NUMBER, &tool->threads, "N", "worker threads (default: one a CPU)" },
         { "strict", 0, OPTION_FLAG, &tool->strict, NULL, "fail where BuildKit silently goes on" },
         { "quiet", 'q', OPTION_FLAG, &tool->quiet, NULL, "no progress, no warnings" },

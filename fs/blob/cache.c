@@ -8,8 +8,8 @@
 #define HUGE_PAGE (2u << 20)
 /* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
 #define UNCHARGED_SHARE 16u
-#define DECODER                                                                                    \
-    (2u << 20) /* one with the input of a span takes no more, unless its window is large */
+/* A decoder with the input of a span takes no more, unless its window is large. */
+#define DECODER_MAX (2u << 20)
 
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err)
@@ -100,7 +100,7 @@ void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *b
 void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box)
 {
     sfs_cache_charge_decoder(cache, box); /* zstd's window came while it ran */
-    bool is_large = box->charged > MAX(cache->stats.budget / 32, DECODER);
+    bool is_large = box->charged > MAX(cache->stats.budget / 32, DECODER_MAX);
     bool are_many = cache->resting + box->charged > cache->stats.budget / 4 ||
                     cache->box_count > sfs_pool_threads(cache->pool);
     if (is_large || are_many) {
@@ -174,8 +174,7 @@ bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_r
 {
     size_t capacity = (size + 65535) & ~(size_t)65535;
     uint64_t budget = cache->limit;
-    /* Half of what decoders leave: with many threads and a small budget it is they who take most.
-     */
+    /* With many threads and a small budget it is decoders that take most. */
     uint64_t left = budget - MIN(cache->decoding, budget);
     if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > left / 2)
         return false;

@@ -321,7 +321,7 @@ int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t 
             pthread_cond_wait(&frames->changed, &frames->lock);
         if (entry->number > frames->reached)
             frames->reached = entry->number;
-        if (entry->taken == 0 || entry->taken != frames->takes)
+        if (frames->takes == 0 || entry->taken != frames->takes)
             entry->taken = ++frames->takes;
         drop_passed(frames);
         if (entry->state == FAILED) {

@@ -73,7 +73,7 @@ int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_ta
         return sfs_fail(err, EBADMSG, "it has no input");
     size_t window;
     if (open_window(entry, table, point, &window) < 0)
-        return sfs_fail(err, EBADMSG, "its window is damaged");
+        return sfs_fail(err, EBADMSG, "its window is damaged, or cannot be read");
     *ret_used = bits > 0 ? 1 : 0;
     if (sfs_gunzip_resume(&entry->gunzip, bits > 0 ? in[0] : 0, bits, entry->window, window) < 0)
         return sfs_fail(err, EBADMSG, "its window cannot be used");
