@@ -5,7 +5,7 @@
 #   tests/long/lazy_readers.sh STAGEFS IMAGE     IMAGE: oci:DIR:TAG of some MB to GB, such as bench/make-stage makes
 #
 # Installs docker-registry, skopeo, jq, golang-go and the snapshotter's sources from Debian's packages. Podman 5 is in
-# Debian 13: TRIXIE=DIR names a chroot of it that is kept, else one is made for this run.
+# Debian 13: TRIXIE=DIR names a chroot of it that is kept (but for its storage.conf), else one is made for this run.
 STAGEFS=${1:?the stagefs program} image=${2:?an image}
 . "$(dirname "$0")/../e2e/lib.sh"
 need_root
@@ -27,8 +27,16 @@ done
 port=5055
 printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$T" $port >"$T/registry.yml"
 docker-registry serve "$T/registry.yml" >"$T/registry.log" 2>&1 &
-registry=$!
-trap 'kill $registry; cleanup' EXIT INT TERM
+registry=$! stargz='' root=''
+stop() {
+    status=$?
+    set +e
+    kill $registry $stargz 2>/dev/null
+    [ -z "$root" ] || for dir in proc sys dev; do umount -R -l "$root/$dir" 2>/dev/null; done
+    (exit $status)
+    cleanup
+}
+trap stop EXIT INT TERM
 until curl -s "http://127.0.0.1:$port/v2/" >/dev/null; do
     kill -0 $registry 2>/dev/null || fail "the registry: $(tail -1 "$T/registry.log")"
     sleep 0.1
@@ -65,6 +73,7 @@ for tag in estargz estargz-copied; do
     names "$T/lazy" | grep -v '^\. ' >"$T/theirs"
     kill -INT $stargz
     wait $stargz || true
+    stargz=''
     mounted_list $tag | grep -v '^\. ' >"$T/ours"
     same "stargz-snapshotter, $tag" "$T/ours" "$T/theirs"
     echo "stargz-snapshotter, $tag: $(wc -l <"$T/ours") names equal, with the digests of all files"
@@ -73,7 +82,7 @@ done
 # ---- podman 5
 root=${TRIXIE:-$T/trixie}
 [ -d "$root/usr" ] || debootstrap --variant=minbase trixie "$root" >"$T/debootstrap" 2>&1 || fail "debootstrap trixie: $(tail -1 "$T/debootstrap")"
-for dir in proc sys dev; do mountpoint -q "$root/$dir" || mount --rbind "/$dir" "$root/$dir"; done
+for dir in proc sys dev; do mountpoint -q "$root/$dir" || { mount --rbind "/$dir" "$root/$dir" && mount --make-rslave "$root/$dir"; }; done
 chroot "$root" sh -c 'command -v podman >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
     --no-install-recommends podman ca-certificates uidmap; }' >"$T/apt" 2>&1 || fail "apt-get in the chroot: $(tail -1 "$T/apt")"
 printf '[storage]\ndriver = "overlay"\ngraphroot = "/stagefs-graph"\nrunroot = "/stagefs-run"\n[storage.options]\npull_options = {enable_partial_images = "true"}\n' \
