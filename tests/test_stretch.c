@@ -31,7 +31,9 @@ static char *list_frames(struct sfs_spans *spans, const struct sfs_buf *stream,
     struct sfs_frames *frames = NULL;
     struct sfs_buf text = { 0 };
     sfs_buf_add_str(&text, "");
-    cr_assert_eq(sfs_frames_open(3, 6 * MIB, true, &frames, &err), 0);
+    cr_assert_eq(
+        sfs_frames_open(3, 6 * MIB, &(struct sfs_stretch_wish){ .digests = true }, &frames, &err),
+        0);
     while (at < end) {
         const struct sfs_stretch *stretch;
         sfs_frames_ask(frames, spans, at, end - at);
@@ -327,7 +329,8 @@ Test(stretch, fails_on_what_the_table_does_not_vouch_for)
     content.size = 6;
     claim(&claims, SFS_CODEC_ZSTD, &stream, &content);
     AUTO(sfs_spans_close) struct sfs_spans *spans = open_spans(&stream, &claims.table);
-    cr_assert_eq(sfs_frames_open(2, MIB, true, &frames, &err), 0);
+    cr_assert_eq(
+        sfs_frames_open(2, MIB, &(struct sfs_stretch_wish){ .digests = true }, &frames, &err), 0);
     cr_assert_eq(sfs_frames_get(frames, spans, 0, &stretch, &err), -EIO);
     cr_assert(strstr(err.text, "layer 3: span 0: does not match its digest"), "%s", err.text);
     sfs_frames_close(&frames);
@@ -347,7 +350,7 @@ Test(stretch, fails_where_the_blob_was_changed)
     sfs_blob_close(&blob);
     stream.data[stream.size / 2] ^= 1;
     AUTO(sfs_spans_close) struct sfs_spans *spans = open_spans(&stream, &unpacked.table);
-    cr_assert_eq(sfs_frames_open(2, 8 * MIB, false, &frames, &err), 0);
+    cr_assert_eq(sfs_frames_open(2, 8 * MIB, &(struct sfs_stretch_wish){ 0 }, &frames, &err), 0);
     sfs_frames_ask(frames, spans, 0, content.size);
     int r = 0;
     for (uint64_t at = 0; at < content.size && r == 0; at += MIB) {
@@ -386,7 +389,7 @@ Test(stretch, is_decoded_once_however_little_is_taken_at_a_time)
     blob->ops = &counting_ops;
     AUTO(sfs_spans_close) struct sfs_spans *spans = NULL;
     cr_assert_eq(sfs_spans_open(cache, &blob, &unpacked.table, "layer 3", &spans, &err), 0);
-    cr_assert_eq(sfs_frames_open(3, 6 * MIB, false, &frames, &err), 0);
+    cr_assert_eq(sfs_frames_open(3, 6 * MIB, &(struct sfs_stretch_wish){ 0 }, &frames, &err), 0);
     for (uint64_t at = 0; at < content.size; at += 50000) {
         const struct sfs_stretch *stretch;
         sfs_frames_ask(frames, spans, at, content.size - at);
@@ -412,7 +415,7 @@ Test(stretch, is_dropped_though_nobody_asked_for_it)
     cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, MIB, -1, &got, &unpacked, &err), 0);
     sfs_blob_close(&blob);
     AUTO(sfs_spans_close) struct sfs_spans *spans = open_spans(&stream, &unpacked.table);
-    cr_assert_eq(sfs_frames_open(1, 4 * MIB, false, &frames, &err), 0);
+    cr_assert_eq(sfs_frames_open(1, 4 * MIB, &(struct sfs_stretch_wish){ 0 }, &frames, &err), 0);
     const struct sfs_stretch *stretch;
     cr_assert_eq(sfs_frames_get(frames, spans, 0, &stretch, &err), 0);
     sfs_stretch_release(stretch);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <stagefs/commit.h>
 #include <stagefs/suggest.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
  * is no faster (bench/RESULTS.md). */
 #define MEMORY_A_THREAD (8u << 20)
 #define MEMORY_MAX      (128u << 20)
+#define MMAP_FROM       (128 << 10) /* bytes: glibc's own first threshold */
 
 struct commit_args {
     struct session session;
@@ -184,6 +186,9 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
     int r = find_compression(compression, &options.compression, err);
     if (r < 0)
         return r;
+    /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
+     * arenas, with gaps between: of a commit's memory, a third. */
+    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
     struct sfs_commit_result result;
     r = sfs_commit(args->session.stage, &options, &result, err);
     progress_close();

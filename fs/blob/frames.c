@@ -9,7 +9,7 @@
 #define BUCKETS  1024u
 #define OVERHEAD 4096u /* bytes that an entry is charged beside its buffers */
 #define PASSED   4u    /* entries that the reader took last: he may come back to them */
-#define SPARES   8u
+#define SPARES   4u
 #define SPARE    (64u << 10) /* memory from this size on is kept for the next entry */
 
 enum state { QUEUED, RUNNING, READY, FAILED };
@@ -39,7 +39,7 @@ struct idle {
 struct sfs_frames {
     struct sfs_pool *pool;
     uint64_t budget;
-    bool digests;
+    struct sfs_stretch_wish wish;
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed;
     LIST_HEAD(, entry) buckets[BUCKETS];
@@ -52,8 +52,8 @@ struct sfs_frames {
     unsigned spare_count;
 };
 
-int sfs_frames_open(unsigned threads, uint64_t budget, bool digests, struct sfs_frames **ret_frames,
-                    struct sfs_error *err)
+int sfs_frames_open(unsigned threads, uint64_t budget, const struct sfs_stretch_wish *wish,
+                    struct sfs_frames **ret_frames, struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_frames *frames = calloc(1, sizeof *frames);
     if (!frames)
@@ -62,7 +62,7 @@ int sfs_frames_open(unsigned threads, uint64_t budget, bool digests, struct sfs_
     if (r < 0)
         return r;
     frames->budget = budget;
-    frames->digests = digests;
+    frames->wish = *wish;
     pthread_mutex_init(&frames->lock, NULL);
     pthread_cond_init(&frames->changed, NULL);
     TAILQ_INIT(&frames->entries);
@@ -162,6 +162,11 @@ static uint64_t charge_of(const struct sfs_seek_table *table, uint32_t first)
     for (uint32_t i = first; i < first + count; i++)
         size += sfs_seek_size(table, i);
     sfs_seek_input(table, first, &start, &end);
+    if (table->points[first].bits & SFS_POINT_RAW) {
+        uint64_t last_start;
+        sfs_seek_input(table, first + count - 1, &last_start, &end);
+        size += SFS_WINDOW_MAX;
+    }
     return size + (end - start);
 }
 
@@ -222,7 +227,7 @@ static struct idle *take_decoder(struct sfs_frames *frames)
 static int decode(struct entry *entry, struct sfs_stretch_decoder *decoder)
 {
     struct sfs_error why;
-    int r = sfs_stretch_decode(decoder, entry->spans, entry->first, entry->frames->digests,
+    int r = sfs_stretch_decode(decoder, entry->spans, entry->first, &entry->frames->wish,
                                &entry->stretch, &why);
     if (r < 0 && r != -ENOMEM)
         sfs_fail(&entry->failure_text, EIO, "%s: span %u: %s", entry->spans->label, entry->first,

@@ -1,4 +1,4 @@
-/* Stretches of framed blobs, decoded on all cores ahead of one reader who takes them in the order
+/* Stretches of blobs, decoded on all cores ahead of one reader who takes them in the order
  * in which he asked for them. What he is done with is dropped when its memory is wanted. */
 #ifndef STAGEFS_FRAMES_H
 #define STAGEFS_FRAMES_H
@@ -7,10 +7,9 @@
 
 struct sfs_frames;
 
-/* threads 0: one a CPU. budget: bytes of stretches that nobody waits for. digests: of the frames,
- * too. */
-int sfs_frames_open(unsigned threads, uint64_t budget, bool digests, struct sfs_frames **ret_frames,
-                    struct sfs_error *err);
+/* threads 0: one a CPU. budget: bytes of stretches that nobody waits for. */
+int sfs_frames_open(unsigned threads, uint64_t budget, const struct sfs_stretch_wish *wish,
+                    struct sfs_frames **ret_frames, struct sfs_error *err);
 /* Waits for what is being decoded. All stretches must have been given back. */
 void sfs_frames_close(struct sfs_frames **frames);
 

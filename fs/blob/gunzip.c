@@ -76,6 +76,11 @@ bool sfs_gunzip_ask_stop(struct sfs_gunzip *gunzip)
     return true;
 }
 
+bool sfs_gunzip_is_ending(const struct sfs_gunzip *gunzip)
+{
+    return gunzip->phase == SFS_GUNZIP_DATA && gunzip->inflate.bfinal;
+}
+
 uint64_t sfs_gunzip_stop_bit(const struct sfs_gunzip *gunzip)
 {
     return gunzip->in * 8 - (uint64_t)gunzip->inflate.read_in_length;

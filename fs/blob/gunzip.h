@@ -60,6 +60,8 @@ bool sfs_gunzip_may_end(const struct sfs_gunzip *gunzip);
 /* Asks to stop behind the deflate block that it is in. false: not possible now, since it stands
  * between blocks or in a member's last one. */
 bool sfs_gunzip_ask_stop(struct sfs_gunzip *gunzip);
+/* Will it stop behind this block anyway: was it asked to, or is this the member's last one? */
+bool sfs_gunzip_is_ending(const struct sfs_gunzip *gunzip);
 /* The bit where the next block starts, by the count of `in`; in phase SFS_GUNZIP_STOPPED. */
 uint64_t sfs_gunzip_stop_bit(const struct sfs_gunzip *gunzip);
 /* Goes on behind a stop, in the way that a stranger would enter there: with nothing but `window`.

@@ -93,9 +93,10 @@ int sfs_span_decoder_start(struct sfs_span_decoder *decoder, struct sfs_blob *bl
         return r;
     decoder->codec = table->codec;
     decoder->skip = point->skip;
+    size_t window;
     if (table->codec == SFS_CODEC_GZIP)
         return sfs_span_entry_gunzip(&decoder->entry, table, point, decoder->in, decoder->in_size,
-                                     &decoder->in_pos, err);
+                                     &decoder->in_pos, &window, err);
     if (table->codec == SFS_CODEC_ZSTD)
         ZSTD_DCtx_reset(decoder->entry.zstd, ZSTD_reset_session_only);
     return 0;

@@ -61,9 +61,9 @@ static int open_window(struct sfs_span_entry *entry, const struct sfs_seek_table
 
 int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                           const struct sfs_point *point, const uint8_t *in, size_t in_size,
-                          size_t *ret_used, struct sfs_error *err)
+                          size_t *ret_used, size_t *ret_window, struct sfs_error *err)
 {
-    *ret_used = 0;
+    *ret_used = *ret_window = 0;
     if (!(point->bits & SFS_POINT_RAW)) {
         sfs_gunzip_start(&entry->gunzip, false);
         return 0;
@@ -71,11 +71,11 @@ int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_ta
     unsigned bits = point->bits & 7;
     if (bits > 0 && in_size == 0)
         return sfs_fail(err, EBADMSG, "it has no input");
-    size_t window;
-    if (open_window(entry, table, point, &window) < 0)
+    if (open_window(entry, table, point, ret_window) < 0)
         return sfs_fail(err, EBADMSG, "its window is damaged, or cannot be read");
     *ret_used = bits > 0 ? 1 : 0;
-    if (sfs_gunzip_resume(&entry->gunzip, bits > 0 ? in[0] : 0, bits, entry->window, window) < 0)
+    if (sfs_gunzip_resume(&entry->gunzip, bits > 0 ? in[0] : 0, bits, entry->window, *ret_window) <
+        0)
         return sfs_fail(err, EBADMSG, "its window cannot be used");
     return 0;
 }

@@ -24,10 +24,11 @@ int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_tab
                          uint32_t span, const uint8_t *in, size_t size, struct sfs_error *err);
 
 /* Makes entry->gunzip stand at the point, where `in` starts. *ret_used: bytes of it that are in the
- * state already, 0 or 1. Waits for the disk where windows lie in a file. EBADMSG: the table's
- * window is damaged, or there is no input. */
+ * state already, 0 or 1. *ret_window: bytes in entry->window that were decoded before it. Waits for
+ * the disk where windows lie in a file. EBADMSG: the table's window is damaged, or there is no
+ * input. */
 int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                           const struct sfs_point *point, const uint8_t *in, size_t in_size,
-                          size_t *ret_used, struct sfs_error *err);
+                          size_t *ret_used, size_t *ret_window, struct sfs_error *err);
 
 #endif

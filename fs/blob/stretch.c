@@ -5,7 +5,7 @@
 #include <isa-l/crc.h>
 
 /* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
-#define GROUP      (4u << 20)
+#define GROUP      (1u << 20)
 #define WINDOW_MAX (8u << 20)   /* what RFC 8878 asks of every decoder */
 #define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
 
@@ -23,10 +23,13 @@ struct decoding {
     size_t in_capacity, in_size, in_pos;
     size_t out_capacity;
     size_t skip, need, room, pos; /* bytes of `out`: before, and to the end of, the stretch */
+    uint64_t start_out;           /* where the stretch starts in the decoded stream */
     bool is_between, is_whole;    /* frames; the present one began in here */
     size_t frame_in, frame_out;   /* where it did */
     struct sfs_frame *frames;
     size_t frame_count, frame_capacity;
+    bool wants_cuts;
+    struct sfs_cuts cuts;
 };
 
 static void decoding_done(struct decoding *decoding)
@@ -34,6 +37,7 @@ static void decoding_done(struct decoding *decoding)
     free(decoding->in);
     free(decoding->out);
     free(decoding->frames);
+    sfs_cuts_done(&decoding->cuts);
 }
 
 void sfs_stretch_done(struct sfs_stretch *stretch)
@@ -41,6 +45,7 @@ void sfs_stretch_done(struct sfs_stretch *stretch)
     free(stretch->memory);
     free(stretch->in_memory);
     free(stretch->frames);
+    free(stretch->cuts);
     *stretch = (struct sfs_stretch){ 0 };
 }
 
@@ -219,6 +224,28 @@ static int add_frame(struct decoding *decoding, struct sfs_error *err)
     return 0;
 }
 
+/* ---- cuts ---- */
+
+/* In the decoded stream; known from the start on. */
+static uint64_t offset_of(const struct decoding *decoding, size_t pos)
+{
+    return decoding->start_out + pos - decoding->skip;
+}
+
+/* The inflater has stopped between two blocks. It goes on as one that enters there. */
+static int pass_stop(struct decoding *decoding, struct sfs_error *err)
+{
+    struct sfs_gunzip *gunzip = &decoding->decoder->entry.gunzip;
+    uint64_t bit = sfs_gunzip_stop_bit(gunzip) + 8 * (decoding->in_pos - gunzip->in);
+    size_t window = decoding->pos < SFS_WINDOW_MAX ? decoding->pos : SFS_WINDOW_MAX;
+    if (decoding->pos <= decoding->need &&
+        sfs_cuts_note_stop(&decoding->cuts, offset_of(decoding, decoding->pos), bit) < 0)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    if (sfs_gunzip_go_on(gunzip, decoding->out + decoding->pos - window, window) < 0)
+        return sfs_fail(err, EBADMSG, "it cannot be entered between two blocks");
+    return 0;
+}
+
 /* ---- decoding ---- */
 
 struct step {
@@ -231,13 +258,19 @@ static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_er
     struct sfs_gunzip_io io = { decoding->in + decoding->in_pos,
                                 decoding->in_size - decoding->in_pos, decoding->out + decoding->pos,
                                 decoding->room - decoding->pos };
+    if (decoding->wants_cuts)
+        sfs_cuts_limit(&decoding->cuts, gunzip, offset_of(decoding, decoding->pos), &io);
     enum sfs_gunzip_phase phase = gunzip->phase;
+    const uint8_t *in = io.in, *out = io.out;
     int r = sfs_gunzip_step(gunzip, &io, err);
-    size_t in_pos = decoding->in_size - io.in_size, pos = decoding->room - io.out_size;
-    step->has_moved = gunzip->phase != phase || in_pos != decoding->in_pos || pos != decoding->pos;
+    step->has_moved = gunzip->phase != phase || io.in != in || io.out != out;
     step->has_ended = phase == SFS_GUNZIP_TRAILER && gunzip->phase == SFS_GUNZIP_BETWEEN;
-    decoding->in_pos = in_pos;
-    decoding->pos = pos;
+    decoding->in_pos += (size_t)(io.in - in);
+    decoding->pos += (size_t)(io.out - out);
+    if (r == 0 && gunzip->phase == SFS_GUNZIP_STOPPED)
+        r = pass_stop(decoding, err);
+    if (step->has_ended)
+        sfs_cuts_note_end(&decoding->cuts, offset_of(decoding, decoding->pos));
     return r < 0 || gunzip->phase != SFS_GUNZIP_REST
                ? r
                : sfs_fail(err, EBADMSG, "something that is not gzip follows");
@@ -257,9 +290,12 @@ static int step_zstd(struct decoding *decoding, struct step *step, struct sfs_er
     return 0;
 }
 
+/* A block that may end where the stretch does is followed there: that may be a cut. */
 static bool is_enough(const struct decoding *decoding)
 {
-    return decoding->pos >= decoding->need &&
+    bool may_cut = decoding->wants_cuts && decoding->pos == decoding->need &&
+                   decoding->decoder->entry.gunzip.stopping;
+    return decoding->pos >= decoding->need && !may_cut &&
            (decoding->is_between || !decoding->is_whole || decoding->pos == decoding->room ||
             decoding->pos - decoding->frame_out > SFS_FRAME_MAX);
 }
@@ -297,31 +333,53 @@ static int decode(struct decoding *decoding, struct sfs_error *err)
     return r < 0 ? r : sfs_fail(err, EBADMSG, "has fewer bytes than its table says");
 }
 
+/* Does the stretch that ends before this span go on in it, in the middle of a member? */
+static bool goes_on(const struct sfs_seek_table *table, uint32_t end)
+{
+    return table->check == SFS_CHECK_GMAC && end < table->count &&
+           (table->points[end].bits & SFS_POINT_RAW);
+}
+
+/* Makes the inflater stand at the point. What was decoded before it is put before what comes, for
+ * whoever enters between two blocks again. */
+static int enter_gzip(struct decoding *decoding, const struct sfs_point *point,
+                      struct sfs_error *err)
+{
+    struct sfs_span_entry *entry = &decoding->decoder->entry;
+    size_t window;
+    int r = sfs_span_entry_gunzip(entry, decoding->table, point, decoding->in, decoding->in_size,
+                                  &decoding->in_pos, &window, err);
+    if (r < 0 || !(point->bits & SFS_POINT_RAW))
+        return r;
+    memset(decoding->out, 0, SFS_WINDOW_MAX - window);
+    memcpy(decoding->out + SFS_WINDOW_MAX - window, entry->window, window);
+    decoding->pos = SFS_WINDOW_MAX;
+    return 0;
+}
+
 static int start(struct decoding *decoding, uint32_t first, uint32_t spans, struct sfs_error *err)
 {
     const struct sfs_seek_table *table = decoding->table;
     const struct sfs_point *point = &table->points[first];
     uint32_t end = first + spans;
-    decoding->skip = point->skip;
+    decoding->start_out = decoding->cuts.wanted = point->out;
+    decoding->skip = point->bits & SFS_POINT_RAW ? SFS_WINDOW_MAX : point->skip;
     decoding->need = decoding->skip;
     for (uint32_t i = first; i < end; i++)
         decoding->need += (size_t)sfs_seek_size(table, i);
     /* Room for a byte more shows whether a frame goes on. */
-    bool goes_on = table->check == SFS_CHECK_GMAC && end < table->count &&
-                   (table->points[end].bits & SFS_POINT_RAW);
-    decoding->room = decoding->need + 1 + (goes_on ? SFS_FRAME_MAX : 0);
+    bool follows = table->is_framed && goes_on(table, end);
+    decoding->room = decoding->need + 1 + (follows ? SFS_FRAME_MAX : 0);
     decoding->next = first;
     int r = make_room(&decoding->out, &decoding->out_capacity, decoding->room, err);
     if (r == 0)
         r = load_span(decoding, err);
     if (r < 0)
         return r;
-    struct sfs_span_entry *entry = &decoding->decoder->entry;
     decoding->is_between = table->codec != SFS_CODEC_GZIP || !(point->bits & SFS_POINT_RAW);
     if (table->codec == SFS_CODEC_GZIP)
-        return sfs_span_entry_gunzip(entry, table, point, decoding->in, decoding->in_size,
-                                     &decoding->in_pos, err);
-    ZSTD_DCtx_reset(entry->zstd, ZSTD_reset_session_only);
+        return enter_gzip(decoding, point, err);
+    ZSTD_DCtx_reset(decoding->decoder->entry.zstd, ZSTD_reset_session_only);
     return 0;
 }
 
@@ -361,6 +419,18 @@ static int digest_frames(struct decoding *decoding, uint32_t first, uint32_t spa
     return 0;
 }
 
+/* Where the stretch's compressed data begins and ends, by its points. */
+static void find_edges(const struct decoding *decoding, uint32_t first, uint32_t end,
+                       struct sfs_stretch *stretch)
+{
+    const struct sfs_point *points = decoding->table->points;
+    stretch->is_inside = points[first].bits & SFS_POINT_RAW;
+    stretch->goes_on = goes_on(decoding->table, end);
+    stretch->first_bit = (points[first].in - decoding->in_start) * 8 - (points[first].bits & 7);
+    if (stretch->goes_on)
+        stretch->end_bit = (points[end].in - decoding->in_start) * 8 - (points[end].bits & 7);
+}
+
 static void hand_out(struct decoding *decoding, uint64_t out, struct sfs_stretch *stretch)
 {
     for (size_t i = 0; i < decoding->frame_count; i++)
@@ -371,22 +441,27 @@ static void hand_out(struct decoding *decoding, uint64_t out, struct sfs_stretch
                                      .in = decoding->in,
                                      .frames = decoding->frames,
                                      .frame_count = decoding->frame_count,
+                                     .cuts = decoding->cuts.list,
+                                     .cut_count = decoding->cuts.count,
                                      .memory = decoding->out,
                                      .memory_size = decoding->out_capacity,
                                      .in_memory = decoding->in,
                                      .in_memory_size = decoding->in_capacity };
     decoding->out = decoding->in = NULL;
     decoding->frames = NULL;
+    decoding->cuts.list = NULL;
 }
 
 int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
-                       bool digests, struct sfs_stretch *stretch, struct sfs_error *err)
+                       const struct sfs_stretch_wish *wish, struct sfs_stretch *stretch,
+                       struct sfs_error *err)
 {
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     AUTO(decoding_done)
     struct decoding decoding = { .decoder = decoder,
                                  .table = table,
                                  .blob = sfs_spans_blob(spans),
+                                 .wants_cuts = wish->cuts && table->check == SFS_CHECK_GMAC,
                                  .out = stretch->memory,
                                  .out_capacity = stretch->memory_size,
                                  .in = stretch->in_memory,
@@ -398,9 +473,11 @@ int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *sp
         r = decode(&decoding, err);
     if (r == 0)
         r = check_spans(&decoding, first, count, err);
-    if (r == 0 && digests)
+    if (r == 0 && wish->digests)
         r = digest_frames(&decoding, first, count, err);
-    if (r == 0)
-        hand_out(&decoding, table->points[first].out, stretch);
-    return r;
+    if (r < 0)
+        return r;
+    hand_out(&decoding, table->points[first].out, stretch);
+    find_edges(&decoding, first, first + count, stretch);
+    return 0;
 }

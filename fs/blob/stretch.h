@@ -1,12 +1,14 @@
-/* A stretch of a blob that is made of frames (zstd frames, gzip members): decoded once, and kept
- * with the compressed bytes, so that frames whose every byte is wanted can be handed on as they
- * are.
+/* A stretch of a blob: decoded once, and kept with the compressed bytes, so that what is wanted
+ * whole can be handed on as it is: frames (zstd frames, gzip members), and, of a gzip member,
+ * deflate blocks from one cut to another.
  *
- * Which frames are found depends on the blob alone, not on where its seek table has points: a frame
- * belongs to the stretch that it begins in, and is followed to its end. */
+ * Which of both are found depends on the blob alone, not on where its seek table has points. A
+ * frame belongs to the stretch that it begins in, and is followed to its end. A cut belongs to the
+ * stretch that the bytes before it are in; see cuts.h for where they are. */
 #ifndef STAGEFS_STRETCH_H
 #define STAGEFS_STRETCH_H
 
+#include "blob/cuts.h"
 #include "blob/spans.h"
 #include <stagefs/digest.h>
 
@@ -27,7 +29,12 @@ struct sfs_stretch {
     const uint8_t *in;
     struct sfs_frame *frames; /* in order */
     size_t frame_count;
-    void *memory, *in_memory; /* owned, as are the frames; of these sizes: */
+    struct sfs_cut *cuts; /* in order; bits of `in` */
+    size_t cut_count;
+    uint64_t first_bit, end_bit; /* where its compressed data begins and ends, where the stretches
+                                    before and behind it are of the same member */
+    bool is_inside, goes_on;     /* are they? */
+    void *memory, *in_memory;    /* owned, as are the arrays; of these sizes: */
     size_t memory_size, in_memory_size;
 };
 void sfs_stretch_done(struct sfs_stretch *stretch);
@@ -35,6 +42,12 @@ void sfs_stretch_done(struct sfs_stretch *stretch);
 /* The first span of the stretch that this span is in, and how many spans that has. */
 uint32_t sfs_stretch_first(const struct sfs_seek_table *table, uint32_t span);
 uint32_t sfs_stretch_spans(const struct sfs_seek_table *table, uint32_t first);
+
+/* What is wanted beside the decoded bytes and the frames. */
+struct sfs_stretch_wish {
+    bool digests; /* of the frames */
+    bool cuts;    /* of gzip; not of a blob with a table of contents */
+};
 
 /* One decode at a time; large, so reused. NULL from open: out of memory. */
 struct sfs_stretch_decoder;
@@ -48,6 +61,7 @@ void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder);
  * *stretch may bring memory, which is used again. Waits for the disk. EIO, EKEYREJECTED, EBADMSG:
  * as for a span. */
 int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
-                       bool digests, struct sfs_stretch *stretch, struct sfs_error *err);
+                       const struct sfs_stretch_wish *wish, struct sfs_stretch *stretch,
+                       struct sfs_error *err);
 
 #endif

@@ -15,20 +15,24 @@ uint64_t sfs_item_size(const struct sfs_tree *tree, const struct sfs_item *item)
     return S_ISREG(attr.mode) ? attr.size : 0;
 }
 
-struct sfs_spans *sfs_ahead_find_frames(const struct sfs_ahead *ahead, sfs_node node,
-                                        uint64_t offset, uint64_t *ret_position, uint64_t *ret_size)
+struct sfs_spans *sfs_ahead_find_spans(const struct sfs_ahead *ahead, sfs_node node,
+                                       uint64_t offset, uint64_t *ret_position, uint64_t *ret_size)
 {
     struct sfs_spans *spans =
-        ahead->frames ? sfs_tree_find_frames(ahead->tree, node, offset, ret_position, ret_size)
+        ahead->frames ? sfs_tree_find_spans(ahead->tree, node, offset, ret_position, ret_size)
                       : NULL;
-    return spans && sfs_spans_table(spans)->codec == ahead->codec ? spans : NULL;
+    if (!spans)
+        return NULL;
+    const struct sfs_seek_table *table = sfs_spans_table(spans);
+    bool is_wanted = table->codec == ahead->codec && (table->is_framed || ahead->cuts);
+    return is_wanted ? spans : NULL;
 }
 
 /* False: the memory for it is used up. */
 static bool ask_range(const struct sfs_ahead *ahead, sfs_node node, uint64_t offset, uint64_t size)
 {
     uint64_t position, run;
-    struct sfs_spans *spans = sfs_ahead_find_frames(ahead, node, offset, &position, &run);
+    struct sfs_spans *spans = sfs_ahead_find_spans(ahead, node, offset, &position, &run);
     if (spans)
         return sfs_frames_ask(ahead->frames, spans, position, size < run ? size : run);
     return sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);

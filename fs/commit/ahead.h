@@ -10,6 +10,7 @@ struct sfs_ahead { /* set these; the rest starts at 0 */
     const struct sfs_changes *changes;
     struct sfs_frames *frames; /* NULL: none are copied */
     enum sfs_codec codec;      /* of those that are */
+    bool cuts;                 /* of gzip, blocks of a member also */
 
     size_t next;        /* item that asking has come to, */
     uint64_t next_from; /* and the offset in its file, */
@@ -19,11 +20,10 @@ struct sfs_ahead { /* set these; the rest starts at 0 */
 
 /* Bytes of file content that an item carries. */
 uint64_t sfs_item_size(const struct sfs_tree *tree, const struct sfs_item *item);
-/* Where the bytes of a file are, if frames of them may be copied; else NULL. As
- * sfs_tree_find_frames(). */
-struct sfs_spans *sfs_ahead_find_frames(const struct sfs_ahead *ahead, sfs_node node,
-                                        uint64_t offset, uint64_t *ret_position,
-                                        uint64_t *ret_size);
+/* Where the bytes of a file are, if frames of them, or blocks, may be copied; else NULL. As
+ * sfs_tree_find_spans(). */
+struct sfs_spans *sfs_ahead_find_spans(const struct sfs_ahead *ahead, sfs_node node,
+                                       uint64_t offset, uint64_t *ret_position, uint64_t *ret_size);
 /* `done` file bytes of the items were read: asks for some that come next. Does not wait. */
 void sfs_ahead_ask(struct sfs_ahead *ahead, uint64_t done);
 

@@ -7,13 +7,17 @@
 #include "commit/ahead.h"
 #include "commit/contents.h"
 #include "commit/layer_entry.h"
+#include "commit/splice.h"
 #include "commit/tar.h"
 #include "image/document.h"
+#include <errno.h>
 #include <sys/stat.h>
 
-#define PIN         (1u << 20)
-#define STRETCHES   (48u << 20) /* memory for what is decoded ahead, to be copied */
-#define REPORT_STEP (8u << 20)
+#define PIN           (1u << 20)
+#define STRETCHES     (48u << 20) /* memory for what is decoded ahead, to be copied, at least, */
+#define CUT_STRETCHES (16u << 20) /* where stretches are small, */
+#define A_THREAD      (8u << 20)  /* and for each thread that decodes */
+#define REPORT_STEP   (8u << 20)
 
 struct writer {
     const struct sfs_layer_write *write;
@@ -23,8 +27,9 @@ struct writer {
     const char *path; /* of the file that is being read */
     struct sfs_error *err;
     struct sfs_ahead ahead;
-    uint64_t done;     /* file bytes */
-    uint64_t reported; /* done, when it was told last */
+    struct sfs_splice *splice; /* NULL: no blocks are copied */
+    uint64_t done;             /* file bytes */
+    uint64_t reported;         /* done, when it was told last */
     uint64_t clamped_sources;
     uint64_t copied; /* bytes, compressed */
 };
@@ -33,6 +38,7 @@ static void writer_done(struct writer *writer)
 {
     sfs_contents_close(&writer->contents);
     sfs_pipe_close(&writer->pipe); /* it has stretches lent */
+    sfs_splice_close(&writer->splice);
     sfs_frames_close(&writer->ahead.frames);
     sfs_buf_close(&writer->header);
 }
@@ -113,6 +119,17 @@ static const struct sfs_frame *next_frame(const struct writer *writer,
     return NULL;
 }
 
+/* Decoded bytes of one file from `at` on, to the stretch's end or to `end`. */
+static int put_between(struct writer *writer, const struct sfs_stretch *stretch, uint64_t at,
+                       uint64_t end)
+{
+    uint64_t stretch_end = stretch->out + stretch->size;
+    if (writer->splice)
+        return sfs_splice_put(writer->splice, stretch, at, end, writer->err);
+    return put_bytes(writer, stretch->data + (at - stretch->out),
+                     (end < stretch_end ? end : stretch_end) - at);
+}
+
 /* What a stretch has of the decoded bytes [*at, end), which are one file's. *at moves on. */
 static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch, uint64_t *at,
                        uint64_t end)
@@ -122,8 +139,8 @@ static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch,
         const struct sfs_frame *frame = next_frame(writer, stretch, *at, end);
         uint64_t next = frame ? frame->out : end < stretch_end ? end : stretch_end;
         int r = 0;
-        if (next > *at)
-            r = put_bytes(writer, stretch->data + (*at - stretch->out), next - *at);
+        if (next > *at || (writer->splice && sfs_splice_waits(writer->splice)))
+            r = put_between(writer, stretch, *at, frame ? next : end);
         if (r == 0 && frame)
             r = put_frame(writer, stretch, frame);
         if (r < 0)
@@ -159,7 +176,7 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
     while (offset < end) {
         uint64_t position, size;
         struct sfs_spans *spans =
-            sfs_ahead_find_frames(&writer->ahead, node, offset, &position, &size);
+            sfs_ahead_find_spans(&writer->ahead, node, offset, &position, &size);
         size = spans && size < end - offset ? size : end - offset;
         int r = spans ? copy_frames(writer, spans, position, size)
                       : copy_plain(writer, node, offset, offset + size);
@@ -272,9 +289,15 @@ static int open_frames(struct writer *writer)
     const struct sfs_pipe_options *pipe = &writer->write->pipe;
     if (!pipe->plan.copies)
         return 0;
-    writer->ahead.codec = pipe->plan.format == SFS_COMPRESS_GZIP ? SFS_CODEC_GZIP : SFS_CODEC_ZSTD;
-    return sfs_frames_open(pipe->threads, STRETCHES, pipe->plan.contents, &writer->ahead.frames,
-                           writer->err);
+    bool is_gzip = pipe->plan.format == SFS_COMPRESS_GZIP;
+    struct sfs_stretch_wish wish = { .digests = pipe->plan.contents,
+                                     .cuts = is_gzip && !pipe->plan.contents };
+    writer->ahead.codec = is_gzip ? SFS_CODEC_GZIP : SFS_CODEC_ZSTD;
+    writer->ahead.cuts = wish.cuts;
+    unsigned threads = pipe->threads ? pipe->threads : sfs_cpus();
+    uint64_t budget = (uint64_t)threads * A_THREAD, least = wish.cuts ? CUT_STRETCHES : STRETCHES;
+    return sfs_frames_open(pipe->threads, budget > least ? budget : least, &wish,
+                           &writer->ahead.frames, writer->err);
 }
 
 int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_written *ret_written,
@@ -289,6 +312,8 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_writte
     int r = open_frames(&writer);
     if (r == 0)
         r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
+    if (r == 0 && writer.ahead.cuts && !(writer.splice = sfs_splice_open(writer.pipe)))
+        r = sfs_fail(err, ENOMEM, "out of memory");
     if (r == 0 && write->pipe.plan.contents)
         r = sfs_contents_open(write, writer.pipe, &writer.contents, err);
     for (size_t i = 0; i < write->changes->count && r == 0; i++)
@@ -302,6 +327,8 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_writte
     report(&writer, true);
     warn_of_clamping(&writer);
     *ret_written = (struct sfs_layer_written){ .pipe = result, .copied = writer.copied };
+    if (writer.splice)
+        ret_written->copied += sfs_splice_copied(writer.splice);
     ret_written->annotations = TAKE(annotations);
     return 0;
 }

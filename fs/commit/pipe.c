@@ -25,6 +25,8 @@
  * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
+#define LENT_MAX    (8u << 20) /* plain bytes of blocks that came packed, unless one alone has more \
+                                */
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u         /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)   /* bytes after which the kernel is asked to start writing */
@@ -64,6 +66,7 @@ struct sfs_pipe {
     bool ended;                   /* guarded by lock: no more blocks will be filled */
     int failed;                   /* guarded by lock: 0 or the first failure */
     struct sfs_error failure;     /* guarded by lock */
+    uint64_t lent;                /* guarded by lock: bytes, decoded, of blocks that came packed */
     struct buffer *spares;        /* guarded by lock: room for buffer_count */
     size_t spare_count;           /* guarded by lock */
     struct sfs_compressor **idle; /* guarded by lock */
@@ -208,6 +211,7 @@ static char *empty_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_pac
 {
     char *small = slot->is_small ? slot->buffer.in : NULL;
     *ret_lent = slot->lent;
+    pipe->lent -= slot->lent.size;
     if (slot->buffer.in && !slot->is_small)
         pipe->spares[pipe->spare_count++] = slot->buffer;
     slot->lent = (struct sfs_packed){ 0 };
@@ -334,14 +338,16 @@ static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
     return r;
 }
 
-/* Waits until the next slot is free, and a buffer, if that is wanted. */
-static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, struct sfs_error *err)
+/* Waits until the next slot is free, a buffer, if that is wanted, and so much may be lent. */
+static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint32_t lent,
+                         struct sfs_error *err)
 {
     wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
     pthread_mutex_lock(&pipe->lock);
     while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
                                  pipe->filled - pipe->written == pipe->slot_count ||
-                                 (wants_buffer && pipe->spare_count == 0))) {
+                                 (wants_buffer && pipe->spare_count == 0) ||
+                                 (lent > 0 && pipe->lent > 0 && pipe->lent + lent > LENT_MAX))) {
         tell(pipe);
         pthread_cond_wait(&pipe->room, &pipe->lock);
     }
@@ -355,7 +361,7 @@ static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, struct sfs_er
 static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;
-    int r = wait_for_slot(pipe, !pipe->filling.in, err);
+    int r = wait_for_slot(pipe, !pipe->filling.in, 0, err);
     if (r < 0)
         return r;
     if (!pipe->filling.in) {
@@ -451,8 +457,8 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
 {
     struct sfs_packed lent = *block;
     int r = sfs_pipe_cut(pipe, err);
-    if (r == 0 && !pipe->has_slot)
-        r = wait_for_slot(pipe, false, err);
+    if (r == 0)
+        r = wait_for_slot(pipe, false, block->size, err);
     if (r < 0) {
         give_back(&lent);
         return r;
@@ -460,6 +466,7 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
     struct slot *slot = slot_of(pipe, pipe->filled);
     pthread_mutex_lock(&pipe->lock);
     slot->lent = lent;
+    pipe->lent += lent.size;
     slot->in_size = block->size;
     slot->out_size = block->packed_size;
     slot->packed = true;

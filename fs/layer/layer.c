@@ -41,12 +41,12 @@ int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
     return layer->ops->content_name(layer, inode, ret_name);
 }
 
-struct sfs_spans *sfs_layer_find_frames(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                                        uint64_t *ret_position, uint64_t *ret_size)
+struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                       uint64_t *ret_position, uint64_t *ret_size)
 {
-    if (!layer->ops || !layer->ops->find_frames)
+    if (!layer->ops || !layer->ops->find_spans)
         return NULL;
-    return layer->ops->find_frames(layer, inode, offset, ret_position, ret_size);
+    return layer->ops->find_spans(layer, inode, offset, ret_position, ret_size);
 }
 
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,

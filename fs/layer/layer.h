@@ -32,9 +32,9 @@ struct sfs_layer_ops {
                    const struct sfs_layer **ret_layer, uint64_t *ret_position);
     /* See sfs_tree_content_name(); NULL: no file has one. */
     int (*content_name)(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME]);
-    /* See sfs_tree_find_frames(); NULL: no file is in frames. */
-    struct sfs_spans *(*find_frames)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                                     uint64_t *ret_position, uint64_t *ret_size);
+    /* See sfs_tree_find_spans(); NULL: no file is in frames. */
+    struct sfs_spans *(*find_spans)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                    uint64_t *ret_position, uint64_t *ret_size);
 };
 
 struct sfs_layer { /* base of every kind: embed as first member */
@@ -53,8 +53,8 @@ void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position);
 int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
                            char ret_name[SFS_CONTENT_NAME]);
-struct sfs_spans *sfs_layer_find_frames(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                                        uint64_t *ret_position, uint64_t *ret_size);
+struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                       uint64_t *ret_position, uint64_t *ret_size);
 bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);

@@ -142,13 +142,13 @@ static int content_name(struct sfs_layer *base, sfs_inode inode, char ret_name[S
     return 0;
 }
 
-static struct sfs_spans *find_frames(struct sfs_layer *base, sfs_inode inode, uint64_t offset,
-                                     uint64_t *ret_position, uint64_t *ret_size)
+static struct sfs_spans *find_spans(struct sfs_layer *base, sfs_inode inode, uint64_t offset,
+                                    uint64_t *ret_position, uint64_t *ret_size)
 {
     const struct tar_layer *layer = (const struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
     uint64_t start = offset;
-    bool is_there = has_bytes(layer, file) && layer->index.seek.is_framed &&
+    bool is_there = has_bytes(layer, file) &&
                     next_run(layer, file, &offset, file->size, ret_position, ret_size);
     return is_there && offset - *ret_size == start ? layer->spans : NULL;
 }
@@ -164,7 +164,7 @@ static const struct sfs_layer_ops tar_ops = { .pin = pin,
                                               .prefetch = prefetch,
                                               .follow = follow,
                                               .content_name = content_name,
-                                              .find_frames = find_frames,
+                                              .find_spans = find_spans,
                                               .close = close_tar };
 
 /* Index and copy are two files, and only together are they right: the copy ends with a zstd

@@ -53,11 +53,11 @@ static int content_name(struct sfs_layer *layer, sfs_inode inode, char ret_name[
     return sfs_tree_content_name(as_copy(layer)->source, source_of(layer, inode), ret_name);
 }
 
-static struct sfs_spans *find_frames(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                                     uint64_t *ret_position, uint64_t *ret_size)
+static struct sfs_spans *find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                    uint64_t *ret_position, uint64_t *ret_size)
 {
-    return sfs_tree_find_frames(as_copy(layer)->source, source_of(layer, inode), offset,
-                                ret_position, ret_size);
+    return sfs_tree_find_spans(as_copy(layer)->source, source_of(layer, inode), offset,
+                               ret_position, ret_size);
 }
 
 static const struct sfs_layer_ops copy_ops = { .pin = pin,
@@ -65,7 +65,7 @@ static const struct sfs_layer_ops copy_ops = { .pin = pin,
                                                .follow = follow,
                                                .locate = locate,
                                                .content_name = content_name,
-                                               .find_frames = find_frames };
+                                               .find_spans = find_spans };
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {

@@ -130,13 +130,12 @@ void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset
     *ret_blob = layer;
 }
 
-struct sfs_spans *sfs_tree_find_frames(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
-                                       uint64_t *ret_position, uint64_t *ret_size)
+struct sfs_spans *sfs_tree_find_spans(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                                      uint64_t *ret_position, uint64_t *ret_size)
 {
     const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
     const struct sfs_tree_node *at = &tree->nodes[node];
     if (!S_ISREG(inode->mode) || offset >= inode->size || at->layer == SFS_NO_LAYER)
         return NULL;
-    return sfs_layer_find_frames(tree->layers[at->layer], at->inode, offset, ret_position,
-                                 ret_size);
+    return sfs_layer_find_spans(tree->layers[at->layer], at->inode, offset, ret_position, ret_size);
 }

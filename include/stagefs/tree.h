@@ -119,11 +119,10 @@ void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset
 int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
                           char ret_name[SFS_CONTENT_NAME]);
 
-/* Where the bytes at an offset of a regular file are, if that is a blob of several frames (gzip
- * members, zstd frames), some of which may hold nothing but bytes of this file: from decoded byte
- * *ret_position on, *ret_size of them in a row. NULL: a hole, a blob that is one piece, or none. */
-struct sfs_spans *sfs_tree_find_frames(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
-                                       uint64_t *ret_position, uint64_t *ret_size);
+/* Where the bytes at an offset of a regular file are, if that is a blob: from decoded byte
+ * *ret_position on, *ret_size of them in a row. NULL: a hole, or no blob. */
+struct sfs_spans *sfs_tree_find_spans(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                                      uint64_t *ret_position, uint64_t *ret_size);
 
 /* Which layer gives this node (its position in the array that was merged); for a directory the
  * topmost that names it, or, if all only imply it, the topmost of those. *ret_inode: its inode

@@ -15,7 +15,8 @@ number() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.
 
 for codec in $CODECS; do
     tag=${codec#zstd:}
-    "$STAGEFS" commit -q "oci:$T/in:plain" --compression $codec -t "oci:$T/from:$tag" >/dev/null
+    case $codec in gzip) level=2 ;; *) level= ;; esac # a level: or else blocks are copied, into few members (commit_splice.sh)
+    "$STAGEFS" commit -q "oci:$T/in:plain" --compression $codec ${level:+--compression-level $level} -t "oci:$T/from:$tag" >/dev/null
     case $codec in estargz | gzip) ready=ready-gzip ;; *) ready=ready-zstd ;; esac
     image "$T/bare:$tag" "$ready:$T/from/blobs/sha256/$(key "oci:$T/from:$tag")" >/dev/null
 done

@@ -1,0 +1,380 @@
+#include "commit/splice.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <libdeflate.h>
+
+#define WINDOW SFS_WINDOW_MAX
+#define RUN_MIN                                                                                    \
+    (1u << 20) /* decoded bytes behind a cut that make a member worth its stored block */
+
+/* RFC 1952, 2.3: deflate, no flags, no time, unknown system. */
+static const uint8_t member_header[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff };
+
+struct sfs_splice {
+    struct sfs_pipe *pipe;
+    uint64_t copied; /* compressed bytes, ever */
+
+    const struct sfs_stretch *stretch; /* borrowed: the one that is being put */
+    uint64_t at;                       /* decoded byte: those before it are in the pipe, or wait */
+    uint8_t waiting[SFS_WINDOW_MAX];   /* plain bytes, */
+    size_t waiting_size;               /* while no member is open */
+    bool is_open;                      /* a member; it has come to `at`, a cut, */
+    uint64_t bit;                      /* which is this bit of `held`, or else of `stretch` */
+    bool is_bare;                      /* nothing is copied into it yet */
+    uint32_t crc, size;                /* of the member's decoded bytes; size modulo 2^32 */
+    const struct sfs_stretch *held; /* the one before, while a member is open that has not come to
+                                       its end; NULL: there is none */
+};
+
+/* A block that is compressed here, with its memory. */
+struct made {
+    size_t size, packed_size;
+    uint8_t data[WINDOW];
+    uint8_t packed[WINDOW + 64];
+};
+
+static void let_go(struct sfs_splice *splice)
+{
+    if (splice->held)
+        sfs_stretch_release(splice->held);
+    splice->held = NULL;
+}
+
+struct sfs_splice *sfs_splice_open(struct sfs_pipe *pipe)
+{
+    struct sfs_splice *splice = calloc(1, sizeof *splice);
+    if (splice)
+        splice->pipe = pipe;
+    return splice;
+}
+
+void sfs_splice_close(struct sfs_splice **splice_ptr)
+{
+    struct sfs_splice *splice = *splice_ptr;
+    if (!splice)
+        return;
+    *splice_ptr = NULL;
+    let_go(splice);
+    free(splice);
+}
+
+uint64_t sfs_splice_copied(const struct sfs_splice *splice)
+{
+    return splice->copied;
+}
+
+static uint64_t end_of(const struct sfs_stretch *stretch)
+{
+    return stretch->out + stretch->size;
+}
+
+static const uint8_t *bytes_at(const struct sfs_stretch *stretch, uint64_t offset)
+{
+    return stretch->data + (offset - stretch->out);
+}
+
+/* ---- blocks ---- */
+
+static void release_made(void *owner)
+{
+    free(owner);
+}
+
+static int put_made(struct sfs_splice *splice, struct made *made, struct sfs_error *err)
+{
+    const struct sfs_packed block = { .data = made->data,
+                                      .packed = made->packed,
+                                      .size = (uint32_t)made->size,
+                                      .packed_size = (uint32_t)made->packed_size,
+                                      .release = release_made,
+                                      .owner = made };
+    return sfs_pipe_put(splice->pipe, &block, err);
+}
+
+static void add(struct made *made, const void *bytes, size_t size)
+{
+    memcpy(made->packed + made->packed_size, bytes, size);
+    made->packed_size += size;
+}
+
+static void add_u32(struct made *made, uint32_t value)
+{
+    uint32_t little = htole32(value);
+    add(made, &little, sizeof little);
+}
+
+/* RFC 1951, 3.2.4 */
+static void add_stored(struct made *made)
+{
+    uint8_t head[5] = { 0, made->size & 0xff, (uint8_t)(made->size >> 8) };
+    head[3] = (uint8_t)~head[1];
+    head[4] = (uint8_t)~head[2];
+    add(made, head, sizeof head);
+    add(made, made->data, made->size);
+}
+
+/* Empty blocks of the fixed code (RFC 1951, 3.2.6), ten bits each, until the next bit is the
+ * `bits`th of a byte. What that byte has of them is left out: zeros. */
+static void add_alignment(struct made *made, unsigned bits)
+{
+    uint32_t value = 0;
+    unsigned count = 0;
+    for (; count % 8 != bits; count += 10)
+        value |= 2u << count; /* not the last; fixed code; its end is seven zeros */
+    for (unsigned i = 0; i + 8 <= count; i += 8)
+        made->packed[made->packed_size++] = (uint8_t)(value >> i);
+}
+
+/* The byte that the first of the copied blocks begins in. */
+static int put_first_byte(struct sfs_splice *splice, uint8_t byte, struct sfs_error *err)
+{
+    struct made *made = malloc(sizeof *made);
+    if (!made)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    made->size = 0;
+    made->packed_size = 1;
+    made->packed[0] = byte;
+    return put_made(splice, made, err);
+}
+
+/* The fixed code's empty block as the member's last, from that bit of the byte on. */
+static void add_last(struct made *made, unsigned bits, uint8_t byte)
+{
+    uint32_t value = (byte & ((1u << bits) - 1)) | 3u << bits;
+    for (unsigned i = 0; i < bits + 10; i += 8)
+        made->packed[made->packed_size++] = (uint8_t)(value >> i);
+}
+
+static void release_stretch(void *owner)
+{
+    sfs_stretch_release(owner);
+}
+
+/* Bytes of a stretch, and the bits [from, to) that they are compressed in. A byte whose last bits
+ * are not among those is left for what comes next. */
+static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
+                      uint64_t end, uint64_t from, uint64_t to, struct sfs_error *err)
+{
+
+    size_t first = (size_t)(from / 8), last = (size_t)(to / 8), size = (size_t)(end - at);
+    if (splice->is_bare && from % 8 > 0) {
+        int r = put_first_byte(splice, stretch->in[first++] & (uint8_t)(0xff << from % 8), err);
+        if (r < 0)
+            return r;
+    }
+    splice->is_bare = false;
+    splice->crc = libdeflate_crc32(splice->crc, bytes_at(stretch, at), size);
+    splice->size += (uint32_t)size;
+    splice->copied += last - first;
+    const struct sfs_packed block = { .data = bytes_at(stretch, at),
+                                      .packed = stretch->in + first,
+                                      .size = (uint32_t)size,
+                                      .packed_size = (uint32_t)(last - first),
+                                      .release = release_stretch,
+                                      .owner = (void *)(uintptr_t)stretch };
+    sfs_stretch_hold(stretch);
+    return sfs_pipe_put(splice->pipe, &block, err);
+}
+
+/* ---- plain bytes ---- */
+
+/* The first `count` of those that wait. */
+static int put_waiting(struct sfs_splice *splice, size_t count, struct sfs_error *err)
+{
+    int r = sfs_pipe_write(splice->pipe, splice->waiting, count, err);
+    splice->waiting_size -= count;
+    memmove(splice->waiting, splice->waiting + count, splice->waiting_size);
+    return r;
+}
+
+static int put_plain(struct sfs_splice *splice, uint64_t end, struct sfs_error *err)
+{
+    int r = put_waiting(splice, splice->waiting_size, err);
+    if (r == 0 && splice->at < end) {
+        r = sfs_pipe_write(splice->pipe, bytes_at(splice->stretch, splice->at), end - splice->at,
+                           err);
+        splice->at = end;
+    }
+    return r;
+}
+
+/* The rest of a stretch, behind which the range goes on: the last bytes wait, since a member may
+ * begin soon. */
+static int set_aside(struct sfs_splice *splice, const struct sfs_stretch *stretch,
+                     struct sfs_error *err)
+{
+    size_t size = (size_t)(end_of(stretch) - splice->at);
+    size_t kept = size < WINDOW ? size : WINDOW, room = WINDOW - kept;
+    int r = 0;
+    if (splice->waiting_size > room)
+        r = put_waiting(splice, splice->waiting_size - room, err);
+    if (r == 0 && size > kept)
+        r = sfs_pipe_write(splice->pipe, bytes_at(stretch, splice->at), size - kept, err);
+    memcpy(splice->waiting + splice->waiting_size, bytes_at(stretch, end_of(stretch) - kept), kept);
+    splice->waiting_size += kept;
+    splice->at = end_of(stretch);
+    return r;
+}
+
+/* ---- what the member is made of ---- */
+
+/* Puts what stands before the 32 KiB in front of the cut, and copies those. */
+static int take_window(struct sfs_splice *splice, const struct sfs_cut *cut, uint8_t *window,
+                       struct sfs_error *err)
+{
+    uint64_t start = cut->out - WINDOW;
+    if (start >= splice->at) {
+        memcpy(window, bytes_at(splice->stretch, start), WINDOW);
+        return put_plain(splice, start, err);
+    }
+    size_t part = (size_t)(splice->at - start);
+    int r = put_waiting(splice, splice->waiting_size - part, err);
+    memcpy(window, splice->waiting, part);
+    memcpy(window + part, bytes_at(splice->stretch, splice->at), WINDOW - part);
+    splice->waiting_size = 0;
+    return r;
+}
+
+static int open_member(struct sfs_splice *splice, const struct sfs_cut *cut, struct sfs_error *err)
+{
+    struct made *made = malloc(sizeof *made);
+    if (!made)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    made->size = WINDOW;
+    made->packed_size = 0;
+    int r = take_window(splice, cut, made->data, err);
+    if (r < 0) {
+        free(made);
+        return r;
+    }
+    add(made, member_header, sizeof member_header);
+    add_stored(made);
+    add_alignment(made, cut->bit % 8);
+    splice->crc = libdeflate_crc32(0, made->data, WINDOW);
+    splice->size = WINDOW;
+    splice->at = cut->out;
+    splice->bit = cut->bit;
+    splice->is_open = splice->is_bare = true;
+    return put_made(splice, made, err);
+}
+
+/* What is held is put. The byte that its last bits share with the stretch is the stretch's. */
+static int leave_held(struct sfs_splice *splice, struct sfs_error *err)
+{
+    const struct sfs_stretch *held = splice->held, *stretch = splice->stretch;
+    int r = 0;
+    if (held && splice->bit < held->end_bit)
+        r = put_blocks(splice, held, splice->at, end_of(held), splice->bit, held->end_bit, err);
+    if (held) {
+        splice->at = stretch->out;
+        splice->bit = stretch->first_bit;
+    }
+    let_go(splice);
+    return r;
+}
+
+/* Copies as far as a cut of the present stretch. */
+static int go_on_to(struct sfs_splice *splice, const struct sfs_cut *cut, struct sfs_error *err)
+{
+    int r = leave_held(splice, err);
+    if (r == 0)
+        r = put_blocks(splice, splice->stretch, splice->at, cut->out, splice->bit, cut->bit, err);
+    splice->at = cut->out;
+    splice->bit = cut->bit;
+    return r;
+}
+
+/* What is held behind its end becomes plain. */
+static int close_member(struct sfs_splice *splice, struct sfs_error *err)
+{
+    if (!splice->is_open)
+        return 0;
+    splice->is_open = false;
+    struct made *made = malloc(sizeof *made);
+    if (!made)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    made->size = made->packed_size = 0;
+    const struct sfs_stretch *held = splice->held, *here = held ? held : splice->stretch;
+    unsigned bits = splice->bit % 8;
+    add_last(made, bits, bits && !splice->is_bare ? here->in[splice->bit / 8] : 0);
+    add_u32(made, splice->crc);
+    add_u32(made, splice->size);
+    int r = put_made(splice, made, err);
+    if (r == 0 && held)
+        r = set_aside(splice, held, err);
+    let_go(splice);
+    return r;
+}
+
+/* ---- which cuts ---- */
+
+/* Only a cut at an even bit can be reached by empty blocks of ten. */
+static bool may_open(const struct sfs_splice *splice, const struct sfs_cut *cut, uint64_t end)
+{
+    return cut->bit % 2 == 0 && cut->out + splice->waiting_size >= splice->at + WINDOW &&
+           end >= cut->out + RUN_MIN;
+}
+
+/* Copies what lies between cuts, up to `end` at most. */
+static int put_cuts(struct sfs_splice *splice, uint64_t end, struct sfs_error *err)
+{
+    const struct sfs_stretch *stretch = splice->stretch;
+    const struct sfs_cut *last = NULL; /* up to which is to be copied */
+    int r = 0;
+    for (size_t i = 0; i < stretch->cut_count && stretch->cuts[i].out <= end && r == 0; i++) {
+        const struct sfs_cut *cut = &stretch->cuts[i];
+        if (splice->is_open && !cut->is_joined) {
+            r = last ? go_on_to(splice, last, err) : 0;
+            last = NULL;
+            if (r == 0)
+                r = close_member(splice, err);
+        }
+        if (r == 0 && splice->is_open)
+            last = cut;
+        else if (r == 0 && may_open(splice, cut, end))
+            r = open_member(splice, cut, err);
+    }
+    return r == 0 && last ? go_on_to(splice, last, err) : r;
+}
+
+/* Is the stretch the one that the held one goes on in? */
+static bool is_joined(const struct sfs_stretch *held, const struct sfs_stretch *stretch)
+{
+    return held->goes_on && stretch->is_inside && end_of(held) == stretch->out;
+}
+
+/* The range goes on in the next stretch. */
+static int hold(struct sfs_splice *splice, struct sfs_error *err)
+{
+    const struct sfs_stretch *stretch = splice->stretch;
+    int r = splice->held ? close_member(splice, err) : 0; /* no cut in a whole stretch */
+    if (r < 0 || !splice->is_open)
+        return r < 0 ? r : set_aside(splice, stretch, err);
+    sfs_stretch_hold(stretch);
+    splice->held = stretch;
+    return 0;
+}
+
+int sfs_splice_put(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
+                   uint64_t end, struct sfs_error *err)
+{
+    int r = 0;
+    splice->stretch = stretch;
+    if (!splice->is_open)
+        splice->at = at;
+    if (splice->held && !is_joined(splice->held, stretch))
+        r = close_member(splice, err);
+    if (r == 0)
+        r = put_cuts(splice, end, err);
+    if (r == 0 && end > end_of(stretch))
+        return hold(splice, err);
+    if (r == 0)
+        r = close_member(splice, err);
+    return r == 0 ? put_plain(splice, end, err) : r;
+}
+
+bool sfs_splice_waits(const struct sfs_splice *splice)
+{
+    return splice->is_open || splice->waiting_size > 0;
+}
