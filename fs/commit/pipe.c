@@ -25,8 +25,7 @@
  * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
-#define LENT_MAX    (8u << 20) /* plain bytes of blocks that came packed, unless one alone has more \
-                                */
+#define LENT_MAX    (8u << 20)   /* plain bytes that came packed, unless one block has more */
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u         /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)   /* bytes after which the kernel is asked to start writing */
