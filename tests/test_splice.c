@@ -40,7 +40,40 @@ static void add_flushed(struct sfs_buf *to, const struct sfs_buf *content)
     deflateEnd(&stream);
 }
 
-/* Puts a range into a pipe, as a commit does, and returns what came out. */
+static void release_stretch(void *owner)
+{
+    sfs_stretch_release(owner);
+}
+
+/* What a stretch has of a range, as a commit puts it (layer_write.c): whole frames too. */
+static void put_stretch(struct sfs_splice *splice, struct sfs_pipe *pipe,
+                        const struct sfs_stretch *stretch, uint64_t *at, uint64_t end)
+{
+    uint64_t stretch_end = stretch->out + stretch->size;
+    while (*at < end && *at < stretch_end) {
+        const struct sfs_frame *frame = NULL;
+        for (size_t i = 0; i < stretch->frame_count && !frame; i++)
+            if (stretch->frames[i].out >= *at && stretch->frames[i].out_size >= 64 << 10 &&
+                stretch->frames[i].out + stretch->frames[i].out_size <= end)
+                frame = &stretch->frames[i];
+        uint64_t stop = frame ? frame->out : end;
+        cr_assert_eq(sfs_splice_put(splice, stretch, *at, stop, end, &err), 0, "%s", err.text);
+        *at = stop < stretch_end ? stop : stretch_end;
+        if (!frame)
+            continue;
+        const struct sfs_packed block = { .data = stretch->data + (frame->out - stretch->out),
+                                          .packed = stretch->in + frame->in,
+                                          .size = frame->out_size,
+                                          .packed_size = frame->in_size,
+                                          .release = release_stretch,
+                                          .owner = (void *)(uintptr_t)stretch };
+        sfs_stretch_hold(stretch);
+        cr_assert_eq(sfs_pipe_put(pipe, &block, &err), 0, "%s", err.text);
+        *at += frame->out_size;
+    }
+}
+
+/* Puts a range into a pipe and returns what came out. */
 static struct sfs_buf put_range(struct sfs_spans *spans, uint64_t at, uint64_t end,
                                 uint64_t *ret_copied)
 {
@@ -58,10 +91,8 @@ static struct sfs_buf put_range(struct sfs_spans *spans, uint64_t at, uint64_t e
         const struct sfs_stretch *stretch;
         sfs_frames_ask(frames, spans, at, end - at < 4 * MIB ? end - at : 4 * MIB);
         cr_assert_eq(sfs_frames_get(frames, spans, at, &stretch, &err), 0, "%s", err.text);
-        cr_assert_eq(sfs_splice_put(splice, stretch, at, end, &err), 0, "%s", err.text);
-        uint64_t next = stretch->out + stretch->size;
+        put_stretch(splice, pipe, stretch, &at, end);
         sfs_stretch_release(stretch);
-        at = next < end ? next : end;
     }
     cr_assert(!sfs_splice_waits(splice));
     cr_assert_eq(sfs_pipe_finish(pipe, &result, &err), 0, "%s", err.text);
@@ -99,7 +130,7 @@ static void expect_content(const struct sfs_buf *out, const char *expected, size
 static uint64_t expect_splice(const struct sfs_buf *stream, const struct sfs_buf *content,
                               uint64_t at, uint64_t end)
 {
-    static const uint32_t spacings[] = { 64 << 10, 300000, MIB, 4 * MIB };
+    static const uint32_t spacings[] = { 64 << 10, 256 << 10, 300000, MIB, 4 * MIB };
     AUTO(sfs_buf_close) struct sfs_buf first = { 0 };
     uint64_t copied = 0;
     for (size_t i = 0; i < sizeof spacings / sizeof *spacings; i++) {
@@ -208,13 +239,101 @@ Test(splice, begins_anew_in_each_member)
     cr_assert_gt(expect_splice(&stream, &content, 0, content.size), stream.size / 2);
 }
 
+/* With small blocks, so that points are where they are wanted; with a name it is not copied whole.
+ */
+static void add_member(struct sfs_buf *to, const char *data, size_t size, bool has_name)
+{
+    z_stream stream = { .next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)size };
+    gz_header header = { .name = (Bytef *)(uintptr_t) "a name" };
+    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 6, 0);
+    if (has_name)
+        deflateSetHeader(&stream, &header);
+    size_t room = size + size / 8 + 4096, start = to->size;
+    stream.next_out = sfs_buf_grow(to, room);
+    stream.avail_out = (uInt)room;
+    cr_assert_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    to->size = start + stream.total_out;
+    deflateEnd(&stream);
+}
+
+/* Short members, of which every second is not copied whole. */
+static void expect_members(unsigned seed)
+{
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(9 * MIB, seed);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+    uint64_t state = seed;
+    for (size_t at = 0, i = 0; at < content.size; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        size_t part = 150000 + (size_t)(state >> 33) % 800000;
+        part = part < content.size - at ? part : content.size - at;
+        add_member(&stream, content.data + at, part, i % 2 == 0);
+        at += part;
+    }
+    expect_splice(&stream, &content, 0, content.size);
+}
+
+/* A stretch begins where points are in different MiB of the content. Here a member ends just behind
+ * the first MiB, the last point stands just before it, and the next is in another member, with no
+ * cut between: it must not look as if one member went on. */
+Test(splice, sees_a_member_end_behind_the_last_cut)
+{
+    AUTO(sfs_buf_close) struct sfs_buf content = { 0 };
+    uint64_t state = 1;
+    for (char *byte = sfs_buf_grow(&content, 2 * MIB); byte < content.data + 2 * MIB; byte++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        *byte = "etaoin shrdlu"[(state >> 33) % 13];
+    }
+    for (size_t first = 212000; first < 236000; first += 4000) {
+        AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+        const size_t ends[] = { first, MIB + 8000, content.size };
+        for (size_t i = 0, at = 0; i < 3; at = ends[i++])
+            add_member(&stream, content.data + at, ends[i] - at, true);
+        expect_splice(&stream, &content, 0, content.size);
+    }
+}
+
+Test(splice, puts_whole_members_between_blocks)
+{
+    for (unsigned seed = 1; seed <= 4; seed++)
+        expect_members(seed);
+}
+
+/* Blocks of nothing take no memory, and are not copied. */
+Test(splice, leaves_blocks_of_nothing_alone)
+{
+    static const char nothing[5] = { 0, 0, 0, (char)0xff, (char)0xff };
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(6 * MIB, 9);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf first = { 0 };
+    add_flushed(&first, &content);
+    for (size_t at = 0; at < first.size;) {
+        char *flush = at > 10 ? memmem(first.data + at, first.size - at, nothing + 1, 4) : NULL;
+        size_t end = at == 0 ? 11 : flush ? (size_t)(flush - first.data) + 4 : first.size;
+        sfs_buf_add(&stream, first.data + at, end - at);
+        for (size_t i = 0; flush && i < MIB / 5; i++)
+            sfs_buf_add(&stream, nothing, sizeof nothing);
+        at = end;
+    }
+    AUTO(sfs_buf_close) struct sfs_buf unpacked_content = { 0 };
+    AUTO(sfs_unpacked_close) struct sfs_unpacked unpacked = { 0 };
+    AUTO(sfs_spans_close) struct sfs_spans *spans = NULL;
+    struct sfs_blob *blob = blob_of(stream.data, stream.size);
+    uint64_t copied;
+    cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, 0, -1, &unpacked_content, &unpacked, &err), 0, "%s",
+                 err.text);
+    cr_assert_gt(stream.size, 40 * MIB);
+    cr_assert_eq(sfs_spans_open(cache, &blob, &unpacked.table, "layer 3", &spans, &err), 0);
+    AUTO(sfs_buf_close) struct sfs_buf out = put_range(spans, 0, content.size, &copied);
+    expect_content(&out, content.data, content.size);
+    cr_assert_lt(out.size, first.size * 2);
+}
+
 /* Blocks of 4 MB, as zlib makes them of zeros: whole stretches without a cut. */
 Test(splice, finds_no_cut_in_long_blocks)
 {
     AUTO(sfs_buf_close) struct sfs_buf content = make_content(MIB, 6);
     AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
     memset(sfs_buf_grow(&content, 20 * MIB), 0, 20 * MIB);
-    content.size += 20 * MIB;
     AUTO(sfs_buf_close) struct sfs_buf more = make_content(3 * MIB, 7);
     sfs_buf_add(&content, more.data, more.size);
     add_zlib(&stream, content.data, content.size, 6, 0, NULL);

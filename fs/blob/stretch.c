@@ -6,6 +6,7 @@
 
 /* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
 #define GROUP      (1u << 20)
+#define GROUP_IN   (8u << 20)   /* the same of compressed bytes */
 #define WINDOW_MAX (8u << 20)   /* what RFC 8878 asks of every decoder */
 #define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
 
@@ -84,7 +85,8 @@ static bool begins_stretch(const struct sfs_seek_table *table, uint32_t span)
     if (table->check == SFS_CHECK_SHA256)
         return !shares_frame(table, span);
     const struct sfs_point *point = &table->points[span];
-    return !(point->bits & SFS_POINT_RAW) || point->out / GROUP != point[-1].out / GROUP;
+    return !(point->bits & SFS_POINT_RAW) || point->out / GROUP != point[-1].out / GROUP ||
+           point->in / GROUP_IN != point[-1].in / GROUP_IN;
 }
 
 uint32_t sfs_stretch_first(const struct sfs_seek_table *table, uint32_t span)
@@ -269,7 +271,7 @@ static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_er
     decoding->pos += (size_t)(io.out - out);
     if (r == 0 && gunzip->phase == SFS_GUNZIP_STOPPED)
         r = pass_stop(decoding, err);
-    if (step->has_ended)
+    if (step->has_ended && decoding->pos <= decoding->need)
         sfs_cuts_note_end(&decoding->cuts, offset_of(decoding, decoding->pos));
     return r < 0 || gunzip->phase != SFS_GUNZIP_REST
                ? r
@@ -425,7 +427,7 @@ static void find_edges(const struct decoding *decoding, uint32_t first, uint32_t
 {
     const struct sfs_point *points = decoding->table->points;
     stretch->is_inside = points[first].bits & SFS_POINT_RAW;
-    stretch->goes_on = goes_on(decoding->table, end);
+    stretch->goes_on = goes_on(decoding->table, end) && !decoding->cuts.member_ended;
     stretch->first_bit = (points[first].in - decoding->in_start) * 8 - (points[first].bits & 7);
     if (stretch->goes_on)
         stretch->end_bit = (points[end].in - decoding->in_start) * 8 - (points[end].bits & 7);

@@ -31,10 +31,11 @@ struct sfs_stretch {
     size_t frame_count;
     struct sfs_cut *cuts; /* in order; bits of `in` */
     size_t cut_count;
-    uint64_t first_bit, end_bit; /* where its compressed data begins and ends, where the stretches
-                                    before and behind it are of the same member */
-    bool is_inside, goes_on;     /* are they? */
-    void *memory, *in_memory;    /* owned, as are the arrays; of these sizes: */
+    bool is_inside;     /* it begins in the middle of a member, */
+    uint64_t first_bit; /* at this bit */
+    bool goes_on;       /* the member of its last cut, or of its start, goes on in the next one, */
+    uint64_t end_bit;   /* behind this bit */
+    void *memory, *in_memory; /* owned, as are the arrays; of these sizes: */
     size_t memory_size, in_memory_size;
 };
 void sfs_stretch_done(struct sfs_stretch *stretch);

@@ -119,15 +119,15 @@ static const struct sfs_frame *next_frame(const struct writer *writer,
     return NULL;
 }
 
-/* Decoded bytes of one file from `at` on, to the stretch's end or to `end`. */
+/* Decoded bytes from `at` on, to the stretch's end or to `stop`; `end` is where the file's end. */
 static int put_between(struct writer *writer, const struct sfs_stretch *stretch, uint64_t at,
-                       uint64_t end)
+                       uint64_t stop, uint64_t end)
 {
     uint64_t stretch_end = stretch->out + stretch->size;
     if (writer->splice)
-        return sfs_splice_put(writer->splice, stretch, at, end, writer->err);
+        return sfs_splice_put(writer->splice, stretch, at, stop, end, writer->err);
     return put_bytes(writer, stretch->data + (at - stretch->out),
-                     (end < stretch_end ? end : stretch_end) - at);
+                     (stop < stretch_end ? stop : stretch_end) - at);
 }
 
 /* What a stretch has of the decoded bytes [*at, end), which are one file's. *at moves on. */
@@ -140,7 +140,7 @@ static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch,
         uint64_t next = frame ? frame->out : end < stretch_end ? end : stretch_end;
         int r = 0;
         if (next > *at || (writer->splice && sfs_splice_waits(writer->splice)))
-            r = put_between(writer, stretch, *at, frame ? next : end);
+            r = put_between(writer, stretch, *at, frame ? next : end, end);
         if (r == 0 && frame)
             r = put_frame(writer, stretch, frame);
         if (r < 0)

@@ -25,7 +25,7 @@
  * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
-#define LENT_MAX    (8u << 20)   /* plain bytes that came packed, unless one block has more */
+#define LENT_MAX    (8u << 20)   /* of blocks that came packed, unless one alone has more */
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u         /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)   /* bytes after which the kernel is asked to start writing */
@@ -65,7 +65,7 @@ struct sfs_pipe {
     bool ended;                   /* guarded by lock: no more blocks will be filled */
     int failed;                   /* guarded by lock: 0 or the first failure */
     struct sfs_error failure;     /* guarded by lock */
-    uint64_t lent;                /* guarded by lock: bytes, decoded, of blocks that came packed */
+    uint64_t lent;                /* guarded by lock: bytes of blocks that came packed */
     struct buffer *spares;        /* guarded by lock: room for buffer_count */
     size_t spare_count;           /* guarded by lock */
     struct sfs_compressor **idle; /* guarded by lock */
@@ -205,12 +205,17 @@ static void free_buffer(struct buffer *buffer)
     *buffer = (struct buffer){ 0 };
 }
 
+static uint64_t size_of(const struct sfs_packed *lent)
+{
+    return (uint64_t)lent->size + lent->packed_size;
+}
+
 /* Takes from a slot what it holds; the lock is held. Returns what is to be freed. */
 static char *empty_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_packed *ret_lent)
 {
     char *small = slot->is_small ? slot->buffer.in : NULL;
     *ret_lent = slot->lent;
-    pipe->lent -= slot->lent.size;
+    pipe->lent -= size_of(&slot->lent);
     if (slot->buffer.in && !slot->is_small)
         pipe->spares[pipe->spare_count++] = slot->buffer;
     slot->lent = (struct sfs_packed){ 0 };
@@ -338,7 +343,7 @@ static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
 }
 
 /* Waits until the next slot is free, a buffer, if that is wanted, and so much may be lent. */
-static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint32_t lent,
+static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent,
                          struct sfs_error *err)
 {
     wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
@@ -457,7 +462,7 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
     struct sfs_packed lent = *block;
     int r = sfs_pipe_cut(pipe, err);
     if (r == 0)
-        r = wait_for_slot(pipe, false, block->size, err);
+        r = wait_for_slot(pipe, false, size_of(block), err);
     if (r < 0) {
         give_back(&lent);
         return r;
@@ -465,7 +470,7 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
     struct slot *slot = slot_of(pipe, pipe->filled);
     pthread_mutex_lock(&pipe->lock);
     slot->lent = lent;
-    pipe->lent += lent.size;
+    pipe->lent += size_of(&lent);
     slot->in_size = block->size;
     slot->out_size = block->packed_size;
     slot->packed = true;

@@ -316,15 +316,29 @@ static bool may_open(const struct sfs_splice *splice, const struct sfs_cut *cut,
            end >= cut->out + RUN_MIN;
 }
 
-/* Copies what lies between cuts, up to `end` at most. */
-static int put_cuts(struct sfs_splice *splice, uint64_t end, struct sfs_error *err)
+/* Are the blocks from `last`, or else from where the member has come to, up to `cut` no larger than
+ * bad compression makes them? Blocks of nothing could be any number. */
+static bool is_fair(const struct sfs_splice *splice, const struct sfs_cut *last,
+                    const struct sfs_cut *cut)
+{
+    uint64_t size = cut->out - (last ? last->out : splice->at);
+    uint64_t bits = cut->bit - (last           ? last->bit
+                                : splice->held ? splice->stretch->first_bit
+                                               : splice->bit);
+    if (!last && splice->held)
+        bits += splice->held->end_bit - splice->bit;
+    return bits / 8 <= size + size / 16 + 4096;
+}
+
+/* Copies what lies between cuts, up to `stop` at most. */
+static int put_cuts(struct sfs_splice *splice, uint64_t stop, uint64_t end, struct sfs_error *err)
 {
     const struct sfs_stretch *stretch = splice->stretch;
     const struct sfs_cut *last = NULL; /* up to which is to be copied */
     int r = 0;
-    for (size_t i = 0; i < stretch->cut_count && stretch->cuts[i].out <= end && r == 0; i++) {
+    for (size_t i = 0; i < stretch->cut_count && stretch->cuts[i].out <= stop && r == 0; i++) {
         const struct sfs_cut *cut = &stretch->cuts[i];
-        if (splice->is_open && !cut->is_joined) {
+        if (splice->is_open && !(cut->is_joined && is_fair(splice, last, cut))) {
             r = last ? go_on_to(splice, last, err) : 0;
             last = NULL;
             if (r == 0)
@@ -357,7 +371,7 @@ static int hold(struct sfs_splice *splice, struct sfs_error *err)
 }
 
 int sfs_splice_put(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
-                   uint64_t end, struct sfs_error *err)
+                   uint64_t stop, uint64_t end, struct sfs_error *err)
 {
     int r = 0;
     splice->stretch = stretch;
@@ -366,12 +380,12 @@ int sfs_splice_put(struct sfs_splice *splice, const struct sfs_stretch *stretch,
     if (splice->held && !is_joined(splice->held, stretch))
         r = close_member(splice, err);
     if (r == 0)
-        r = put_cuts(splice, end, err);
-    if (r == 0 && end > end_of(stretch))
+        r = put_cuts(splice, stop, end, err);
+    if (r == 0 && stop > end_of(stretch))
         return hold(splice, err);
     if (r == 0)
         r = close_member(splice, err);
-    return r == 0 ? put_plain(splice, end, err) : r;
+    return r == 0 ? put_plain(splice, stop, err) : r;
 }
 
 bool sfs_splice_waits(const struct sfs_splice *splice)

@@ -22,11 +22,11 @@ struct sfs_splice *sfs_splice_open(struct sfs_pipe *pipe);
 /* Before the frames are closed. */
 void sfs_splice_close(struct sfs_splice **splice);
 
-/* Puts decoded bytes from `at` to the stretch's end, or to `end`, which is where the range of one
- * file's bytes ends. While the range goes on behind the stretch, some of them may be put with the
- * next one. Fails as the pipe does. */
+/* Puts decoded bytes from `at` to the stretch's end, or to `stop`, where something else follows. If
+ * `stop` is behind the stretch, some of them may be put with the next one. `end`: where the range
+ * of one file's bytes ends, `stop` or behind it. Fails as the pipe does. */
 int sfs_splice_put(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
-                   uint64_t end, struct sfs_error *err);
+                   uint64_t stop, uint64_t end, struct sfs_error *err);
 /* Of the range that went on: is something not put yet? */
 bool sfs_splice_waits(const struct sfs_splice *splice);
 /* Compressed bytes that were copied, ever. */
