@@ -197,8 +197,8 @@ static bool is_wanted(const struct decoding *decoding)
     bool is_inside =
         decoding->frame_out >= decoding->skip &&
         (decoding->table->check != SFS_CHECK_SHA256 || decoding->pos <= decoding->need);
-    if (!decoding->is_whole || !is_inside || size == 0 || size > SFS_FRAME_MAX ||
-        in_size > ZSTD_COMPRESSBOUND(size) + 64)
+    if (!decoding->table->is_framed || !decoding->is_whole || !is_inside || size == 0 ||
+        size > SFS_FRAME_MAX || in_size > ZSTD_COMPRESSBOUND(size) + 64)
         return false;
     bool is_good = decoding->table->codec == SFS_CODEC_GZIP ? is_good_member(in, in_size, out, size)
                                                             : is_good_frame(in, in_size);
