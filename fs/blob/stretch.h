@@ -56,11 +56,11 @@ struct sfs_stretch_decoder *sfs_stretch_decoder_open(void);
 void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder);
 
 /* Decodes and checks the stretch that begins at span `first`. A frame is among `frames` only if it
- * is not the blob's only one; is whole; decodes to what the stretch has at that place and to no more; takes no dictionary, no
- * window of more than 8 MiB, and in gzip's header no optional field; is no larger than its bytes
- * compressed as badly as possible; and is not all zeros (a table of contents need not list those).
- * *stretch may bring memory, which is used again. Waits for the disk. EIO, EKEYREJECTED, EBADMSG:
- * as for a span. */
+ * is not the blob's only one; is whole; decodes to what the stretch has at that place and to no
+ * more; takes no dictionary, no window of more than 8 MiB, and in gzip's header no optional field;
+ * is no larger than its bytes compressed as badly as possible; and is not all zeros (a table of
+ * contents need not list those). *stretch may bring memory, which is used again. Waits for the
+ * disk. EIO, EKEYREJECTED, EBADMSG: as for a span. */
 int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *spans, uint32_t first,
                        const struct sfs_stretch_wish *wish, struct sfs_stretch *stretch,
                        struct sfs_error *err);
