@@ -25,7 +25,7 @@
  * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
-#define LENT_MAX    (8u << 20)   /* of blocks that came packed, unless one alone has more */
+#define LENT_MAX    (16u << 20)  /* of blocks that came packed, unless one alone has more */
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most, */
 #define SMALL_SLOTS 128u         /* and slots beside those that the buffers need */
 #define START_WRITE (8u << 20)   /* bytes after which the kernel is asked to start writing */
@@ -342,16 +342,24 @@ static int failure_of(struct sfs_pipe *pipe, struct sfs_error *err)
     return r;
 }
 
-/* Waits until the next slot is free, a buffer, if that is wanted, and so much may be lent. */
+/* May so much more be lent? The lock is held. */
+static bool may_lend(const struct sfs_pipe *pipe, uint64_t size, uint64_t most)
+{
+    return size == 0 || pipe->lent == 0 || pipe->lent + size <= most;
+}
+
+/* Waits until the next slot is free, a buffer, if that is wanted, and so much may be lent. Once too
+ * much is, until half of it has come back, so that threads are not woken for each block. */
 static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent,
                          struct sfs_error *err)
 {
     wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
     pthread_mutex_lock(&pipe->lock);
-    while (pipe->failed == 0 && (pipe->filled - pipe->digested == pipe->slot_count ||
-                                 pipe->filled - pipe->written == pipe->slot_count ||
-                                 (wants_buffer && pipe->spare_count == 0) ||
-                                 (lent > 0 && pipe->lent > 0 && pipe->lent + lent > LENT_MAX))) {
+    uint64_t most = may_lend(pipe, lent, LENT_MAX) ? LENT_MAX : LENT_MAX / 2;
+    while (pipe->failed == 0 &&
+           (pipe->filled - pipe->digested == pipe->slot_count ||
+            pipe->filled - pipe->written == pipe->slot_count ||
+            (wants_buffer && pipe->spare_count == 0) || !may_lend(pipe, lent, most))) {
         tell(pipe);
         pthread_cond_wait(&pipe->room, &pipe->lock);
     }
