@@ -298,6 +298,15 @@ Test(splice, puts_whole_members_between_blocks)
         expect_members(seed);
 }
 
+/* Decoded at once it looks like a frame, and else it does not. */
+Test(splice, takes_an_only_member_for_no_frame)
+{
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(2 * MIB, 2);
+    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
+    add_zlib(&stream, content.data, content.size, 6, 0, NULL);
+    expect_splice(&stream, &content, 0, content.size);
+}
+
 /* Blocks of nothing take no memory, and are not copied. */
 Test(splice, leaves_blocks_of_nothing_alone)
 {

@@ -18,7 +18,7 @@ struct sfs_cut {
 };
 
 struct sfs_cuts {    /* all zero but `wanted` at the start */
-    uint64_t wanted; /* no cut is, before this decoded byte: where decoding began */
+    uint64_t wanted; /* behind this decoded byte; at first, where decoding began */
     struct sfs_cut *list;
     size_t count, capacity;
     bool member_ended; /* since the last cut */

@@ -5,8 +5,9 @@
 #include <libdeflate.h>
 
 #define WINDOW SFS_WINDOW_MAX
-#define RUN_MIN                                                                                    \
-    (1u << 20) /* decoded bytes behind a cut that make a member worth its stored block */
+
+/* Decoded bytes behind a cut that make a member worth its stored block. */
+#define RUN_MIN (1u << 20)
 
 /* RFC 1952, 2.3: deflate, no flags, no time, unknown system. */
 static const uint8_t member_header[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff };
@@ -76,9 +77,16 @@ static const uint8_t *bytes_at(const struct sfs_stretch *stretch, uint64_t offse
 
 /* ---- blocks ---- */
 
-static void release_made(void *owner)
+static struct made *make_block(size_t size, struct sfs_error *err)
 {
-    free(owner);
+    struct made *made = malloc(sizeof *made);
+    if (!made) {
+        sfs_fail(err, ENOMEM, "out of memory");
+        return NULL;
+    }
+    made->size = size;
+    made->packed_size = 0;
+    return made;
 }
 
 static int put_made(struct sfs_splice *splice, struct made *made, struct sfs_error *err)
@@ -87,7 +95,7 @@ static int put_made(struct sfs_splice *splice, struct made *made, struct sfs_err
                                       .packed = made->packed,
                                       .size = (uint32_t)made->size,
                                       .packed_size = (uint32_t)made->packed_size,
-                                      .release = release_made,
+                                      .release = free,
                                       .owner = made };
     return sfs_pipe_put(splice->pipe, &block, err);
 }
@@ -129,12 +137,10 @@ static void add_alignment(struct made *made, unsigned bits)
 /* The byte that the first of the copied blocks begins in. */
 static int put_first_byte(struct sfs_splice *splice, uint8_t byte, struct sfs_error *err)
 {
-    struct made *made = malloc(sizeof *made);
+    struct made *made = make_block(0, err);
     if (!made)
-        return sfs_fail(err, ENOMEM, "out of memory");
-    made->size = 0;
-    made->packed_size = 1;
-    made->packed[0] = byte;
+        return -ENOMEM;
+    add(made, &byte, 1);
     return put_made(splice, made, err);
 }
 
@@ -156,7 +162,6 @@ static void release_stretch(void *owner)
 static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
                       uint64_t end, uint64_t from, uint64_t to, struct sfs_error *err)
 {
-
     size_t first = (size_t)(from / 8), last = (size_t)(to / 8), size = (size_t)(end - at);
     if (splice->is_bare && from % 8 > 0) {
         int r = put_first_byte(splice, stretch->in[first++] & (uint8_t)(0xff << from % 8), err);
@@ -238,11 +243,9 @@ static int take_window(struct sfs_splice *splice, const struct sfs_cut *cut, uin
 
 static int open_member(struct sfs_splice *splice, const struct sfs_cut *cut, struct sfs_error *err)
 {
-    struct made *made = malloc(sizeof *made);
+    struct made *made = make_block(WINDOW, err);
     if (!made)
-        return sfs_fail(err, ENOMEM, "out of memory");
-    made->size = WINDOW;
-    made->packed_size = 0;
+        return -ENOMEM;
     int r = take_window(splice, cut, made->data, err);
     if (r < 0) {
         free(made);
@@ -291,10 +294,9 @@ static int close_member(struct sfs_splice *splice, struct sfs_error *err)
     if (!splice->is_open)
         return 0;
     splice->is_open = false;
-    struct made *made = malloc(sizeof *made);
+    struct made *made = make_block(0, err);
     if (!made)
-        return sfs_fail(err, ENOMEM, "out of memory");
-    made->size = made->packed_size = 0;
+        return -ENOMEM;
     const struct sfs_stretch *held = splice->held, *here = held ? held : splice->stretch;
     unsigned bits = splice->bit % 8;
     add_last(made, bits, bits && !splice->is_bare ? here->in[splice->bit / 8] : 0);
