@@ -3,7 +3,7 @@
 #define BENCH_GPU_H
 
 #include "bench.h"
-#include "tree.h"
+#include "tree_copy.h"
 
 /* Finds cuBLAS, cuDNN and NCCL in the tree: in `plan`, "@NAME" and then what it takes to load it.
  * What is not there is left out by the child. -1: memory is gone. */

@@ -6,7 +6,7 @@
 #include "gpu.h"
 #include "load.h"
 #include "root.h"
-#include "tree.h"
+#include "tree_copy.h"
 
 #include <errno.h>
 #include <fcntl.h>

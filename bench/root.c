@@ -16,7 +16,7 @@ extern char **environ;
 
 #define DRIVER_DIR "/tmp/.driver"
 
-struct command {
+struct root_command {
     const struct bench_dir *dir;
     bool no_root;
 };
@@ -109,7 +109,7 @@ static void mount_inside(const char *root)
 
 static int enter(const void *user, struct bench_reason *reason)
 {
-    const struct command *command = user;
+    const struct root_command *command = user;
     const char *root = command->dir->path;
     if (command->no_root)
         return chdir(root) < 0 ? bench_fail(reason, "%s: %s", root, strerror(errno)) : 0;
@@ -163,7 +163,7 @@ void bench_root_run(const struct bench_options *options, const struct bench_dir 
     }
     char sh[] = "/bin/sh", flag[] = "-c";
     char *argv[] = { sh, flag, script, NULL };
-    struct command entered = { dir, options->no_root };
+    struct root_command entered = { dir, options->no_root };
     struct bench_child child = { .argv = argv,
                                  .env = &env,
                                  .prepare = enter,

@@ -3,7 +3,7 @@
 #include "cold.h"
 #include "load.h"
 #include "measure.h"
-#include "tree.h"
+#include "tree_copy.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -1,4 +1,4 @@
-#include "stage/chmod.h"
+#include "copy/chmod.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

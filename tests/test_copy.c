@@ -1,8 +1,8 @@
 /* The rules of COPY, by the numbers of research/compose-slim.md 1.4. */
-#include "stage/copy.h"
+#include "copy/copy.h"
 
 #include "base/buf.h"
-#include "stage/chmod.h"
+#include "copy/chmod.h"
 #include "support.h"
 #include <criterion/criterion.h>
 #include <errno.h>

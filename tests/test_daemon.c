@@ -1,9 +1,11 @@
-#include "base/banned.h"
+#include "daemon.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stagefs/mount.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,7 +26,7 @@ static struct seen run_daemon(int (*child)(int fd))
         dup2(fds[1], STDERR_FILENO);
         struct sfs_error err;
         int fd;
-        if (sfs_daemon_start(&fd, &err) < 0)
+        if (daemon_start(&fd, &err) < 0)
             _exit(99);
         _exit(child(fd));
     }
@@ -44,7 +46,7 @@ static struct seen run_daemon(int (*child)(int fd))
 
 static int report_success(int fd)
 {
-    sfs_daemon_report(fd, 0);
+    daemon_report(fd, 0);
     return 0;
 }
 
@@ -58,7 +60,7 @@ Test(daemon, parent_exits_when_the_child_reports)
 static int report_failure(int fd)
 {
     dprintf(STDERR_FILENO, "no\n");
-    sfs_daemon_report(fd, 3);
+    daemon_report(fd, 3);
     return 0;
 }
 
@@ -116,7 +118,7 @@ static char told_path[] = "/tmp/stagefs-daemon-XXXXXX";
 static int tell_surroundings(int fd)
 {
     int told = open(told_path, O_WRONLY | O_CLOEXEC);
-    sfs_daemon_report(fd, 0);
+    daemon_report(fd, 0);
     char cwd[64];
     struct stat null, out;
     bool nowhere = stat("/dev/null", &null) == 0;
@@ -158,7 +160,7 @@ Test(daemon, child_is_asked_to_end_if_nobody_waits_for_its_report)
     pid_t pid = fork();
     if (pid == 0) {
         int fd;
-        if (sfs_daemon_start(&fd, NULL) < 0)
+        if (daemon_start(&fd, NULL) < 0)
             _exit(99);
         signal(SIGTERM, note_end);
         pid_t parent = getppid();
@@ -166,7 +168,7 @@ Test(daemon, child_is_asked_to_end_if_nobody_waits_for_its_report)
         struct timespec pause = { .tv_nsec = 1000000 };
         while (getppid() == parent)
             nanosleep(&pause, NULL);
-        sfs_daemon_report(fd, 0);
+        daemon_report(fd, 0);
         dprintf(fds[1], asked_to_end ? "ends" : "stays");
         _exit(0);
     }

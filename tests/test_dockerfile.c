@@ -2,7 +2,7 @@
  * of our own. */
 #include "base/buf.h"
 #include "base/io.h"
-#include "stage/dockerfile.h"
+#include "dockerfile/dockerfile.h"
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* What RUN asks of the runner, which is a stand-in here, and what becomes of its answer. */
 #include "image/document.h"
-#include "stage/run_mount.h"
+#include "dockerfile/run_mount.h"
 #include "support.h"
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Word expansion, by BuildKit's own vectors where they are at hand, and by cases of our own. */
-#include "stage/expand.h"
+#include "dockerfile/expand.h"
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* .dockerignore, by the rules of moby/patternmatcher/ignorefile. */
-#include "stage/ignore.h"
+#include "dockerfile/ignore.h"
 
 #include "base/buf.h"
 #include <criterion/criterion.h>

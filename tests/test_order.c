@@ -1,7 +1,7 @@
 #include "commit/order.h"
 
 #include "commit_support.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 #include <errno.h>
 
 static struct sfs_error err;

@@ -1,4 +1,4 @@
-#include "stage/pattern.h"
+#include "copy/pattern.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

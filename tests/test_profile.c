@@ -1,5 +1,5 @@
 /* The text of profiles: what is written is read as the same, and nothing else is taken for one. */
-#include "stage/profile.h"
+#include "tree/profile.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

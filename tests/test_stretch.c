@@ -1,5 +1,5 @@
 /* fs/blob: which frames of a blob are handed on as they are. */
-#include "blob/frames.h"
+#include "blob/stretch_pool.h"
 #include "blob_support.h"
 #include <criterion/criterion.h>
 #include <malloc.h>

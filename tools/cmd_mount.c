@@ -1,5 +1,6 @@
 /* mount, umount, stats. */
 #include "cmd.h"
+#include "daemon.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -34,7 +35,7 @@ static void ready(void *user)
         close((int)args->ready_fd);
     }
     if (args->report_fd >= 0)
-        sfs_daemon_report(args->report_fd, EXIT_DONE);
+        daemon_report(args->report_fd, EXIT_DONE);
 }
 
 /* In the background there is no terminal: the system's log it is. */
@@ -136,13 +137,13 @@ int cmd_mount(const struct command *command, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
     struct sfs_error err;
     if (!args.foreground) {
-        int r = sfs_daemon_start(&args.report_fd, &err);
+        int r = daemon_start(&args.report_fd, &err);
         if (r < 0)
             return tool_fail(r, &err);
     }
     int status = run_mount(&args, mountpoint);
     if (args.report_fd >= 0 && status != EXIT_DONE)
-        sfs_daemon_report(args.report_fd, status);
+        daemon_report(args.report_fd, status);
     free(args.profiles.items);
     return status;
 }

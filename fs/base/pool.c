@@ -12,15 +12,15 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-struct job {
+struct pool_job {
     void (*run)(void *arg);
     void *arg;
-    struct job *next;
+    struct pool_job *next;
 };
 
 struct queue {
-    struct job *first;
-    struct job **end;
+    struct pool_job *first;
+    struct pool_job **end;
 };
 
 #define PRIORITIES  3
@@ -35,11 +35,11 @@ struct sfs_pool {
     pthread_t threads[MAX_THREADS];
 };
 
-static struct job *take_first(struct sfs_pool *pool)
+static struct pool_job *take_first(struct sfs_pool *pool)
 {
     for (int i = 0; i < PRIORITIES; i++) {
         struct queue *queue = &pool->queues[i];
-        struct job *job = queue->first;
+        struct pool_job *job = queue->first;
         if (!job)
             continue;
         queue->first = job->next;
@@ -56,7 +56,7 @@ static void *work(void *arg)
     sfs_thread_give_way();
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        struct job *job = take_first(pool);
+        struct pool_job *job = take_first(pool);
         if (job) {
             pthread_mutex_unlock(&pool->lock);
             job->run(job->arg);
@@ -115,10 +115,10 @@ int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error
 int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void (*run)(void *arg),
                     void *arg)
 {
-    struct job *job = malloc(sizeof *job);
+    struct pool_job *job = malloc(sizeof *job);
     if (!job)
         return -ENOMEM;
-    *job = (struct job){ .run = run, .arg = arg };
+    *job = (struct pool_job){ .run = run, .arg = arg };
     pthread_mutex_lock(&pool->lock);
     struct queue *queue = &pool->queues[priority];
     *queue->end = job;

@@ -250,11 +250,11 @@ static int pass_stop(struct decoding *decoding, struct sfs_error *err)
 
 /* ---- decoding ---- */
 
-struct step {
+struct stretch_step {
     bool has_moved, has_ended; /* has_ended: the present frame */
 };
 
-static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_error *err)
+static int step_gzip(struct decoding *decoding, struct stretch_step *step, struct sfs_error *err)
 {
     struct sfs_gunzip *gunzip = &decoding->decoder->entry.gunzip;
     struct sfs_gunzip_io io = { decoding->in + decoding->in_pos,
@@ -278,7 +278,7 @@ static int step_gzip(struct decoding *decoding, struct step *step, struct sfs_er
                : sfs_fail(err, EBADMSG, "something that is not gzip follows");
 }
 
-static int step_zstd(struct decoding *decoding, struct step *step, struct sfs_error *err)
+static int step_zstd(struct decoding *decoding, struct stretch_step *step, struct sfs_error *err)
 {
     ZSTD_inBuffer in = { decoding->in, decoding->in_size, decoding->in_pos };
     ZSTD_outBuffer out = { decoding->out, decoding->room, decoding->pos };
@@ -305,7 +305,7 @@ static bool is_enough(const struct decoding *decoding)
 /* 1: it goes on; 0: there is nothing more. */
 static int advance(struct decoding *decoding, struct sfs_error *err)
 {
-    struct step step = { 0 };
+    struct stretch_step step = { 0 };
     if (decoding->is_between) {
         decoding->frame_in = decoding->in_pos;
         decoding->frame_out = decoding->pos;

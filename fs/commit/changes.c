@@ -17,7 +17,7 @@
 
 #define WHITEOUT ".wh."
 
-struct finder {
+struct change_finder {
     const struct sfs_tree *tree;
     struct sfs_changes *changes;
     uint32_t *first; /* by node: item + 1 of those with several names; NULL until there is one */
@@ -26,7 +26,7 @@ struct finder {
     struct sfs_error *err;
 };
 
-static void finder_done(struct finder *finder)
+static void finder_done(struct change_finder *finder)
 {
     free(finder->first);
     free(finder->named);
@@ -39,7 +39,7 @@ static int fail_memory(struct sfs_error *err)
 }
 
 /* Adds an item for path `dir`/[.wh.]`name`; *dir may be "". */
-static int add_item(struct finder *finder, enum sfs_item_kind kind, const char *path,
+static int add_item(struct change_finder *finder, enum sfs_item_kind kind, const char *path,
                     size_t dir_size, sfs_node node)
 {
     struct sfs_changes *changes = finder->changes;
@@ -82,7 +82,7 @@ static bool is_default_parent(const struct sfs_tree *tree, sfs_node dir)
 }
 
 /* Walks down path[0..dir_size): each directory there is unchanged, or among the items already. */
-static int add_parents(struct finder *finder, const char *path, size_t dir_size)
+static int add_parents(struct change_finder *finder, const char *path, size_t dir_size)
 {
     sfs_node dir = SFS_ROOT;
     for (size_t start = 0; start < dir_size;) {
@@ -106,7 +106,7 @@ static int add_parents(struct finder *finder, const char *path, size_t dir_size)
 }
 
 /* Most names have the parent of the one before: then nothing is to be done. */
-static int see_to_parents(struct finder *finder, const char *path, size_t dir_size)
+static int see_to_parents(struct change_finder *finder, const char *path, size_t dir_size)
 {
     struct sfs_buf *last = &finder->parent;
     if (dir_size == last->size && (dir_size == 0 || memcmp(path, last->data, dir_size) == 0))
@@ -119,7 +119,8 @@ static int see_to_parents(struct finder *finder, const char *path, size_t dir_si
 }
 
 /* Is there an item for this node already? Then *ret_first is it; else the next item will be. */
-static int note_first(struct finder *finder, sfs_node node, bool *ret_linked, uint32_t *ret_first)
+static int note_first(struct change_finder *finder, sfs_node node, bool *ret_linked,
+                      uint32_t *ret_first)
 {
     if (!finder->first)
         finder->first = calloc(sfs_tree_count(finder->tree), sizeof *finder->first);
@@ -133,7 +134,7 @@ static int note_first(struct finder *finder, sfs_node node, bool *ret_linked, ui
     return 0;
 }
 
-static int add_node(struct finder *finder, const char *path, size_t dir_size, sfs_node node)
+static int add_node(struct change_finder *finder, const char *path, size_t dir_size, sfs_node node)
 {
     struct sfs_attr attr;
     sfs_tree_attr(finder->tree, node, &attr);
@@ -159,7 +160,7 @@ static int add_node(struct finder *finder, const char *path, size_t dir_size, sf
 
 static int take_change(void *user, const struct sfs_change *change)
 {
-    struct finder *finder = user;
+    struct change_finder *finder = user;
     const char *path = change->path;
     size_t dir_size = dir_size_of(path);
     if (strncmp(path + dir_size, WHITEOUT, sizeof WHITEOUT - 1) == 0)
@@ -180,7 +181,8 @@ int sfs_changes_find(const struct sfs_tree *base, const struct sfs_tree *tree,
                      struct sfs_changes *ret_changes, struct sfs_error *err)
 {
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
-    AUTO(finder_done) struct finder finder = { .tree = tree, .changes = &changes, .err = err };
+    AUTO(finder_done)
+    struct change_finder finder = { .tree = tree, .changes = &changes, .err = err };
     finder.named = calloc(sfs_tree_count(tree), 1);
     if (!finder.named)
         return fail_memory(err);

@@ -11,7 +11,7 @@
 #include "commit/temp_dir.h"
 #include "commit/order.h"
 #include "image/parts.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 #include <dirent.h>
 #include <errno.h>
 #include <time.h>

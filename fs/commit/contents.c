@@ -294,13 +294,13 @@ static int put_estargz_footer(struct sfs_pipe *pipe, uint64_t table, struct sfs_
 }
 
 /* Bytes of the tar, as one gzip member. */
-struct member {
+struct toc_member {
     struct sfs_buf plain, packed;
 };
 
-static void member_close(struct member **member_ptr)
+static void member_close(struct toc_member **member_ptr)
 {
-    struct member *member = TAKE(*member_ptr);
+    struct toc_member *member = TAKE(*member_ptr);
     if (!member)
         return;
     sfs_buf_close(&member->plain);
@@ -310,11 +310,12 @@ static void member_close(struct member **member_ptr)
 
 static void release_member(void *owner)
 {
-    struct member *member = owner;
+    struct toc_member *member = owner;
     member_close(&member);
 }
 
-static int pack_member(struct sfs_contents *contents, struct member *member, struct sfs_error *err)
+static int pack_member(struct sfs_contents *contents, struct toc_member *member,
+                       struct sfs_error *err)
 {
     const struct sfs_compress_plan *plan = &contents->write->pipe.plan;
     AUTO(sfs_compressor_close) struct sfs_compressor *compressor = sfs_compressor_open(plan);
@@ -340,7 +341,7 @@ static int put_estargz_table(struct sfs_contents *contents, const struct sfs_buf
     static const char zeros[SFS_TAR_BLOCK + SFS_TAR_END];
     const struct sfs_tar_entry tar = { .path = ESTARGZ_TABLE,
                                        .attr = { .mode = S_IFREG | 0444, .size = json->size } };
-    AUTO(member_close) struct member *member = calloc(1, sizeof *member);
+    AUTO(member_close) struct toc_member *member = calloc(1, sizeof *member);
     if (!member)
         return fail_memory(err);
     int r = sfs_tar_add_header(&member->plain, &tar, err);

@@ -5,7 +5,7 @@
 #include "commit/extract.h"
 
 #include "blob/spans.h"
-#include "commit/ahead.h"
+#include "commit/read_plan.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,7 +19,7 @@
 struct extraction {
     const struct sfs_extract *extract;
     struct sfs_error *err;
-    struct sfs_ahead ahead;
+    struct sfs_read_plan ahead;
     uint64_t done, reported; /* file bytes */
     struct sfs_buf parent;   /* the directory that dirfd is of, as paths begin */
     int dirfd;
@@ -104,7 +104,7 @@ static int write_data(struct extraction *extraction, int fd, sfs_node node, uint
                       uint64_t end)
 {
     while (offset < end) {
-        sfs_ahead_ask(&extraction->ahead, extraction->done);
+        sfs_read_plan_ask(&extraction->ahead, extraction->done);
         AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r =

@@ -4,7 +4,7 @@
 #include "commit/layer_write.h"
 
 #include "blob/spans.h"
-#include "commit/ahead.h"
+#include "commit/read_plan.h"
 #include "commit/contents.h"
 #include "commit/layer_entry.h"
 #include "commit/splice.h"
@@ -19,14 +19,14 @@
 #define A_THREAD      (8u << 20)  /* and for each thread that decodes */
 #define REPORT_STEP   (8u << 20)
 
-struct writer {
+struct layer_writer {
     const struct sfs_layer_write *write;
     struct sfs_pipe *pipe;
     struct sfs_contents *contents; /* NULL: the format has no table */
     struct sfs_buf header;
     const char *path; /* of the file that is being read */
     struct sfs_error *err;
-    struct sfs_ahead ahead;
+    struct sfs_read_plan ahead;
     struct sfs_splice *splice; /* NULL: no blocks are copied */
     uint64_t done;             /* file bytes */
     uint64_t reported;         /* done, when it was told last */
@@ -34,7 +34,7 @@ struct writer {
     uint64_t copied; /* bytes, compressed */
 };
 
-static void writer_done(struct writer *writer)
+static void writer_done(struct layer_writer *writer)
 {
     sfs_contents_close(&writer->contents);
     sfs_pipe_close(&writer->pipe); /* it has stretches lent */
@@ -44,7 +44,7 @@ static void writer_done(struct writer *writer)
 }
 
 /* Whether it is done only sfs_layer_write() knows. */
-static void report(struct writer *writer, bool finished)
+static void report(struct layer_writer *writer, bool finished)
 {
     const struct sfs_progress *progress = writer->write->progress;
     uint64_t total = writer->write->changes->file_bytes;
@@ -57,7 +57,7 @@ static void report(struct writer *writer, bool finished)
 }
 
 /* File bytes; zeros where data is NULL. */
-static int put_bytes(struct writer *writer, const void *data, uint64_t size)
+static int put_bytes(struct layer_writer *writer, const void *data, uint64_t size)
 {
     if (writer->contents)
         return sfs_contents_write(writer->contents, data, size, writer->err);
@@ -65,10 +65,10 @@ static int put_bytes(struct writer *writer, const void *data, uint64_t size)
                 : sfs_pipe_write_zeros(writer->pipe, size, writer->err);
 }
 
-static int copy_plain(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
+static int copy_plain(struct layer_writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
-        sfs_ahead_ask(&writer->ahead, writer->done);
+        sfs_read_plan_ask(&writer->ahead, writer->done);
         AUTO(sfs_slice_spend) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r = sfs_tree_pin(writer->write->tree, node, offset, wanted, &slice, writer->err);
@@ -89,7 +89,7 @@ static void release_stretch(void *owner)
     sfs_stretch_release(owner);
 }
 
-static int put_frame(struct writer *writer, const struct sfs_stretch *stretch,
+static int put_frame(struct layer_writer *writer, const struct sfs_stretch *stretch,
                      const struct sfs_frame *frame)
 {
     const struct sfs_packed block = { .data = stretch->data + (frame->out - stretch->out),
@@ -106,7 +106,7 @@ static int put_frame(struct writer *writer, const struct sfs_stretch *stretch,
 }
 
 /* The first frame from `at` on that ends at `end` or before it; NULL: there is none. */
-static const struct sfs_frame *next_frame(const struct writer *writer,
+static const struct sfs_frame *next_frame(const struct layer_writer *writer,
                                           const struct sfs_stretch *stretch, uint64_t at,
                                           uint64_t end)
 {
@@ -120,7 +120,7 @@ static const struct sfs_frame *next_frame(const struct writer *writer,
 }
 
 /* Decoded bytes from `at` on, to the stretch's end or to `stop`; `end` is where the file's end. */
-static int put_between(struct writer *writer, const struct sfs_stretch *stretch, uint64_t at,
+static int put_between(struct layer_writer *writer, const struct sfs_stretch *stretch, uint64_t at,
                        uint64_t stop, uint64_t end)
 {
     uint64_t stretch_end = stretch->out + stretch->size;
@@ -131,7 +131,7 @@ static int put_between(struct writer *writer, const struct sfs_stretch *stretch,
 }
 
 /* What a stretch has of the decoded bytes [*at, end), which are one file's. *at moves on. */
-static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch, uint64_t *at,
+static int put_stretch(struct layer_writer *writer, const struct sfs_stretch *stretch, uint64_t *at,
                        uint64_t end)
 {
     uint64_t stretch_end = stretch->out + stretch->size;
@@ -150,11 +150,12 @@ static int put_stretch(struct writer *writer, const struct sfs_stretch *stretch,
     return 0;
 }
 
-static int copy_frames(struct writer *writer, struct sfs_spans *spans, uint64_t at, uint64_t size)
+static int copy_frames(struct layer_writer *writer, struct sfs_spans *spans, uint64_t at,
+                       uint64_t size)
 {
     uint64_t end = at + size;
     while (at < end) {
-        sfs_ahead_ask(&writer->ahead, writer->done);
+        sfs_read_plan_ask(&writer->ahead, writer->done);
         const struct sfs_stretch *stretch;
         uint64_t before = at;
         int r = sfs_frames_get(writer->ahead.frames, spans, at, &stretch, writer->err);
@@ -171,12 +172,12 @@ static int copy_frames(struct writer *writer, struct sfs_spans *spans, uint64_t 
 }
 
 /* Bytes [offset, end) of a file, where it has no hole. */
-static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint64_t end)
+static int copy_data(struct layer_writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
         uint64_t position, size;
         struct sfs_spans *spans =
-            sfs_ahead_find_spans(&writer->ahead, node, offset, &position, &size);
+            sfs_read_plan_find_spans(&writer->ahead, node, offset, &position, &size);
         size = spans && size < end - offset ? size : end - offset;
         int r = spans ? copy_frames(writer, spans, position, size)
                       : copy_plain(writer, node, offset, offset + size);
@@ -187,14 +188,14 @@ static int copy_data(struct writer *writer, sfs_node node, uint64_t offset, uint
     return 0;
 }
 
-static int end_content(struct writer *writer, uint64_t size)
+static int end_content(struct layer_writer *writer, uint64_t size)
 {
     int r = writer->contents ? sfs_contents_end_file(writer->contents, writer->err) : 0;
     return r == 0 ? sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err) : r;
 }
 
 /* Holes cost their zeros only, not a reading. */
-static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
+static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t size)
 {
     for (uint64_t offset = 0; offset < size;) {
         uint64_t data = size, hole = size;
@@ -214,13 +215,13 @@ static int copy_content(struct writer *writer, sfs_node node, uint64_t size)
     return end_content(writer, size);
 }
 
-static int write_landmark(struct writer *writer)
+static int write_landmark(struct layer_writer *writer)
 {
     int r = put_bytes(writer, "\x0f", 1);
     return r == 0 ? end_content(writer, 1) : r;
 }
 
-static int write_header(struct writer *writer, const struct sfs_tar_entry *entry)
+static int write_header(struct layer_writer *writer, const struct sfs_tar_entry *entry)
 {
     writer->header.size = 0;
     int r = sfs_tar_add_header(&writer->header, entry, writer->err);
@@ -237,7 +238,7 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-static int write_item(struct writer *writer, const struct sfs_item *item)
+static int write_item(struct layer_writer *writer, const struct sfs_item *item)
 {
     AUTO(sfs_layer_entry_done) struct sfs_layer_entry entry = { 0 };
     int r = sfs_layer_entry_get(writer->write, item, &entry, writer->err);
@@ -255,7 +256,7 @@ static int write_item(struct writer *writer, const struct sfs_item *item)
 }
 
 /* A .pyc holds the time of its .py; if that is not the same, Python compiles at every start. */
-static void warn_of_clamping(const struct writer *writer)
+static void warn_of_clamping(const struct layer_writer *writer)
 {
     const struct sfs_progress *progress = writer->write->progress;
     if (writer->clamped_sources == 0 || !progress || !progress->warn)
@@ -277,14 +278,14 @@ static void warn_of_clamping(const struct writer *writer)
 }
 
 /* What stands behind the last entry. */
-static int write_end(struct writer *writer, json_t **ret_annotations)
+static int write_end(struct layer_writer *writer, json_t **ret_annotations)
 {
     if (writer->contents)
         return sfs_contents_finish(writer->contents, ret_annotations, writer->err);
     return sfs_pipe_write_zeros(writer->pipe, SFS_TAR_END, writer->err);
 }
 
-static int open_frames(struct writer *writer)
+static int open_frames(struct layer_writer *writer)
 {
     const struct sfs_pipe_options *pipe = &writer->write->pipe;
     if (!pipe->plan.copies)
@@ -305,9 +306,9 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_writte
 {
     AUTO(sfs_json_close) json_t *annotations = NULL;
     AUTO(writer_done)
-    struct writer writer = { .write = write,
-                             .err = err,
-                             .ahead = { .tree = write->tree, .changes = write->changes } };
+    struct layer_writer writer = { .write = write,
+                                   .err = err,
+                                   .ahead = { .tree = write->tree, .changes = write->changes } };
     struct sfs_pipe_result result;
     int r = open_frames(&writer);
     if (r == 0)

@@ -1,7 +1,7 @@
 #include "commit/order.h"
 
 #include "layer/whiteout.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 #include <errno.h>
 #include <sys/stat.h>
 

@@ -38,7 +38,7 @@ struct buffer { /* `out` has room for what `in` becomes; NULL: nothing is compre
     char *in, *out;
 };
 
-struct slot {
+struct pipe_slot {
     struct sfs_pipe *pipe;
     struct buffer buffer;
     bool is_small; /* the buffer is one piece of memory, of the block's size */
@@ -50,7 +50,7 @@ struct slot {
 struct sfs_pipe {
     struct sfs_pipe_options options;
     struct sfs_pool *pool; /* NULL: nothing to compress */
-    struct slot *slots;
+    struct pipe_slot *slots;
     size_t slot_count;
     struct buffer filling; /* the caller's; `in` NULL: he has none */
     size_t fill;           /* bytes in it */
@@ -106,7 +106,7 @@ static struct sfs_compressor *take_compressor(struct sfs_pipe *pipe)
 /* Job: packs one slot. There are never more compressors than jobs at a time, so `idle` has room. */
 static void pack_slot(void *arg)
 {
-    struct slot *slot = arg;
+    struct pipe_slot *slot = arg;
     struct sfs_pipe *pipe = slot->pipe;
     struct sfs_error err;
     struct sfs_compressor *compressor = take_compressor(pipe);
@@ -129,7 +129,7 @@ static void pack_slot(void *arg)
     pthread_mutex_unlock(&pipe->lock);
 }
 
-static struct slot *slot_of(struct sfs_pipe *pipe, uint64_t block)
+static struct pipe_slot *slot_of(struct sfs_pipe *pipe, uint64_t block)
 {
     return &pipe->slots[block % pipe->slot_count];
 }
@@ -139,7 +139,7 @@ static uint64_t count_ready(struct sfs_pipe *pipe, uint64_t from, bool packed)
 {
     uint64_t count = 0, bytes = 0;
     while (from + count < pipe->filled && count < RUN_MAX && bytes < RUN_BYTES) {
-        const struct slot *slot = slot_of(pipe, from + count);
+        const struct pipe_slot *slot = slot_of(pipe, from + count);
         if (packed && !slot->packed)
             break;
         bytes += slot->in_size;
@@ -179,12 +179,12 @@ static void note_filled(struct sfs_pipe *pipe, size_t size)
         tell(pipe);
 }
 
-static const void *data_of(const struct slot *slot)
+static const void *data_of(const struct pipe_slot *slot)
 {
     return slot->lent.data ? slot->lent.data : slot->buffer.in;
 }
 
-static const void *packed_of(const struct slot *slot)
+static const void *packed_of(const struct pipe_slot *slot)
 {
     if (slot->lent.data)
         return slot->lent.packed;
@@ -211,7 +211,7 @@ static uint64_t size_of(const struct sfs_packed *lent)
 }
 
 /* Takes from a slot what it holds; the lock is held. Returns what is to be freed. */
-static char *empty_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_packed *ret_lent)
+static char *empty_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sfs_packed *ret_lent)
 {
     char *small = slot->is_small ? slot->buffer.in : NULL;
     *ret_lent = slot->lent;
@@ -307,7 +307,7 @@ static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
     return 0;
 }
 
-static int write_block(struct sfs_pipe *pipe, const struct slot *slot, struct sfs_error *err)
+static int write_block(struct sfs_pipe *pipe, const struct pipe_slot *slot, struct sfs_error *err)
 {
     int r = note_segment(pipe, slot->in_size, slot->out_size, err);
     return r < 0 ? r : put_out(pipe, packed_of(slot), slot->out_size, err);
@@ -390,7 +390,7 @@ static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 }
 
 /* Gives the slot what was filled. */
-static int fill_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_error *err)
+static int fill_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sfs_error *err)
 {
     size_t out_size = pipe->pool ? sfs_compress_bound(&pipe->options.plan, pipe->fill) : 0;
     slot->is_small = pipe->fill <= SMALL;
@@ -410,7 +410,7 @@ static int fill_slot(struct sfs_pipe *pipe, struct slot *slot, struct sfs_error 
 /* Hands the slot being filled on. */
 static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
-    struct slot *slot = slot_of(pipe, pipe->filled);
+    struct pipe_slot *slot = slot_of(pipe, pipe->filled);
     int r = fill_slot(pipe, slot, err);
     if (r < 0)
         return r;
@@ -475,7 +475,7 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
         give_back(&lent);
         return r;
     }
-    struct slot *slot = slot_of(pipe, pipe->filled);
+    struct pipe_slot *slot = slot_of(pipe, pipe->filled);
     pthread_mutex_lock(&pipe->lock);
     slot->lent = lent;
     pipe->lent += size_of(&lent);
@@ -652,7 +652,7 @@ void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
     join_threads(pipe);
     sfs_pool_close(&pipe->pool); /* waits for the jobs, which use the slots */
     for (size_t i = 0; pipe->slots && i < pipe->slot_count; i++) {
-        struct slot *slot = &pipe->slots[i];
+        struct pipe_slot *slot = &pipe->slots[i];
         give_back(&slot->lent);
         if (slot->is_small)
             slot->buffer.out = NULL; /* part of `in` */

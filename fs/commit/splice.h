@@ -12,7 +12,7 @@
 #ifndef STAGEFS_SPLICE_H
 #define STAGEFS_SPLICE_H
 
-#include "blob/frames.h"
+#include "blob/stretch_pool.h"
 #include "commit/pipe.h"
 
 struct sfs_splice;

@@ -3,8 +3,8 @@
  * The same entry gives the same bytes everywhere and always: ustar, with a pax extended header in
  * front only for what ustar cannot say; ids as numbers, no user or group names, no atime or ctime,
  * whole seconds. */
-#ifndef STAGEFS_COMMIT_TAR_H
-#define STAGEFS_COMMIT_TAR_H
+#ifndef STAGEFS_TAR_H
+#define STAGEFS_TAR_H
 
 #include "base/buf.h"
 #include <stagefs/error.h>

@@ -14,7 +14,7 @@
 
 enum kind { KIND_FILE, KIND_SYMLINK, KIND_HARDLINK, KIND_SPARSE, KIND_OTHER };
 
-struct member {
+struct archive_member {
     char *name; /* without "./" and "//" */
     char *link; /* KIND_SYMLINK, KIND_HARDLINK: the target, as written */
     uint64_t offset, size;
@@ -27,7 +27,7 @@ struct tar_members {
     int fd;
     uint64_t file_size;
     bool complete; /* the tar's end mark was found */
-    struct member *members;
+    struct archive_member *members;
     size_t count, capacity;
 };
 
@@ -65,12 +65,12 @@ static char *join_path(const char *dir, const char *path)
 
 static int compare_names(const void *a, const void *b)
 {
-    const struct member *x = a, *y = b;
+    const struct archive_member *x = a, *y = b;
     int order = strcmp(x->name, y->name);
     return order ? order : (x->position > y->position) - (x->position < y->position);
 }
 
-static const struct member *find_member(const struct tar_members *tar, const char *name)
+static const struct archive_member *find_member(const struct tar_members *tar, const char *name)
 {
     size_t low = 0, high = tar->count;
     while (low < high) { /* first one behind `name` */
@@ -93,11 +93,11 @@ static int fail_missing(const struct tar_members *tar, const char *name, struct 
 
 /* Follows links inside the archive: old `docker save` links equal layers. */
 static int resolve(const struct tar_members *tar, const char *name,
-                   const struct member **ret_member, struct sfs_error *err)
+                   const struct archive_member **ret_member, struct sfs_error *err)
 {
     AUTO(sfs_free) char *path = join_path(NULL, name);
     for (int hop = 0; path && hop < SFS_MAX_LINK_HOPS; hop++) {
-        const struct member *member = find_member(tar, path);
+        const struct archive_member *member = find_member(tar, path);
         if (!member)
             return fail_missing(tar, path, err);
         if (member->kind == KIND_FILE) {
@@ -126,7 +126,7 @@ static int tar_open(struct sfs_members *members, const char *name, struct sfs_bl
                     struct sfs_error *err)
 {
     const struct tar_members *tar = (struct tar_members *)members;
-    const struct member *member = NULL;
+    const struct archive_member *member = NULL;
     int r = resolve(tar, name, &member, err);
     if (r < 0)
         return r;
@@ -173,7 +173,7 @@ static int add_member(struct tar_members *tar, struct archive *archive, struct a
 {
     const char *name = archive_entry_pathname(entry), *link;
     int64_t offset = archive_filter_bytes(archive, 0), size = archive_entry_size(entry);
-    struct member member = { .kind = kind_of(entry, &link), .position = position };
+    struct archive_member member = { .kind = kind_of(entry, &link), .position = position };
     uint64_t end;
     if (member.kind == KIND_FILE &&
         (offset < 0 || size < 0 || __builtin_add_overflow((uint64_t)offset, (uint64_t)size, &end) ||
@@ -183,7 +183,7 @@ static int add_member(struct tar_members *tar, struct archive *archive, struct a
                         tar->base.label, name ? name : "?", tar->file_size);
     if (tar->count == tar->capacity) {
         size_t capacity = tar->capacity ? 2 * tar->capacity : 64;
-        struct member *members = reallocarray(tar->members, capacity, sizeof *members);
+        struct archive_member *members = reallocarray(tar->members, capacity, sizeof *members);
         if (!members)
             return sfs_fail(err, ENOMEM, "out of memory");
         tar->members = members;

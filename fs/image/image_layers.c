@@ -21,7 +21,7 @@ struct opening {
     struct sfs_error error; /* guarded by lock */
 };
 
-struct job {
+struct layer_job {
     struct opening *opening;
     size_t layer;
     bool gives_way; /* to the largest layer, which takes longest */
@@ -110,7 +110,7 @@ static void note_failure(struct opening *opening, size_t layer, int r,
 
 static void run_job(void *arg)
 {
-    const struct job *job = arg;
+    const struct layer_job *job = arg;
     struct sfs_error error;
     if (has_failed(job->opening))
         return;
@@ -130,14 +130,14 @@ static bool is_repeated(const struct sfs_image *image, const size_t *order, size
     return false;
 }
 
-static int run_jobs(struct opening *opening, const size_t *order, bool repeated, struct job *jobs,
-                    struct sfs_error *err)
+static int run_jobs(struct opening *opening, const size_t *order, bool repeated,
+                    struct layer_job *jobs, struct sfs_error *err)
 {
     AUTO(sfs_pool_close) struct sfs_pool *pool = NULL;
     size_t count = 0;
     for (size_t i = 0; i < opening->image->count; i++)
         if (is_repeated(opening->image, order, i) == repeated)
-            jobs[count++] = (struct job){ opening, order[i], i > 0 };
+            jobs[count++] = (struct layer_job){ opening, order[i], i > 0 };
     if (count == 1) { /* no need of threads */
         run_job(&jobs[0]);
         return 0;
@@ -152,7 +152,7 @@ static int run_jobs(struct opening *opening, const size_t *order, bool repeated,
 static int open_all(struct opening *opening, struct sfs_error *err)
 {
     AUTO(sfs_free) size_t *order = NULL;
-    AUTO(sfs_free) struct job *jobs = calloc(opening->image->count + 1, sizeof *jobs);
+    AUTO(sfs_free) struct layer_job *jobs = calloc(opening->image->count + 1, sizeof *jobs);
     if (!jobs)
         return sfs_fail(err, ENOMEM, "out of memory");
     int r = sfs_image_order(opening->image, &order, err);

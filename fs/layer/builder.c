@@ -6,7 +6,7 @@
 struct sfs_builder *sfs_builder_open(void)
 {
     AUTO(sfs_builder_close) struct sfs_builder *builder = calloc(1, sizeof *builder);
-    if (!builder || builder_node_init(builder) < 0)
+    if (!builder || sfs_builder_node_init(builder) < 0)
         return NULL;
     return TAKE(builder);
 }
@@ -14,7 +14,7 @@ struct sfs_builder *sfs_builder_open(void)
 void sfs_builder_close(struct sfs_builder **builder)
 {
     if (*builder)
-        builder_node_done(*builder);
+        sfs_builder_node_done(*builder);
     free(*builder);
     *builder = NULL;
 }
@@ -79,7 +79,7 @@ static int copy_xattrs(struct sfs_builder *builder, const struct sfs_builder_ite
     if (r < 0)
         return r;
     size_t size = item->xattr_count * sizeof *item->xattrs;
-    struct builder_xattrs *set = builder_alloc(builder, sizeof *set + size);
+    struct builder_xattrs *set = sfs_builder_alloc(builder, sizeof *set + size);
     if (!set)
         return sfs_fail(err, ENOMEM, "out of memory");
     set->count = item->xattr_count;
@@ -94,8 +94,8 @@ static int copy_xattrs(struct sfs_builder *builder, const struct sfs_builder_ite
     }
     for (uint32_t i = 0; i < set->count; i++) {
         struct sfs_builder_xattr *xattr = &set->items[i];
-        xattr->name = builder_copy_text(builder, xattr->name, strlen(xattr->name));
-        xattr->value = builder_copy_text(builder, xattr->value, xattr->size);
+        xattr->name = sfs_builder_copy_text(builder, xattr->name, strlen(xattr->name));
+        xattr->value = sfs_builder_copy_text(builder, xattr->value, xattr->size);
         if (!xattr->name || !xattr->value)
             return sfs_fail(err, ENOMEM, "out of memory");
     }
@@ -112,14 +112,14 @@ static int copy_target(struct sfs_builder *builder, const char *target, const ch
     if (size > SFS_MAX_SYMLINK)
         return sfs_fail(err, EBADMSG, "the target of a symbolic link is longer than %u bytes",
                         SFS_MAX_SYMLINK);
-    *ret_target = builder_copy_text(builder, target, size);
+    *ret_target = sfs_builder_copy_text(builder, target, size);
     return *ret_target ? 0 : sfs_fail(err, ENOMEM, "out of memory");
 }
 
 static int copy_extents(struct sfs_builder *builder, const struct sfs_builder_item *item,
                         struct builder_inode *inode, struct sfs_error *err)
 {
-    struct sfs_extent *copy = builder_alloc(builder, item->extent_count * sizeof *copy);
+    struct sfs_extent *copy = sfs_builder_alloc(builder, item->extent_count * sizeof *copy);
     if (!copy)
         return sfs_fail(err, ENOMEM, "out of memory");
     uint64_t end = 0;
@@ -146,7 +146,7 @@ static int copy_item(struct sfs_builder *builder, const struct sfs_builder_item 
 {
     uint32_t mode = item->inode.mode;
     struct builder_inode *inode = NULL;
-    int r = builder_inode_make(builder, mode, &inode, err);
+    int r = sfs_builder_inode_make(builder, mode, &inode, err);
     if (r < 0)
         return r;
     inode->rec = item->inode;
@@ -186,10 +186,10 @@ static int claim_place(struct sfs_builder *builder, const struct builder_place *
     *ret_node = place->dir;
     if (place->name_size == 0)
         return 0;
-    *ret_node = builder_node_find(builder, place->dir, place->name, place->name_size);
+    *ret_node = sfs_builder_node_find(builder, place->dir, place->name, place->name_size);
     if (*ret_node)
         return 0;
-    return builder_node_make(builder, place->dir, place->name, place->name_size, ret_node, err);
+    return sfs_builder_node_make(builder, place->dir, place->name, place->name_size, ret_node, err);
 }
 
 static void replace_inode(struct sfs_builder *builder, struct builder_node *node,
@@ -197,14 +197,14 @@ static void replace_inode(struct sfs_builder *builder, struct builder_node *node
 {
     bool was_dir = builder_node_is_dir(node), is_dir = S_ISDIR(inode->rec.mode);
     if (was_dir && !is_dir) {
-        builder_node_prune(builder, node);
+        sfs_builder_node_prune(builder, node);
         node->flags &= (uint16_t)~SFS_ENTRY_OPAQUE;
     }
     /* What stood here between hid the directory of the lower layers. */
     if (!was_dir && is_dir && node->inode)
         node->flags |= SFS_ENTRY_WHITEOUT;
     node->flags &= (uint16_t) ~(SFS_ENTRY_IMPLIED | SFS_ENTRY_LINK);
-    builder_node_set_inode(node, inode);
+    sfs_builder_node_set_inode(node, inode);
 }
 
 int sfs_builder_add(struct sfs_builder *builder, const char *path,
@@ -215,7 +215,7 @@ int sfs_builder_add(struct sfs_builder *builder, const char *path,
     if (r < 0)
         return r;
     struct builder_place place;
-    r = builder_find_place(builder, path, BUILDER_CREATE, &place, err);
+    r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
     if (r < 0)
         return r;
     if (place.name_size == 0 && !S_ISDIR(inode->rec.mode))
@@ -232,7 +232,7 @@ int sfs_builder_add(struct sfs_builder *builder, const char *path,
 static int make_outside_link(struct sfs_builder *builder, const char *target,
                              struct builder_inode **ret_inode, struct sfs_error *err)
 {
-    char *text = builder_alloc(builder, strlen(target) + 1);
+    char *text = sfs_builder_alloc(builder, strlen(target) + 1);
     if (!text)
         return sfs_fail(err, ENOMEM, "out of memory");
     size_t used = 0;
@@ -248,7 +248,7 @@ static int make_outside_link(struct sfs_builder *builder, const char *target,
         part += strspn(part, "/");
     }
     text[used] = '\0';
-    int r = builder_inode_make(builder, 0, ret_inode, err);
+    int r = sfs_builder_inode_make(builder, 0, ret_inode, err);
     if (r == 0)
         (*ret_inode)->target = text;
     return r;
@@ -259,14 +259,15 @@ static int find_link_target(struct sfs_builder *builder, const char *target,
 {
     struct builder_place place;
     *ret_node = NULL;
-    int r = builder_find_place(builder, target, 0, &place, err);
+    int r = sfs_builder_find_place(builder, target, 0, &place, err);
     if (r == -ENOENT)
         return 0;
     if (r < 0)
         return r;
     if (place.name_size == 0)
         return sfs_fail(err, EBADMSG, "a hard link to the root");
-    struct builder_node *node = builder_node_find(builder, place.dir, place.name, place.name_size);
+    struct builder_node *node =
+        sfs_builder_node_find(builder, place.dir, place.name, place.name_size);
     if (node && builder_node_is_dir(node))
         return sfs_fail(err, EBADMSG, "a hard link to a directory");
     *ret_node = node && node->inode ? node : NULL;
@@ -281,7 +282,7 @@ int sfs_builder_link(struct sfs_builder *builder, const char *path, const char *
     if (r < 0)
         return r;
     struct builder_place place;
-    r = builder_find_place(builder, path, BUILDER_CREATE, &place, err);
+    r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
     if (r < 0)
         return r;
     if (place.name_size == 0)
@@ -308,7 +309,7 @@ int sfs_builder_whiteout(struct sfs_builder *builder, const char *path, struct s
 {
     struct builder_place place;
     struct builder_node *node = NULL;
-    int r = builder_find_place(builder, path, BUILDER_CREATE, &place, err);
+    int r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
     if (r < 0)
         return r;
     if (place.name_size == 0)
@@ -323,7 +324,7 @@ int sfs_builder_whiteout(struct sfs_builder *builder, const char *path, struct s
 int sfs_builder_opaque(struct sfs_builder *builder, const char *path, struct sfs_error *err)
 {
     struct builder_place place;
-    int r = builder_find_place(builder, path, BUILDER_CREATE | BUILDER_ENTER, &place, err);
+    int r = sfs_builder_find_place(builder, path, BUILDER_CREATE | BUILDER_ENTER, &place, err);
     if (r < 0)
         return r;
     place.dir->flags |= SFS_ENTRY_OPAQUE;

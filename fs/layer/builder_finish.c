@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include "layer/builder_node.h"
 
-struct slot {
+struct sort_slot {
     uint64_t prefix; /* the name's first 8 bytes, so that most comparisons stay in the array */
     struct builder_node *node;
 };
@@ -22,7 +22,7 @@ static uint64_t make_prefix(const struct builder_node *node)
 
 static int compare_slots(const void *a, const void *b)
 {
-    const struct slot *left = a, *right = b;
+    const struct sort_slot *left = a, *right = b;
     if (left->prefix != right->prefix)
         return left->prefix < right->prefix ? -1 : 1;
     /* Names hold no NUL, so the shorter one comes first here too. */
@@ -30,9 +30,9 @@ static int compare_slots(const void *a, const void *b)
 }
 
 /* ret_order[i] is entry i, whose node gets id i. */
-static int sort_nodes(struct sfs_builder *builder, struct slot **ret_order)
+static int sort_nodes(struct sfs_builder *builder, struct sort_slot **ret_order)
 {
-    struct slot *order = calloc(builder->live, sizeof *order);
+    struct sort_slot *order = calloc(builder->live, sizeof *order);
     if (!order)
         return -ENOMEM;
     order[0].node = builder->root;
@@ -42,7 +42,7 @@ static int sort_nodes(struct sfs_builder *builder, struct slot **ret_order)
         dir->id = i;
         uint32_t first = count;
         for (struct builder_node *child = dir->first_child; child; child = child->next)
-            order[count++] = (struct slot){ make_prefix(child), child };
+            order[count++] = (struct sort_slot){ make_prefix(child), child };
         if (builder_node_is_dir(dir)) {
             dir->inode->rec.first = count > first ? first : 0;
             dir->inode->rec.count = count - first;
@@ -64,7 +64,7 @@ static void count_xattrs(struct builder_xattrs *set, struct totals *totals)
         totals->strings += strlen(set->items[i].name) + 1 + set->items[i].size + 1;
 }
 
-static struct totals count_totals(const struct slot *order, uint32_t count)
+static struct totals count_totals(const struct sort_slot *order, uint32_t count)
 {
     struct totals totals = { 0 };
     for (uint32_t i = 0; i < count; i++) {
@@ -134,7 +134,7 @@ static void put_inode(struct arrays *arrays, const struct builder_inode *inode)
     }
 }
 
-static void fill(struct arrays *arrays, const struct slot *order, uint32_t count)
+static void fill(struct arrays *arrays, const struct sort_slot *order, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct builder_node *node = order[i].node;
@@ -153,7 +153,7 @@ static void fill(struct arrays *arrays, const struct slot *order, uint32_t count
 int sfs_builder_finish(struct sfs_builder *builder, struct sfs_tables *ret_tables,
                        void **ret_memory, struct sfs_error *err)
 {
-    AUTO(sfs_free) struct slot *order = NULL;
+    AUTO(sfs_free) struct sort_slot *order = NULL;
     if (sort_nodes(builder, &order) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
     uint32_t count = builder->live;

@@ -36,7 +36,7 @@ static struct builder_chunk *add_chunk(struct sfs_builder *builder, size_t size)
     return chunk;
 }
 
-void *builder_alloc(struct sfs_builder *builder, size_t size)
+void *sfs_builder_alloc(struct sfs_builder *builder, size_t size)
 {
     struct builder_chunk *chunk = builder->chunks;
     size = (size + 7) & ~(size_t)7;
@@ -49,9 +49,9 @@ void *builder_alloc(struct sfs_builder *builder, size_t size)
     return place;
 }
 
-char *builder_copy_text(struct sfs_builder *builder, const char *text, size_t size)
+char *sfs_builder_copy_text(struct sfs_builder *builder, const char *text, size_t size)
 {
-    char *copy = builder_alloc(builder, size + 1);
+    char *copy = sfs_builder_alloc(builder, size + 1);
     if (!copy)
         return NULL;
     if (size > 0)
@@ -60,22 +60,22 @@ char *builder_copy_text(struct sfs_builder *builder, const char *text, size_t si
     return copy;
 }
 
-int builder_node_init(struct sfs_builder *builder)
+int sfs_builder_node_init(struct sfs_builder *builder)
 {
     if (getrandom(&builder->seed, sizeof builder->seed, 0) != sizeof builder->seed)
         return -EIO;
     struct builder_inode *inode = NULL;
-    int r = builder_inode_make(builder, S_IFDIR | 0755, &inode, NULL);
+    int r = sfs_builder_inode_make(builder, S_IFDIR | 0755, &inode, NULL);
     if (r == 0)
-        r = builder_node_make(builder, NULL, "", 0, &builder->root, NULL);
+        r = sfs_builder_node_make(builder, NULL, "", 0, &builder->root, NULL);
     if (r < 0)
         return r;
-    builder_node_set_inode(builder->root, inode);
+    sfs_builder_node_set_inode(builder->root, inode);
     builder->root->flags = SFS_ENTRY_IMPLIED;
     return 0;
 }
 
-void builder_node_done(struct sfs_builder *builder)
+void sfs_builder_node_done(struct sfs_builder *builder)
 {
     HASH_CLEAR(hh, builder->table);
     while (builder->chunks) {
@@ -105,9 +105,9 @@ struct key {
     char bytes[sizeof(uint32_t) + SFS_MAX_NAME];
 };
 
-struct builder_node *builder_node_find(struct sfs_builder *builder,
-                                       const struct builder_node *parent, const char *name,
-                                       size_t size)
+struct builder_node *sfs_builder_node_find(struct sfs_builder *builder,
+                                           const struct builder_node *parent, const char *name,
+                                           size_t size)
 {
     struct key key;
     struct builder_node *node = NULL;
@@ -129,8 +129,9 @@ static int add_to_table(struct sfs_builder *builder, struct builder_node *node)
     return node->hh.tbl ? 0 : -ENOMEM;
 }
 
-int builder_node_make(struct sfs_builder *builder, struct builder_node *parent, const char *name,
-                      size_t size, struct builder_node **ret_node, struct sfs_error *err)
+int sfs_builder_node_make(struct sfs_builder *builder, struct builder_node *parent,
+                          const char *name, size_t size, struct builder_node **ret_node,
+                          struct sfs_error *err)
 {
     if (size > SFS_MAX_NAME)
         return sfs_fail(err, EBADMSG, "a name is longer than %u bytes", SFS_MAX_NAME);
@@ -139,8 +140,8 @@ int builder_node_make(struct sfs_builder *builder, struct builder_node *parent, 
     if (builder->next_id >= SFS_MAX_ENTRIES)
         return sfs_fail(err, E2BIG, "more than %u names", SFS_MAX_ENTRIES);
 
-    struct builder_node *node = builder_alloc(builder, sizeof *node);
-    char *key = builder_alloc(builder, sizeof parent->id + size + 1);
+    struct builder_node *node = sfs_builder_alloc(builder, sizeof *node);
+    char *key = sfs_builder_alloc(builder, sizeof parent->id + size + 1);
     if (!node || !key)
         return sfs_fail(err, ENOMEM, "out of memory");
     memset(key, 0, sizeof parent->id);
@@ -167,7 +168,7 @@ int builder_node_make(struct sfs_builder *builder, struct builder_node *parent, 
     return 0;
 }
 
-void builder_node_set_inode(struct builder_node *node, struct builder_inode *inode)
+void sfs_builder_node_set_inode(struct builder_node *node, struct builder_inode *inode)
 {
     if (inode)
         inode->rec.nlink++;
@@ -176,7 +177,7 @@ void builder_node_set_inode(struct builder_node *node, struct builder_inode *ino
     node->inode = inode;
 }
 
-void builder_node_prune(struct sfs_builder *builder, struct builder_node *node)
+void sfs_builder_node_prune(struct sfs_builder *builder, struct builder_node *node)
 {
     struct builder_node *list = TAKE(node->first_child);
     while (list) {
@@ -192,18 +193,18 @@ void builder_node_prune(struct sfs_builder *builder, struct builder_node *node)
         }
         list = child->next;
         HASH_DELETE(hh, builder->table, child);
-        builder_node_set_inode(child, NULL);
+        sfs_builder_node_set_inode(child, NULL);
         child->dead = true;
         builder->live--;
     }
 }
 
-int builder_inode_make(struct sfs_builder *builder, uint32_t mode, struct builder_inode **ret_inode,
-                       struct sfs_error *err)
+int sfs_builder_inode_make(struct sfs_builder *builder, uint32_t mode,
+                           struct builder_inode **ret_inode, struct sfs_error *err)
 {
     if (builder->inodes >= SFS_MAX_ENTRIES)
         return sfs_fail(err, E2BIG, "more than %u files", SFS_MAX_ENTRIES);
-    struct builder_inode *inode = builder_alloc(builder, sizeof *inode);
+    struct builder_inode *inode = sfs_builder_alloc(builder, sizeof *inode);
     if (!inode)
         return sfs_fail(err, ENOMEM, "out of memory");
     *inode = (struct builder_inode){ .rec.mode = mode, .number = SFS_NO_INODE };

@@ -56,14 +56,14 @@ struct sfs_builder {
 };
 
 /* Makes the root. */
-int builder_node_init(struct sfs_builder *builder);
+int sfs_builder_node_init(struct sfs_builder *builder);
 /* Frees everything but the struct. */
-void builder_node_done(struct sfs_builder *builder);
+void sfs_builder_node_done(struct sfs_builder *builder);
 
 /* Memory that lives as long as the builder; NULL: out of memory. */
-void *builder_alloc(struct sfs_builder *builder, size_t size);
+void *sfs_builder_alloc(struct sfs_builder *builder, size_t size);
 /* A copy with a NUL behind it. */
-char *builder_copy_text(struct sfs_builder *builder, const char *text, size_t size);
+char *sfs_builder_copy_text(struct sfs_builder *builder, const char *text, size_t size);
 
 static inline const char *builder_node_name(const struct builder_node *node)
 {
@@ -75,20 +75,21 @@ static inline bool builder_node_is_dir(const struct builder_node *node)
     return node->inode && S_ISDIR(node->inode->rec.mode);
 }
 
-struct builder_node *builder_node_find(struct sfs_builder *builder,
-                                       const struct builder_node *parent, const char *name,
-                                       size_t size);
+struct builder_node *sfs_builder_node_find(struct sfs_builder *builder,
+                                           const struct builder_node *parent, const char *name,
+                                           size_t size);
 /* A new node without an inode. E2BIG, ENOMEM. */
-int builder_node_make(struct sfs_builder *builder, struct builder_node *parent, const char *name,
-                      size_t size, struct builder_node **ret_node, struct sfs_error *err);
+int sfs_builder_node_make(struct sfs_builder *builder, struct builder_node *parent,
+                          const char *name, size_t size, struct builder_node **ret_node,
+                          struct sfs_error *err);
 /* Gives the node this inode (NULL: none) instead of the one it has. */
-void builder_node_set_inode(struct builder_node *node, struct builder_inode *inode);
+void sfs_builder_node_set_inode(struct builder_node *node, struct builder_inode *inode);
 /* Removes what is below the node. */
-void builder_node_prune(struct sfs_builder *builder, struct builder_node *node);
+void sfs_builder_node_prune(struct sfs_builder *builder, struct builder_node *node);
 
 /* A fresh inode of that mode, all else zero. E2BIG, ENOMEM. */
-int builder_inode_make(struct sfs_builder *builder, uint32_t mode, struct builder_inode **ret_inode,
-                       struct sfs_error *err);
+int sfs_builder_inode_make(struct sfs_builder *builder, uint32_t mode,
+                           struct builder_inode **ret_inode, struct sfs_error *err);
 
 /* Where a path leads: its directory and its last component ("" for the root: dir is the root). */
 struct builder_place {
@@ -103,7 +104,7 @@ enum builder_place_flags {
 };
 /* Symlinks of this layer in the middle are followed inside the layer, as an extraction into a root
  * would. EBADMSG: "..", or something in the middle that is no directory. */
-int builder_find_place(struct sfs_builder *builder, const char *path, unsigned flags,
-                       struct builder_place *ret_place, struct sfs_error *err);
+int sfs_builder_find_place(struct sfs_builder *builder, const char *path, unsigned flags,
+                           struct builder_place *ret_place, struct sfs_error *err);
 
 #endif

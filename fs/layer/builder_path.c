@@ -3,7 +3,7 @@
 #include "base/limits.h"
 
 /* A path is walked as a text that symlinks are spliced into. */
-struct walk {
+struct path_walk {
     struct sfs_builder *builder;
     struct builder_node *dir;
     const char *rest; /* NUL-terminated */
@@ -12,7 +12,7 @@ struct walk {
     bool create;
 };
 
-static void close_walk(struct walk *walk)
+static void close_walk(struct path_walk *walk)
 {
     sfs_buf_close(&walk->spliced);
 }
@@ -29,7 +29,8 @@ static const char *next_component(const char *path, size_t *ret_size)
     }
 }
 
-static int follow_symlink(struct walk *walk, const struct builder_node *link, struct sfs_error *err)
+static int follow_symlink(struct path_walk *walk, const struct builder_node *link,
+                          struct sfs_error *err)
 {
     if (++walk->hops > SFS_MAX_LINK_HOPS)
         return sfs_fail(err, EBADMSG, "too many symbolic links");
@@ -50,32 +51,32 @@ static int follow_symlink(struct walk *walk, const struct builder_node *link, st
     return 0;
 }
 
-static int make_implied_dir(struct walk *walk, struct builder_node *node, const char *name,
+static int make_implied_dir(struct path_walk *walk, struct builder_node *node, const char *name,
                             size_t size, struct sfs_error *err)
 {
     int r = 0;
     if (!node)
-        r = builder_node_make(walk->builder, walk->dir, name, size, &node, err);
+        r = sfs_builder_node_make(walk->builder, walk->dir, name, size, &node, err);
     if (r < 0)
         return r;
     struct builder_inode *inode = NULL;
-    r = builder_inode_make(walk->builder, S_IFDIR | 0755, &inode, err);
+    r = sfs_builder_inode_make(walk->builder, S_IFDIR | 0755, &inode, err);
     if (r < 0)
         return r;
-    builder_node_set_inode(node, inode);
+    sfs_builder_node_set_inode(node, inode);
     node->flags |= SFS_ENTRY_IMPLIED;
     walk->dir = node;
     return 0;
 }
 
-static int enter(struct walk *walk, const char *name, size_t size, struct sfs_error *err)
+static int enter(struct path_walk *walk, const char *name, size_t size, struct sfs_error *err)
 {
     if (size == 2 && name[0] == '.' && name[1] == '.') { /* only symlink targets get this far */
         if (walk->dir->parent)
             walk->dir = walk->dir->parent;
         return 0;
     }
-    struct builder_node *node = builder_node_find(walk->builder, walk->dir, name, size);
+    struct builder_node *node = sfs_builder_node_find(walk->builder, walk->dir, name, size);
     if (!node || !node->inode) {
         if (!walk->create)
             return sfs_fail(err, ENOENT, "no such directory");
@@ -112,8 +113,8 @@ static int split_path(const char *path, const char **ret_name, size_t *ret_size,
     return 0;
 }
 
-int builder_find_place(struct sfs_builder *builder, const char *path, unsigned flags,
-                       struct builder_place *ret_place, struct sfs_error *err)
+int sfs_builder_find_place(struct sfs_builder *builder, const char *path, unsigned flags,
+                           struct builder_place *ret_place, struct sfs_error *err)
 {
     const char *name = path;
     size_t size = 0;
@@ -133,10 +134,10 @@ int builder_find_place(struct sfs_builder *builder, const char *path, unsigned f
         if (sfs_buf_add(last, path, dir_size) < 0)
             return sfs_fail(err, ENOMEM, "out of memory");
         AUTO(close_walk)
-        struct walk walk = { .builder = builder,
-                             .dir = builder->root,
-                             .rest = last->data,
-                             .create = flags & BUILDER_CREATE };
+        struct path_walk walk = { .builder = builder,
+                                  .dir = builder->root,
+                                  .rest = last->data,
+                                  .create = flags & BUILDER_CREATE };
         for (;;) {
             size_t part_size;
             const char *part = next_component(walk.rest, &part_size);

@@ -9,7 +9,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-struct seen { /* a file with several names */
+struct seen_inode { /* a file with several names */
     struct {
         uint64_t dev, ino;
     } id;
@@ -17,21 +17,21 @@ struct seen { /* a file with several names */
     UT_hash_handle hh;
 };
 
-struct scan {
+struct dir_scan {
     int root;
     unsigned flags;
     struct sfs_builder *builder;
     struct sfs_dir_files *files;
-    uint64_t dev;        /* other file systems are not entered */
-    struct seen *links;  /* uthash */
-    struct sfs_buf todo; /* a stack of paths of directories still to be read, NUL-terminated */
-    struct sfs_buf path; /* of the entry at hand */
+    uint64_t dev;             /* other file systems are not entered */
+    struct seen_inode *links; /* uthash */
+    struct sfs_buf todo;      /* a stack of paths of directories still to be read, NUL-terminated */
+    struct sfs_buf path;      /* of the entry at hand */
     struct sfs_buf extents;
 };
 
-static void close_scan(struct scan *scan)
+static void close_scan(struct dir_scan *scan)
 {
-    struct seen *seen, *next;
+    struct seen_inode *seen, *next;
     HASH_ITER(hh, scan->links, seen, next)
     {
         HASH_DEL(scan->links, seen);
@@ -79,7 +79,7 @@ int sfs_dir_open_below(int root, const char *path, int flags)
     }
 }
 
-static int add_extent(struct scan *scan, off_t from, off_t to)
+static int add_extent(struct dir_scan *scan, off_t from, off_t to)
 {
     struct sfs_extent extent = { .file_offset = (uint64_t)from,
                                  .data_offset = (uint64_t)from,
@@ -88,7 +88,7 @@ static int add_extent(struct scan *scan, off_t from, off_t to)
 }
 
 /* Leaves holes out, where the file system tells; otherwise the file is one run. */
-static int find_extents(struct scan *scan, int fd, off_t size)
+static int find_extents(struct dir_scan *scan, int fd, off_t size)
 {
     scan->extents.size = 0;
     for (off_t at = 0; at < size;) {
@@ -105,8 +105,8 @@ static int find_extents(struct scan *scan, int fd, off_t size)
     return 0;
 }
 
-static int remember_file(struct scan *scan, const struct stat *st, struct sfs_builder_item *item,
-                         struct sfs_error *err)
+static int remember_file(struct dir_scan *scan, const struct stat *st,
+                         struct sfs_builder_item *item, struct sfs_error *err)
 {
     struct sfs_dir_file file = { .path = scan->files->paths.size,
                                  .dev = st->st_dev,
@@ -120,15 +120,15 @@ static int remember_file(struct scan *scan, const struct stat *st, struct sfs_bu
     return 0;
 }
 
-static unsigned hash_id(const struct seen *seen)
+static unsigned hash_id(const struct seen_inode *seen)
 {
     return (unsigned)((seen->id.ino ^ seen->id.dev << 40) * 0x9e3779b97f4a7c15ull >> 32);
 }
 
 /* The file's first name, or NULL and it is remembered under this one. */
-static int find_first_name(struct scan *scan, const struct stat *st, const char **ret_path)
+static int find_first_name(struct dir_scan *scan, const struct stat *st, const char **ret_path)
 {
-    struct seen *seen = NULL, key = { .id = { st->st_dev, st->st_ino } };
+    struct seen_inode *seen = NULL, key = { .id = { st->st_dev, st->st_ino } };
     HASH_FIND_BYHASHVALUE(hh, scan->links, &key.id, sizeof key.id, hash_id(&key), seen);
     if (seen) {
         *ret_path = seen->path;
@@ -172,7 +172,7 @@ static struct sfs_inode_rec make_inode(const struct stat *st)
     };
 }
 
-static int add_entry(struct scan *scan, int fd, const struct stat *st,
+static int add_entry(struct dir_scan *scan, int fd, const struct stat *st,
                      const struct sfs_dir_xattrs *xattrs, struct sfs_error *err)
 {
     char target[SFS_MAX_SYMLINK + 1];
@@ -217,7 +217,7 @@ static int open_entry(int dir, const char *name, struct stat *st)
     return readable;
 }
 
-static int push_dir(struct scan *scan, struct sfs_error *err)
+static int push_dir(struct dir_scan *scan, struct sfs_error *err)
 {
     if (sfs_buf_add(&scan->todo, scan->path.data, scan->path.size + 1) < 0)
         return sfs_fail(err, ENOMEM, "out of memory");
@@ -225,7 +225,7 @@ static int push_dir(struct scan *scan, struct sfs_error *err)
 }
 
 /* The entry whose path is scan->path. */
-static int take_entry(struct scan *scan, int dir, const char *name, struct sfs_error *err)
+static int take_entry(struct dir_scan *scan, int dir, const char *name, struct sfs_error *err)
 {
     bool overlay = scan->flags & SFS_LAYER_DIR_OVERLAY;
     struct stat st;
@@ -256,7 +256,7 @@ static int take_entry(struct scan *scan, int dir, const char *name, struct sfs_e
 }
 
 /* Path of an entry of the directory whose path takes the first `dir_size` bytes of scan->path. */
-static int set_path(struct scan *scan, size_t dir_size, const char *name)
+static int set_path(struct dir_scan *scan, size_t dir_size, const char *name)
 {
     scan->path.size = dir_size;
     if (dir_size > 0 && sfs_buf_add_str(&scan->path, "/") < 0)
@@ -265,7 +265,7 @@ static int set_path(struct scan *scan, size_t dir_size, const char *name)
 }
 
 /* Reads the directory whose path is scan->path. */
-static int scan_dir(struct scan *scan, struct sfs_error *err)
+static int scan_dir(struct dir_scan *scan, struct sfs_error *err)
 {
     int fd = sfs_dir_open_below(scan->root, scan->path.data, O_RDONLY | O_DIRECTORY);
     AUTO(close_stream) DIR *stream = fd < 0 ? NULL : fdopendir(fd);
@@ -294,7 +294,7 @@ static int scan_dir(struct scan *scan, struct sfs_error *err)
 }
 
 /* Takes the path on top of the stack. */
-static int pop_dir(struct scan *scan)
+static int pop_dir(struct dir_scan *scan)
 {
     size_t start = scan->todo.size - 1;
     while (start > 0 && scan->todo.data[start - 1] != '\0')
@@ -306,7 +306,7 @@ static int pop_dir(struct scan *scan)
     return 0;
 }
 
-static int add_root(struct scan *scan, struct sfs_error *err)
+static int add_root(struct dir_scan *scan, struct sfs_error *err)
 {
     AUTO(sfs_dir_xattrs_done) struct sfs_dir_xattrs xattrs = { 0 };
     struct stat st;
@@ -325,7 +325,7 @@ int sfs_dir_scan(int root, unsigned flags, struct sfs_builder *builder, struct s
                  struct sfs_error *err)
 {
     AUTO(close_scan)
-    struct scan scan = { .root = root, .flags = flags, .builder = builder, .files = files };
+    struct dir_scan scan = { .root = root, .flags = flags, .builder = builder, .files = files };
     int r = add_root(&scan, err);
     while (r == 0 && scan.todo.size > 0) {
         if (pop_dir(&scan) < 0)

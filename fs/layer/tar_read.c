@@ -12,7 +12,7 @@
 /* The loader goes to the start of a library first: headers, symbols, relocations. */
 #define DENSE_START (4u << 20)
 
-struct reader {
+struct tar_reader {
     struct sfs_unpack *unpack;
     struct sfs_builder *builder;
     bool is_estargz;
@@ -25,7 +25,7 @@ struct reader {
     bool told;              /* the words of a failure name the entry already */
 };
 
-static void close_reader(struct reader *reader)
+static void close_reader(struct tar_reader *reader)
 {
     if (reader->archive)
         archive_read_free(reader->archive);
@@ -38,7 +38,7 @@ static void close_reader(struct reader *reader)
 
 static la_ssize_t lend_block(struct archive *archive, void *user, const void **ret_data)
 {
-    struct reader *reader = user;
+    struct tar_reader *reader = user;
     size_t size = 0;
     reader->source_r = sfs_unpack_next(reader->unpack, ret_data, &size, &reader->source_error);
     if (reader->source_r < 0) {
@@ -48,7 +48,7 @@ static la_ssize_t lend_block(struct archive *archive, void *user, const void **r
     return (la_ssize_t)size;
 }
 
-static int fail_archive(struct reader *reader, struct sfs_error *err)
+static int fail_archive(struct tar_reader *reader, struct sfs_error *err)
 {
     reader->told = true;
     if (reader->source_r < 0)
@@ -62,7 +62,7 @@ static int fail_archive(struct reader *reader, struct sfs_error *err)
     return sfs_fail(err, EBADMSG, "the tar is malformed: %s", text);
 }
 
-static int open_archive(struct reader *reader, struct sfs_error *err)
+static int open_archive(struct tar_reader *reader, struct sfs_error *err)
 {
     /* In the C locale libarchive hands out names as they stand; in others it may convert them. Only
      * this thread is concerned. */
@@ -78,7 +78,8 @@ static int open_archive(struct reader *reader, struct sfs_error *err)
     return 0;
 }
 
-static int add_extent(struct reader *reader, const struct sfs_extent *extent, struct sfs_error *err)
+static int add_extent(struct tar_reader *reader, const struct sfs_extent *extent,
+                      struct sfs_error *err)
 {
     struct sfs_extent *list = (void *)reader->extents.data;
     size_t count = reader->extents.size / sizeof *list;
@@ -97,7 +98,7 @@ static int add_extent(struct reader *reader, const struct sfs_extent *extent, st
 
 /* Where the file's bytes are: libarchive lends them block by block, and its position is where the
  * block at hand starts. */
-static int read_extents(struct reader *reader, struct sfs_error *err)
+static int read_extents(struct tar_reader *reader, struct sfs_error *err)
 {
     reader->extents.size = 0;
     for (;;) {
@@ -157,7 +158,7 @@ static int fill_metadata(struct archive_entry *entry, struct sfs_inode_rec *inod
     return 0;
 }
 
-static int take_file(struct reader *reader, struct archive_entry *entry, const char *path,
+static int take_file(struct tar_reader *reader, struct archive_entry *entry, const char *path,
                      struct sfs_error *err)
 {
     AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
@@ -192,7 +193,7 @@ static int take_file(struct reader *reader, struct archive_entry *entry, const c
     return sfs_builder_add(reader->builder, path, &item, err);
 }
 
-static int take_named(struct reader *reader, struct archive_entry *entry, const char *path,
+static int take_named(struct tar_reader *reader, struct archive_entry *entry, const char *path,
                       struct sfs_error *err)
 {
     if (reader->is_estargz && sfs_estargz_is_mark(path))
@@ -206,7 +207,7 @@ static int take_named(struct reader *reader, struct archive_entry *entry, const 
     return take_file(reader, entry, path, err);
 }
 
-static int take_entry(struct reader *reader, struct archive_entry *entry, struct sfs_error *err)
+static int take_entry(struct tar_reader *reader, struct archive_entry *entry, struct sfs_error *err)
 {
     const char *path = archive_entry_pathname(entry);
     if (!path || !*path)
@@ -223,7 +224,7 @@ int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder, bool is
                  struct sfs_error *err)
 {
     AUTO(close_reader)
-    struct reader reader = { .unpack = unpack, .builder = builder, .is_estargz = is_estargz };
+    struct tar_reader reader = { .unpack = unpack, .builder = builder, .is_estargz = is_estargz };
     int r = open_archive(&reader, err);
     while (r == 0) {
         struct archive_entry *entry;

@@ -11,7 +11,7 @@
  * span is made to end. */
 #define GAP_MAX (64u << 10)
 
-struct file { /* a regular file whose chunks are coming */
+struct toc_file { /* a regular file whose chunks are coming */
     bool is_open;
     struct sfs_buf path;
     struct sfs_inode_rec inode;
@@ -31,17 +31,17 @@ struct sfs_toc_index {
     uint64_t in, inner_end; /* the last chunk: where its frame starts, where it ends in there */
     uint64_t gap;           /* from here on nothing was needed; 0: it is not known */
     uint64_t named;         /* names that the tables must have */
-    struct file file;
+    struct toc_file file;
 };
 
-static void close_file(struct file *file)
+static void close_file(struct toc_file *file)
 {
     sfs_buf_close(&file->path);
     sfs_buf_close(&file->extents);
     free(file->xattrs);
     free(file->values);
     free(file->names);
-    *file = (struct file){ 0 };
+    *file = (struct toc_file){ 0 };
 }
 
 struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end, enum sfs_codec codec)
@@ -115,7 +115,7 @@ static int add_zeros(struct sfs_toc_index *index, const struct sfs_toc_entry *en
 
 static int add_extent(struct sfs_toc_index *index, uint64_t size, struct sfs_error *err)
 {
-    struct file *file = &index->file;
+    struct toc_file *file = &index->file;
     struct sfs_extent extent = { file->known, index->out, size };
     struct sfs_extent *last =
         file->extents.size == 0 ? NULL
@@ -168,7 +168,7 @@ static const struct sfs_digest *find_digest(const struct sfs_toc_index *index,
 static int add_chunk(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                      struct sfs_error *err)
 {
-    struct file *file = &index->file;
+    struct toc_file *file = &index->file;
     uint64_t left = file->inode.size - file->known;
     uint64_t size = entry->chunk_size ? entry->chunk_size : left;
     if (entry->chunk_offset != file->known || left == 0 || size > left)
@@ -209,7 +209,7 @@ static int add_link(struct sfs_toc_index *index, const struct sfs_toc_entry *ent
 
 static int finish_file(struct sfs_toc_index *index, struct sfs_error *err)
 {
-    struct file *file = &index->file;
+    struct toc_file *file = &index->file;
     if (!file->is_open)
         return 0;
     if (file->known != file->inode.size)
@@ -232,7 +232,7 @@ static int finish_file(struct sfs_toc_index *index, struct sfs_error *err)
     return r;
 }
 
-static int keep_xattrs(struct file *file, const struct sfs_toc_entry *entry)
+static int keep_xattrs(struct toc_file *file, const struct sfs_toc_entry *entry)
 {
     size_t names = 1, values = 1;
     for (uint32_t i = 0; i < entry->xattr_count; i++) {
@@ -259,7 +259,7 @@ static int keep_xattrs(struct file *file, const struct sfs_toc_entry *entry)
 static int start_file(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                       struct sfs_error *err)
 {
-    struct file *file = &index->file;
+    struct toc_file *file = &index->file;
     file->is_open = true;
     file->inode = entry->inode;
     file->inode.mode |= S_IFREG;
@@ -273,7 +273,7 @@ static int start_file(struct sfs_toc_index *index, const struct sfs_toc_entry *e
 static int go_on(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                  struct sfs_error *err)
 {
-    const struct file *file = &index->file;
+    const struct toc_file *file = &index->file;
     if (!file->is_open || (*entry->name && strcmp(entry->name, file->path.data) != 0))
         return sfs_fail(err, EBADMSG, "a chunk of no file");
     return add_chunk(index, entry, err);

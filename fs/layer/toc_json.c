@@ -6,19 +6,19 @@
 #define ENTRY_MAX  (4u << 20)  /* bytes; a path and extended attributes of the largest kind fit */
 #define VALUES_MAX (64u << 10) /* in one entry */
 
-struct scan {
+struct json_scan {
     const char *data;
     size_t size, at;
 };
 
-static char peek(struct scan *scan)
+static char peek(struct json_scan *scan)
 {
     while (scan->at < scan->size && memchr(" \t\r\n", scan->data[scan->at], 4))
         scan->at++;
     return scan->at < scan->size ? scan->data[scan->at] : '\0';
 }
 
-static bool take(struct scan *scan, char wanted)
+static bool take(struct json_scan *scan, char wanted)
 {
     if (peek(scan) != wanted)
         return false;
@@ -26,7 +26,7 @@ static bool take(struct scan *scan, char wanted)
     return true;
 }
 
-static bool skip_string(struct scan *scan)
+static bool skip_string(struct json_scan *scan)
 {
     for (scan->at++; scan->at < scan->size; scan->at++) {
         if (scan->data[scan->at] == '"') {
@@ -45,7 +45,7 @@ struct value {
 };
 
 /* Finds where a value ends; jansson is to say what it is. */
-static bool take_value(struct scan *scan, struct value *ret_value)
+static bool take_value(struct json_scan *scan, struct value *ret_value)
 {
     struct value value = { 0 };
     size_t depth = 0, start = (peek(scan), scan->at);
@@ -96,7 +96,7 @@ static bool is(const struct value *value, const char *text)
 }
 
 struct each {
-    struct scan scan;
+    struct json_scan scan;
     int (*entry)(void *user, const json_t *json, struct sfs_error *err);
     void *user;
     bool has_version, has_entries;
@@ -104,7 +104,7 @@ struct each {
 
 static int read_entries(struct each *each, struct sfs_error *err)
 {
-    struct scan *scan = &each->scan;
+    struct json_scan *scan = &each->scan;
     if (!take(scan, '['))
         return sfs_fail(err, EBADMSG, "its entries are not a list");
     if (take(scan, ']'))
@@ -139,7 +139,7 @@ static int check_version(struct each *each, struct sfs_error *err)
 /* A key written with escapes is none of ours, but then the two that must be there are missing. */
 static int read_member(struct each *each, struct sfs_error *err)
 {
-    struct scan *scan = &each->scan;
+    struct json_scan *scan = &each->scan;
     struct value value = { 0 };
     if (peek(scan) != '"')
         return sfs_fail(err, EBADMSG, "it is not JSON");

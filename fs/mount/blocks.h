@@ -6,7 +6,7 @@
 #define STAGEFS_BLOCKS_H
 
 #include "mount/forest.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 
 #define SFS_BLOCK     (1u << 20) /* bytes */
 #define SFS_BLOCKS_AT 12u        /* blocks that one request asks for, at most */

@@ -21,7 +21,7 @@
 #define MEMORY_SHARE 4u /* of the machine's: more than this part is refused */
 #define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
 
-struct slot {
+struct name_slot {
     uint32_t number; /* EROFS's, of the inode */
     uint32_t block;  /* first of its data in this image, counted from the first such block */
     uint8_t type;    /* as directories tell it */
@@ -33,9 +33,9 @@ struct name {
     sfs_ino ino;
 };
 
-struct writer {
+struct image_writer {
     const struct sfs_flat *flat;
-    struct slot *slots;
+    struct name_slot *slots;
     sfs_ino inodes; /* that there are */
     uint64_t inodes_end;
     uint64_t blocks; /* of directories and links */
@@ -44,7 +44,7 @@ struct writer {
     struct sfs_erofs_image image;
 };
 
-static void writer_done(struct writer *writer)
+static void writer_done(struct image_writer *writer)
 {
     sfs_erofs_image_done(&writer->image);
     free(writer->slots);
@@ -147,7 +147,7 @@ static int compare_names(const void *left, const void *right)
 }
 
 /* With "." and "..", which EROFS keeps among the others, in their order. */
-static int list_names(struct writer *writer, sfs_ino dir, uint32_t *ret_count,
+static int list_names(struct image_writer *writer, sfs_ino dir, uint32_t *ret_count,
                       struct sfs_error *err)
 {
     struct sfs_listing listing;
@@ -181,7 +181,7 @@ static int list_names(struct writer *writer, sfs_ino dir, uint32_t *ret_count,
 }
 
 /* How many names, from `first` on, one block takes, and how much of it they fill. */
-static uint32_t fill_block(const struct writer *writer, uint32_t first, uint32_t count,
+static uint32_t fill_block(const struct image_writer *writer, uint32_t first, uint32_t count,
                            size_t *ret_used)
 {
     size_t used = 0;
@@ -192,7 +192,7 @@ static uint32_t fill_block(const struct writer *writer, uint32_t first, uint32_t
     return i - first;
 }
 
-static int measure_dir(struct writer *writer, struct node *node, struct sfs_error *err)
+static int measure_dir(struct image_writer *writer, struct node *node, struct sfs_error *err)
 {
     int r = list_names(writer, node->ino, &node->names, err);
     size_t used = 0;
@@ -204,12 +204,12 @@ static int measure_dir(struct writer *writer, struct node *node, struct sfs_erro
     return r;
 }
 
-static void write_block(const struct writer *writer, const struct name *names, uint32_t count,
+static void write_block(const struct image_writer *writer, const struct name *names, uint32_t count,
                         char *to)
 {
     size_t at = (size_t)count * DIRENT;
     for (uint32_t i = 0; i < count; i++) {
-        const struct slot *slot = &writer->slots[names[i].ino];
+        const struct name_slot *slot = &writer->slots[names[i].ino];
         struct erofs_dirent dirent = { .inode = htole64(slot->number),
                                        .name_at = htole16((uint16_t)at),
                                        .type = slot->type };
@@ -220,7 +220,7 @@ static void write_block(const struct writer *writer, const struct name *names, u
 }
 
 /* Its whole blocks go to `blocks`, the last one to `tail`. */
-static void write_dir(const struct writer *writer, const struct node *node, char *blocks,
+static void write_dir(const struct image_writer *writer, const struct node *node, char *blocks,
                       char *tail)
 {
     size_t used;
@@ -254,7 +254,8 @@ static uint8_t type_of(uint32_t mode)
     }
 }
 
-static int look_at(struct writer *writer, sfs_ino ino, struct node *node, struct sfs_error *err)
+static int look_at(struct image_writer *writer, sfs_ino ino, struct node *node,
+                   struct sfs_error *err)
 {
     *node = (struct node){ .ino = ino };
     sfs_forest_locate(writer->flat->forest, ino, &node->place);
@@ -288,12 +289,12 @@ static bool tail_fits(const struct node *node, uint64_t at)
     return tail > 0 && (at + head_size(node)) % EROFS_BLOCK + tail <= EROFS_BLOCK;
 }
 
-static uint64_t inode_at(const struct writer *writer, sfs_ino ino)
+static uint64_t inode_at(const struct image_writer *writer, sfs_ino ino)
 {
     return (uint64_t)writer->slots[ino].number * EROFS_SLOT;
 }
 
-static int place(struct writer *writer, const struct node *node, struct sfs_error *err)
+static int place(struct image_writer *writer, const struct node *node, struct sfs_error *err)
 {
     uint64_t at = round_up(writer->inodes_end, INODE_ALIGN), next = round_up(at, EROFS_BLOCK);
     if (!tail_fits(node, at) && tail_fits(node, next))
@@ -301,9 +302,9 @@ static int place(struct writer *writer, const struct node *node, struct sfs_erro
     bool fits = tail_fits(node, at);
     size_t tail = fits ? node->size % EROFS_BLOCK : 0;
     writer->inodes_end = at + head_size(node) + tail;
-    writer->slots[node->ino] = (struct slot){ .number = (uint32_t)(at / EROFS_SLOT),
-                                              .block = (uint32_t)writer->blocks,
-                                              .type = type_of(node->attr.mode) };
+    writer->slots[node->ino] = (struct name_slot){ .number = (uint32_t)(at / EROFS_SLOT),
+                                                   .block = (uint32_t)writer->blocks,
+                                                   .type = type_of(node->attr.mode) };
     writer->blocks += round_up(node->size - tail, EROFS_BLOCK) / EROFS_BLOCK;
     writer->inodes++;
     if (round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK + writer->blocks >= DATA_AT)
@@ -311,7 +312,7 @@ static int place(struct writer *writer, const struct node *node, struct sfs_erro
     return 0;
 }
 
-static int place_all(struct writer *writer, struct sfs_error *err)
+static int place_all(struct image_writer *writer, struct sfs_error *err)
 {
     const struct sfs_flat *flat = writer->flat;
     writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
@@ -328,7 +329,7 @@ static int place_all(struct writer *writer, struct sfs_error *err)
     return r;
 }
 
-static uint32_t first_block(const struct writer *writer, const struct node *node)
+static uint32_t first_block(const struct image_writer *writer, const struct node *node)
 {
     uint32_t mode = node->attr.mode;
     if (S_ISREG(mode))
@@ -342,7 +343,8 @@ static uint32_t first_block(const struct writer *writer, const struct node *node
 }
 
 /* Of a directory or link. `tail`: where its last block stands; NULL: behind the others. */
-static void write_data(struct writer *writer, const struct node *node, uint32_t block, char *tail)
+static void write_data(struct image_writer *writer, const struct node *node, uint32_t block,
+                       char *tail)
 {
     char *blocks = writer->image.data + (uint64_t)block * EROFS_BLOCK;
     if (!tail)
@@ -353,7 +355,7 @@ static void write_data(struct writer *writer, const struct node *node, uint32_t 
         memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
 }
 
-static void write_inode(struct writer *writer, const struct node *node)
+static void write_inode(struct image_writer *writer, const struct node *node)
 {
     const struct sfs_attr *attr = &node->attr;
     uint64_t at = inode_at(writer, node->ino);
@@ -380,7 +382,7 @@ static void write_inode(struct writer *writer, const struct node *node)
         write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }
 
-static void write_super(struct writer *writer)
+static void write_super(struct image_writer *writer)
 {
     struct erofs_super super = {
         .magic = htole32(EROFS_MAGIC),
@@ -403,7 +405,7 @@ static void write_super(struct writer *writer)
     memcpy(writer->image.data + DEVICE_AT, &device, sizeof device);
 }
 
-static int map_memory(struct writer *writer, struct sfs_error *err)
+static int map_memory(struct image_writer *writer, struct sfs_error *err)
 {
     size_t size = round_up(writer->inodes_end, EROFS_BLOCK) + (size_t)writer->blocks * EROFS_BLOCK;
     if (size > (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MEMORY_SHARE)
@@ -421,7 +423,7 @@ static int map_memory(struct writer *writer, struct sfs_error *err)
 int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
                          struct sfs_error *err)
 {
-    AUTO(writer_done) struct writer writer = { .flat = flat };
+    AUTO(writer_done) struct image_writer writer = { .flat = flat };
     int r = place_all(&writer, err);
     if (r == 0)
         r = map_memory(&writer, err);

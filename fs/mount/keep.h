@@ -3,7 +3,7 @@
 #define STAGEFS_KEEP_H
 
 #include "layer/store.h"
-#include "mount/stats.h"
+#include "mount/counters.h"
 #include <stagefs/tree.h>
 
 struct sfs_keep {

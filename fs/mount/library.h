@@ -3,7 +3,7 @@
 #ifndef STAGEFS_LIBRARY_H
 #define STAGEFS_LIBRARY_H
 
-#include "stage/profile.h"
+#include "tree/profile.h"
 
 /* Reads exactly `size` bytes at `offset`; false if that cannot be. */
 struct sfs_library_source {

@@ -67,7 +67,7 @@ static void unescape(char *text)
     *to = 0;
 }
 
-struct line {
+struct mount_line {
     dev_t device;
     const char *path;
     struct sfs_mounted mounted;
@@ -75,7 +75,7 @@ struct line {
 
 /* "36 35 98:0 / /mnt ro - fuse.stagefs source options": id, parent, device, root, mountpoint,
  * options and optional fields, a dash, type, source. */
-static bool parse_line(char *text, struct line *line)
+static bool parse_line(char *text, struct mount_line *line)
 {
     char *rest = text, *fields[5] = { 0 };
     unsigned major, minor;
@@ -112,7 +112,7 @@ static int find_line(const char *path, dev_t device, struct sfs_mounted *ret_mou
     size_t capacity = 0;
     bool found = false;
     while (getline(&text, &capacity, file) >= 0) {
-        struct line line;
+        struct mount_line line;
         if (!parse_line(text, &line) ||
             !(path ? strcmp(line.path, path) == 0 : line.device == device))
             continue;

@@ -63,7 +63,7 @@ static void read_names(fuse_req_t req, size_t size, uint64_t at)
         size = (size_t)(names->size - at);
     fuse_reply_buf(req, names->data + at, size);
     if (server->ahead)
-        sfs_ahead_touch_names(server->ahead, (struct sfs_range){ at, size });
+        sfs_fill_touch_names(server->ahead, (struct sfs_range){ at, size });
 }
 
 static void read_op(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

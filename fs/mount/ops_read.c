@@ -114,7 +114,7 @@ static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_
     if (options->touch)
         options->touch(options->user, place->index, place->node, range.offset, range.size);
     if (server->ahead)
-        sfs_ahead_touch(server->ahead, ino, file_size, range);
+        sfs_fill_touch(server->ahead, ino, file_size, range);
 }
 
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

@@ -8,7 +8,7 @@
 #define HOT_OPENS 3u
 #define HOT_SHARE 2u /* one half */
 
-enum state {
+enum keep_state {
     UNKNOWN, /* the store was not looked into yet */
     ABSENT,  /* not in the store */
     QUEUED,  /* being written */
@@ -17,12 +17,12 @@ enum state {
 };
 
 /* A handle is the address of one of these, which live as long as the mount. */
-struct file {
+struct kept_file {
     struct sfs_passthrough *owner;
     sfs_ino ino;
     uint64_t size;
     atomic_uint_least64_t asked; /* bytes */
-    enum state state;
+    enum keep_state state;
     unsigned opens, live; /* ever since it was last not in the store; not yet released */
     int backing_id;       /* > 0: that is how those that live were answered */
     char name[SFS_CONTENT_NAME];
@@ -37,7 +37,7 @@ struct sfs_passthrough {
     struct sfs_keep keep;
     atomic_bool started;
     pthread_mutex_t lock;
-    struct file *files; /* guarded by lock, as all in them but `asked` */
+    struct kept_file *files; /* guarded by lock, as all in them but `asked` */
     struct sfs_pool *pool;
     unsigned registered;
 };
@@ -82,7 +82,7 @@ void sfs_passthrough_close(struct sfs_passthrough **passthrough)
     if (!*passthrough)
         return;
     sfs_passthrough_stop(*passthrough);
-    struct file *file, *next;
+    struct kept_file *file, *next;
     HASH_ITER(hh, (*passthrough)->files, file, next)
     {
         HASH_DEL((*passthrough)->files, file);
@@ -93,9 +93,9 @@ void sfs_passthrough_close(struct sfs_passthrough **passthrough)
     *passthrough = NULL;
 }
 
-static struct file *file_of(uint64_t handle)
+static struct kept_file *file_of(uint64_t handle)
 {
-    return (struct file *)(uintptr_t)handle;
+    return (struct kept_file *)(uintptr_t)handle;
 }
 
 /* False: not a regular file. */
@@ -109,10 +109,10 @@ static bool find_place(const struct sfs_passthrough *passthrough, sfs_ino ino,
 }
 
 /* NULL: out of memory. */
-static struct file *find_file(struct sfs_passthrough *passthrough, sfs_ino ino,
-                              const struct sfs_place *place, uint64_t size)
+static struct kept_file *find_file(struct sfs_passthrough *passthrough, sfs_ino ino,
+                                   const struct sfs_place *place, uint64_t size)
 {
-    struct file *file = NULL;
+    struct kept_file *file = NULL;
     HASH_FIND(hh, passthrough->files, &ino, sizeof ino, file);
     if (file)
         return file;
@@ -133,7 +133,7 @@ static struct file *find_file(struct sfs_passthrough *passthrough, sfs_ino ino,
 /* What cannot be kept is served as ever, without a word: nothing is lost but speed. */
 static void keep_file(void *arg)
 {
-    struct file *file = arg;
+    struct kept_file *file = arg;
     struct sfs_passthrough *passthrough = file->owner;
     struct sfs_place place;
     struct sfs_attr attr;
@@ -149,7 +149,7 @@ static void keep_file(void *arg)
     pthread_mutex_unlock(&passthrough->lock);
 }
 
-static void keep_if_hot(struct sfs_passthrough *passthrough, struct file *file)
+static void keep_if_hot(struct sfs_passthrough *passthrough, struct kept_file *file)
 {
     bool hot = file->opens >= HOT_OPENS || atomic_load(&file->asked) >= file->size / HOT_SHARE;
     if (file->state != ABSENT || !hot || !passthrough->pool)
@@ -162,7 +162,7 @@ static void keep_if_hot(struct sfs_passthrough *passthrough, struct file *file)
 /* --- opens ------------------------------------------------------------------------------------ */
 
 /* Looks again each time: somebody may have pruned the store. */
-static void register_file(struct sfs_passthrough *passthrough, struct file *file)
+static void register_file(struct sfs_passthrough *passthrough, struct kept_file *file)
 {
     AUTO(sfs_close_fd) int fd = -1; /* the kernel takes a reference of its own, lock included */
     if (sfs_keep_open(&passthrough->keep, file->name, file->size, &fd, NULL) < 0) {
@@ -183,7 +183,7 @@ static void register_file(struct sfs_passthrough *passthrough, struct file *file
     }
 }
 
-static void open_file(struct sfs_passthrough *passthrough, struct file *file)
+static void open_file(struct sfs_passthrough *passthrough, struct kept_file *file)
 {
     /* Those before the start are counted, too, since they keep the kernel's own cache in use. */
     if (file->live == 0 && (file->state == UNKNOWN || file->state == KEPT) &&
@@ -206,7 +206,7 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
     if (!find_place(passthrough, ino, &place, &attr) || attr.size < SFS_PASSTHROUGH_MIN)
         return 0;
     pthread_mutex_lock(&passthrough->lock);
-    struct file *file = find_file(passthrough, ino, &place, attr.size);
+    struct kept_file *file = find_file(passthrough, ino, &place, attr.size);
     if (file) {
         open_file(passthrough, file);
         ret_opening->handle = (uintptr_t)file;
@@ -218,7 +218,7 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
 
 void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t handle)
 {
-    struct file *file = file_of(handle);
+    struct kept_file *file = file_of(handle);
     if (!file)
         return;
     pthread_mutex_lock(&passthrough->lock);
@@ -232,7 +232,7 @@ void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t hand
 
 void sfs_passthrough_read(struct sfs_passthrough *passthrough, uint64_t handle, uint64_t size)
 {
-    struct file *file = file_of(handle);
+    struct kept_file *file = file_of(handle);
     if (!file)
         return;
     uint64_t before = atomic_fetch_add(&file->asked, size), hot = file->size / HOT_SHARE;

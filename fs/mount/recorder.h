@@ -8,7 +8,7 @@
 #define STAGEFS_RECORDER_H
 
 #include "mount/forest.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 
 struct sfs_recorder;
 

@@ -24,7 +24,7 @@
 #define NAMES_A_LOOK 64u
 
 struct replay_part {
-    struct sfs_ahead_part part;
+    struct sfs_fill_part part;
     const void *blob;
     uint64_t position;
 };
@@ -35,7 +35,7 @@ struct sfs_replay {
     struct sfs_profile profile;
     sfs_ino *inos; /* of its uses; 0: not in the forest, and not to be */
     size_t unknown, first_unknown;
-    struct sfs_ahead *ahead;
+    struct sfs_fill *ahead;
     char path[4096];
     pthread_t thread;
     bool has_thread;
@@ -185,7 +185,7 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
         sfs_ranges_merge(&use->ranges, GAP);
         for (size_t j = 0; j < use->ranges.count; j++) {
             struct replay_part *part = &parts[count++];
-            part->part = (struct sfs_ahead_part){ replay->inos[i], use->ranges.items[j] };
+            part->part = (struct sfs_fill_part){ replay->inos[i], use->ranges.items[j] };
             sfs_tree_locate(place.tree, place.node, part->part.range.offset, &part->blob,
                             &part->position);
         }
@@ -200,14 +200,14 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
     for (size_t i = first; i < end; i++)
         most += replay->profile.uses[i].ranges.count;
     AUTO(sfs_free) struct replay_part *sorted = calloc(most + 1, sizeof *sorted);
-    AUTO(sfs_free) struct sfs_ahead_part *parts = calloc(most + 1, sizeof *parts);
+    AUTO(sfs_free) struct sfs_fill_part *parts = calloc(most + 1, sizeof *parts);
     if (!sorted || !parts || most == 0)
         return;
     size_t count = collect_parts(replay, first, end, sorted);
     qsort(sorted, count, sizeof *sorted, compare_places);
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
-    sfs_ahead_submit(replay->ahead, &parts, count);
+    sfs_fill_submit(replay->ahead, &parts, count);
 }
 
 /* What is fetched should still be there when it is used. */
@@ -244,7 +244,7 @@ static void *walk(void *arg)
     return NULL;
 }
 
-int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const char *path,
+int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err)
 {
     sigset_t all, before;

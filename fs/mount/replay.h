@@ -4,9 +4,9 @@
 #ifndef STAGEFS_REPLAY_H
 #define STAGEFS_REPLAY_H
 
-#include "mount/ahead.h"
+#include "mount/fill.h"
 #include "mount/forest.h"
-#include "stage/profile.h"
+#include "tree/profile.h"
 
 struct sfs_replay;
 
@@ -18,7 +18,7 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
 
 /* Starts a thread; the mount at `path` answers, and `ahead` (borrowed) takes work. */
-int sfs_replay_start(struct sfs_replay *replay, struct sfs_ahead *ahead, const char *path,
+int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err);
 /* Does not wait: the thread may stand in a request that only unmounting ends. */
 void sfs_replay_stop(struct sfs_replay *replay);

@@ -73,8 +73,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     if (r < 0)
         return r;
     r = options->no_prefetch ? 0
-                             : sfs_ahead_open(&server->forest, server->flat, &server->names,
-                                              &server->stats, &server->ahead, err);
+                             : sfs_fill_open(&server->forest, server->flat, &server->names,
+                                             &server->stats, &server->ahead, err);
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
@@ -120,7 +120,7 @@ void sfs_server_close(struct sfs_server **server)
         return;
     sfs_passthrough_close(&(*server)->passthrough);
     sfs_replay_close(&(*server)->replay);
-    sfs_ahead_close(&(*server)->ahead);
+    sfs_fill_close(&(*server)->ahead);
     sfs_recorder_close(&(*server)->recorder);
     if ((*server)->flat)
         sfs_flat_done((*server)->flat);

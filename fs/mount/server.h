@@ -3,13 +3,13 @@
 #ifndef STAGEFS_SERVER_H
 #define STAGEFS_SERVER_H
 
-#include "mount/ahead.h"
+#include "mount/fill.h"
 #include "mount/forest.h"
 #include "mount/fuse.h"
 #include "mount/passthrough.h"
 #include "mount/recorder.h"
 #include "mount/replay.h"
-#include "mount/stats.h"
+#include "mount/counters.h"
 #include <stagefs/mount.h>
 
 /* The tree never changes, so nothing the kernel knows of it goes stale: 136 years. */
@@ -22,7 +22,7 @@ struct sfs_server {
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
-    struct sfs_ahead *ahead;             /* NULL: nothing is fetched ahead */
+    struct sfs_fill *ahead;              /* NULL: nothing is fetched ahead */
     struct sfs_replay *replay;           /* NULL: no profiles */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
     char *trace_path;                    /* absolute; owned */

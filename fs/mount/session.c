@@ -26,7 +26,7 @@
 /* What is recorded should be what was used. */
 #define TRACE_READ_AHEAD_KB 64u
 
-struct session {
+struct mount_session {
     struct fuse_session *fuse;
     struct sfs_server *server;
     const char *path;
@@ -70,7 +70,7 @@ static void wait_for_unless_ignored(sigset_t *set, int number)
         sigaddset(set, number);
 }
 
-static void take_signals(struct session *session)
+static void take_signals(struct mount_session *session)
 {
     sigemptyset(&session->waited);
     wait_for_unless_ignored(&session->waited, SIGTERM);
@@ -87,7 +87,7 @@ static void take_signals(struct session *session)
 }
 
 /* What came while nobody waited for it any more asked for what has happened. */
-static void give_signals_back(struct session *session)
+static void give_signals_back(struct mount_session *session)
 {
     sigset_t late = session->waited;
     sigaddset(&late, SIGPIPE);
@@ -125,7 +125,7 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
     return r == 0 ? 0 : sfs_fail(err, ENOMEM, "out of memory");
 }
 
-static int mount_session(struct session *session, struct sfs_error *err)
+static int mount_session(struct mount_session *session, struct sfs_error *err)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     struct sfs_error words = { .text = "no reason given" };
@@ -155,7 +155,7 @@ static unsigned thread_count(const struct sfs_mount_options *options)
 }
 
 /* 0 or -errno. Each worker has a device file of its own, which spares them one lock. */
-static int run_loop(struct session *session)
+static int run_loop(struct mount_session *session)
 {
     unsigned threads = thread_count(session->server->options);
 #if FUSE_USE_VERSION >= 312
@@ -175,7 +175,7 @@ static int run_loop(struct session *session)
 
 /* The kernel keeps 128 KiB for mounts of FUSE and lets their servers ask only for less. Without the
  * right to write there the mount is slower, not worse. */
-static void raise_read_ahead(const struct session *session, dev_t device)
+static void raise_read_ahead(const struct mount_session *session, dev_t device)
 {
     unsigned kb = session->server->options->read_ahead_kb;
     if (session->server->options->no_read_ahead)
@@ -190,7 +190,7 @@ static void raise_read_ahead(const struct session *session, dev_t device)
         return;
 }
 
-static int stat_mount(struct session *session, struct stat *ret_stat)
+static int stat_mount(struct mount_session *session, struct stat *ret_stat)
 {
     if (stat(session->path, ret_stat) == 0)
         return 0;
@@ -198,7 +198,7 @@ static int stat_mount(struct session *session, struct stat *ret_stat)
 }
 
 struct trial {
-    struct session *session;
+    struct mount_session *session;
     int result;
 };
 
@@ -206,7 +206,7 @@ struct trial {
 static void *ask_mount(void *arg)
 {
     struct trial *trial = arg;
-    struct session *session = trial->session;
+    struct mount_session *session = trial->session;
     struct stat st;
     sfs_io_own_files();
     int r = stat_mount(session, &st);
@@ -221,7 +221,7 @@ static void *ask_mount(void *arg)
     return NULL;
 }
 
-static int try_in_thread(struct session *session)
+static int try_in_thread(struct mount_session *session)
 {
     pthread_t thread;
     struct trial trial = { .session = session };
@@ -233,7 +233,7 @@ static int try_in_thread(struct session *session)
 }
 
 /* True once a question has gone through the kernel and come back answered. */
-static bool try_mount(struct session *session)
+static bool try_mount(struct mount_session *session)
 {
     const struct sfs_server *server = session->server;
     const struct sfs_mount_options *options = server->options;
@@ -304,7 +304,7 @@ static void tell(struct sfs_server *server)
 }
 
 /* Until the loop has seen it: a signal that comes before it waits would be lost. */
-static void stop_loop(struct session *session)
+static void stop_loop(struct mount_session *session)
 {
     fuse_session_exit(session->fuse);
     struct timespec pause = { .tv_nsec = 2000000 };
@@ -316,7 +316,7 @@ static void stop_loop(struct session *session)
 
 static void *watch(void *arg)
 {
-    struct session *session = arg;
+    struct mount_session *session = arg;
     if (!try_mount(session))
         stop_loop(session);
     while (!atomic_load(&session->loop_done)) {
@@ -332,7 +332,7 @@ static void *watch(void *arg)
 }
 
 /* The watcher's mask has SIGUSR2 blocked, this thread's not; see the top. */
-static int start_watcher(struct session *session, struct sfs_error *err)
+static int start_watcher(struct mount_session *session, struct sfs_error *err)
 {
     sigset_t before;
     session->loop_thread = pthread_self();
@@ -342,7 +342,7 @@ static int start_watcher(struct session *session, struct sfs_error *err)
     return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
 }
 
-static int serve_mounted(struct session *session, struct sfs_error *err)
+static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 {
     int r = start_watcher(session, err);
     if (r < 0) {
@@ -351,13 +351,13 @@ static int serve_mounted(struct session *session, struct sfs_error *err)
     }
     const struct sfs_server *server = session->server;
     if (server->ahead)
-        sfs_ahead_start(server->ahead, session->fuse);
+        sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
     if (server->replay)
         sfs_replay_stop(server->replay);
     if (server->ahead)
-        sfs_ahead_stop(server->ahead);
+        sfs_fill_stop(server->ahead);
     if (server->passthrough)
         sfs_passthrough_stop(server->passthrough);
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
@@ -373,7 +373,7 @@ static int serve_mounted(struct session *session, struct sfs_error *err)
 
 int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_error *err)
 {
-    struct session session = { .server = server, .path = path };
+    struct mount_session session = { .server = server, .path = path };
     take_signals(&session);
     fuse_set_log_func(listen_to_log);
     int r = mount_session(&session, err);

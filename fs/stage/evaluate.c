@@ -11,54 +11,54 @@
 
 #define MAX_DOCKERFILE (16u << 20) /* bytes */
 
-int build_out_of_memory(const struct build *build)
+int sfs_eval_out_of_memory(const struct eval *eval)
 {
-    return sfs_fail(build->err, ENOMEM, "out of memory");
+    return sfs_fail(eval->err, ENOMEM, "out of memory");
 }
 
-int build_keep(struct build *build, char *text, const char **ret_text)
+int sfs_eval_keep(struct eval *eval, char *text, const char **ret_text)
 {
     char **items =
-        text ? reallocarray(build->texts.items, build->texts.count + 1, sizeof *items) : NULL;
+        text ? reallocarray(eval->texts.items, eval->texts.count + 1, sizeof *items) : NULL;
     if (!items) {
         free(text);
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     }
-    build->texts.items = items;
-    items[build->texts.count++] = text;
+    eval->texts.items = items;
+    items[eval->texts.count++] = text;
     *ret_text = text;
     return 0;
 }
 
-int build_fail_at(struct build *build, int r, const struct sfs_instruction *instruction)
+int sfs_eval_fail_at(struct eval *eval, int r, const struct sfs_instruction *instruction)
 {
     char name[SFS_KEYWORD_TEXT];
-    if (build->located)
+    if (eval->located)
         return r;
-    build->located = true;
-    return sfs_fail_while(build->err, r, "%s:%u: %s", build->file, instruction->line,
+    eval->located = true;
+    return sfs_fail_while(eval->err, r, "%s:%u: %s", eval->file, instruction->line,
                           sfs_instruction_name(instruction, name));
 }
 
-int build_expand(struct build *build, const struct build_stage *stage, const char *word,
-                 const char **ret_text)
+int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const char *word,
+                    const char **ret_text)
 {
     char *text = NULL;
-    int r = sfs_expand_word(word, build->dockerfile.escape, stage ? &stage->env : &build->globals,
-                            0, &text, build->err);
-    return r < 0 ? r : build_keep(build, text, ret_text);
+    int r = sfs_expand_word(word, eval->dockerfile.escape, stage ? &stage->env : &eval->globals, 0,
+                            &text, eval->err);
+    return r < 0 ? r : sfs_eval_keep(eval, text, ret_text);
 }
 
-int build_let_pass(const struct build *build, int code, const char *format, ...)
+int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
 {
-    const struct sfs_context *context = &build->stage->context;
+    const struct sfs_context *context = &eval->stage->context;
     char text[900];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (context->strict)
-        return sfs_fail(build->err, code, "%s", text);
+        return sfs_fail(eval->err, code, "%s", text);
     struct sfs_error clean;
     sfs_fail(&clean, code, "%s", text); /* without control characters */
     if (context->progress && context->progress->warn)
@@ -88,61 +88,61 @@ static int read_input(struct sfs_buf *text, struct sfs_error *err)
     }
 }
 
-static int read_dockerfile(struct build *build)
+static int read_dockerfile(struct eval *eval)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    bool is_input = strcmp(build->spec->dockerfile, "-") == 0;
-    build->file = is_input ? "Dockerfile" : build->spec->dockerfile;
-    int r = is_input ? read_input(&text, build->err)
-                     : sfs_io_read_file(AT_FDCWD, build->file, MAX_DOCKERFILE, &text.data,
-                                        &text.size, build->err);
+    bool is_input = strcmp(eval->spec->dockerfile, "-") == 0;
+    eval->file = is_input ? "Dockerfile" : eval->spec->dockerfile;
+    int r = is_input ? read_input(&text, eval->err)
+                     : sfs_io_read_file(AT_FDCWD, eval->file, MAX_DOCKERFILE, &text.data,
+                                        &text.size, eval->err);
     if (r < 0)
         return r;
     if (text.size == 0)
-        return sfs_fail(build->err, EINVAL, "%s: the Dockerfile cannot be empty", build->file);
-    return sfs_dockerfile_parse(text.data, text.size, build->file, &build->dockerfile, build->err);
+        return sfs_fail(eval->err, EINVAL, "%s: the Dockerfile cannot be empty", eval->file);
+    return sfs_dockerfile_parse(text.data, text.size, eval->file, &eval->dockerfile, eval->err);
 }
 
-static int check_instructions(struct build *build)
+static int check_instructions(struct eval *eval)
 {
     bool in_stage = false;
-    for (size_t i = 0; i < build->dockerfile.count; i++) {
-        const struct sfs_instruction *instruction = &build->dockerfile.instructions[i];
-        int r = sfs_instruction_check(instruction, build->err);
+    for (size_t i = 0; i < eval->dockerfile.count; i++) {
+        const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
+        int r = sfs_instruction_check(instruction, eval->err);
         enum sfs_keyword keyword = r < 0 ? SFS_KEYWORD_COUNT : sfs_instruction_keyword(instruction);
         in_stage = in_stage || keyword == SFS_KEYWORD_FROM;
         if (r == 0 && !in_stage && keyword != SFS_KEYWORD_ARG)
-            r = sfs_fail(build->err, EINVAL, "no build stage in current context: FROM comes first");
+            r = sfs_fail(eval->err, EINVAL, "no build stage in current context: FROM comes first");
         if (r < 0)
-            return build_fail_at(build, r, instruction);
+            return sfs_eval_fail_at(eval, r, instruction);
     }
     if (!in_stage)
-        return sfs_fail(build->err, EINVAL, "%s: there is no FROM", build->file);
+        return sfs_fail(eval->err, EINVAL, "%s: there is no FROM", eval->file);
     return 0;
 }
 
 /* ---- the global scope ---- */
 
-static int set_build_args(struct build *build)
+static int set_build_args(struct eval *eval)
 {
-    for (size_t i = 0; i < build->spec->build_arg_count; i++) {
-        const struct sfs_stage_pair *pair = &build->spec->build_args[i];
+    for (size_t i = 0; i < eval->spec->build_arg_count; i++) {
+        const struct sfs_stage_pair *pair = &eval->spec->build_args[i];
         const char *value = pair->right ? pair->right : getenv(pair->left);
         if (!*pair->left)
-            return sfs_fail(build->err, EINVAL, "--build-arg needs a name");
+            return sfs_fail(eval->err, EINVAL, "--build-arg needs a name");
         if (!value)
             continue;
-        if (sfs_vars_set(&build->build_args, pair->left, value) < 0)
-            return build_out_of_memory(build);
+        if (sfs_vars_set(&eval->build_args, pair->left, value) < 0)
+            return sfs_eval_out_of_memory(eval);
     }
-    return sfs_vars_copy(&build->build_args, &build->unused) < 0 ? build_out_of_memory(build) : 0;
+    return sfs_vars_copy(&eval->build_args, &eval->unused) < 0 ? sfs_eval_out_of_memory(eval) : 0;
 }
 
-static int set_platform_args(struct build *build, const char *prefix, const char *platform)
+static int set_platform_args(struct eval *eval, const char *prefix, const char *platform)
 {
     struct sfs_platform parsed;
     char text[SFS_PLATFORM_TEXT];
-    int r = sfs_platform_parse(platform, &parsed, build->err);
+    int r = sfs_platform_parse(platform, &parsed, eval->err);
     if (r < 0)
         return r;
     const struct {
@@ -155,203 +155,203 @@ static int set_platform_args(struct build *build, const char *prefix, const char
     for (size_t i = 0; i < sizeof args / sizeof *args; i++) {
         char name[32];
         snprintf(name, sizeof name, "%s%s", prefix, args[i].name);
-        const char *given = sfs_vars_get(&build->build_args, name, strlen(name));
-        sfs_vars_unset(&build->unused, name);
-        if (sfs_vars_set(&build->globals, name, given ? given : args[i].value) < 0)
-            return build_out_of_memory(build);
+        const char *given = sfs_vars_get(&eval->build_args, name, strlen(name));
+        sfs_vars_unset(&eval->unused, name);
+        if (sfs_vars_set(&eval->globals, name, given ? given : args[i].value) < 0)
+            return sfs_eval_out_of_memory(eval);
     }
     return 0;
 }
 
 /* An ARG before the first FROM. */
-static int set_global(struct build *build, const char *word)
+static int set_global(struct eval *eval, const char *word)
 {
     size_t size = strcspn(word, "=");
     AUTO(sfs_free) char *name = strndup(word, size);
     AUTO(sfs_free) char *expanded = NULL;
     if (!name)
-        return build_out_of_memory(build);
-    const char *value = sfs_vars_get(&build->build_args, name, size);
-    sfs_vars_unset(&build->unused, name);
+        return sfs_eval_out_of_memory(eval);
+    const char *value = sfs_vars_get(&eval->build_args, name, size);
+    sfs_vars_unset(&eval->unused, name);
     if (!value && word[size]) {
-        int r = sfs_expand_word(word + size + 1, build->dockerfile.escape, &build->globals, 0,
-                                &expanded, build->err);
+        int r = sfs_expand_word(word + size + 1, eval->dockerfile.escape, &eval->globals, 0,
+                                &expanded, eval->err);
         if (r < 0)
             return r;
         value = expanded;
     }
-    if (value && sfs_vars_set(&build->globals, name, value) < 0)
-        return build_out_of_memory(build);
+    if (value && sfs_vars_set(&eval->globals, name, value) < 0)
+        return sfs_eval_out_of_memory(eval);
     return 0;
 }
 
-static int set_globals(struct build *build)
+static int set_globals(struct eval *eval)
 {
-    const char *target = build->spec->target;
+    const char *target = eval->spec->target;
     if (!target)
-        target = build->stages[build->count - 1].name;
-    int r = set_platform_args(build, "BUILD", NULL);
+        target = eval->stages[eval->count - 1].name;
+    int r = set_platform_args(eval, "BUILD", NULL);
     if (r == 0)
-        r = set_platform_args(build, "TARGET", build->stage->context.platform);
-    if (r == 0 && sfs_vars_set(&build->globals, "TARGETSTAGE", target ? target : "default") < 0)
-        r = build_out_of_memory(build);
-    for (size_t i = 0; r == 0 && i < build->dockerfile.count; i++) {
-        const struct sfs_instruction *instruction = &build->dockerfile.instructions[i];
+        r = set_platform_args(eval, "TARGET", eval->stage->context.platform);
+    if (r == 0 && sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
+        r = sfs_eval_out_of_memory(eval);
+    for (size_t i = 0; r == 0 && i < eval->dockerfile.count; i++) {
+        const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_ARG)
             break;
         for (size_t a = 0; r == 0 && a < instruction->args.count; a++)
-            r = set_global(build, instruction->args.items[a]);
+            r = set_global(eval, instruction->args.items[a]);
         if (r < 0)
-            return build_fail_at(build, r, instruction);
+            return sfs_eval_fail_at(eval, r, instruction);
     }
     return r;
 }
 
 /* ---- stages ---- */
 
-static int split_stages(struct build *build)
+static int split_stages(struct eval *eval)
 {
-    const struct sfs_dockerfile *dockerfile = &build->dockerfile;
-    build->stages = calloc(dockerfile->count, sizeof *build->stages);
-    if (!build->stages)
-        return build_out_of_memory(build);
+    const struct sfs_dockerfile *dockerfile = &eval->dockerfile;
+    eval->stages = calloc(dockerfile->count, sizeof *eval->stages);
+    if (!eval->stages)
+        return sfs_eval_out_of_memory(eval);
     for (size_t i = 0; i < dockerfile->count; i++) {
         const struct sfs_instruction *instruction = &dockerfile->instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_FROM) {
-            if (build->count > 0)
-                build->stages[build->count - 1].count++;
+            if (eval->count > 0)
+                eval->stages[eval->count - 1].count++;
             continue;
         }
-        struct build_stage *stage = &build->stages[build->count];
-        *stage = (struct build_stage){ .from = instruction,
-                                       .instructions = instruction + 1,
-                                       .index = build->count };
-        build->count++;
+        struct eval_stage *stage = &eval->stages[eval->count];
+        *stage = (struct eval_stage){ .from = instruction,
+                                      .instructions = instruction + 1,
+                                      .index = eval->count };
+        eval->count++;
         if (sfs_from_name(instruction, &stage->name) < 0)
-            return build_out_of_memory(build);
+            return sfs_eval_out_of_memory(eval);
     }
     return 0;
 }
 
-static int resolve_platform(struct build *build, struct build_stage *stage)
+static int resolve_platform(struct eval *eval, struct eval_stage *stage)
 {
     const char *flag = sfs_flag_text(stage->from, "platform");
     if (!flag)
         return 0;
     struct sfs_platform parsed;
-    int r = sfs_expand_word(flag, build->dockerfile.escape, &build->globals, 0, &stage->platform,
-                            build->err);
+    int r = sfs_expand_word(flag, eval->dockerfile.escape, &eval->globals, 0, &stage->platform,
+                            eval->err);
     if (r < 0)
         return r;
     if (!*stage->platform)
-        return sfs_fail(build->err, EINVAL, "empty platform value from expression %.100s", flag);
-    return sfs_platform_parse(stage->platform, &parsed, build->err);
+        return sfs_fail(eval->err, EINVAL, "empty platform value from expression %.100s", flag);
+    return sfs_platform_parse(stage->platform, &parsed, eval->err);
 }
 
 /* FROM names an earlier stage: the last of that name that stands before it. */
-static int resolve_from(struct build *build, struct build_stage *stage)
+static int resolve_from(struct eval *eval, struct eval_stage *stage)
 {
     const char *word = stage->from->args.items[0];
-    int r = sfs_expand_word(word, build->dockerfile.escape, &build->globals, 0, &stage->base,
-                            build->err);
+    int r =
+        sfs_expand_word(word, eval->dockerfile.escape, &eval->globals, 0, &stage->base, eval->err);
     if (r < 0)
         return r;
     if (!*stage->base)
-        return sfs_fail(build->err, EINVAL, "base name (%.100s) should not be blank", word);
-    stage->replaced = stage->name ? build_find_context(build, stage->name) : NULL;
+        return sfs_fail(eval->err, EINVAL, "base name (%.100s) should not be blank", word);
+    stage->replaced = stage->name ? sfs_eval_find_context(eval, stage->name) : NULL;
     for (size_t i = 0; i < stage->index && !stage->replaced; i++) {
-        const char *name = build->stages[i].name;
+        const char *name = eval->stages[i].name;
         if (name && strcmp(name, stage->base) == 0)
-            stage->parent = &build->stages[i];
+            stage->parent = &eval->stages[i];
     }
-    return resolve_platform(build, stage);
+    return resolve_platform(eval, stage);
 }
 
-static int find_target(struct build *build, struct build_stage **ret_stage)
+static int find_target(struct eval *eval, struct eval_stage **ret_stage)
 {
-    const char *target = build->spec->target;
-    *ret_stage = &build->stages[build->count - 1];
+    const char *target = eval->spec->target;
+    *ret_stage = &eval->stages[eval->count - 1];
     if (!target)
         return 0;
-    for (size_t i = build->count; i > 0; i--) {
-        *ret_stage = &build->stages[i - 1];
+    for (size_t i = eval->count; i > 0; i--) {
+        *ret_stage = &eval->stages[i - 1];
         if ((*ret_stage)->name && strcasecmp((*ret_stage)->name, target) == 0)
             return 0;
     }
     char *end;
     errno = 0;
     unsigned long number = strtoul(target, &end, 10);
-    if (*target >= '0' && *target <= '9' && !*end && !errno && number < build->count) {
-        *ret_stage = &build->stages[number];
+    if (*target >= '0' && *target <= '9' && !*end && !errno && number < eval->count) {
+        *ret_stage = &eval->stages[number];
         return 0;
     }
-    AUTO(sfs_free) const char **known = calloc(build->count + 1, sizeof *known);
+    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
     size_t count = 0;
-    for (size_t i = 0; known && i < build->count; i++)
-        if (build->stages[i].name)
-            known[count++] = build->stages[i].name;
+    for (size_t i = 0; known && i < eval->count; i++)
+        if (eval->stages[i].name)
+            known[count++] = eval->stages[i].name;
     const char *near = known ? sfs_suggest(target, known) : NULL;
-    return sfs_fail(build->err, EINVAL, "%s: target stage \"%s\" could not be found%s%s%s",
-                    build->file, target, near ? " (did you mean " : "", near ? near : "",
+    return sfs_fail(eval->err, EINVAL, "%s: target stage \"%s\" could not be found%s%s%s",
+                    eval->file, target, near ? " (did you mean " : "", near ? near : "",
                     near ? "?)" : "");
 }
 
 /* ---- who needs whom, before anything is done ---- */
 
-static int check_needs(struct build *build, struct build_stage *stage, unsigned char *marks);
+static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned char *marks);
 
-static int check_from_of(struct build *build, struct build_stage *stage,
+static int check_from_of(struct eval *eval, struct eval_stage *stage,
                          const struct sfs_instruction *instruction, const char *name,
                          unsigned char *marks)
 {
-    struct build_stage *from = NULL;
-    int r = build_find_stage(build, name, &from);
+    struct eval_stage *from = NULL;
+    int r = sfs_eval_find_stage(eval, name, &from);
     if (r < 0 || !from)
         return r;
-    r = check_needs(build, from, marks);
+    r = check_needs(eval, from, marks);
     if (r == 0 && from->index >= stage->index)
-        r = sfs_fail(build->err, EINVAL,
+        r = sfs_fail(eval->err, EINVAL,
                      "cannot copy from stage \"%s\", it needs to be defined before the current "
                      "stage",
                      name);
-    return r < 0 ? build_fail_at(build, r, instruction) : 0;
+    return r < 0 ? sfs_eval_fail_at(eval, r, instruction) : 0;
 }
 
 /* marks: 1 being looked at, 2 done. */
-static int check_needs(struct build *build, struct build_stage *stage, unsigned char *marks)
+static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned char *marks)
 {
     if (marks[stage->index] == 1)
-        return sfs_fail(build->err, EINVAL, "circular dependency detected on stage: %s",
+        return sfs_fail(eval->err, EINVAL, "circular dependency detected on stage: %s",
                         stage->name ? stage->name : stage->base);
     if (marks[stage->index] == 2 || stage->replaced)
         return 0;
     marks[stage->index] = 1;
-    int r = stage->parent ? check_needs(build, stage->parent, marks) : 0;
+    int r = stage->parent ? check_needs(eval, stage->parent, marks) : 0;
     for (size_t i = 0; r == 0 && i < stage->count; i++) {
         size_t at = 0;
         AUTO(sfs_free) char *scratch = NULL;
         const char *name;
-        while (r == 0 && (name = build_next_from(&stage->instructions[i], &at, &scratch)))
-            r = check_from_of(build, stage, &stage->instructions[i], name, marks);
+        while (r == 0 && (name = sfs_eval_next_from(&stage->instructions[i], &at, &scratch)))
+            r = check_from_of(eval, stage, &stage->instructions[i], name, marks);
     }
     marks[stage->index] = 2;
     return r;
 }
 
-static int check_target(struct build *build, struct build_stage *target)
+static int check_target(struct eval *eval, struct eval_stage *target)
 {
-    AUTO(sfs_free) unsigned char *marks = calloc(build->count, 1);
-    return marks ? check_needs(build, target, marks) : build_out_of_memory(build);
+    AUTO(sfs_free) unsigned char *marks = calloc(eval->count, 1);
+    return marks ? check_needs(eval, target, marks) : sfs_eval_out_of_memory(eval);
 }
 
 /* ---- the end ---- */
 
-static int warn_of_unused(struct build *build)
+static int warn_of_unused(struct eval *eval)
 {
     static const char *const ignored[] = { "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY",
                                            "NO_PROXY",   "ALL_PROXY",   "SOURCE_DATE_EPOCH" };
-    for (size_t i = 0; i < build->unused.count; i++) {
-        const char *item = build->unused.items[i];
+    for (size_t i = 0; i < eval->unused.count; i++) {
+        const char *item = eval->unused.items[i];
         size_t size = strcspn(item, "=");
         bool is_known = strncmp(item, "BUILDKIT_", 9) == 0;
         for (size_t k = 0; k < sizeof ignored / sizeof *ignored; k++)
@@ -359,66 +359,66 @@ static int warn_of_unused(struct build *build)
                        (strlen(ignored[k]) == size && strncasecmp(item, ignored[k], size) == 0);
         if (is_known)
             continue;
-        int r = build_let_pass(build, EINVAL, "%s: no ARG takes --build-arg %.*s", build->file,
-                               (int)size, item);
+        int r = sfs_eval_let_pass(eval, EINVAL, "%s: no ARG takes --build-arg %.*s", eval->file,
+                                  (int)size, item);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int hand_over(struct build *build, struct build_stage *target)
+static int hand_over(struct eval *eval, struct eval_stage *target)
 {
-    struct sfs_stage *stage = build->stage;
-    int r = sfs_stage_stack_tree(stage, &target->stack, &stage->tree, build->err);
+    struct sfs_stage *stage = eval->stage;
+    int r = sfs_stage_stack_tree(stage, &target->stack, &stage->tree, eval->err);
     if (r < 0)
         return r;
     stage->base_tree = target->base_tree;
     if (!stage->base_tree)
-        r = sfs_stage_add_tree(stage, NULL, 0, &stage->base_tree, build->err);
+        r = sfs_stage_add_tree(stage, NULL, 0, &stage->base_tree, eval->err);
     if (r < 0)
         return r;
     stage->base_image = target->base_image;
     stage->config = TAKE(target->config);
     if (target->created_by.size == 0 &&
         sfs_buf_printf(&target->created_by, "FROM %s", target->base) < 0)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     stage->created_by = TAKE(target->created_by.data);
     return 0;
 }
 
-static int evaluate(struct build *build)
+static int evaluate(struct eval *eval)
 {
-    int r = read_dockerfile(build);
+    int r = read_dockerfile(eval);
     if (r == 0)
-        r = check_instructions(build);
+        r = check_instructions(eval);
     if (r == 0)
-        r = split_stages(build);
+        r = split_stages(eval);
     if (r == 0)
-        r = set_build_args(build);
+        r = set_build_args(eval);
     if (r == 0)
-        r = set_globals(build);
-    for (size_t i = 0; r == 0 && i < build->count; i++) {
-        r = resolve_from(build, &build->stages[i]);
+        r = set_globals(eval);
+    for (size_t i = 0; r == 0 && i < eval->count; i++) {
+        r = resolve_from(eval, &eval->stages[i]);
         if (r < 0)
-            return build_fail_at(build, r, build->stages[i].from);
+            return sfs_eval_fail_at(eval, r, eval->stages[i].from);
     }
-    struct build_stage *target = NULL;
+    struct eval_stage *target = NULL;
     if (r == 0)
-        r = find_target(build, &target);
+        r = find_target(eval, &target);
     if (r == 0)
-        r = check_target(build, target);
+        r = check_target(eval, target);
     if (r == 0)
-        r = build_evaluate(build, target);
+        r = sfs_eval_evaluate(eval, target);
     if (r == 0)
-        r = warn_of_unused(build);
-    return r < 0 ? r : hand_over(build, target);
+        r = warn_of_unused(eval);
+    return r < 0 ? r : hand_over(eval, target);
 }
 
-static void build_done(struct build *build)
+static void sfs_eval_done(struct eval *eval)
 {
-    for (size_t i = 0; i < build->count; i++) {
-        struct build_stage *stage = &build->stages[i];
+    for (size_t i = 0; i < eval->count; i++) {
+        struct eval_stage *stage = &eval->stages[i];
         free(stage->base);
         free(stage->name);
         free(stage->platform);
@@ -428,13 +428,13 @@ static void build_done(struct build *build)
         sfs_vars_close(&stage->args);
         sfs_buf_close(&stage->created_by);
     }
-    free(build->stages);
-    free(build->directories);
-    sfs_dockerfile_close(&build->dockerfile);
-    sfs_vars_close(&build->build_args);
-    sfs_vars_close(&build->unused);
-    sfs_vars_close(&build->globals);
-    sfs_vars_close(&build->texts);
+    free(eval->stages);
+    free(eval->directories);
+    sfs_dockerfile_close(&eval->dockerfile);
+    sfs_vars_close(&eval->build_args);
+    sfs_vars_close(&eval->unused);
+    sfs_vars_close(&eval->globals);
+    sfs_vars_close(&eval->texts);
 }
 
 int sfs_stage_open_dockerfile(const struct sfs_stage_spec *spec, const struct sfs_context *context,
@@ -444,8 +444,8 @@ int sfs_stage_open_dockerfile(const struct sfs_stage_spec *spec, const struct sf
     int r = sfs_stage_begin(context, &stage, err);
     if (r < 0)
         return r;
-    AUTO(build_done) struct build build = { .spec = spec, .stage = stage, .err = err };
-    r = evaluate(&build);
+    AUTO(sfs_eval_done) struct eval eval = { .spec = spec, .stage = stage, .err = err };
+    r = evaluate(&eval);
     if (r == 0)
         *ret_stage = TAKE(stage);
     return r;

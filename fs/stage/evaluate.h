@@ -8,12 +8,12 @@
 #define STAGEFS_EVALUATE_H
 
 #include "base/buf.h"
-#include "stage/instruction.h"
+#include "dockerfile/instruction.h"
 #include "stage/stage_private.h"
 
-enum build_state { BUILD_WAITING, BUILD_GOING, BUILD_DONE };
+enum eval_state { EVAL_WAITING, EVAL_GOING, EVAL_DONE };
 
-struct build_stage { /* one FROM and what follows it */
+struct eval_stage { /* one FROM and what follows it */
     const struct sfs_instruction *from;
     const struct sfs_instruction *instructions;
     size_t count;
@@ -21,10 +21,10 @@ struct build_stage { /* one FROM and what follows it */
     char *base;                            /* FROM's image or stage, expanded */
     char *name;                            /* lower case; NULL: none */
     char *platform;                        /* of --platform; NULL: the context's */
-    struct build_stage *parent;            /* the earlier stage that it is FROM; NULL: an image */
+    struct eval_stage *parent;             /* the earlier stage that it is FROM; NULL: an image */
     const struct sfs_stage_pair *replaced; /* by this build context */
 
-    enum build_state state;
+    enum eval_state state;
     struct stage_stack stack;
     json_t *config;       /* of the image to be; its "config" is always an object */
     struct sfs_vars env;  /* what words are expanded with, and what RUN sees */
@@ -36,19 +36,19 @@ struct build_stage { /* one FROM and what follows it */
 };
 
 /* What a name stands for: an image, a directory, or nothing (scratch). */
-struct build_source {
+struct eval_source {
     const struct sfs_tree *tree;
     const struct stage_image *image; /* or NULL */
     struct sfs_layer *layer;         /* of a directory; or NULL */
 };
 
 /* A directory used as a context. */
-struct build_directory {
+struct eval_directory {
     const char *path;
-    struct build_source source;
+    struct eval_source source;
 };
 
-struct build {
+struct eval {
     const struct sfs_stage_spec *spec;
     struct sfs_stage *stage;
     const char *file;
@@ -56,9 +56,9 @@ struct build {
     struct sfs_vars build_args; /* --build-arg */
     struct sfs_vars unused;     /* those that no ARG has asked for */
     struct sfs_vars globals;    /* the scope before the first FROM */
-    struct build_stage *stages;
+    struct eval_stage *stages;
     size_t count;
-    struct build_directory *directories;
+    struct eval_directory *directories;
     size_t directory_count;
     struct sfs_vars texts; /* strings kept until the end */
     bool located;          /* the words of the failure name their line */
@@ -67,85 +67,87 @@ struct build {
 
 /* ---- evaluate.c ---- */
 
-int build_out_of_memory(const struct build *build);
+int sfs_eval_out_of_memory(const struct eval *eval);
 /* Keeps a heap string until the build ends; NULL is out of memory. */
-int build_keep(struct build *build, char *text, const char **ret_text);
+int sfs_eval_keep(struct eval *eval, char *text, const char **ret_text);
 /* "FILE:LINE: COPY: " in front of the words, once. */
-int build_fail_at(struct build *build, int r, const struct sfs_instruction *instruction);
+int sfs_eval_fail_at(struct eval *eval, int r, const struct sfs_instruction *instruction);
 /* One word, with the stage's variables; kept until the build ends. */
-int build_expand(struct build *build, const struct build_stage *stage, const char *word,
-                 const char **ret_text);
+int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const char *word,
+                    const char **ret_text);
 /* One sentence for progress->warn; with --strict it is a failure. `code` as for sfs_fail(). */
-int build_let_pass(const struct build *build, int code, const char *format, ...)
+int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- evaluate_stage.c ---- */
 
 /* Evaluates a stage, and those that it is FROM, unless that was done. */
-int build_evaluate(struct build *build, struct build_stage *stage);
+int sfs_eval_evaluate(struct eval *eval, struct eval_stage *stage);
 /* Does one instruction to the stage. */
-int build_do(struct build *build, struct build_stage *stage,
-             const struct sfs_instruction *instruction);
+int sfs_eval_do(struct eval *eval, struct eval_stage *stage,
+                const struct sfs_instruction *instruction);
 
 /* ---- from.c ---- */
 
 /* The build context of that name, the last one given; NULL: none. */
-const struct sfs_stage_pair *build_find_context(const struct build *build, const char *name);
-int build_open_context(struct build *build, const struct sfs_stage_pair *pair, const char *platform,
-                       struct build_source *ret_source);
+const struct sfs_stage_pair *sfs_eval_find_context(const struct eval *eval, const char *name);
+int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
+                          const char *platform, struct eval_source *ret_source);
 /* Begins a stage: its base, config and environment. */
-int build_begin(struct build *build, struct build_stage *stage);
+int sfs_eval_begin(struct eval *eval, struct eval_stage *stage);
 /* The last stage of that name or number; NULL: there is none. EINVAL: a number without a stage. */
-int build_find_stage(const struct build *build, const char *name, struct build_stage **ret_stage);
+int sfs_eval_find_stage(const struct eval *eval, const char *name, struct eval_stage **ret_stage);
 /* What --from=NAME or from=NAME of a stage leads to; evaluates it. */
-int build_open_from(struct build *build, const struct build_stage *stage, const char *name,
-                    const struct sfs_tree **ret_tree);
+int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const char *name,
+                       const struct sfs_tree **ret_tree);
 /* --from of a COPY, and each from= of a RUN's mounts; NULL: no more. */
-const char *build_next_from(const struct sfs_instruction *instruction, size_t *at, char **scratch);
+const char *sfs_eval_next_from(const struct sfs_instruction *instruction, size_t *at,
+                               char **scratch);
 
 /* ---- context.c ---- */
 
 /* The files of a directory without what its ignore file leaves out, owned by root. ignore: a file
  * to read instead of DIR/.dockerignore if it exists; may be NULL. */
-int build_open_directory(struct build *build, const char *path, const char *ignore,
-                         struct build_source *ret_source);
+int sfs_eval_open_directory(struct eval *eval, const char *path, const char *ignore,
+                            struct eval_source *ret_source);
 /* The build context. */
-int build_open_main_context(struct build *build, const struct sfs_tree **ret_tree);
+int sfs_eval_open_main_context(struct eval *eval, const struct sfs_tree **ret_tree);
 
 /* ---- evaluate_config.c ---- */
 
 /* The "config" of the stage's config. */
-json_t *build_settings(const struct build_stage *stage);
+json_t *sfs_eval_settings(const struct eval_stage *stage);
 /* A JSON string of bytes that need not be UTF-8. NULL: out of memory. */
-json_t *build_text(const char *text);
+json_t *sfs_eval_text(const char *text);
 /* Appends to the history: as BuildKit words it. `layer`: it made a layer. */
-int build_history(struct build *build, struct build_stage *stage, bool layer, const char *format,
-                  ...) __attribute__((format(printf, 4, 5)));
-int build_env(struct build *build, struct build_stage *stage,
-              const struct sfs_instruction *instruction);
-int build_arg(struct build *build, struct build_stage *stage,
-              const struct sfs_instruction *instruction);
+int sfs_eval_history(struct eval *eval, struct eval_stage *stage, bool layer, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
+int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction);
+int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction);
 /* CMD, ENTRYPOINT, EXPOSE, HEALTHCHECK, LABEL, MAINTAINER, ONBUILD, SHELL, STOPSIGNAL, USER,
  * VOLUME: those that change nothing but the config. */
-int build_config(struct build *build, struct build_stage *stage,
-                 const struct sfs_instruction *instruction, enum sfs_keyword keyword);
+int sfs_eval_config(struct eval *eval, struct eval_stage *stage,
+                    const struct sfs_instruction *instruction, enum sfs_keyword keyword);
 /* The arguments of CMD, ENTRYPOINT or RUN as a JSON array, the shell in front where it is one.
  * `text`: stands for the argument; NULL: what is written. */
-int build_command(struct build *build, const struct build_stage *stage,
-                  const struct sfs_instruction *instruction, const char *text, json_t **ret_args);
+int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
+                     const struct sfs_instruction *instruction, const char *text,
+                     json_t **ret_args);
 
 /* ---- evaluate_copy.c, add.c ---- */
 
-int build_copy(struct build *build, struct build_stage *stage,
-               const struct sfs_instruction *instruction);
-/* The body of a heredoc, its tabs and variables done; kept until the build ends. */
-int build_heredoc(struct build *build, const struct build_stage *stage,
-                  const struct sfs_heredoc *heredoc, bool expand, const char **ret_text);
-int build_workdir(struct build *build, struct build_stage *stage,
+int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
                   const struct sfs_instruction *instruction);
+/* The body of a heredoc, its tabs and variables done; kept until the build ends. */
+int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
+                     const struct sfs_heredoc *heredoc, bool expand, const char **ret_text);
+int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
+                     const struct sfs_instruction *instruction);
 /* A file of a tree that is a tar of some kind: makes *ret_layer of its content, to lie on
  * `destination` (a path in the stage's tree). 1: done; 0: it is no tar. */
-struct build_unpack {
+struct eval_unpack {
     const struct sfs_tree *source;
     sfs_node node;
     const struct sfs_tree *tree;
@@ -155,19 +157,19 @@ struct build_unpack {
     uint32_t uid, gid;
     int64_t epoch;
 };
-int build_unpack_layer(const struct build_unpack *unpack, struct sfs_layer **ret_layer,
-                       struct sfs_error *err);
+int sfs_eval_unpack_layer(const struct eval_unpack *unpack, struct sfs_layer **ret_layer,
+                          struct sfs_error *err);
 /* Where `path` leads in a tree, symlinks followed as far as it exists; the rest stays as it is.
  * Begins with '/'. The caller frees. ENOTDIR. */
-int build_real_path(const struct sfs_tree *tree, const char *path, char **ret_path,
-                    struct sfs_error *err);
+int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret_path,
+                       struct sfs_error *err);
 /* Directories that `path` (real) lacks, into a builder. */
-int build_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder, const char *path,
-                    const struct sfs_inode_rec *inode, bool *ret_made, struct sfs_error *err);
+int sfs_eval_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder, const char *path,
+                       const struct sfs_inode_rec *inode, bool *ret_made, struct sfs_error *err);
 
 /* ---- run_instruction.c ---- */
 
-int build_run(struct build *build, struct build_stage *stage,
-              const struct sfs_instruction *instruction);
+int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction);
 
 #endif

@@ -3,7 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "base/banned.h"
-#include "stage/config_text.h"
+#include "dockerfile/config_text.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -11,13 +11,13 @@
 
 #define COMMENT "buildkit.dockerfile.v0"
 
-json_t *build_settings(const struct build_stage *stage)
+json_t *sfs_eval_settings(const struct eval_stage *stage)
 {
     return json_object_get(stage->config, "config");
 }
 
 /* JSON is UTF-8; a Dockerfile need not be. Go's encoder replaces what is not. */
-json_t *build_text(const char *text)
+json_t *sfs_eval_text(const char *text)
 {
     json_t *string = json_string(text);
     if (string)
@@ -28,9 +28,9 @@ json_t *build_text(const char *text)
     return json_string(clean.data);
 }
 
-static int set(struct build *build, json_t *object, const char *name, json_t *value)
+static int set(struct eval *eval, json_t *object, const char *name, json_t *value)
 {
-    return json_object_set_new(object, name, value) < 0 ? build_out_of_memory(build) : 0;
+    return json_object_set_new(object, name, value) < 0 ? sfs_eval_out_of_memory(eval) : 0;
 }
 
 /* The object (or array) of that name, made if it is not there. */
@@ -44,22 +44,22 @@ static json_t *ensure(json_t *settings, const char *name, json_t *empty)
     return json_object_set_new(settings, name, empty) < 0 ? NULL : empty;
 }
 
-static int add_history(struct build *build, struct build_stage *stage, const char *text)
+static int add_history(struct eval *eval, struct eval_stage *stage, const char *text)
 {
     char created[40] = "";
-    time_t epoch = (time_t)build->stage->context.epoch;
+    time_t epoch = (time_t)eval->stage->context.epoch;
     struct tm tm;
     if (gmtime_r(&epoch, &tm))
         strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    json_t *entry = json_pack("{so ss ss sb}", "created_by", build_text(text), "comment", COMMENT,
-                              "created", created, "empty_layer", 1);
+    json_t *entry = json_pack("{so ss ss sb}", "created_by", sfs_eval_text(text), "comment",
+                              COMMENT, "created", created, "empty_layer", 1);
     if (json_array_append_new(json_object_get(stage->config, "history"), entry) < 0)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     return 0;
 }
 
-int build_history(struct build *build, struct build_stage *stage, bool layer, const char *format,
-                  ...)
+int sfs_eval_history(struct eval *eval, struct eval_stage *stage, bool layer, const char *format,
+                     ...)
 {
     AUTO(sfs_free) char *text = NULL;
     va_list args;
@@ -68,47 +68,48 @@ int build_history(struct build *build, struct build_stage *stage, bool layer, co
     va_end(args);
     if (size < 0) {
         text = NULL;
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     }
     if (!layer)
-        return add_history(build, stage, text);
+        return add_history(eval, stage, text);
     /* All layers of the stage become one, and so do their histories. */
     if (sfs_buf_printf(&stage->created_by, "%s%s", stage->created_by.size ? "; " : "", text) < 0)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     return 0;
 }
 
 /* ---- ENV, LABEL, ARG ---- */
 
-static int set_env(struct build *build, json_t *env, const char *name, const char *value)
+static int set_env(struct eval *eval, json_t *env, const char *name, const char *value)
 {
     AUTO(sfs_buf_close) struct sfs_buf item = { 0 };
     size_t i, size = strlen(name);
     json_t *old;
     if (sfs_buf_printf(&item, "%s=%s", name, value) < 0)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     json_array_foreach(env, i, old)
     {
         const char *text = json_string_value(old);
         if (text && strncmp(text, name, size) == 0 && (text[size] == '=' || !text[size]))
-            return json_array_set_new(env, i, build_text(item.data)) < 0
-                       ? build_out_of_memory(build)
+            return json_array_set_new(env, i, sfs_eval_text(item.data)) < 0
+                       ? sfs_eval_out_of_memory(eval)
                        : 0;
     }
-    return json_array_append_new(env, build_text(item.data)) < 0 ? build_out_of_memory(build) : 0;
+    return json_array_append_new(env, sfs_eval_text(item.data)) < 0 ? sfs_eval_out_of_memory(eval)
+                                                                    : 0;
 }
 
 /* All words see the variables as they were before the instruction. */
-static int expand_pairs(struct build *build, const struct build_stage *stage,
+static int expand_pairs(struct eval *eval, const struct eval_stage *stage,
                         const struct sfs_instruction *instruction, const char ***ret_words)
 {
     size_t count = instruction->args.count;
     AUTO(sfs_free) const char **words = calloc(count, sizeof *words);
     if (!words)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     for (size_t i = 0; i < count; i++) {
         words[i] = instruction->args.items[i];
-        int r = i % 3 == 2 ? 0 : build_expand(build, stage, words[i], &words[i]);
+        int r = i % 3 == 2 ? 0 : sfs_eval_expand(eval, stage, words[i], &words[i]);
         if (r < 0)
             return r;
     }
@@ -116,76 +117,76 @@ static int expand_pairs(struct build *build, const struct build_stage *stage,
     return 0;
 }
 
-int build_env(struct build *build, struct build_stage *stage,
-              const struct sfs_instruction *instruction)
+int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction)
 {
     AUTO(sfs_free) const char **words = NULL;
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = expand_pairs(build, stage, instruction, &words);
-    json_t *env = r < 0 ? NULL : ensure(build_settings(stage), "Env", json_array());
+    int r = expand_pairs(eval, stage, instruction, &words);
+    json_t *env = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Env", json_array());
     if (r == 0 && (!env || sfs_buf_add_str(&text, "ENV") < 0))
-        r = build_out_of_memory(build);
+        r = sfs_eval_out_of_memory(eval);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
-        r = set_env(build, env, words[i], words[i + 1]);
+        r = set_env(eval, env, words[i], words[i + 1]);
         if (r == 0 && (sfs_vars_set(&stage->env, words[i], words[i + 1]) < 0 ||
                        sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0))
-            r = build_out_of_memory(build);
+            r = sfs_eval_out_of_memory(eval);
     }
-    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
 
-static int set_labels(struct build *build, struct build_stage *stage,
+static int set_labels(struct eval *eval, struct eval_stage *stage,
                       const struct sfs_instruction *instruction)
 {
     AUTO(sfs_free) const char **words = NULL;
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = expand_pairs(build, stage, instruction, &words);
-    json_t *labels = r < 0 ? NULL : ensure(build_settings(stage), "Labels", json_object());
+    int r = expand_pairs(eval, stage, instruction, &words);
+    json_t *labels = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Labels", json_object());
     if (r == 0 && (!labels || sfs_buf_add_str(&text, "LABEL") < 0))
-        r = build_out_of_memory(build);
+        r = sfs_eval_out_of_memory(eval);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
-        r = set(build, labels, words[i], build_text(words[i + 1]));
+        r = set(eval, labels, words[i], sfs_eval_text(words[i + 1]));
         if (r == 0 && sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0)
-            r = build_out_of_memory(build);
+            r = sfs_eval_out_of_memory(eval);
     }
-    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
 
 /* What one ARG comes to: --build-arg, else its default, else the global of that name, else unset.
  */
-static int arg_value(struct build *build, const struct build_stage *stage, const char *word,
+static int arg_value(struct eval *eval, const struct eval_stage *stage, const char *word,
                      const char *name, const char **ret_value)
 {
     size_t size = strlen(name);
-    *ret_value = sfs_vars_get(&build->build_args, name, size);
+    *ret_value = sfs_vars_get(&eval->build_args, name, size);
     if (*ret_value)
         return 0;
     if (word[size] == '=')
-        return build_expand(build, stage, word + size + 1, ret_value);
-    *ret_value = sfs_vars_get(&build->globals, name, size);
+        return sfs_eval_expand(eval, stage, word + size + 1, ret_value);
+    *ret_value = sfs_vars_get(&eval->globals, name, size);
     return 0;
 }
 
-int build_arg(struct build *build, struct build_stage *stage,
-              const struct sfs_instruction *instruction)
+int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = sfs_buf_add_str(&text, "ARG") < 0 ? build_out_of_memory(build) : 0;
+    int r = sfs_buf_add_str(&text, "ARG") < 0 ? sfs_eval_out_of_memory(eval) : 0;
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *value = NULL;
         AUTO(sfs_free) char *name = strndup(word, strcspn(word, "="));
         if (!name)
-            return build_out_of_memory(build);
-        sfs_vars_unset(&build->unused, name);
-        r = arg_value(build, stage, word, name, &value);
+            return sfs_eval_out_of_memory(eval);
+        sfs_vars_unset(&eval->unused, name);
+        r = arg_value(eval, stage, word, name, &value);
         if (r < 0)
             break;
         if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
             sfs_vars_set(&stage->args, name, value ? value : "") < 0 ||
             sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "") < 0)
-            r = build_out_of_memory(build);
+            r = sfs_eval_out_of_memory(eval);
     }
-    return r < 0 ? r : build_history(build, stage, false, "%s", text.data);
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
 
 /* ---- CMD and its kin ---- */
@@ -194,69 +195,69 @@ static json_t *texts(const struct sfs_vars *words, size_t first)
 {
     json_t *list = json_array();
     for (size_t i = first; i < words->count; i++)
-        if (json_array_append_new(list, build_text(words->items[i])) < 0) {
+        if (json_array_append_new(list, sfs_eval_text(words->items[i])) < 0) {
             json_decref(list);
             return NULL;
         }
     return list;
 }
 
-int build_command(struct build *build, const struct build_stage *stage,
-                  const struct sfs_instruction *instruction, const char *text, json_t **ret_args)
+int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
+                     const struct sfs_instruction *instruction, const char *text, json_t **ret_args)
 {
     const struct sfs_vars *words = &instruction->args;
     if (instruction->json) {
         *ret_args = texts(words, 0);
-        return *ret_args ? 0 : build_out_of_memory(build);
+        return *ret_args ? 0 : sfs_eval_out_of_memory(eval);
     }
-    const json_t *shell = json_object_get(build_settings(stage), "Shell");
+    const json_t *shell = json_object_get(sfs_eval_settings(stage), "Shell");
     AUTO(sfs_json_close)
     json_t *args =
         json_array_size(shell) > 0 ? json_deep_copy(shell) : json_pack("[ss]", "/bin/sh", "-c");
     if (!text)
         text = words->count > 0 ? words->items[0] : "";
-    if (json_array_append_new(args, build_text(text)) < 0)
-        return build_out_of_memory(build);
+    if (json_array_append_new(args, sfs_eval_text(text)) < 0)
+        return sfs_eval_out_of_memory(eval);
     *ret_args = TAKE(args);
     return 0;
 }
 
-static int set_command(struct build *build, struct build_stage *stage,
+static int set_command(struct eval *eval, struct eval_stage *stage,
                        const struct sfs_instruction *instruction, bool entrypoint)
 {
-    json_t *settings = build_settings(stage), *args;
+    json_t *settings = sfs_eval_settings(stage), *args;
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = build_command(build, stage, instruction, NULL, &args);
+    int r = sfs_eval_command(eval, stage, instruction, NULL, &args);
     if (r < 0)
         return r;
-    r = sfs_text_quote_list(args, &text) < 0 ? build_out_of_memory(build) : 0;
+    r = sfs_text_quote_list(args, &text) < 0 ? sfs_eval_out_of_memory(eval) : 0;
     const char *name = entrypoint ? "Entrypoint" : "Cmd";
     bool is_empty = json_array_size(args) == 0;
     if (r == 0)
-        r = set(build, settings, name, args);
+        r = set(eval, settings, name, args);
     if (is_empty)
         json_object_del(settings, name);
     if (r == 0 && !entrypoint)
-        r = set(build, settings, "ArgsEscaped", json_true());
+        r = set(eval, settings, "ArgsEscaped", json_true());
     if (entrypoint && !stage->has_cmd)
         json_object_del(settings, "Cmd");
     stage->has_cmd = stage->has_cmd || !entrypoint;
     return r < 0 ? r
-                 : build_history(build, stage, false, "%s %s", entrypoint ? "ENTRYPOINT" : "CMD",
-                                 text.data);
+                 : sfs_eval_history(eval, stage, false, "%s %s", entrypoint ? "ENTRYPOINT" : "CMD",
+                                    text.data);
 }
 
-static int set_shell(struct build *build, struct build_stage *stage,
+static int set_shell(struct eval *eval, struct eval_stage *stage,
                      const struct sfs_instruction *instruction)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     if (sfs_text_list(&instruction->args, &text) < 0)
-        return build_out_of_memory(build);
-    int r = set(build, build_settings(stage), "Shell", texts(&instruction->args, 0));
-    return r < 0 ? r : build_history(build, stage, false, "SHELL %s", text.data);
+        return sfs_eval_out_of_memory(eval);
+    int r = set(eval, sfs_eval_settings(stage), "Shell", texts(&instruction->args, 0));
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "SHELL %s", text.data);
 }
 
-static int set_health(struct build *build, struct build_stage *stage,
+static int set_health(struct eval *eval, struct eval_stage *stage,
                       const struct sfs_instruction *instruction)
 {
     static const char *const flags[] = { "interval", "timeout", "start-period", "start-interval" };
@@ -269,24 +270,24 @@ static int set_health(struct build *build, struct build_stage *stage,
     const char *type = none ? "NONE" : instruction->json ? "CMD" : "CMD-SHELL";
     if (!health || json_array_insert_new(test, 0, json_string(type)) < 0 ||
         sfs_buf_add_str(&text, "{Test:") < 0 || sfs_text_json_list(test, &text) < 0)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const char *flag = none ? NULL : sfs_flag_text(instruction, flags[i]);
         int64_t ns = 0;
-        if (flag && *flag && sfs_duration_parse(flag, &ns, build->err) < 0)
+        if (flag && *flag && sfs_duration_parse(flag, &ns, eval->err) < 0)
             return -EINVAL;
-        if (ns != 0 && set(build, health, names[i], json_integer(ns)) < 0)
+        if (ns != 0 && set(eval, health, names[i], json_integer(ns)) < 0)
             return -ENOMEM;
         if (sfs_buf_printf(&text, " %s:", names[i]) < 0 || sfs_text_duration(ns, &text) < 0)
-            return build_out_of_memory(build);
+            return sfs_eval_out_of_memory(eval);
     }
     long count = !none && retries ? strtol(retries, NULL, 10) : 0;
-    if (count > 0 && set(build, health, "Retries", json_integer(count)) < 0)
+    if (count > 0 && set(eval, health, "Retries", json_integer(count)) < 0)
         return -ENOMEM;
-    int r = set(build, build_settings(stage), "Healthcheck", json_incref(health));
+    int r = set(eval, sfs_eval_settings(stage), "Healthcheck", json_incref(health));
     return r < 0 ? r
-                 : build_history(build, stage, false, "HEALTHCHECK %s Retries:%ld}", text.data,
-                                 count);
+                 : sfs_eval_history(eval, stage, false, "HEALTHCHECK %s Retries:%ld}", text.data,
+                                    count);
 }
 
 /* ---- EXPOSE, VOLUME ---- */
@@ -296,7 +297,7 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int set_ports(struct build *build, struct build_stage *stage,
+static int set_ports(struct eval *eval, struct eval_stage *stage,
                      const struct sfs_instruction *instruction)
 {
     AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
@@ -306,25 +307,25 @@ static int set_ports(struct build *build, struct build_stage *stage,
     int r = 0;
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         AUTO(sfs_vars_close) struct sfs_vars words = { 0 };
-        r = sfs_expand_words(sorted[i], build->dockerfile.escape, &stage->env, 0, &words,
-                             build->err);
+        r = sfs_expand_words(sorted[i], eval->dockerfile.escape, &stage->env, 0, &words, eval->err);
         for (size_t k = 0; r == 0 && k < words.count; k++)
-            r = sfs_text_ports(words.items[k], &ports, build->err);
+            r = sfs_text_ports(words.items[k], &ports, eval->err);
     }
-    json_t *exposed = r < 0 ? NULL : ensure(build_settings(stage), "ExposedPorts", json_object());
+    json_t *exposed =
+        r < 0 ? NULL : ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
     if (r == 0 && (!exposed || sfs_text_list(&ports, &text) < 0))
-        r = build_out_of_memory(build);
+        r = sfs_eval_out_of_memory(eval);
     for (size_t i = 0; r == 0 && i < ports.count; i++)
-        r = set(build, exposed, ports.items[i], json_object());
-    return r < 0 ? r : build_history(build, stage, false, "EXPOSE %s", text.data);
+        r = set(eval, exposed, ports.items[i], json_object());
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "EXPOSE %s", text.data);
 }
 
-static int set_volumes(struct build *build, struct build_stage *stage,
+static int set_volumes(struct eval *eval, struct eval_stage *stage,
                        const struct sfs_instruction *instruction)
 {
-    json_t *volumes = ensure(build_settings(stage), "Volumes", json_object());
+    json_t *volumes = ensure(sfs_eval_settings(stage), "Volumes", json_object());
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = volumes ? 0 : build_out_of_memory(build);
+    int r = volumes ? 0 : sfs_eval_out_of_memory(eval);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *path;
         size_t size = strlen(word);
@@ -333,21 +334,21 @@ static int set_volumes(struct build *build, struct build_stage *stage,
         while (size > 0 && isspace((unsigned char)word[size - 1]))
             size--;
         AUTO(sfs_free) char *trimmed = strndup(word, size);
-        r = trimmed ? build_expand(build, stage, trimmed, &path) : build_out_of_memory(build);
+        r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_eval_out_of_memory(eval);
         if (r == 0 && !*path)
-            r = sfs_fail(build->err, EINVAL, "VOLUME specified can not be an empty string");
-        AUTO(sfs_json_close) json_t *name = r < 0 ? NULL : build_text(path);
+            r = sfs_fail(eval->err, EINVAL, "VOLUME specified can not be an empty string");
+        AUTO(sfs_json_close) json_t *name = r < 0 ? NULL : sfs_eval_text(path);
         if (r == 0)
-            r = set(build, volumes, name ? json_string_value(name) : NULL, json_object());
+            r = set(eval, volumes, name ? json_string_value(name) : NULL, json_object());
         if (r == 0 && sfs_buf_printf(&text, "%s%s", i ? " " : "", path) < 0)
-            r = build_out_of_memory(build);
+            r = sfs_eval_out_of_memory(eval);
     }
-    return r < 0 ? r : build_history(build, stage, false, "VOLUME [%s]", text.data);
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "VOLUME [%s]", text.data);
 }
 
 /* ---- those with one word ---- */
 
-static int add_trigger(struct build *build, struct build_stage *stage,
+static int add_trigger(struct eval *eval, struct eval_stage *stage,
                        const struct sfs_instruction *instruction)
 {
     const char *text = instruction->original;
@@ -358,68 +359,68 @@ static int add_trigger(struct build *build, struct build_stage *stage,
     for (size_t i = 0; r == 0 && i < instruction->heredoc_count; i++)
         r = sfs_buf_printf(&trigger, "\n%s%s", instruction->heredocs[i].content,
                            instruction->heredocs[i].name);
-    json_t *list = ensure(build_settings(stage), "OnBuild", json_array());
-    if (r < 0 || json_array_append_new(list, build_text(trigger.data)) < 0)
-        return build_out_of_memory(build);
+    json_t *list = ensure(sfs_eval_settings(stage), "OnBuild", json_array());
+    if (r < 0 || json_array_append_new(list, sfs_eval_text(trigger.data)) < 0)
+        return sfs_eval_out_of_memory(eval);
     return 0;
 }
 
-static int set_maintainer(struct build *build, struct build_stage *stage,
+static int set_maintainer(struct eval *eval, struct eval_stage *stage,
                           const struct sfs_instruction *instruction)
 {
     const char *text = instruction->args.items[0];
-    int r = set(build, stage->config, "author", build_text(text));
-    return r < 0 ? r : build_history(build, stage, false, "MAINTAINER %s", text);
+    int r = set(eval, stage->config, "author", sfs_eval_text(text));
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "MAINTAINER %s", text);
 }
 
-static int set_user(struct build *build, struct build_stage *stage,
+static int set_user(struct eval *eval, struct eval_stage *stage,
                     const struct sfs_instruction *instruction)
 {
     const char *text;
-    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    int r = sfs_eval_expand(eval, stage, instruction->args.items[0], &text);
     if (r == 0)
-        r = set(build, build_settings(stage), "User", build_text(text));
-    return r < 0 ? r : build_history(build, stage, false, "USER %s", text);
+        r = set(eval, sfs_eval_settings(stage), "User", sfs_eval_text(text));
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "USER %s", text);
 }
 
-static int set_signal(struct build *build, struct build_stage *stage,
+static int set_signal(struct eval *eval, struct eval_stage *stage,
                       const struct sfs_instruction *instruction)
 {
     const char *text;
-    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    int r = sfs_eval_expand(eval, stage, instruction->args.items[0], &text);
     if (r == 0 && !sfs_text_is_signal(text))
-        r = sfs_fail(build->err, EINVAL, "invalid signal: %.100s", text);
+        r = sfs_fail(eval->err, EINVAL, "invalid signal: %.100s", text);
     if (r == 0)
-        r = set(build, build_settings(stage), "StopSignal", build_text(text));
-    return r < 0 ? r : build_history(build, stage, false, "STOPSIGNAL %s", text);
+        r = set(eval, sfs_eval_settings(stage), "StopSignal", sfs_eval_text(text));
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "STOPSIGNAL %s", text);
 }
 
-int build_config(struct build *build, struct build_stage *stage,
-                 const struct sfs_instruction *instruction, enum sfs_keyword keyword)
+int sfs_eval_config(struct eval *eval, struct eval_stage *stage,
+                    const struct sfs_instruction *instruction, enum sfs_keyword keyword)
 {
     switch (keyword) {
     case SFS_KEYWORD_CMD:
     case SFS_KEYWORD_ENTRYPOINT:
-        return set_command(build, stage, instruction, keyword == SFS_KEYWORD_ENTRYPOINT);
+        return set_command(eval, stage, instruction, keyword == SFS_KEYWORD_ENTRYPOINT);
     case SFS_KEYWORD_EXPOSE:
-        return set_ports(build, stage, instruction);
+        return set_ports(eval, stage, instruction);
     case SFS_KEYWORD_HEALTHCHECK:
-        return set_health(build, stage, instruction);
+        return set_health(eval, stage, instruction);
     case SFS_KEYWORD_LABEL:
-        return set_labels(build, stage, instruction);
+        return set_labels(eval, stage, instruction);
     case SFS_KEYWORD_MAINTAINER:
-        return set_maintainer(build, stage, instruction);
+        return set_maintainer(eval, stage, instruction);
     case SFS_KEYWORD_ONBUILD:
-        return add_trigger(build, stage, instruction);
+        return add_trigger(eval, stage, instruction);
     case SFS_KEYWORD_SHELL:
-        return set_shell(build, stage, instruction);
+        return set_shell(eval, stage, instruction);
     case SFS_KEYWORD_STOPSIGNAL:
-        return set_signal(build, stage, instruction);
+        return set_signal(eval, stage, instruction);
     case SFS_KEYWORD_USER:
-        return set_user(build, stage, instruction);
+        return set_user(eval, stage, instruction);
     case SFS_KEYWORD_VOLUME:
-        return set_volumes(build, stage, instruction);
+        return set_volumes(eval, stage, instruction);
     default:
-        return sfs_fail(build->err, EINVAL, "it cannot stand here");
+        return sfs_fail(eval->err, EINVAL, "it cannot stand here");
     }
 }

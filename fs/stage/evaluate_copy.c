@@ -1,17 +1,17 @@
 /* COPY, ADD and WORKDIR: those that make layers without running anything. */
 #include "stage/evaluate.h"
 
-#include "stage/chmod.h"
-#include "stage/copy_source.h"
-#include "stage/dockerfile_words.h"
-#include "stage/path.h"
-#include "stage/pattern.h"
-#include "stage/text_layer.h"
+#include "copy/chmod.h"
+#include "copy/copy_source.h"
+#include "dockerfile/dockerfile_words.h"
+#include "base/path.h"
+#include "copy/pattern.h"
+#include "layer/layer_text.h"
 #include <errno.h>
 
 struct copy_job {
-    struct build *build;
-    struct build_stage *stage;
+    struct eval *eval;
+    struct eval_stage *stage;
     const struct sfs_instruction *instruction;
     bool is_add, from_context;
     const struct sfs_tree *source;
@@ -44,12 +44,12 @@ static const struct sfs_heredoc *find_heredoc(const struct sfs_instruction *inst
     return found;
 }
 
-int build_heredoc(struct build *build, const struct build_stage *stage,
-                  const struct sfs_heredoc *heredoc, bool expand, const char **ret_text)
+int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
+                     const struct sfs_heredoc *heredoc, bool expand, const char **ret_text)
 {
     char *text = strdup(heredoc->content);
     if (!text)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     if (heredoc->chomp) {
         char *to = text;
         bool at_start = true;
@@ -61,30 +61,30 @@ int build_heredoc(struct build *build, const struct build_stage *stage,
         }
         *to = 0;
     }
-    int r = build_keep(build, text, ret_text);
+    int r = sfs_eval_keep(eval, text, ret_text);
     if (r < 0 || !expand || !heredoc->expand)
         return r;
     char *expanded = NULL;
-    r = sfs_expand_word(text, '\\', &stage->env, SFS_EXPAND_KEEP_QUOTES, &expanded, build->err);
-    return r < 0 ? r : build_keep(build, expanded, ret_text);
+    r = sfs_expand_word(text, '\\', &stage->env, SFS_EXPAND_KEEP_QUOTES, &expanded, eval->err);
+    return r < 0 ? r : sfs_eval_keep(eval, expanded, ret_text);
 }
 
 static int read_source(struct copy_job *job, const char *word)
 {
-    struct build *build = job->build;
+    struct eval *eval = job->eval;
     struct sfs_heredoc heredoc;
-    int r = sfs_heredoc_parse(word, &heredoc, build->err);
+    int r = sfs_heredoc_parse(word, &heredoc, eval->err);
     if (r < 0)
         return r;
     if (r == 0)
-        return build_expand(build, job->stage, word, &job->sources[job->source_count++]);
+        return sfs_eval_expand(eval, job->stage, word, &job->sources[job->source_count++]);
     const struct sfs_heredoc *body = find_heredoc(job->instruction, heredoc.name);
     sfs_heredoc_close(&heredoc);
     if (!body) /* of a JSON form, where "<<x" opens none */
-        return build_expand(build, job->stage, word, &job->sources[job->source_count++]);
+        return sfs_eval_expand(eval, job->stage, word, &job->sources[job->source_count++]);
     struct sfs_text_file *file = &job->texts[job->text_count++];
     *file = (struct sfs_text_file){ .name = body->name, .mode = 0644 };
-    return build_heredoc(build, job->stage, body, true, &file->text);
+    return sfs_eval_heredoc(eval, job->stage, body, true, &file->text);
 }
 
 static int read_words(struct copy_job *job)
@@ -93,13 +93,13 @@ static int read_words(struct copy_job *job)
     job->sources = calloc(args->count, sizeof *job->sources);
     job->texts = calloc(args->count, sizeof *job->texts);
     if (!job->sources || !job->texts)
-        return build_out_of_memory(job->build);
+        return sfs_eval_out_of_memory(job->eval);
     int r = 0;
     for (size_t i = 0; r == 0 && i + 1 < args->count; i++)
         r = read_source(job, args->items[i]);
     if (r == 0)
-        r = build_expand(job->build, job->stage, args->items[args->count - 1],
-                         &job->copy.destination);
+        r = sfs_eval_expand(job->eval, job->stage, args->items[args->count - 1],
+                            &job->copy.destination);
     return r;
 }
 
@@ -109,7 +109,7 @@ static int read_flag(struct copy_job *job, const char *name, const char **ret_te
     *ret_text = NULL;
     if (!text)
         return 0;
-    int r = build_expand(job->build, job->stage, text, ret_text);
+    int r = sfs_eval_expand(job->eval, job->stage, text, ret_text);
     if (r == 0 && !**ret_text)
         *ret_text = NULL; /* as if it were not there */
     return r;
@@ -124,7 +124,7 @@ static int read_flags(struct copy_job *job)
     const char *exclude;
     for (size_t at = 0; r == 0 && (exclude = sfs_flag_next(instruction, "exclude", &at));)
         if (sfs_words_add(&job->excludes, exclude, strlen(exclude)) < 0)
-            r = build_out_of_memory(job->build);
+            r = sfs_eval_out_of_memory(job->eval);
     job->copy.excludes = (const char *const *)job->excludes.items;
     job->copy.exclude_count = job->excludes.count;
     job->copy.parents = sfs_flag_is_true(instruction, "parents");
@@ -150,7 +150,7 @@ static int print_label(struct copy_job *job)
         r = sfs_buf_printf(label, " <<%s", job->texts[i].name);
     if (r == 0)
         r = sfs_buf_printf(label, " %s", copy->destination);
-    return r < 0 ? build_out_of_memory(job->build) : 0;
+    return r < 0 ? sfs_eval_out_of_memory(job->eval) : 0;
 }
 
 /* ---- doing it ---- */
@@ -161,23 +161,23 @@ static int copy_from(struct copy_job *job, const struct sfs_tree *source,
     struct sfs_copy copy = job->copy;
     copy.sources = sources;
     copy.source_count = count;
-    return sfs_stage_stack_copy(job->build->stage, &job->stage->stack, source, &copy,
-                                job->label.data, job->build->err);
+    return sfs_stage_stack_copy(job->eval->stage, &job->stage->stack, source, &copy,
+                                job->label.data, job->eval->err);
 }
 
 static int copy_texts(struct copy_job *job)
 {
-    struct sfs_stage *stage = job->build->stage;
+    struct sfs_stage *stage = job->eval->stage;
     for (size_t i = 0; i < job->text_count; i++) {
         struct sfs_layer *layer = NULL;
         const struct sfs_tree *tree = NULL;
         int r = sfs_text_layer_open(&job->texts[i], 1, stage->context.epoch, job->label.data,
-                                    &layer, job->build->err);
+                                    &layer, job->eval->err);
         struct sfs_layer *kept = layer;
         if (r == 0)
-            r = sfs_stage_add_layer(stage, &layer, job->build->err);
+            r = sfs_stage_add_layer(stage, &layer, job->eval->err);
         if (r == 0)
-            r = sfs_stage_add_tree(stage, &kept, 1, &tree, job->build->err);
+            r = sfs_stage_add_tree(stage, &kept, 1, &tree, job->eval->err);
         if (r == 0)
             r = copy_from(job, tree, &job->texts[i].name, 1);
         if (r < 0)
@@ -189,31 +189,31 @@ static int copy_texts(struct copy_job *job)
 /* ADD of one file: 1 if it was a tar and is unpacked now. */
 static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
 {
-    struct build *build = job->build;
+    struct eval *eval = job->eval;
     AUTO(sfs_free) char *destination = sfs_path_join(job->copy.workdir, job->copy.destination);
-    struct build_unpack unpack = {
+    struct eval_unpack unpack = {
         .source = job->source,
         .node = hit->node,
         .destination = destination,
         .label = job->label.data,
-        .epoch = build->stage->context.epoch,
+        .epoch = eval->stage->context.epoch,
     };
     if (!destination)
-        return build_out_of_memory(build);
-    int r = sfs_stage_stack_tree(build->stage, &job->stage->stack, &unpack.tree, build->err);
+        return sfs_eval_out_of_memory(eval);
+    int r = sfs_stage_stack_tree(eval->stage, &job->stage->stack, &unpack.tree, eval->err);
     if (r == 0 && job->copy.chown) {
         struct sfs_owner owner = { 0 };
-        r = sfs_owner_parse(job->copy.chown, unpack.tree, &owner, build->err);
+        r = sfs_owner_parse(job->copy.chown, unpack.tree, &owner, eval->err);
         unpack.has_owner = true;
         unpack.uid = owner.uid;
         unpack.gid = owner.gid;
     }
     struct sfs_layer *layer = NULL;
     if (r == 0)
-        r = build_unpack_layer(&unpack, &layer, build->err);
+        r = sfs_eval_unpack_layer(&unpack, &layer, eval->err);
     if (r <= 0)
-        return r < 0 ? sfs_fail_while(build->err, r, "unpacking %s", hit->path) : 0;
-    r = sfs_stage_stack_push(build->stage, &job->stage->stack, &layer, build->err);
+        return r < 0 ? sfs_fail_while(eval->err, r, "unpacking %s", hit->path) : 0;
+    r = sfs_stage_stack_push(eval->stage, &job->stage->stack, &layer, eval->err);
     return r < 0 ? r : 1;
 }
 
@@ -241,8 +241,8 @@ static int add_source(struct copy_job *job, const char *source)
     AUTO(sfs_copy_hits_done) struct copy_hits hits = { 0 };
     AUTO(sfs_free) char *path = sfs_path_join("/", source);
     if (!path)
-        return build_out_of_memory(job->build);
-    int r = sfs_copy_hits_find(job->source, path, &hits, job->build->err);
+        return sfs_eval_out_of_memory(job->eval);
+    int r = sfs_copy_hits_find(job->source, path, &hits, job->eval->err);
     if (r == 0 && (hits.count == 0 || hits.is_malformed))
         return copy_from(job, job->source, &source, 1); /* it says what it thinks of that */
     for (size_t i = 0; r == 0 && i < hits.count; i++) {
@@ -253,7 +253,7 @@ static int add_source(struct copy_job *job, const char *source)
         }
         AUTO(sfs_free) char *literal = hits.is_wild ? escape_pattern(hits.items[i].path) : NULL;
         const char *one = hits.is_wild ? literal : source;
-        r = one ? copy_from(job, job->source, &one, 1) : build_out_of_memory(job->build);
+        r = one ? copy_from(job, job->source, &one, 1) : sfs_eval_out_of_memory(job->eval);
     }
     return r;
 }
@@ -267,22 +267,22 @@ static bool is_remote(const char *source)
 
 static int check_sources(struct copy_job *job)
 {
-    struct build *build = job->build;
+    struct eval *eval = job->eval;
     bool has_checksum = sfs_flag_text(job->instruction, "checksum");
     if (has_checksum && job->source_count != 1)
-        return sfs_fail(build->err, EINVAL, "checksum can't be specified for multiple sources");
+        return sfs_fail(eval->err, EINVAL, "checksum can't be specified for multiple sources");
     for (size_t i = 0; i < job->source_count; i++) {
         bool remote = is_remote(job->sources[i]);
         if (remote && !job->is_add)
-            return sfs_fail(build->err, EINVAL, "source can't be a URL for COPY: %.300s",
+            return sfs_fail(eval->err, EINVAL, "source can't be a URL for COPY: %.300s",
                             job->sources[i]);
         if (remote)
-            return sfs_fail(build->err, ENOTSUP,
+            return sfs_fail(eval->err, ENOTSUP,
                             "%.300s: sources of the network are not fetched; download it into the "
                             "build context first",
                             job->sources[i]);
         if (has_checksum)
-            return sfs_fail(build->err, EINVAL, "checksum requires HTTP(S) or Git sources");
+            return sfs_fail(eval->err, EINVAL, "checksum requires HTTP(S) or Git sources");
     }
     return 0;
 }
@@ -291,9 +291,9 @@ static int open_source(struct copy_job *job)
 {
     const char *from = job->is_add ? NULL : sfs_flag_text(job->instruction, "from");
     if (from && *from)
-        return build_open_from(job->build, job->stage, from, &job->source);
+        return sfs_eval_open_from(job->eval, job->stage, from, &job->source);
     job->from_context = true;
-    return job->source_count > 0 ? build_open_main_context(job->build, &job->source) : 0;
+    return job->source_count > 0 ? sfs_eval_open_main_context(job->eval, &job->source) : 0;
 }
 
 static int copy_paths(struct copy_job *job)
@@ -309,11 +309,11 @@ static int copy_paths(struct copy_job *job)
     return r;
 }
 
-int build_copy(struct build *build, struct build_stage *stage,
-               const struct sfs_instruction *instruction)
+int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
+                  const struct sfs_instruction *instruction)
 {
     AUTO(copy_job_done)
-    struct copy_job job = { .build = build, .stage = stage, .instruction = instruction };
+    struct copy_job job = { .eval = eval, .stage = stage, .instruction = instruction };
     job.is_add = sfs_instruction_keyword(instruction) == SFS_KEYWORD_ADD;
     int r = read_words(&job);
     if (r == 0)
@@ -328,58 +328,59 @@ int build_copy(struct build *build, struct build_stage *stage,
         r = copy_paths(&job);
     if (r == 0)
         r = copy_texts(&job);
-    return r < 0 ? r : build_history(build, stage, true, "%s # buildkit", job.label.data);
+    return r < 0 ? r : sfs_eval_history(eval, stage, true, "%s # buildkit", job.label.data);
 }
 
 /* ---- WORKDIR ---- */
 
 /* The directory is made if it is not there, with those above it, and belongs to the USER. */
-static int make_workdir(struct build *build, struct build_stage *stage, const char *path)
+static int make_workdir(struct eval *eval, struct eval_stage *stage, const char *path)
 {
     const struct sfs_tree *tree = NULL;
-    const char *user = json_string_value(json_object_get(build_settings(stage), "User"));
+    const char *user = json_string_value(json_object_get(sfs_eval_settings(stage), "User"));
     struct sfs_owner owner = { 0 };
-    int r = sfs_stage_stack_tree(build->stage, &stage->stack, &tree, build->err);
+    int r = sfs_stage_stack_tree(eval->stage, &stage->stack, &tree, eval->err);
     if (r == 0 && user && *user)
-        r = sfs_owner_parse(user, tree, &owner, build->err);
+        r = sfs_owner_parse(user, tree, &owner, eval->err);
     if (r == 0 && owner.missing)
-        r = build_let_pass(build, EINVAL, "WORKDIR %s: the stage does not know '%s'; using %u:%u",
-                           path, owner.missing_name, owner.uid, owner.gid);
+        r = sfs_eval_let_pass(eval, EINVAL, "WORKDIR %s: the stage does not know '%s'; using %u:%u",
+                              path, owner.missing_name, owner.uid, owner.gid);
     AUTO(sfs_free) char *real = NULL;
     if (r == 0)
-        r = build_real_path(tree, path, &real, build->err);
+        r = sfs_eval_real_path(tree, path, &real, eval->err);
     if (r < 0)
         return r;
     struct sfs_inode_rec inode = { .mode = S_IFDIR | 0755,
                                    .uid = owner.uid,
                                    .gid = owner.gid,
-                                   .mtime_sec = build->stage->context.epoch };
+                                   .mtime_sec = eval->stage->context.epoch };
     AUTO(sfs_builder_close) struct sfs_builder *builder = sfs_builder_open();
     if (!builder)
-        return build_out_of_memory(build);
+        return sfs_eval_out_of_memory(eval);
     bool made = false;
-    r = build_make_dirs(tree, builder, real, &inode, &made, build->err);
+    r = sfs_eval_make_dirs(tree, builder, real, &inode, &made, eval->err);
     if (r < 0 || !made)
         return r;
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
     struct sfs_layer *layer = NULL;
     if (sfs_buf_printf(&label, "WORKDIR %s", path) < 0)
-        return build_out_of_memory(build);
-    r = sfs_layer_open_built(builder, label.data, &layer, build->err);
-    return r < 0 ? r : sfs_stage_stack_push(build->stage, &stage->stack, &layer, build->err);
+        return sfs_eval_out_of_memory(eval);
+    r = sfs_layer_open_built(builder, label.data, &layer, eval->err);
+    return r < 0 ? r : sfs_stage_stack_push(eval->stage, &stage->stack, &layer, eval->err);
 }
 
-int build_workdir(struct build *build, struct build_stage *stage,
-                  const struct sfs_instruction *instruction)
+int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
+                     const struct sfs_instruction *instruction)
 {
     const char *text, *path;
-    int r = build_expand(build, stage, instruction->args.items[0], &text);
+    int r = sfs_eval_expand(eval, stage, instruction->args.items[0], &text);
     if (r == 0)
-        r = build_keep(build, sfs_path_join(sfs_config_workdir(stage->config), text), &path);
-    if (r == 0 && json_object_set_new(build_settings(stage), "WorkingDir", build_text(path)) < 0)
-        r = build_out_of_memory(build);
+        r = sfs_eval_keep(eval, sfs_path_join(sfs_config_workdir(stage->config), text), &path);
+    if (r == 0 &&
+        json_object_set_new(sfs_eval_settings(stage), "WorkingDir", sfs_eval_text(path)) < 0)
+        r = sfs_eval_out_of_memory(eval);
     bool makes_layer = r == 0 && strcmp(path, "/") != 0;
     if (makes_layer)
-        r = make_workdir(build, stage, path);
-    return r < 0 ? r : build_history(build, stage, makes_layer, "WORKDIR %s", path);
+        r = make_workdir(eval, stage, path);
+    return r < 0 ? r : sfs_eval_history(eval, stage, makes_layer, "WORKDIR %s", path);
 }

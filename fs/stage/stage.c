@@ -3,8 +3,8 @@
 
 #include "base/banned.h"
 #include "base/buf.h"
-#include "stage/path.h"
-#include "stage/pattern.h"
+#include "base/path.h"
+#include "copy/pattern.h"
 #include <errno.h>
 
 static int out_of_memory(struct sfs_error *err)

@@ -6,7 +6,7 @@
 #define STAGEFS_STAGE_PRIVATE_H
 
 #include "layer/layer.h"
-#include "stage/copy.h"
+#include "copy/copy.h"
 #include <jansson.h>
 #include <stagefs/stage.h>
 

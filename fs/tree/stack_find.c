@@ -8,7 +8,7 @@
 /* Hard links to lower layers that one search may go through: they may lead to one another. */
 #define LINK_BUDGET 1024u
 
-struct finder {
+struct stack_finder {
     struct sfs_stack stack; /* only the layers that the search is about; borrowed */
     struct sfs_parts parts; /* of the directories from the root down to where we are */
     struct sfs_parts group;
@@ -19,7 +19,7 @@ struct finder {
     unsigned *budget; /* shared with searches for links on the way */
 };
 
-static void finder_done(struct finder *finder)
+static void finder_done(struct stack_finder *finder)
 {
     sfs_parts_done(&finder->parts);
     sfs_parts_done(&finder->group);
@@ -27,7 +27,7 @@ static void finder_done(struct finder *finder)
     free(finder->rest);
 }
 
-static int enter(struct finder *finder, size_t first)
+static int enter(struct stack_finder *finder, size_t first)
 {
     if (finder->depth == finder->level_capacity) {
         size_t capacity = finder->level_capacity ? 2 * finder->level_capacity : 32;
@@ -41,13 +41,13 @@ static int enter(struct finder *finder, size_t first)
     return 0;
 }
 
-static void leave(struct finder *finder)
+static void leave(struct stack_finder *finder)
 {
     if (finder->depth > 1)
         finder->parts.count = finder->levels[--finder->depth];
 }
 
-static int enter_root(struct finder *finder)
+static int enter_root(struct stack_finder *finder)
 {
     int r = sfs_parts_reserve(&finder->parts, finder->stack.count + finder->stack.anchored_count);
     if (r < 0)
@@ -58,7 +58,7 @@ static int enter_root(struct finder *finder)
 }
 
 /* What `name` is in the directory where we are; its parts, if a directory, follow in parts. */
-static int settle_child(struct finder *finder, const char *name, size_t name_size,
+static int settle_child(struct stack_finder *finder, const char *name, size_t name_size,
                         struct sfs_settled *ret_settled)
 {
     const struct sfs_stack *stack = &finder->stack;
@@ -83,7 +83,7 @@ static int find_link(const struct sfs_stack *stack, struct sfs_part link, unsign
                      struct sfs_part *ret_part);
 
 /* Goes on at the target of a symlink, with `rest` behind it. */
-static int follow_symlink(struct finder *finder, struct sfs_part part, const char *rest)
+static int follow_symlink(struct stack_finder *finder, struct sfs_part part, const char *rest)
 {
     if (++finder->hops > SFS_MAX_LINK_HOPS)
         return -ELOOP;
@@ -109,7 +109,7 @@ struct file_step {
 };
 
 /* One component. *ret_file is set if it is a file (the caller goes on from there). */
-static int step(struct finder *finder, const char *name, size_t size, bool *ret_is_file,
+static int step(struct stack_finder *finder, const char *name, size_t size, bool *ret_is_file,
                 struct file_step *ret_file)
 {
     *ret_is_file = false;
@@ -142,7 +142,7 @@ static int step(struct finder *finder, const char *name, size_t size, bool *ret_
 }
 
 /* Walks `path`. *ret_is_dir: it ends at the directory where the finder is now. */
-static int follow_path(struct finder *finder, const char *path, bool follow,
+static int follow_path(struct stack_finder *finder, const char *path, bool follow,
                        struct sfs_part *ret_part, bool *ret_is_dir)
 {
     for (;;) {
@@ -176,7 +176,7 @@ static int follow_path(struct finder *finder, const char *path, bool follow,
 
 /* The topmost part of the directory where the finder is that was there by itself. An opaque graft
  * may hide it; then the graft knows it. */
-static struct sfs_part find_own_part(const struct finder *finder)
+static struct sfs_part find_own_part(const struct stack_finder *finder)
 {
     struct sfs_part part = { 0 };
     for (size_t i = finder->levels[finder->depth - 1]; i < finder->parts.count; i++) {
@@ -196,7 +196,7 @@ static int find_path(const struct sfs_stack *stack, size_t count, const char *pa
         return -ENOENT;
     if (strnlen(path, SFS_MAX_PATH + 1) > SFS_MAX_PATH)
         return -E2BIG;
-    AUTO(finder_done) struct finder finder = { .stack = *stack, .budget = budget };
+    AUTO(finder_done) struct stack_finder finder = { .stack = *stack, .budget = budget };
     finder.stack.count = count;
     int r = enter_root(&finder);
     if (r < 0)
@@ -232,7 +232,7 @@ static int find_link(const struct sfs_stack *stack, struct sfs_part link, unsign
 }
 
 /* Leaves out a part of the directory where the finder is. */
-static void forget_part(struct finder *finder, struct sfs_part part)
+static void forget_part(struct stack_finder *finder, struct sfs_part part)
 {
     size_t kept = finder->levels[finder->depth - 1];
     for (size_t i = kept; i < finder->parts.count; i++) {
@@ -247,7 +247,7 @@ int sfs_stack_is_over_symlink(const struct sfs_stack *stack, struct sfs_part dir
 {
     unsigned budget = LINK_BUDGET;
     AUTO(finder_done)
-    struct finder finder = { .stack = *stack, .budget = &budget };
+    struct stack_finder finder = { .stack = *stack, .budget = &budget };
     finder.stack.count = (size_t)dir.layer + 1;
     const char *name = strrchr(path, '/') + 1;
     AUTO(sfs_free) char *parent = strndup(path, (size_t)(name - path));

@@ -6,14 +6,14 @@ struct names { /* of one directory, still to visit */
     const struct sfs_dirent *at, *end;
 };
 
-struct frame {
+struct step_frame {
     struct names a, b;
     size_t path_size; /* of the directory */
 };
 
 struct stepping {
     const struct sfs_step *step;
-    struct frame *frames;
+    struct step_frame *frames;
     size_t depth, capacity;
     struct sfs_buf path;
 };
@@ -35,14 +35,14 @@ static int enter(struct stepping *stepping, int into, sfs_node a, sfs_node b)
 {
     if (stepping->depth == stepping->capacity) {
         size_t capacity = stepping->capacity ? 2 * stepping->capacity : 32;
-        struct frame *frames = reallocarray(stepping->frames, capacity, sizeof *frames);
+        struct step_frame *frames = reallocarray(stepping->frames, capacity, sizeof *frames);
         if (!frames)
             return -ENOMEM;
         stepping->frames = frames;
         stepping->capacity = capacity;
     }
-    struct frame *frame = &stepping->frames[stepping->depth++];
-    *frame = (struct frame){ .path_size = stepping->path.size };
+    struct step_frame *frame = &stepping->frames[stepping->depth++];
+    *frame = (struct step_frame){ .path_size = stepping->path.size };
     if (into & SFS_STEP_INTO_A)
         frame->a = list(stepping->step->a, a);
     if (into & SFS_STEP_INTO_B)
@@ -50,7 +50,7 @@ static int enter(struct stepping *stepping, int into, sfs_node a, sfs_node b)
     return 0;
 }
 
-static int compare_next(const struct frame *frame)
+static int compare_next(const struct step_frame *frame)
 {
     if (frame->a.at == frame->a.end || frame->b.at == frame->b.end)
         return frame->a.at == frame->a.end ? 1 : -1;
@@ -70,7 +70,7 @@ static int extend_path(struct stepping *stepping, size_t dir_size, const struct 
     return sfs_buf_add(path, dirent->name, dirent->name_size);
 }
 
-static int visit_next(struct stepping *stepping, struct frame *frame)
+static int visit_next(struct stepping *stepping, struct step_frame *frame)
 {
     int order = compare_next(frame);
     const struct sfs_dirent *a = order <= 0 ? frame->a.at++ : NULL;
@@ -93,7 +93,7 @@ int sfs_trees_step(const struct sfs_step *step)
     if (r > 0)
         r = enter(&stepping, r, SFS_ROOT, SFS_ROOT);
     while (r >= 0 && stepping.depth > 0) {
-        struct frame *frame = &stepping.frames[stepping.depth - 1];
+        struct step_frame *frame = &stepping.frames[stepping.depth - 1];
         if (frame->a.at == frame->a.end && frame->b.at == frame->b.end)
             stepping.depth--;
         else

@@ -3,29 +3,29 @@
 
 #include "base/buf.h"
 
-struct frame {
+struct walk_frame {
     const struct sfs_dirent *at, *end; /* names still to visit */
     size_t path_size;                  /* of the directory they are in */
 };
 
-struct walk {
+struct tree_walk {
     const struct sfs_tree *tree;
-    struct frame *frames;
+    struct walk_frame *frames;
     size_t depth, capacity;
     struct sfs_buf path;
 };
 
-static void walk_done(struct walk *walk)
+static void walk_done(struct tree_walk *walk)
 {
     free(walk->frames);
     sfs_buf_close(&walk->path);
 }
 
-static int enter(struct walk *walk, sfs_node dir)
+static int enter(struct tree_walk *walk, sfs_node dir)
 {
     if (walk->depth == walk->capacity) {
         size_t capacity = walk->capacity ? 2 * walk->capacity : 32;
-        struct frame *frames = reallocarray(walk->frames, capacity, sizeof *frames);
+        struct walk_frame *frames = reallocarray(walk->frames, capacity, sizeof *frames);
         if (!frames)
             return -ENOMEM;
         walk->frames = frames;
@@ -34,16 +34,17 @@ static int enter(struct walk *walk, sfs_node dir)
     uint32_t count;
     const struct sfs_dirent *names = sfs_tree_list(walk->tree, dir, &count);
     walk->frames[walk->depth++] =
-        (struct frame){ names, count ? names + count : names, walk->path.size };
+        (struct walk_frame){ names, count ? names + count : names, walk->path.size };
     return 0;
 }
 
 /* Visits what is below the directories that were entered. */
-static int visit_below(struct walk *walk, int (*visit)(void *user, const char *path, sfs_node node),
-                       void *user, bool *ret_stopped)
+static int visit_below(struct tree_walk *walk,
+                       int (*visit)(void *user, const char *path, sfs_node node), void *user,
+                       bool *ret_stopped)
 {
     while (walk->depth > 0) {
-        struct frame *frame = &walk->frames[walk->depth - 1];
+        struct walk_frame *frame = &walk->frames[walk->depth - 1];
         if (frame->at == frame->end) {
             walk->depth--;
             continue;
@@ -67,7 +68,7 @@ int sfs_tree_walk(const struct sfs_tree *tree, sfs_node dir,
                   int (*visit)(void *user, const char *path, sfs_node node), void *user,
                   struct sfs_error *err)
 {
-    AUTO(walk_done) struct walk walk = { .tree = tree };
+    AUTO(walk_done) struct tree_walk walk = { .tree = tree };
     int r = visit(user, "", dir);
     if (r != 0)
         return r < 0 ? r : 0;

@@ -1,0 +1,262 @@
+#include "copy/copy_layer.h"
+
+#include "base/banned.h"
+#include "base/limits.h"
+#include <errno.h>
+#include <search.h>
+#include <sys/stat.h>
+
+struct copy_layer {
+    struct sfs_layer base;
+    const struct sfs_tree *source;
+};
+
+static const struct copy_layer *as_copy(struct sfs_layer *layer)
+{
+    return (const struct copy_layer *)layer;
+}
+
+static sfs_node source_of(struct sfs_layer *layer, sfs_inode inode)
+{
+    return (sfs_node)layer->tables.inodes[inode].source;
+}
+
+static int pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
+               struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    return sfs_tree_pin(as_copy(layer)->source, source_of(layer, inode), offset, size, ret_slice,
+                        err);
+}
+
+static bool prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
+                     enum sfs_pool_priority priority)
+{
+    return sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size,
+                             priority);
+}
+
+static void follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)
+{
+    sfs_tree_follow(as_copy(layer)->source, source_of(layer, inode), offset, size);
+}
+
+static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                   const struct sfs_layer **ret_layer, uint64_t *ret_position)
+{
+    const void *blob;
+    sfs_tree_locate(as_copy(layer)->source, source_of(layer, inode), offset, &blob, ret_position);
+    *ret_layer = blob;
+}
+
+static int content_name(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME])
+{
+    return sfs_tree_content_name(as_copy(layer)->source, source_of(layer, inode), ret_name);
+}
+
+static struct sfs_spans *find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
+                                    uint64_t *ret_position, uint64_t *ret_size)
+{
+    return sfs_tree_find_spans(as_copy(layer)->source, source_of(layer, inode), offset,
+                               ret_position, ret_size);
+}
+
+static const struct sfs_layer_ops copy_ops = { .pin = pin,
+                                               .prefetch = prefetch,
+                                               .follow = follow,
+                                               .locate = locate,
+                                               .content_name = content_name,
+                                               .find_spans = find_spans };
+
+/* What goes into the builder, with the scratch space for it. */
+struct output {
+    struct draft *draft;
+    struct sfs_builder *builder;
+    struct sfs_buf path;
+    struct sfs_buf extents; /* struct sfs_extent */
+    struct sfs_buf xattrs;  /* struct sfs_builder_xattr */
+    int result;
+    struct sfs_error *err;
+};
+
+static void output_done(struct output *output)
+{
+    sfs_builder_close(&output->builder);
+    sfs_buf_close(&output->path);
+    sfs_buf_close(&output->extents);
+    sfs_buf_close(&output->xattrs);
+}
+
+/* Holes stay holes. The bytes are found by their place in the file, so data_offset is that. */
+static int collect_extents(struct output *output, sfs_node source, uint64_t size)
+{
+    const struct sfs_tree *tree = output->draft->source;
+    output->extents.size = 0;
+    for (uint64_t at = 0; at < size;) {
+        uint64_t data, hole;
+        if (sfs_tree_seek(tree, source, at, false, &data) < 0)
+            break;
+        if (sfs_tree_seek(tree, source, data, true, &hole) < 0 || hole <= data)
+            break;
+        struct sfs_extent extent = { data, data, hole - data };
+        if (sfs_buf_add(&output->extents, &extent, sizeof extent) < 0)
+            return -ENOMEM;
+        at = hole;
+    }
+    return 0;
+}
+
+static int collect_xattrs(struct output *output, const struct draft_xattrs *xattrs)
+{
+    if (!xattrs)
+        return 0;
+    int r = collect_xattrs(output, xattrs->under);
+    uint32_t count = sfs_tree_xattr_count(xattrs->tree, xattrs->node);
+    for (uint32_t i = 0; r == 0 && i < count; i++) {
+        struct sfs_xattr xattr = sfs_tree_xattr(xattrs->tree, xattrs->node, i);
+        struct sfs_builder_xattr item = { xattr.name, xattr.value, xattr.size };
+        r = sfs_buf_add(&output->xattrs, &item, sizeof item);
+    }
+    return r;
+}
+
+static struct sfs_inode_rec make_record(const struct draft_inode *inode)
+{
+    const struct sfs_attr *attr = &inode->attr;
+    return (struct sfs_inode_rec){
+        .size = S_ISDIR(attr->mode) ? 0 : attr->size,
+        .mtime_sec = attr->mtime_sec,
+        .mtime_nsec = attr->mtime_nsec,
+        .mode = attr->mode,
+        .uid = attr->uid,
+        .gid = attr->gid,
+        .rdev_major = attr->rdev_major,
+        .rdev_minor = attr->rdev_minor,
+        .source = inode->source,
+    };
+}
+
+static int add_inode(struct output *output, const struct draft_inode *inode)
+{
+    struct sfs_builder_item item = { .inode = make_record(inode) };
+    output->xattrs.size = 0;
+    int r = collect_xattrs(output, inode->xattrs);
+    if (r == 0 && S_ISREG(inode->attr.mode)) {
+        r = collect_extents(output, inode->source, inode->attr.size);
+        item.extents = (const void *)output->extents.data;
+        item.extent_count = (uint32_t)(output->extents.size / sizeof(struct sfs_extent));
+    }
+    if (r < 0)
+        return sfs_fail(output->err, ENOMEM, "out of memory");
+    if (S_ISLNK(inode->attr.mode))
+        item.target = sfs_tree_target(output->draft->source, inode->source);
+    item.xattrs = (const void *)output->xattrs.data;
+    item.xattr_count = (uint32_t)(output->xattrs.size / sizeof(struct sfs_builder_xattr));
+    return sfs_builder_add(output->builder, output->path.data, &item, output->err);
+}
+
+/* Names of one inode: the first in the order of the layer carries the bytes. */
+static int add_file(struct output *output, struct draft_inode *inode)
+{
+    if (inode->path)
+        return sfs_builder_link(output->builder, output->path.data, inode->path, output->err);
+    if (inode->shared) {
+        char *path = sfs_draft_alloc(output->draft, output->path.size + 1);
+        if (!path)
+            return sfs_fail(output->err, ENOMEM, "out of memory");
+        memcpy(path, output->path.data, output->path.size);
+        inode->path = path;
+    }
+    return add_inode(output, inode);
+}
+
+static bool has_xattr(const struct sfs_tree *tree, sfs_node node, const struct sfs_xattr *wanted)
+{
+    uint32_t count = sfs_tree_xattr_count(tree, node);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sfs_xattr xattr = sfs_tree_xattr(tree, node, i);
+        if (strcmp(xattr.name, wanted->name) == 0)
+            return xattr.size == wanted->size &&
+                   memcmp(xattr.value, wanted->value, xattr.size) == 0;
+    }
+    return false;
+}
+
+/* Is the directory after all of it as the destination has it? */
+static bool is_unchanged(const struct draft *draft, const struct draft_node *node)
+{
+    struct sfs_attr lower;
+    const struct sfs_attr *attr = &node->inode->attr;
+    if (node->lower == DRAFT_NO_NODE)
+        return false;
+    sfs_tree_attr(draft->lower, node->lower, &lower);
+    if (attr->mode != lower.mode || attr->uid != lower.uid || attr->gid != lower.gid ||
+        attr->mtime_sec != lower.mtime_sec || attr->mtime_nsec != lower.mtime_nsec)
+        return false;
+    for (const struct draft_xattrs *from = node->inode->xattrs; from; from = from->under) {
+        uint32_t count = sfs_tree_xattr_count(from->tree, from->node);
+        for (uint32_t i = 0; i < count; i++) {
+            struct sfs_xattr xattr = sfs_tree_xattr(from->tree, from->node, i);
+            if (!has_xattr(draft->lower, node->lower, &xattr))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void visit(const void *place, VISIT visit_kind, void *closure);
+
+static int add_node(struct output *output, struct draft_node *node)
+{
+    size_t size = output->path.size;
+    int r = size > 0 ? sfs_buf_add_str(&output->path, "/") : 0;
+    if (r == 0)
+        r = sfs_buf_add(&output->path, node->name, node->name_size);
+    if (r < 0)
+        return sfs_fail(output->err, ENOMEM, "out of memory");
+    if (output->path.size > SFS_MAX_PATH)
+        return sfs_fail(output->err, E2BIG, "a path is longer than %u bytes", SFS_MAX_PATH);
+    if (!sfs_draft_is_dir(output->draft, node)) {
+        r = node->inode ? add_file(output, node->inode) : 0;
+    } else {
+        if (node->inode && !is_unchanged(output->draft, node))
+            r = add_inode(output, node->inode);
+        if (r == 0) {
+            twalk_r(node->children, visit, output);
+            r = output->result;
+        }
+    }
+    output->path.size = size;
+    output->path.data[size] = '\0';
+    return r;
+}
+
+static void visit(const void *place, VISIT visit_kind, void *closure)
+{
+    struct output *output = closure;
+    if (output->result < 0 || (visit_kind != postorder && visit_kind != leaf))
+        return;
+    output->result = add_node(output, *(struct draft_node *const *)place);
+}
+
+int sfs_copy_layer_open(struct draft *draft, const char *label, struct sfs_layer **ret_layer,
+                        struct sfs_error *err)
+{
+    AUTO(output_done)
+    struct output output = { .draft = draft, .builder = sfs_builder_open(), .err = err };
+    struct copy_layer *copy = calloc(1, sizeof *copy);
+    AUTO(sfs_layer_close) struct sfs_layer *layer = copy ? &copy->base : NULL;
+    if (layer)
+        layer->label = strdup(label);
+    if (!output.builder || !layer || !layer->label)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    layer->ops = &copy_ops;
+    copy->source = draft->source;
+    twalk_r(draft->root.children, visit, &output);
+    if (output.result < 0)
+        return output.result;
+    int r = sfs_builder_finish(output.builder, &layer->tables, &layer->memory, err);
+    if (r < 0)
+        return r;
+    *ret_layer = TAKE(layer);
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* The layer that a draft makes, with its bytes left where they are in the source tree. */
+#ifndef STAGEFS_COPY_LAYER_H
+#define STAGEFS_COPY_LAYER_H
+
+#include "layer/layer.h"
+#include "copy/copy_draft.h"
+
+/* Holds what the draft has made, replaced or changed; not the metadata of the root itself, which
+ * BuildKit's layers never hold either. Borrows the draft's source until it is closed. */
+int sfs_copy_layer_open(struct draft *draft, const char *label, struct sfs_layer **ret_layer,
+                        struct sfs_error *err);
+
+#endif

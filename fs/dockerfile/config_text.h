@@ -1,0 +1,28 @@
+/* Values of an image config as text: the way Go prints them, which is what histories hold, and the
+ * checks that go with them. */
+#ifndef STAGEFS_CONFIG_TEXT_H
+#define STAGEFS_CONFIG_TEXT_H
+
+#include "base/buf.h"
+#include "dockerfile/expand.h"
+#include <jansson.h>
+#include <stdint.h>
+
+/* Those that write append to `out` and return 0 or -ENOMEM. */
+
+/* With each byte that is not UTF-8 as U+FFFD. */
+int sfs_text_clean(const char *text, struct sfs_buf *out);
+/* ["a" "b"], quoted as Go's %q does. */
+int sfs_text_quote_list(const json_t *list, struct sfs_buf *out);
+/* [a b] */
+int sfs_text_list(const struct sfs_vars *list, struct sfs_buf *out);
+int sfs_text_json_list(const json_t *list, struct sfs_buf *out);
+/* 1m30s, 500ms, 0s */
+int sfs_text_duration(int64_t ns, struct sfs_buf *out);
+
+/* EXPOSE's "[ip:][host:]port[-port][/proto]": appends "port/proto" for each. EINVAL. */
+int sfs_text_ports(const char *text, struct sfs_vars *ports, struct sfs_error *err);
+/* A number, or a name with or without SIG. */
+bool sfs_text_is_signal(const char *text);
+
+#endif

@@ -1,0 +1,145 @@
+#include "dockerfile/dockerfile_words.h"
+
+#include "base/buf.h"
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stagefs/auto.h>
+
+int sfs_words_add(struct sfs_vars *words, const char *text, size_t size)
+{
+    char **items = reallocarray(words->items, words->count + 1, sizeof *items);
+    if (!items)
+        return -ENOMEM;
+    words->items = items;
+    items[words->count] = size > 0 ? strndup(text, size) : strdup("");
+    if (!items[words->count])
+        return -ENOMEM;
+    words->count++;
+    return 0;
+}
+
+static bool is_blank(char c)
+{
+    return isspace((unsigned char)c);
+}
+
+/* End of the word that starts at `at`. Escapes count everywhere but between single quotes. */
+static const char *word_end(const char *at, char escape)
+{
+    char quote = 0;
+    for (; *at; at++) {
+        if (!quote && is_blank(*at))
+            break;
+        if (*at == quote)
+            quote = 0;
+        else if (!quote && (*at == '\'' || *at == '"'))
+            quote = *at;
+        if (*at == escape && quote != '\'' && at[1])
+            at++;
+    }
+    return at;
+}
+
+int sfs_words_quoted(const char *text, char escape, struct sfs_vars *words)
+{
+    for (const char *at = text; *at;) {
+        if (is_blank(*at)) {
+            at++;
+            continue;
+        }
+        const char *end = word_end(at, escape);
+        size_t size = (size_t)(end - at);
+        /* A single escape character at the very end of the line protects nothing and is dropped. */
+        bool dangling = !*end && end[-1] == escape && (size < 2 || end[-2] != escape);
+        int r = size > dangling ? sfs_words_add(words, at, size - dangling) : 0;
+        if (r < 0)
+            return r;
+        at = end;
+    }
+    return 0;
+}
+
+int sfs_words_plain(const char *text, struct sfs_vars *words)
+{
+    static const char blanks[] = "\t\v\f\r ";
+    for (const char *at = text + strspn(text, blanks); *at;) {
+        size_t size = strcspn(at, blanks);
+        int r = sfs_words_add(words, at, size);
+        if (r < 0)
+            return r;
+        at += size;
+        at += strspn(at, blanks);
+    }
+    return 0;
+}
+
+/* One flag's text at *at, resolved into `word`. */
+static int take_flag(const char **at, char escape, struct sfs_buf *word)
+{
+    char quote = 0;
+    const char *p = *at;
+    int r = sfs_buf_add_str(word, "");
+    for (; r == 0 && *p && (quote || !is_blank(*p)); p++) {
+        if (quote ? *p == quote : *p == '\'' || *p == '"') {
+            quote = quote ? 0 : *p;
+            continue;
+        }
+        if (*p == escape && !*++p)
+            break;
+        r = sfs_buf_add(word, p, 1);
+    }
+    *at = p;
+    return r;
+}
+
+int sfs_words_flags(const char *text, char escape, struct sfs_vars *flags, const char **ret_rest)
+{
+    for (;;) {
+        while (is_blank(*text))
+            text++;
+        *ret_rest = text;
+        if (text[0] != '-' || text[1] != '-')
+            return 0;
+        AUTO(sfs_buf_close) struct sfs_buf word = { 0 };
+        int r = take_flag(&text, escape, &word);
+        if (r < 0)
+            return r;
+        *ret_rest = text;
+        if (strcmp(word.data, "--") == 0)
+            return 0;
+        r = sfs_words_add(flags, word.data, word.size);
+        if (r < 0)
+            return r;
+    }
+}
+
+int sfs_words_json(const char *text, struct sfs_vars *words, struct sfs_error *err)
+{
+    while (is_blank(*text))
+        text++;
+    if (*text != '[')
+        return 0;
+    /* Go's decoder, which is the reference, takes \u0000; a NUL cannot be passed on to a command
+     * anyway. */
+    json_t *array = json_loads(text, JSON_ALLOW_NUL, NULL);
+    if (!array)
+        return 0;
+    int r = 1;
+    size_t i;
+    json_t *item;
+    json_array_foreach(array, i, item)
+    {
+        if (!json_is_string(item)) {
+            r = sfs_fail(err, EINVAL,
+                         "when using JSON array syntax, arrays must be comprised of strings only");
+            break;
+        }
+        if (sfs_words_add(words, json_string_value(item), json_string_length(item)) < 0) {
+            r = sfs_fail(err, ENOMEM, "out of memory");
+            break;
+        }
+    }
+    json_decref(array);
+    return r;
+}

@@ -1,0 +1,92 @@
+#include "mount/counters.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void sfs_stats_init(struct sfs_stats *stats)
+{
+    memset(stats, 0, sizeof *stats);
+    stats->started_ns = now_ns();
+}
+
+struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind)
+{
+    atomic_fetch_add_explicit(&stats->requests[kind].count, 1, memory_order_relaxed);
+    return (struct sfs_timer){ .stats = stats, .kind = kind, .started_ns = now_ns() };
+}
+
+void sfs_timer_stop(struct sfs_timer *timer)
+{
+    uint64_t ns = now_ns() - timer->started_ns;
+    atomic_fetch_add_explicit(&timer->stats->requests[timer->kind].ns, ns, memory_order_relaxed);
+}
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+static int print_requests(struct sfs_stats *stats, struct sfs_buf *buf)
+{
+    static const char *const names[SFS_REQUEST_KINDS] = {
+        [SFS_REQUEST_LOOKUP] = "lookup",
+        [SFS_REQUEST_GETATTR] = "getattr",
+        [SFS_REQUEST_READLINK] = "readlink",
+        [SFS_REQUEST_OPEN] = "open",
+        [SFS_REQUEST_READ] = "read",
+        [SFS_REQUEST_READDIR] = "readdir",
+        [SFS_REQUEST_READDIRPLUS] = "readdirplus",
+        [SFS_REQUEST_GETXATTR] = "getxattr",
+        [SFS_REQUEST_LISTXATTR] = "listxattr",
+        [SFS_REQUEST_STATFS] = "statfs",
+        [SFS_REQUEST_LSEEK] = "lseek",
+    };
+    int r = sfs_buf_add_str(buf, "\"requests\":{");
+    for (unsigned i = 0; r == 0 && i < SFS_REQUEST_KINDS; i++)
+        r = sfs_buf_printf(buf, "%s\"%s\":{\"count\":%" PRIu64 ",\"seconds\":%.6f}", i ? "," : "",
+                           names[i], (uint64_t)atomic_load(&stats->requests[i].count),
+                           seconds(atomic_load(&stats->requests[i].ns)));
+    return r < 0 ? r : sfs_buf_add_str(buf, "}");
+}
+
+static int print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
+{
+    struct sfs_cache_stats s;
+    sfs_cache_get_stats(cache, &s);
+    return sfs_buf_printf(buf,
+                          ",\"cache\":{\"budget\":%" PRIu64 ",\"used\":%" PRIu64
+                          ",\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"waits\":%" PRIu64
+                          ",\"demand_in\":%" PRIu64 ",\"demand_out\":%" PRIu64
+                          ",\"ahead_in\":%" PRIu64 ",\"ahead_out\":%" PRIu64 ",\"served\":%" PRIu64
+                          ",\"evicted\":%" PRIu64 ",\"check_failures\":%" PRIu64
+                          ",\"decode_seconds\":%.6f,\"read_seconds\":%.6f,\"wait_seconds\":%.6f}",
+                          s.budget, s.used, s.hits, s.misses, s.waits, s.demand_in, s.demand_out,
+                          s.ahead_in, s.ahead_out, s.served, s.evicted, s.check_failures,
+                          seconds(s.decode_ns), seconds(s.read_ns), seconds(s.wait_ns));
+}
+
+int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
+{
+    int r = sfs_buf_printf(
+        buf,
+        "{\"seconds\":%.3f,\"bytes_read\":%" PRIu64 ",\"bytes_stored\":%" PRIu64
+        ",\"libraries\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",\"passthrough\":{\"opens\":%" PRIu64
+        ",\"files_kept\":%" PRIu64 ",\"bytes_kept\":%" PRIu64 "},",
+        seconds(now_ns() - stats->started_ns), (uint64_t)atomic_load(&stats->bytes_read),
+        (uint64_t)atomic_load(&stats->bytes_stored), (uint64_t)atomic_load(&stats->libraries),
+        (uint64_t)atomic_load(&stats->read_errors), (uint64_t)atomic_load(&stats->opens_through),
+        (uint64_t)atomic_load(&stats->files_kept), (uint64_t)atomic_load(&stats->bytes_kept));
+    if (r == 0)
+        r = print_requests(stats, buf);
+    if (r == 0 && cache)
+        r = print_cache(cache, buf);
+    return r < 0 ? r : sfs_buf_add_str(buf, "}\n");
+}

@@ -1,0 +1,60 @@
+/* What a mount was asked and how long it took: plain counters that any thread adds to. */
+#ifndef STAGEFS_COUNTERS_H
+#define STAGEFS_COUNTERS_H
+
+#include "base/buf.h"
+#include <stagefs/auto.h>
+#include <stagefs/cache.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum sfs_request {
+    SFS_REQUEST_LOOKUP,
+    SFS_REQUEST_GETATTR,
+    SFS_REQUEST_READLINK,
+    SFS_REQUEST_OPEN,
+    SFS_REQUEST_READ,
+    SFS_REQUEST_READDIR,
+    SFS_REQUEST_READDIRPLUS,
+    SFS_REQUEST_GETXATTR,
+    SFS_REQUEST_LISTXATTR,
+    SFS_REQUEST_STATFS,
+    SFS_REQUEST_LSEEK,
+    SFS_REQUEST_KINDS
+};
+
+struct sfs_stats {
+    struct {
+        _Alignas(64) atomic_uint_least64_t count; /* one cache line a kind */
+        atomic_uint_least64_t ns;
+    } requests[SFS_REQUEST_KINDS];
+    atomic_uint_least64_t bytes_read;
+    atomic_uint_least64_t bytes_stored; /* put into the kernel's cache before they were asked for */
+    atomic_uint_least64_t libraries;    /* whose loader was read ahead of */
+    atomic_uint_least64_t read_errors;
+    atomic_uint_least64_t opens_through; /* answered with a backing file */
+    atomic_uint_least64_t files_kept;    /* written for that */
+    atomic_uint_least64_t bytes_kept;
+    uint64_t started_ns;
+};
+
+void sfs_stats_init(struct sfs_stats *stats);
+
+/* First line of a FUSE operation: counts it at once, so that whoever has an answer finds it
+ * counted, and the time until its end. */
+#define SFS_TIMED(stats, kind)                                                                     \
+    AUTO(sfs_timer_stop)                                                                           \
+    __attribute__((unused)) struct sfs_timer sfs_timer = sfs_timer_start(stats, kind)
+
+struct sfs_timer {
+    struct sfs_stats *stats;
+    enum sfs_request kind;
+    uint64_t started_ns;
+};
+struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind);
+void sfs_timer_stop(struct sfs_timer *timer);
+
+/* One JSON document and a newline, appended. cache may be NULL. -ENOMEM. */
+int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf);
+
+#endif

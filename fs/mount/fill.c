@@ -1,0 +1,342 @@
+#include "mount/fill.h"
+
+#include "base/pool.h"
+#include "blob/spans.h"
+#include "mount/blocks.h"
+#include "mount/library.h"
+#include <errno.h>
+#include <pthread.h>
+
+/* Smaller files come whole with their first read. */
+#define MIN_LIBRARY (1u << 20)
+#define THREADS     2u
+#define PAGE        4096u
+#define PIECE       (1u << 20)
+/* Decoding is asked for this far ahead of storing. */
+#define WINDOW (4u << 20)
+
+struct sfs_fill {
+    const struct sfs_forest *forest;
+    const struct sfs_flat *flat; /* NULL: the kernel knows the forest's own files */
+    const struct sfs_erofs_image *names;
+    pthread_mutex_t lock; /* around giving work to the pool, and closing it; guards `blocks` */
+    struct sfs_blocks *blocks;
+    struct sfs_pool *pool;
+    struct fuse_session *_Atomic fuse; /* NULL: take no work */
+    struct sfs_stats *stats;
+};
+
+struct fill_job {
+    struct sfs_fill *ahead;
+    sfs_ino ino; /* of a library to be planned, or of a block; 0: the parts are the plan */
+    bool is_block;
+    uint32_t block;
+    struct sfs_fill_part *parts;
+    size_t count;
+};
+
+int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
+                  const struct sfs_erofs_image *names, struct sfs_stats *stats,
+                  struct sfs_fill **ret_ahead, struct sfs_error *err)
+{
+    AUTO(sfs_free) struct sfs_fill *ahead = calloc(1, sizeof *ahead);
+    if (!ahead)
+        return sfs_fail(err, ENOMEM, "out of memory");
+    ahead->forest = forest;
+    ahead->flat = flat;
+    ahead->names = names;
+    ahead->stats = stats;
+    int r = sfs_pool_open(THREADS, &ahead->pool, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_init(&ahead->lock, NULL);
+    *ret_ahead = TAKE(ahead);
+    return 0;
+}
+
+void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
+{
+    atomic_store(&ahead->fuse, fuse);
+}
+
+void sfs_fill_stop(struct sfs_fill *ahead)
+{
+    atomic_store(&ahead->fuse, NULL);
+    pthread_mutex_lock(&ahead->lock);
+    struct sfs_pool *pool = TAKE(ahead->pool);
+    pthread_mutex_unlock(&ahead->lock);
+    sfs_pool_close(&pool);
+}
+
+void sfs_fill_close(struct sfs_fill **ahead)
+{
+    if (!*ahead)
+        return;
+    sfs_fill_stop(*ahead);
+    pthread_mutex_destroy(&(*ahead)->lock);
+    sfs_blocks_close(&(*ahead)->blocks);
+    free(*ahead);
+    *ahead = NULL;
+}
+
+/* --- storing ---------------------------------------------------------------------------------- */
+
+/* -ENOENT: the kernel does not know the file, so it cannot keep its bytes. */
+static int store_at(struct sfs_fill *ahead, fuse_ino_t ino, uint64_t offset, const void *data,
+                    size_t size)
+{
+    union {
+        const void *from;
+        void *to;
+    } mem = { .from = data }; /* libfuse knows no const here */
+    struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(size);
+    bytes.buf[0].mem = mem.to;
+    struct fuse_session *fuse = atomic_load(&ahead->fuse);
+    return fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
+}
+
+/* In the row of all files, which goes on behind this one's end, only whole pages count. */
+static int store_flat(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const char *data,
+                      size_t size)
+{
+    uint64_t at = sfs_flat_offset(ahead->flat, ino) + offset;
+    size_t cut = size % PAGE, whole = size - cut;
+    int r = whole > 0 ? store_at(ahead, SFS_FLAT_INO, at, data, whole) : 0;
+    if (r < 0 || cut == 0)
+        return r;
+    char page[PAGE];
+    memcpy(page, data + whole, cut);
+    memset(page + cut, 0, PAGE - cut);
+    return store_at(ahead, SFS_FLAT_INO, at + whole, page, PAGE);
+}
+
+static int store(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const void *data,
+                 size_t size)
+{
+    int r = ahead->flat ? store_flat(ahead, ino, offset, data, size)
+                        : store_at(ahead, ino, offset, data, size);
+    if (r == 0)
+        atomic_fetch_add(&ahead->stats->bytes_stored, size);
+    return r;
+}
+
+/* Whole pages, from where they lie; a page that is cut by the end of what is lent is put together.
+ * Returns how many bytes were stored, or -errno. */
+static ssize_t store_some(struct sfs_fill *ahead, const struct sfs_place *place, sfs_ino ino,
+                          struct sfs_range range)
+{
+    char page[PAGE];
+    AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+    size_t size = range.size < PIECE ? (size_t)range.size : PIECE;
+    ssize_t r = sfs_tree_pin(place->tree, place->node, range.offset, size, &slice, NULL);
+    if (r < 0)
+        return r;
+    const void *data = slice.data;
+    size = slice.size;
+    if (size < range.size)
+        size -= size % PAGE;
+    if (size == 0) {
+        size = range.size < PAGE ? (size_t)range.size : PAGE;
+        r = sfs_tree_read(place->tree, place->node, page, size, range.offset, NULL);
+        if (r != (ssize_t)size)
+            return r < 0 ? r : -EIO;
+        data = page;
+    }
+    r = store(ahead, ino, range.offset, data, size);
+    if (r == 0 && size == slice.size)
+        sfs_slice_spend(&slice); /* the kernel has it now */
+    return r < 0 ? r : (ssize_t)size;
+}
+
+static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+        return -ENOENT;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    if (range.offset >= attr.size)
+        return 0;
+    uint64_t at = range.offset / PAGE * PAGE, end = attr.size;
+    if (range.size < end - range.offset)
+        end = range.offset + range.size;
+    if (attr.size - end > PAGE)
+        end = (end + PAGE - 1) / PAGE * PAGE;
+    else
+        end = attr.size;
+    while (at < end) {
+        ssize_t done = store_some(ahead, &place, ino, (struct sfs_range){ at, end - at });
+        if (done < 0)
+            return (int)done;
+        at += (uint64_t)done;
+    }
+    return 0;
+}
+
+static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
+{
+    struct sfs_place place;
+    if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
+        sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
+}
+
+static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *parts, size_t count)
+{
+    uint64_t asked = 0, stored = 0;
+    size_t next = 0;
+    for (size_t i = 0; i < count && atomic_load(&ahead->fuse); i++) {
+        for (; next < count && asked <= stored + WINDOW; next++) {
+            prefetch(ahead, &parts[next]);
+            asked += parts[next].range.size;
+        }
+        store_range(ahead, parts[i].ino, parts[i].range);
+        stored += parts[i].range.size;
+    }
+}
+
+/* --- the two files before EROFS --------------------------------------------------------------- */
+
+/* They have blocks as large files have: under the numbers behind the last inode. */
+static sfs_ino row_of(const struct sfs_flat *flat)
+{
+    return flat->count;
+}
+
+static sfs_ino names_of(const struct sfs_flat *flat)
+{
+    return flat->count + 1;
+}
+
+/* The small files that lie there; large ones have blocks of their own. */
+static void store_row(struct sfs_fill *ahead, struct sfs_range range)
+{
+    struct sfs_flat_part part;
+    uint64_t at = range.offset, end = range.offset + range.size;
+    for (; at < end && sfs_flat_find(ahead->flat, at, &part); at += part.size + part.zeros)
+        if (part.file_size < MIN_LIBRARY)
+            store_range(ahead, part.ino, (struct sfs_range){ part.start, part.size });
+}
+
+static void store_names(struct sfs_fill *ahead, struct sfs_range range)
+{
+    uint64_t left = ahead->names->size - range.offset;
+    size_t size = (size_t)(range.size < left ? range.size : left);
+    if (store_at(ahead, SFS_NAMES_INO, range.offset, ahead->names->data + range.offset, size) == 0)
+        atomic_fetch_add(&ahead->stats->bytes_stored, size);
+}
+
+/* --- libraries -------------------------------------------------------------------------------- */
+
+static bool read_place(void *user, void *buf, size_t size, uint64_t offset)
+{
+    const struct sfs_place *place = user;
+    return sfs_tree_read(place->tree, place->node, buf, size, offset, NULL) == (ssize_t)size;
+}
+
+static void plan_library(struct fill_job *job)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_forest_locate(job->ahead->forest, job->ino, &place) || !place.tree)
+        return;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    struct sfs_library_source source = { read_place, &place, attr.size };
+    struct sfs_ranges ranges = { 0 };
+    if (sfs_library_plan(&source, &ranges) == 0)
+        job->parts = calloc(ranges.count + 1, sizeof *job->parts);
+    if (job->parts) {
+        atomic_fetch_add(&job->ahead->stats->libraries, 1);
+        for (size_t i = 0; i < ranges.count; i++)
+            job->parts[job->count++] =
+                (struct sfs_fill_part){ .ino = job->ino, .range = ranges.items[i] };
+    }
+    sfs_ranges_done(&ranges);
+}
+
+static void store_block(const struct fill_job *job)
+{
+    struct sfs_range range = { (uint64_t)job->block * SFS_BLOCK, SFS_BLOCK };
+    const struct sfs_flat *flat = job->ahead->flat;
+    if (flat && job->ino == row_of(flat))
+        store_row(job->ahead, range);
+    else if (flat && job->ino == names_of(flat))
+        store_names(job->ahead, range);
+    else
+        store_range(job->ahead, job->ino, range);
+    pthread_mutex_lock(&job->ahead->lock);
+    sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
+    pthread_mutex_unlock(&job->ahead->lock);
+}
+
+static void run_job(void *arg)
+{
+    struct fill_job *job = arg;
+    if (atomic_load(&job->ahead->fuse)) {
+        if (job->is_block)
+            store_block(job);
+        else if (job->ino)
+            plan_library(job);
+        store_parts(job->ahead, job->parts, job->count);
+    }
+    free(job->parts);
+    free(job);
+}
+
+static int submit(struct sfs_fill *ahead, const struct fill_job *plan,
+                  enum sfs_pool_priority priority)
+{
+    struct fill_job *job = malloc(sizeof *job);
+    if (!job)
+        return -ENOMEM;
+    *job = *plan;
+    pthread_mutex_lock(&ahead->lock);
+    int r = ahead->pool ? sfs_pool_submit(ahead->pool, priority, run_job, job) : -ECANCELED;
+    pthread_mutex_unlock(&ahead->lock);
+    if (r < 0)
+        free(job);
+    return r;
+}
+
+static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size,
+                         struct sfs_range range)
+{
+    uint32_t blocks[SFS_BLOCKS_AT];
+    pthread_mutex_lock(&ahead->lock);
+    unsigned count = sfs_blocks_touch(&ahead->blocks, ino, file_size, range, blocks);
+    pthread_mutex_unlock(&ahead->lock);
+    for (unsigned i = 0; i < count; i++)
+        submit(
+            ahead,
+            &(struct fill_job){ .ahead = ahead, .ino = ino, .is_block = true, .block = blocks[i] },
+            i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
+}
+
+void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
+{
+    if (!atomic_load(&ahead->fuse))
+        return;
+    if (file_size >= MIN_LIBRARY) {
+        /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
+        if (range.offset == 0)
+            submit(ahead, &(struct fill_job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+        touch_blocks(ahead, ino, file_size, range);
+    } else if (ahead->flat) { /* the files beside it are of the same directory, and wanted soon */
+        range.offset += sfs_flat_offset(ahead->flat, ino);
+        touch_blocks(ahead, row_of(ahead->flat), sfs_flat_size(ahead->flat), range);
+    }
+}
+
+void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)
+{
+    if (atomic_load(&ahead->fuse))
+        touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
+}
+
+int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count)
+{
+    int r = submit(ahead, &(struct fill_job){ .ahead = ahead, .parts = *parts, .count = count },
+                   SFS_POOL_BACKGROUND);
+    if (r == 0)
+        *parts = NULL;
+    return r;
+}

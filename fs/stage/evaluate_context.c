@@ -1,0 +1,122 @@
+/* Build contexts that are directories. The directory is listed once, as a layer; what the ignore
+ * file leaves out, and who owns the files, is what a COPY of it all into an empty root makes of
+ * them. */
+#include "base/io.h"
+#include "stage/evaluate.h"
+#include "dockerfile/ignore.h"
+#include "copy/pattern.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define MAX_IGNORE (4u << 20) /* bytes */
+
+/* 1: read, 0: there is no such file. */
+static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *patterns)
+{
+    AUTO(sfs_free) char *text = NULL;
+    size_t size = 0;
+    if (access(path, F_OK) < 0)
+        return 0;
+    int r = sfs_io_read_file(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
+    if (r < 0)
+        return r;
+    return sfs_ignore_parse(text, size, patterns) < 0 ? sfs_eval_out_of_memory(eval) : 1;
+}
+
+static int find_ignore(struct eval *eval, const char *dir, const char *ignore,
+                       struct sfs_vars *patterns)
+{
+    int r = ignore ? read_ignore(eval, ignore, patterns) : 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
+    if (sfs_buf_printf(&path, "%s/.dockerignore", dir) < 0)
+        return sfs_eval_out_of_memory(eval);
+    r = read_ignore(eval, path.data, patterns);
+    return r < 0 ? r : 0;
+}
+
+static int filter(struct eval *eval, const struct sfs_tree *all, const struct sfs_vars *patterns,
+                  const char *label, struct eval_source *ret_source)
+{
+    static const char *const root = "/";
+    struct sfs_stage *stage = eval->stage;
+    const struct sfs_tree *nothing;
+    int r = sfs_stage_add_tree(stage, NULL, 0, &nothing, eval->err);
+    if (r < 0)
+        return r;
+    const struct sfs_copy copy = {
+        .sources = &root,
+        .source_count = 1,
+        .destination = "/",
+        .reset_owner = true,
+        .excludes = (const char *const *)patterns->items,
+        .exclude_count = patterns->count,
+        .epoch = stage->context.epoch,
+    };
+    struct sfs_layer *layer = NULL;
+    r = sfs_copy_layer(all, nothing, &copy, label, &layer, eval->err);
+    ret_source->layer = layer;
+    if (r == 0)
+        r = sfs_stage_add_layer(stage, &layer, eval->err);
+    if (r == 0)
+        r = sfs_stage_add_tree(stage, &ret_source->layer, 1, &ret_source->tree, eval->err);
+    return r;
+}
+
+static int open_directory(struct eval *eval, const char *path, const char *ignore,
+                          struct eval_source *ret_source)
+{
+    AUTO(sfs_vars_close) struct sfs_vars patterns = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
+    int r = find_ignore(eval, path, ignore, &patterns);
+    if (r == 0 && sfs_buf_printf(&label, "context %s", path) < 0)
+        r = sfs_eval_out_of_memory(eval);
+    struct sfs_layer *layer = NULL;
+    if (r == 0)
+        r = sfs_layer_open_dir(path, 0, label.data, &layer, eval->err);
+    struct sfs_layer *listed = layer;
+    if (r == 0)
+        r = sfs_stage_add_layer(eval->stage, &layer, eval->err);
+    const struct sfs_tree *all = NULL;
+    if (r == 0)
+        r = sfs_stage_add_tree(eval->stage, &listed, 1, &all, eval->err);
+    return r < 0 ? r : filter(eval, all, &patterns, label.data, ret_source);
+}
+
+int sfs_eval_open_directory(struct eval *eval, const char *path, const char *ignore,
+                            struct eval_source *ret_source)
+{
+    for (size_t i = 0; i < eval->directory_count; i++)
+        if (strcmp(eval->directories[i].path, path) == 0) {
+            *ret_source = eval->directories[i].source;
+            return 0;
+        }
+    struct eval_directory *grown =
+        reallocarray(eval->directories, eval->directory_count + 1, sizeof *grown);
+    if (!grown)
+        return sfs_eval_out_of_memory(eval);
+    eval->directories = grown;
+    *ret_source = (struct eval_source){ 0 };
+    int r = open_directory(eval, path, ignore, ret_source);
+    if (r == 0)
+        grown[eval->directory_count++] = (struct eval_directory){ path, *ret_source };
+    return r;
+}
+
+int sfs_eval_open_main_context(struct eval *eval, const struct sfs_tree **ret_tree)
+{
+    const struct sfs_stage_spec *spec = eval->spec;
+    AUTO(sfs_buf_close) struct sfs_buf ignore = { 0 };
+    bool is_input = strcmp(spec->dockerfile, "-") == 0;
+    if (!is_input && sfs_buf_printf(&ignore, "%s.dockerignore", spec->dockerfile) < 0)
+        return sfs_eval_out_of_memory(eval);
+    struct eval_source source;
+    /* None given: the current directory, as for podman and buildah. */
+    int r =
+        sfs_eval_open_directory(eval, spec->context ? spec->context : ".", ignore.data, &source);
+    if (r == 0)
+        *ret_tree = source.tree;
+    return r < 0 ? sfs_fail_while(eval->err, r, "the build context") : 0;
+}

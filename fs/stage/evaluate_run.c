@@ -1,0 +1,268 @@
+/* RUN: what the instruction says becomes a request to the runner, and what the runner's overlay
+ * keeps of the command becomes a layer. */
+#include "stage/evaluate_run.h"
+
+#include "image/document.h"
+#include "base/path.h"
+#include <errno.h>
+#include <stagefs/run.h>
+
+static void run_job_done(struct run_job *job)
+{
+    json_decref(job->args);
+    free(job->argv);
+    sfs_vars_close(&job->env);
+    free(job->mounts);
+    for (size_t i = 0; i < job->option_count; i++)
+        sfs_mount_options_close(&job->options[i]);
+    free(job->options);
+    for (size_t i = 0; i < job->lock_count; i++)
+        close(job->locks[i]);
+    free(job->locks);
+}
+
+/* ---- the command ---- */
+
+/* A single heredoc that is the whole command is a script; others are left to the shell. */
+static int read_heredocs(struct run_job *job, const char **ret_text)
+{
+    const struct sfs_instruction *instruction = job->instruction;
+    struct sfs_heredoc first;
+    int r = sfs_heredoc_parse(instruction->args.items[0], &first, job->eval->err);
+    if (r < 0)
+        return r;
+    if (r == 1) {
+        sfs_heredoc_close(&first);
+        return sfs_eval_heredoc(job->eval, job->stage, &instruction->heredocs[0], false, ret_text);
+    }
+    struct sfs_buf text = { 0 };
+    r = sfs_buf_add_str(&text, instruction->args.items[0]);
+    for (size_t i = 0; r == 0 && i < instruction->heredoc_count; i++)
+        r = sfs_buf_printf(&text, "\n%s%s", instruction->heredocs[i].content,
+                           instruction->heredocs[i].name);
+    if (r < 0)
+        sfs_buf_close(&text);
+    return sfs_eval_keep(job->eval, text.data, ret_text);
+}
+
+/* "#!" in a heredoc: the script becomes a file, and the command. */
+static int take_script(struct run_job *job, const char *text)
+{
+    const char *name = job->instruction->heredocs[0].name;
+    char *path = NULL;
+    if (asprintf(&path, "/dev/pipes/%s", name) < 0)
+        path = NULL;
+    int r = sfs_eval_keep(job->eval, path, &job->script.target);
+    if (r < 0)
+        return r;
+    job->script.kind = SFS_RUN_TEXT;
+    job->script.data = text;
+    job->script.size = strlen(text);
+    job->script.mode = 0755;
+    job->script.read_only = true;
+    job->args = json_pack("[s]", job->script.target);
+    return job->args ? 0 : sfs_eval_out_of_memory(job->eval);
+}
+
+static int read_command(struct run_job *job)
+{
+    const char *text = NULL;
+    int r = job->instruction->heredoc_count > 0 ? read_heredocs(job, &text) : 0;
+    if (r < 0)
+        return r;
+    struct sfs_heredoc first;
+    bool alone = text && sfs_heredoc_parse(job->instruction->args.items[0], &first, NULL) == 1;
+    if (alone)
+        sfs_heredoc_close(&first);
+    r = alone && strncmp(text, "#!", 2) == 0
+            ? take_script(job, text)
+            : sfs_eval_command(job->eval, job->stage, job->instruction, text, &job->args);
+    if (r < 0)
+        return r;
+    job->argv = calloc(json_array_size(job->args) + 1, sizeof *job->argv);
+    if (!job->argv)
+        return sfs_eval_out_of_memory(job->eval);
+    for (size_t i = 0; i < json_array_size(job->args); i++)
+        job->argv[i] = json_string_value(json_array_get(job->args, i));
+    return job->argv[0] ? 0 : sfs_fail(job->eval->err, EINVAL, "there is no command");
+}
+
+/* ---- its environment ---- */
+
+static int add_proxies(struct run_job *job)
+{
+    static const char *const names[] = { "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
+                                         "ALL_PROXY" };
+    const struct sfs_vars *given = &job->eval->build_args;
+    for (size_t i = 0; i < given->count; i++) {
+        const char *item = given->items[i];
+        size_t size = strcspn(item, "=");
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            if (strlen(names[k]) != size || strncasecmp(item, names[k], size) != 0)
+                continue;
+            char lower[16] = "";
+            for (size_t c = 0; c < size; c++)
+                lower[c] = (char)(names[k][c] == '_' ? '_' : names[k][c] + ('a' - 'A'));
+            if (sfs_vars_set(&job->env, names[k], item + size + 1) < 0 ||
+                sfs_vars_set(&job->env, lower, item + size + 1) < 0)
+                return sfs_eval_out_of_memory(job->eval);
+        }
+    }
+    return 0;
+}
+
+static int make_env(struct run_job *job)
+{
+    if (sfs_vars_copy(&job->stage->env, &job->env) < 0)
+        return sfs_eval_out_of_memory(job->eval);
+    int r = add_proxies(job);
+    if (r == 0 && !sfs_vars_get(&job->env, "HOME", 4) &&
+        sfs_vars_set(&job->env, "HOME", job->user.home) < 0)
+        r = sfs_eval_out_of_memory(job->eval);
+    return r;
+}
+
+/* So that a missing shell is told in words, not by a runtime. What is mounted may bring one. */
+static int find_program(const struct run_job *job, const struct sfs_tree *tree)
+{
+    if (job->mount_count > 0 ||
+        sfs_run_finds(tree, job->argv[0], sfs_vars_get(&job->env, "PATH", 4),
+                      sfs_config_workdir(job->stage->config)))
+        return 0;
+    return sfs_fail(job->eval->err, ENOENT,
+                    "there is no %.200s in the stage's file system to run the command with",
+                    job->argv[0]);
+}
+
+/* ---- doing it ---- */
+
+/* "RUN |1 A=b /bin/sh -c ...", as BuildKit's history has it. */
+static int add_history(struct run_job *job)
+{
+    const struct sfs_vars *args = &job->stage->args;
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = sfs_buf_add_str(&text, "RUN");
+    if (r == 0 && args->count > 0)
+        r = sfs_buf_printf(&text, " |%zu", args->count);
+    for (size_t i = 0; r == 0 && i < args->count; i++) {
+        size_t size = strcspn(args->items[i], "=");
+        const char *value = sfs_vars_get(&job->stage->env, args->items[i], size);
+        r = sfs_buf_printf(&text, " %.*s=%s", (int)size, args->items[i],
+                           value ? value : args->items[i] + size + 1);
+    }
+    for (size_t i = 0; r == 0 && job->argv[i]; i++)
+        r = sfs_buf_printf(&text, " %s", job->argv[i]);
+    if (r < 0)
+        return sfs_eval_out_of_memory(job->eval);
+    return sfs_eval_history(job->eval, job->stage, true, "%s # buildkit", text.data);
+}
+
+static int fail_status(struct run_job *job, int status)
+{
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = sfs_buf_add_str(&text, "");
+    for (size_t i = 0; r == 0 && job->argv[i]; i++)
+        r = sfs_buf_printf(&text, "%s%s", i ? " " : "", job->argv[i]);
+    if (r < 0)
+        return sfs_eval_out_of_memory(job->eval);
+    return sfs_fail(job->eval->err, EIO, "\"%.400s\" ended with status %d", text.data, status);
+}
+
+static int take_layer(struct run_job *job, struct sfs_run_result *result)
+{
+    struct sfs_stage *stage = job->eval->stage;
+    AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
+    const char *upper = result->upper;
+    int r = sfs_stage_add_space(stage, &result->space, job->eval->err);
+    if (r == 0 && sfs_buf_printf(&label, "RUN of line %u", job->instruction->line) < 0)
+        r = sfs_eval_out_of_memory(job->eval);
+    struct sfs_layer *layer = NULL;
+    if (r == 0)
+        r = sfs_layer_open_dir(upper, SFS_LAYER_DIR_OVERLAY, label.data, &layer, job->eval->err);
+    return r < 0 ? r : sfs_stage_stack_push(stage, &job->stage->stack, &layer, job->eval->err);
+}
+
+static bool has_network(const struct run_job *job)
+{
+    const char *network = sfs_flag_text(job->instruction, "network");
+    const char *given = job->eval->spec->network;
+    if (network && strcmp(network, "default") != 0)
+        return strcmp(network, "none") != 0;
+    return !given || strcmp(given, "none") != 0;
+}
+
+static int run_it(struct run_job *job, const struct sfs_tree *tree)
+{
+    struct sfs_stage *stage = job->eval->stage;
+    const struct sfs_context *context = &stage->context;
+    const struct sfs_run_request request = {
+        .tree = tree,
+        .args = job->argv,
+        .env = (const char *const *)job->env.items,
+        .cwd = sfs_config_workdir(job->stage->config),
+        .uid = job->user.uid,
+        .gid = job->user.gid,
+        .groups = job->user.groups,
+        .group_count = job->user.group_count,
+        .mounts = job->mounts,
+        .mount_count = job->mount_count,
+        .no_network = !has_network(job),
+        .quiet_input = true,
+        .runtime = getenv("STAGEFS_RUNTIME"),
+        .work_dir = job->work_dir,
+        .progress = context->progress,
+    };
+    struct sfs_run_result result;
+    int r = context->runner->run(&request, &result, job->eval->err);
+    if (r < 0)
+        return r;
+    if (result.status == 0)
+        return take_layer(job, &result);
+    context->runner->discard(&result.space);
+    return fail_status(job, result.status);
+}
+
+static int find_work_dir(struct run_job *job)
+{
+    const char *dir = getenv("TMPDIR");
+    char *path = NULL;
+    if (dir && *dir)
+        path = strdup(dir);
+    else if (asprintf(&path, "%s/run", sfs_store_dir(job->eval->stage->context.store)) < 0)
+        path = NULL;
+    return sfs_eval_keep(job->eval, path, &job->work_dir);
+}
+
+static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
+{
+    const char *user = json_string_value(json_object_get(sfs_eval_settings(job->stage), "User"));
+    struct eval *eval = job->eval;
+    int r = read_command(job);
+    if (r == 0)
+        r = sfs_stage_stack_tree(eval->stage, &job->stage->stack, ret_tree, eval->err);
+    if (r == 0)
+        r = sfs_run_user_find(user ? user : "", *ret_tree, &job->user, eval->err);
+    if (r == 0)
+        r = make_env(job);
+    if (r == 0)
+        r = sfs_eval_run_mounts(job);
+    if (r == 0)
+        r = find_program(job, *ret_tree);
+    if (r == 0 && sfs_vars_ended(&job->env) < 0)
+        r = sfs_eval_out_of_memory(eval);
+    return r < 0 ? r : find_work_dir(job);
+}
+
+int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
+                 const struct sfs_instruction *instruction)
+{
+    AUTO(run_job_done)
+    struct run_job job = { .eval = eval, .stage = stage, .instruction = instruction };
+    const struct sfs_tree *tree = NULL;
+    if (!eval->stage->context.runner)
+        return sfs_fail(eval->err, ENOTSUP, "commands are not run here");
+    int r = prepare(&job, &tree);
+    if (r == 0)
+        r = run_it(&job, tree);
+    return r < 0 ? r : add_history(&job);
+}

@@ -1,0 +1,244 @@
+/* Where the mounts of a RUN come from: stages, contexts, caches, secrets. */
+#include "stage/evaluate_run.h"
+
+#include "base/io.h"
+#include "base/path.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stagefs/digest.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define MAX_SECRET (500u << 10) /* bytes, as BuildKit has it */
+
+static int keep(struct run_job *job, char *text, const char **ret_text)
+{
+    return sfs_eval_keep(job->eval, text, ret_text);
+}
+
+/* ---- bind ---- */
+
+static int add_bind(struct run_job *job, const struct mount_options *options,
+                    struct sfs_run_mount *mount)
+{
+    mount->kind = SFS_RUN_TREE;
+    mount->read_only = options->read_only;
+    int r = options->from && *options->from
+                ? sfs_eval_open_from(job->eval, job->stage, options->from, &mount->tree)
+                : sfs_eval_open_main_context(job->eval, &mount->tree);
+    if (r == 0)
+        r = keep(job, sfs_path_join("/", options->source ? options->source : "/"), &mount->source);
+    sfs_node node;
+    if (r == 0)
+        r = sfs_tree_resolve(mount->tree, mount->source, SFS_WALK_FOLLOW, &node, job->eval->err);
+    return r < 0 ? sfs_fail_while(job->eval->err, r, "--mount") : 0;
+}
+
+/* ---- cache ---- */
+
+static int lock_cache(struct run_job *job, const char *path, enum mount_sharing sharing)
+{
+    int *more = reallocarray(job->locks, job->lock_count + 1, sizeof *more);
+    if (!more)
+        return sfs_eval_out_of_memory(job->eval);
+    job->locks = more;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return sfs_fail_errno(job->eval->err, errno, "%s", path);
+    more[job->lock_count++] = fd;
+    /* One that is to be private waits for the other user too, rather than begin empty. */
+    if (sharing == SHARING_LOCKED || sharing == SHARING_PRIVATE)
+        while (flock(fd, LOCK_EX) < 0)
+            if (errno != EINTR)
+                return sfs_fail_errno(job->eval->err, errno, "locking %s", path);
+    return 0;
+}
+
+static int add_cache(struct run_job *job, const struct mount_options *options,
+                     struct sfs_run_mount *mount)
+{
+    const char *id = options->id && *options->id ? options->id : mount->target;
+    const char *store = sfs_store_dir(job->eval->stage->context.store);
+    struct sfs_digest digest;
+    char text[SFS_DIGEST_TEXT], *path = NULL;
+    if (options->from && *options->from)
+        return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=cache with from= is not supported");
+    if (sfs_digest_of(id, strlen(id), &digest) < 0 ||
+        asprintf(&path, "%s/run-cache/%s", store, sfs_digest_print(&digest, text) + 7) < 0)
+        return sfs_eval_out_of_memory(job->eval);
+    int r = keep(job, path, &mount->source);
+    struct stat st;
+    bool is_new = r == 0 && stat(path, &st) < 0;
+    if (r == 0)
+        r = sfs_io_make_dirs(path, job->eval->err);
+    if (r == 0 && is_new &&
+        (chmod(path, options->has_mode ? options->mode & 07777 : 0755) < 0 ||
+         chown(path, options->uid, options->gid) < 0))
+        r = sfs_fail_errno(job->eval->err, errno, "%s", path);
+    mount->kind = SFS_RUN_HOST;
+    mount->read_only = options->read_only;
+    return r < 0 ? r : lock_cache(job, path, options->sharing);
+}
+
+/* ---- secret ---- */
+
+/* "id=ID[,src=FILE|,env=NAME]" of that id. 1: found. */
+static int find_secret(struct run_job *job, const char *id, char **ret_file, char **ret_env)
+{
+    const struct sfs_stage_spec *spec = job->eval->spec;
+    for (size_t i = 0; i < spec->secret_count; i++) {
+        AUTO(sfs_vars_close) struct sfs_vars fields = { 0 };
+        const char *file = NULL, *env = NULL, *given = NULL;
+        int r = sfs_csv_parse(spec->secrets[i], &fields, job->eval->err);
+        if (r < 0)
+            return sfs_fail_while(job->eval->err, r, "--secret %.100s", spec->secrets[i]);
+        for (size_t f = 0; f < fields.count; f++) {
+            const char *field = fields.items[f];
+            if (strncmp(field, "id=", 3) == 0)
+                given = field + 3;
+            else if (strncmp(field, "src=", 4) == 0)
+                file = field + 4;
+            else if (strncmp(field, "source=", 7) == 0)
+                file = field + 7;
+            else if (strncmp(field, "env=", 4) == 0)
+                env = field + 4;
+            else if (strncmp(field, "type=", 5) != 0)
+                return sfs_fail(job->eval->err, EINVAL,
+                                "--secret %.100s: it is id=ID,src=FILE or id=ID,env=NAME",
+                                spec->secrets[i]);
+        }
+        if (!given || strcmp(given, id) != 0)
+            continue;
+        if (!file && !env)
+            env = getenv(id) ? id : NULL;
+        *ret_env = env ? strdup(env) : NULL;
+        *ret_file = env ? NULL : strdup(file ? file : id);
+        return *ret_env || *ret_file ? 1 : sfs_eval_out_of_memory(job->eval);
+    }
+    return 0;
+}
+
+/* 1: found, 0: nobody gave it. */
+static int read_secret(struct run_job *job, const char *id, struct sfs_run_mount *mount)
+{
+    AUTO(sfs_free) char *file = NULL;
+    AUTO(sfs_free) char *env = NULL;
+    int r = find_secret(job, id, &file, &env);
+    if (r <= 0)
+        return r;
+    const char *value = env ? getenv(env) : NULL, *kept = NULL;
+    char *text = value ? strdup(value) : NULL;
+    size_t size = value ? strlen(value) : 0;
+    if (env && !value)
+        return sfs_fail(job->eval->err, ENOENT, "--secret id=%s: there is no variable %s", id, env);
+    if (file) {
+        r = sfs_io_read_file(AT_FDCWD, file, MAX_SECRET, &text, &size, job->eval->err);
+        if (r < 0)
+            return sfs_fail_while(job->eval->err, r, "--secret id=%s", id);
+    }
+    r = keep(job, text, &kept);
+    mount->data = kept;
+    mount->size = size;
+    return r < 0 ? r : 1;
+}
+
+/* 1: mounted, 0: not (it goes to the environment, or is not there and not required). */
+static int add_secret(struct run_job *job, const struct mount_options *options,
+                      struct sfs_run_mount *mount)
+{
+    const char *id = options->source ? options->source : options->id;
+    if (!id || !*id)
+        id = sfs_path_base(options->target);
+    int r = read_secret(job, id, mount);
+    if (r == 0 && options->required)
+        return sfs_fail(job->eval->err, ENOENT,
+                        "secret %.100s: not found; give it with --secret "
+                        "id=%.100s,src=FILE",
+                        id, id);
+    if (r <= 0)
+        return r;
+    if (options->env && sfs_vars_set(&job->env, options->env, mount->data) < 0)
+        return sfs_eval_out_of_memory(job->eval);
+    if (options->env && !options->target)
+        return 0;
+    mount->kind = SFS_RUN_TEXT;
+    mount->read_only = true;
+    mount->uid = options->uid;
+    mount->gid = options->gid;
+    mount->mode = options->has_mode ? options->mode & 07777 : 0400;
+    if (options->target && *options->target)
+        return 1;
+    char *path = NULL;
+    if (asprintf(&path, "/run/secrets/%s", sfs_path_base(id)) < 0)
+        path = NULL;
+    r = keep(job, path, &mount->target);
+    return r < 0 ? r : 1;
+}
+
+/* ---- all of them ---- */
+
+/* 1: one more in *mount. */
+static int add_mount(struct run_job *job, const struct mount_options *options,
+                     struct sfs_run_mount *mount)
+{
+    const char *workdir = sfs_config_workdir(job->stage->config);
+    int r = 0;
+    if (options->type != MOUNT_SECRET || options->target)
+        r = keep(job, sfs_path_join(workdir, options->target ? options->target : ""),
+                 &mount->target);
+    if (r == 0 && options->type != MOUNT_SECRET &&
+        (!options->target || strcmp(mount->target, "/") == 0))
+        r = sfs_fail(job->eval->err, EINVAL, "invalid mount target \"%s\"",
+                     options->target ? options->target : "");
+    if (r < 0)
+        return r;
+    switch (options->type) {
+    case MOUNT_BIND:
+        r = add_bind(job, options, mount);
+        break;
+    case MOUNT_CACHE:
+        r = add_cache(job, options, mount);
+        break;
+    case MOUNT_TMPFS:
+        mount->kind = SFS_RUN_TMPFS;
+        mount->limit = options->size;
+        mount->read_only = options->read_only;
+        break;
+    case MOUNT_SECRET:
+        return add_secret(job, options, mount);
+    case MOUNT_SSH:
+        return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=ssh is not supported");
+    }
+    return r < 0 ? r : 1;
+}
+
+int sfs_eval_run_mounts(struct run_job *job)
+{
+    struct eval *eval = job->eval;
+    size_t count = job->instruction->flags.count;
+    job->options = calloc(count + 1, sizeof *job->options);
+    job->mounts = calloc(count + 1, sizeof *job->mounts);
+    if (!job->options || !job->mounts)
+        return sfs_eval_out_of_memory(eval);
+    if (job->script.target)
+        job->mounts[job->mount_count++] = job->script;
+    const char *text;
+    for (size_t at = 0; (text = sfs_flag_next(job->instruction, "mount", &at));) {
+        struct mount_options *options = &job->options[job->option_count];
+        int r = sfs_mount_options_parse(text, eval->dockerfile.escape, &job->stage->env, options,
+                                        eval->err);
+        if (r < 0)
+            return r;
+        job->option_count++;
+        r = add_mount(job, options, &job->mounts[job->mount_count]);
+        if (r < 0)
+            return r;
+        job->mount_count += r > 0;
+    }
+    const char *security = sfs_flag_text(job->instruction, "security");
+    if (security && strcmp(security, "sandbox") != 0)
+        return sfs_fail(eval->err, ENOTSUP, "--security=%.50s is not supported", security);
+    if (sfs_flag_text(job->instruction, "device"))
+        return sfs_fail(eval->err, ENOTSUP, "--device is not supported");
+    return 0;
+}
