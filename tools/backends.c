@@ -52,7 +52,7 @@ int backends_open(struct backends *backends, struct sfs_error *err)
     const char *base = getenv("TMPDIR");
     if (asprintf(&backends->work, "%s/stagefs-bench-XXXXXX", base && *base ? base : "/tmp") < 0) {
         backends->work = NULL;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     if (!mkdtemp(backends->work)) {
         int code = errno;
@@ -69,7 +69,7 @@ int backends_add(struct backends *backends, const char *label, struct sfs_error 
         return sfs_fail(err, EINVAL, "more than %d back ends", MAX_BACKENDS);
     char *path;
     if (asprintf(&path, "%s/%s", backends->work, label) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (mkdir(path, 0755) < 0) {
         int r = sfs_fail_errno(err, errno, "making %s", path);
         free(path);
@@ -83,7 +83,7 @@ static int copy_tree(const char *source, const char *destination, struct sfs_err
 {
     AUTO(sfs_free) char *from = NULL;
     if (asprintf(&from, "%s/.", source) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const char *const argv[] = { "cp", "-a", from, destination, NULL };
     int status = run_silently(argv);
     if (status != 0)
@@ -110,7 +110,7 @@ static int pack_and_mount(struct backends *backends, struct backend *backend, co
 {
     AUTO(sfs_free) char *image = NULL;
     if (asprintf(&image, "%s/%s.img", backends->work, backend->label) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const char *const squashfs[] = { "mksquashfs", source,         image,    "-comp",
                                      "zstd",       "-no-progress", "-quiet", NULL };
     const char *const erofs[] = { "mkfs.erofs", "-zlz4hc", image, source, NULL };
@@ -136,7 +136,7 @@ static int mount_overlay(struct backends *backends, struct backend *backend, con
     int r = 0;
     for (int i = 0; i < 3 && r == 0; i++)
         if (asprintf(&names[i], "%s/overlay-%s", backends->work, parts[i]) < 0)
-            r = sfs_fail(err, ENOMEM, "out of memory");
+            r = sfs_fail_memory(err);
         else if (mkdir(names[i], 0755) < 0)
             r = sfs_fail_errno(err, errno, "making %s", names[i]);
     if (r == 0)
@@ -144,7 +144,7 @@ static int mount_overlay(struct backends *backends, struct backend *backend, con
     AUTO(sfs_free) char *options = NULL;
     if (r == 0 &&
         asprintf(&options, "lowerdir=%s,upperdir=%s,workdir=%s", names[0], names[1], names[2]) < 0)
-        r = sfs_fail(err, ENOMEM, "out of memory");
+        r = sfs_fail_memory(err);
     if (r == 0 && mount("overlay", backend->path, "overlay", 0, options) < 0)
         r = sfs_fail(err, ENOTSUP, "mounting an overlay: %s (it takes root)", strerror(errno));
     backend->mounted = r == 0;

@@ -99,7 +99,7 @@ static int make_backends(struct bench_args *args, struct sfs_error *err)
 {
     AUTO(sfs_free) char *names = strdup(args->against ? args->against : "");
     if (!names)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     static const char *const known[] = { "dir", "overlay", "squashfs", "erofs" };
     const char *source = args->backends.list[0].path;
     char *rest = names, *name;

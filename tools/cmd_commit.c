@@ -116,7 +116,7 @@ static int add_env(struct commit_args *args, const char *text, struct sfs_error 
         return sfs_fail(err, EINVAL, "--env %s: it has no value in the environment", text);
     char *pair;
     if (asprintf(&pair, "%s=%s", text, value) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     args->texts[args->text_count++] = pair;
     add_edit(args, SFS_EDIT_ENV, pair);
     return 0;
@@ -129,7 +129,7 @@ static int collect_edits(struct commit_args *args, struct sfs_error *err)
     args->edits = calloc(most, sizeof *args->edits);
     args->texts = calloc(most, sizeof *args->texts);
     if (!args->edits || !args->texts)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = 0;
     for (size_t i = 0; i < args->env.count && r == 0; i++)
         r = add_env(args, args->env.items[i], err);

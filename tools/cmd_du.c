@@ -81,13 +81,13 @@ static int by_directory(struct du_args *args, const char *path, struct sfs_error
         return r;
     args->seen = calloc(sfs_tree_count(args->tree), sizeof *args->seen);
     if (!args->seen)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct du_total total = { 0 };
     json_t *answer = args->session.tool.json ? json_array() : NULL;
     r = add_up(args, path, node, args->depth, answer, &total);
     free(args->seen);
     if (r < 0)
-        return sfs_fail(err, -r, "out of memory");
+        return sfs_fail_memory(err);
     if (!answer) {
         struct sfs_attr attr;
         sfs_tree_attr(args->tree, node, &attr);

@@ -60,10 +60,10 @@ static int make_env(struct run_args *args, const char *home, struct sfs_error *e
     args->envs = calloc(given + args->env.count + 2, sizeof *args->envs);
     char *text = NULL;
     if (!args->envs || asprintf(&text, "HOME=%s", home) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const char *home_item = keep(args, text);
     if (!home_item)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     set_env(args->envs, &count, home_item);
     json_array_foreach(list, i, item)
     {
@@ -77,10 +77,10 @@ static int make_env(struct run_args *args, const char *home, struct sfs_error *e
             if (!value)
                 continue;
             if (asprintf(&text, "%s=%s", env, value) < 0)
-                return sfs_fail(err, ENOMEM, "out of memory");
+                return sfs_fail_memory(err);
             env = keep(args, text);
             if (!env)
-                return sfs_fail(err, ENOMEM, "out of memory");
+                return sfs_fail_memory(err);
         }
         set_env(args->envs, &count, env);
     }
@@ -92,14 +92,14 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
 {
     args->mounts = calloc(args->writable.count + 1, sizeof *args->mounts);
     if (!args->mounts)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < args->writable.count; i++) {
         const char *text = args->writable.items[i], *colon = strstr(text, ":/");
         AUTO(sfs_free)
         char *dir = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
         struct stat st;
         if (!dir)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         char *real = realpath(dir, NULL);
         if (!real || stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
             free(real);
@@ -107,7 +107,7 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
         }
         const char *source = keep(args, real);
         if (!source)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         args->mounts[i] = (struct sfs_run_mount){ .kind = SFS_RUN_HOST,
                                                   .source = source,
                                                   .target = colon ? colon + 1 : source };
@@ -125,7 +125,7 @@ static int make_absolute(struct run_args *args, const char **path, struct sfs_er
     if (!dir)
         return sfs_fail_errno(err, errno, "%s", *path);
     *path = asprintf(&text, "%s/%s", dir, *path) < 0 ? NULL : keep(args, text);
-    return *path ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return *path ? 0 : sfs_fail_memory(err);
 }
 
 static int make_paths(struct run_args *args, struct sfs_error *err)
@@ -162,7 +162,7 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         r = make_paths(args, err);
     const char *work_dir = r == 0 ? find_work_dir(args) : NULL;
     if (r == 0 && !work_dir)
-        r = sfs_fail(err, ENOMEM, "out of memory");
+        r = sfs_fail_memory(err);
     if (r < 0)
         return r;
     const char *network = args->session.stage_args.network;

@@ -153,7 +153,7 @@ static int copy_out(const struct sfs_tree *tree, const char *path, struct sfs_er
         return sfs_fail(err, EISDIR, "%s: not a regular file", path);
     AUTO(sfs_free) char *buf = malloc(1 << 20);
     if (!buf)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (uint64_t offset = 0; offset < attr.size;) {
         ssize_t n = sfs_tree_read(tree, node, buf, 1 << 20, offset, err);
         if (n < 0)

@@ -26,7 +26,7 @@ int recording_open(struct recording *recording, struct session *session, const c
     };
     if (asprintf(&recording->dir, "%s/recorded", work) < 0 ||
         asprintf(&recording->trace, "%s/record", work) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (mkdir(recording->dir, 0755) < 0)
         return sfs_fail_errno(err, errno, "making %s", recording->dir);
     return 0;

@@ -103,7 +103,7 @@ int stage_open(struct stage_args *args, const char *image, const struct sfs_cont
     size_t pairs = args->copies.count + args->build_args.count + args->build_contexts.count;
     args->pairs = calloc(pairs + 1, sizeof *args->pairs);
     if (!args->pairs)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct sfs_stage_pair *copies = args->pairs;
     struct sfs_stage_pair *build_args = split(&args->copies, ':', copies);
     struct sfs_stage_pair *build_contexts = split(&args->build_args, '=', build_args);

@@ -7,10 +7,15 @@
 static int reserve(struct sfs_buf *buf, size_t size)
 {
     size_t needed;
+    if (buf->failed)
+        return -ENOMEM;
+    buf->failed = true;
     if (__builtin_add_overflow(buf->size, size, &needed) || needed >= SIZE_MAX / 2)
         return -ENOMEM;
-    if (needed + 1 <= buf->capacity)
+    if (needed + 1 <= buf->capacity) {
+        buf->failed = false;
         return 0;
+    }
     size_t capacity = buf->capacity ? buf->capacity : 64;
     while (capacity < needed + 1)
         capacity *= 2;
@@ -19,6 +24,7 @@ static int reserve(struct sfs_buf *buf, size_t size)
         return -ENOMEM;
     buf->data = data;
     buf->capacity = capacity;
+    buf->failed = false;
     return 0;
 }
 
@@ -54,11 +60,28 @@ int sfs_buf_printf(struct sfs_buf *buf, const char *format, ...)
     char *text = NULL;
     int size = vasprintf(&text, format, args);
     va_end(args);
-    if (size < 0)
+    if (size < 0) {
+        buf->failed = true;
         return -ENOMEM;
+    }
     int r = sfs_buf_add(buf, text, (size_t)size);
     free(text);
     return r;
+}
+
+int sfs_buf_check(const struct sfs_buf *buf, struct sfs_error *err)
+{
+    return buf->failed ? sfs_fail_memory(err) : 0;
+}
+
+char *sfs_format(const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int size = vasprintf(&text, format, args);
+    va_end(args);
+    return size < 0 ? NULL : text;
 }
 
 void sfs_buf_close(struct sfs_buf *buf)

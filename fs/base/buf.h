@@ -1,23 +1,37 @@
-/* A growing byte buffer: the one place that reallocs. All-zero is empty. */
+/* A growing byte buffer: the one place that reallocs. All-zero is empty.
+ *
+ * It is sticky: what could not be added for lack of memory sets `failed`, and from then on nothing
+ * is added. So a printer adds line after line without looking, and asks once, at its end:
+ *   sfs_buf_printf(&text, ...); sfs_buf_add_str(&text, ...);
+ *   if (sfs_buf_check(&text, err) < 0) ... */
 #ifndef STAGEFS_BUF_H
 #define STAGEFS_BUF_H
 
 #include "base/banned.h"
+#include <stagefs/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sfs_buf {
     char *data; /* NUL-terminated behind `size` once anything was added */
     size_t size;
     size_t capacity;
+    bool failed;
 };
 
-/* Each returns 0 or -ENOMEM; the buffer is unchanged after a failure. */
+/* Each returns 0 or -ENOMEM; the bytes are unchanged after a failure. */
 int sfs_buf_add(struct sfs_buf *buf, const void *data, size_t size);
 int sfs_buf_add_str(struct sfs_buf *buf, const char *text);
 int sfs_buf_printf(struct sfs_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Room for `size` more bytes; returns where they go (valid until the next call), or NULL. */
 void *sfs_buf_grow(struct sfs_buf *buf, size_t size);
-void sfs_buf_close(struct sfs_buf *buf); /* frees; the buffer is empty again */
+/* 0 if all that was added is there, else -ENOMEM in words. */
+int sfs_buf_check(const struct sfs_buf *buf, struct sfs_error *err);
+/* Frees; the buffer is empty again. */
+void sfs_buf_close(struct sfs_buf *buf);
+
+/* asprintf() with one convention: a fresh string that the caller frees; NULL: out of memory. */
+char *sfs_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -24,6 +24,11 @@ int sfs_fail(struct sfs_error *err, int code, const char *format, ...)
     return -code;
 }
 
+int sfs_fail_memory(struct sfs_error *err)
+{
+    return sfs_fail(err, ENOMEM, "out of memory");
+}
+
 int sfs_fail_errno(struct sfs_error *err, int code, const char *format, ...)
 {
     if (err) {

@@ -97,7 +97,7 @@ int sfs_io_make_dirs(const char *path, struct sfs_error *err)
 {
     AUTO(sfs_free) char *copy = strdup(path);
     if (!copy)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (char *p = copy + 1;; p++) {
         if (*p && *p != '/')
             continue;

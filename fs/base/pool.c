@@ -3,14 +3,11 @@
 #include "base/pool.h"
 
 #include "base/banned.h"
+#include "base/thread.h"
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stagefs/auto.h>
 #include <stagefs/cache.h>
 #include <stdbool.h>
-#include <unistd.h>
 
 struct pool_job {
     void (*run)(void *arg);
@@ -72,15 +69,6 @@ static void *work(void *arg)
     return NULL;
 }
 
-unsigned sfs_cpus(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) < 0)
-        return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? (unsigned)count : 1;
-}
-
 int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error *err)
 {
     if (threads == 0)
@@ -89,25 +77,20 @@ int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error
         threads = MAX_THREADS;
     AUTO(sfs_pool_close) struct sfs_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (int i = 0; i < PRIORITIES; i++)
         pool->queues[i].end = &pool->queues[i].first;
 
-    /* Signals belong to the threads that the caller knows of. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int r = 0;
     while (r == 0 && pool->thread_count < threads) {
-        r = pthread_create(&pool->threads[pool->thread_count], NULL, work, pool);
+        r = sfs_thread_start(&pool->threads[pool->thread_count], work, pool, "works", err);
         if (r == 0)
             pool->thread_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pool->thread_count == 0)
-        return sfs_fail_errno(err, r, "starting a worker thread");
+        return r;
     *ret_pool = TAKE(pool);
     return 0;
 }
@@ -148,11 +131,4 @@ void sfs_pool_close(struct sfs_pool **pool_ptr)
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
-}
-
-void sfs_thread_give_way(void)
-{
-    /* Linux keeps a nice value for each thread. If it cannot be had, nothing is lost but time. */
-    if (nice(5) < 0)
-        return;
 }

@@ -23,8 +23,4 @@ unsigned sfs_pool_threads(const struct sfs_pool *pool);
 /* Runs what is queued, waits for it, frees. */
 void sfs_pool_close(struct sfs_pool **pool);
 
-/* From now on the calling thread goes behind others of this process where cores are few. For what
- * is not on the longest path: decoding one stream cannot be parted, digesting it can wait. */
-void sfs_thread_give_way(void);
-
 #endif

@@ -61,10 +61,10 @@ int sfs_blob_open_file(int *fd, const char *name, uint64_t offset, uint64_t size
 
     AUTO(sfs_free) struct file_blob *file = calloc(1, sizeof *file);
     if (!file)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     file->blob = (struct sfs_blob){ .ops = &file_ops, .size = size, .name = strdup(name) };
     if (!file->blob.name)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     file->start = offset;
     file->fd = TAKE_FD(*fd);
     *ret_blob = &TAKE(file)->blob;

@@ -16,7 +16,7 @@ int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cac
 {
     AUTO(sfs_free) struct sfs_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     cache->stats.budget = budget ? budget : SFS_CACHE_DEFAULT;
     cache->limit = cache->stats.budget - cache->stats.budget / UNCHARGED_SHARE;
     cache->unused.next = cache->unused.previous = &cache->unused;

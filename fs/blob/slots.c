@@ -141,7 +141,7 @@ static int start(struct sfs_cache *cache, struct sfs_slot *slot, bool is_demand,
     if (!slot->box)
         slot->box = sfs_cache_take_decoder(cache);
     if (!slot->box)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     pthread_mutex_unlock(&cache->lock);
     uint64_t begin = now_ns(), in_start, in_end;
     int r = sfs_span_decoder_start(slot->box->decoder, spans->blob, &spans->table, slot->span, err);

@@ -38,7 +38,7 @@ static int grow_input(struct sfs_span_decoder *decoder, size_t size, struct sfs_
     free_input(decoder);
     void *in = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (in == MAP_FAILED)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     decoder->in = in;
     decoder->in_capacity = capacity;
     return 0;

@@ -24,7 +24,7 @@ int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_tab
     int r = sfs_gmac_check(entry->gmac, table->key, span, in, size,
                            table->tags + (size_t)span * SFS_GMAC_SIZE);
     if (r < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return r > 0 ? 0
                  : sfs_fail(err, EKEYREJECTED,
                             "does not match what was verified: the blob was changed");

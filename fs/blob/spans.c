@@ -31,7 +31,7 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     AUTO(sfs_free) char *copy = strdup(label);
     AUTO(sfs_free) struct sfs_slot **slots = calloc(table->count + 1ull, sizeof(struct sfs_slot *));
     if (!spans || !copy || !slots)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     spans->cache = cache;
     spans->table = *table;
     spans->label = TAKE(copy);
@@ -160,7 +160,7 @@ static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, siz
         if (err && slot->failure_text)
             *err = *slot->failure_text;
         else
-            sfs_fail(err, ENOMEM, "out of memory");
+            sfs_fail_memory(err);
         sfs_slot_release(cache, slot);
         return r;
     }

@@ -115,7 +115,7 @@ static int make_room(uint8_t **memory, size_t *capacity, size_t size, struct sfs
         size = (size + ROUND - 1) / ROUND * ROUND;
     uint8_t *more = realloc(*memory, size);
     if (!more)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *memory = more;
     *capacity = size;
     return 0;
@@ -213,7 +213,7 @@ static int add_frame(struct decoding *decoding, struct sfs_error *err)
         size_t capacity = decoding->frame_capacity ? 2 * decoding->frame_capacity : 4;
         struct sfs_frame *more = reallocarray(decoding->frames, capacity, sizeof *more);
         if (!more)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         decoding->frames = more;
         decoding->frame_capacity = capacity;
     }
@@ -242,7 +242,7 @@ static int pass_stop(struct decoding *decoding, struct sfs_error *err)
     size_t window = decoding->pos < SFS_WINDOW_MAX ? decoding->pos : SFS_WINDOW_MAX;
     if (decoding->pos <= decoding->need &&
         sfs_cuts_note_stop(&decoding->cuts, offset_of(decoding, decoding->pos), bit) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (sfs_gunzip_go_on(gunzip, decoding->out + decoding->pos - window, window) < 0)
         return sfs_fail(err, EBADMSG, "it cannot be entered between two blocks");
     return 0;
@@ -397,7 +397,7 @@ static int check_spans(struct decoding *decoding, uint32_t first, uint32_t spans
         struct sfs_digest digest;
         size_t at = (size_t)(table->points[i].out - start), size = (size_t)sfs_seek_size(table, i);
         if (sfs_digest_of(decoding->out + decoding->skip + at, size, &digest) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         if (memcmp(digest.bytes, table->tags + (size_t)i * 32, 32) != 0)
             return sfs_fail(err, EKEYREJECTED,
                             "does not match its digest in the table of contents");
@@ -416,7 +416,7 @@ static int digest_frames(struct decoding *decoding, uint32_t first, uint32_t spa
         if (is_checked && frame->out_size == decoding->need - decoding->skip)
             memcpy(frame->digest.bytes, table->tags + (size_t)first * 32, 32);
         else if (sfs_digest_of(data, frame->out_size, &frame->digest) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     return 0;
 }

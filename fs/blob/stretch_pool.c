@@ -57,7 +57,7 @@ int sfs_frames_open(unsigned threads, uint64_t budget, const struct sfs_stretch_
 {
     AUTO(sfs_free) struct sfs_frames *frames = calloc(1, sizeof *frames);
     if (!frames)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_pool_open(threads, &frames->pool, err);
     if (r < 0)
         return r;
@@ -302,7 +302,7 @@ bool sfs_frames_ask(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t
 static int fail_entry(const struct entry *entry, struct sfs_error *err)
 {
     if (entry->failure == -ENOMEM)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (err)
         *err = entry->failure_text;
     return entry->failure;
@@ -317,7 +317,7 @@ int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t 
     struct entry *entry = find_entry(frames, spans, first);
     if (!entry)
         entry = add_entry(frames, spans, first, true);
-    int r = entry ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    int r = entry ? 0 : sfs_fail_memory(err);
     if (entry) {
         entry->refs++;
         if (entry->state == QUEUED)

@@ -31,7 +31,7 @@ int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *opti
 {
     AUTO(sfs_unpack_close) struct sfs_unpack *unpack = calloc(1, sizeof *unpack);
     if (!unpack)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct sfs_pass *pass = &unpack->pass;
     pass->blob = blob;
     pass->options = *options;
@@ -39,12 +39,12 @@ int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *opti
     pthread_cond_init(&pass->changed, NULL);
     pass->in_ended = blob->size == 0;
     if (sfs_points_init(&pass->points) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (unsigned i = 0; i < SFS_PASS_BLOCKS; i++) {
         pass->in[i].data = malloc(SFS_PASS_BLOCK);
         pass->out[i].memory = calloc(1, SFS_WINDOW_MAX + SFS_PASS_BLOCK);
         if (!pass->in[i].data || !pass->out[i].memory)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     int r = start_threads(pass, err);
     if (r < 0)
@@ -122,7 +122,7 @@ static int get_table(struct sfs_pass *pass, struct sfs_seek_table *ret_table, st
     }
     struct sfs_points *points = &pass->points;
     if (sfs_points_finish(points) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *ret_table = (struct sfs_seek_table){
         .codec = pass->options.codec,
         .check = SFS_CHECK_GMAC,
@@ -156,7 +156,7 @@ static int copy_table(const struct sfs_seek_table *table, struct sfs_unpacked *r
     size_t tags_size = (size_t)table->count * SFS_GMAC_SIZE;
     uint8_t *at = malloc(points_size + tags_size + table->windows_size + 1);
     if (!at)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     ret_unpacked->memory = at;
     ret_unpacked->table = *table;
     ret_unpacked->table.points = take_copy(&at, table->points, points_size);

@@ -69,7 +69,7 @@ int sfs_copy_writer_open(int fd, struct sfs_copy_writer **ret_writer, struct sfs
 {
     AUTO(sfs_copy_writer_close) struct sfs_copy_writer *writer = calloc(1, sizeof *writer);
     if (!writer)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     writer->fd = fd;
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->done, NULL);
@@ -82,7 +82,7 @@ int sfs_copy_writer_open(int fd, struct sfs_copy_writer **ret_writer, struct sfs
     writer->chunk_count = count < MAX_CHUNKS ? count : MAX_CHUNKS;
     for (unsigned i = 0; i < writer->chunk_count; i++)
         if (open_chunk(writer, &writer->chunks[i]) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     *ret_writer = TAKE(writer);
     return 0;
 }
@@ -103,7 +103,7 @@ static int write_oldest(struct sfs_copy_writer *writer, struct sfs_error *err)
     struct sfs_point point = { .out = writer->out_size, .in = writer->in_size };
     if (sfs_buf_add(&writer->points, &point, sizeof point) < 0 ||
         sfs_buf_add(&writer->tags, chunk->tag, sizeof chunk->tag) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     writer->out_size += chunk->in_size;
     writer->in_size += chunk->out_size;
     chunk->in_size = 0;
@@ -117,7 +117,7 @@ static int submit(struct sfs_copy_writer *writer, struct chunk *chunk, struct sf
     chunk->busy = true;
     if (sfs_pool_submit(writer->pool, SFS_POOL_DEMAND, compress_chunk, chunk) < 0) {
         chunk->busy = false;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     writer->submitted++;
     return 0;

@@ -172,7 +172,7 @@ int sfs_pass_gzip(struct sfs_pass *pass, struct sfs_error *err)
 {
     AUTO(sfs_free) struct gzip_pass *gzip = calloc(1, sizeof *gzip);
     if (!gzip)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     gzip->pass = pass;
     gzip->last_member = UINT64_MAX;
     int r = run(gzip, err);

@@ -98,7 +98,7 @@ int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t
     int r = sfs_points_add(&pass->points, out, in, bits, window, window_size);
     if (r == -E2BIG)
         return sfs_fail(err, E2BIG, "too many points in %s", pass->blob->name);
-    return r < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 void sfs_pass_note_frame(struct sfs_pass *pass)
@@ -145,7 +145,7 @@ int sfs_pass_start_copy(struct sfs_pass *pass, const char *why, struct sfs_error
         return r;
     AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
     if (!hash)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct replayed replayed = { copy, hash };
     r = sfs_replay(pass->blob, pass->options.codec, pass->out_size, add_replayed, &replayed, err);
     if (r < 0)

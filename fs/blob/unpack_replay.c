@@ -84,8 +84,7 @@ int sfs_replay(struct sfs_blob *blob, enum sfs_codec codec, uint64_t size,
         replay.gunzip = gunzip;
     if (gunzip)
         sfs_gunzip_start(gunzip, false);
-    int r = in && out && gunzip && zstd ? run(&replay, block, user, err)
-                                        : sfs_fail(err, ENOMEM, "out of memory");
+    int r = in && out && gunzip && zstd ? run(&replay, block, user, err) : sfs_fail_memory(err);
     ZSTD_freeDCtx(zstd);
     return r;
 }

@@ -2,6 +2,7 @@
 #include "blob/unpack_pipe.h"
 
 #include "base/pool.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <openssl/evp.h>
 
@@ -38,7 +39,7 @@ static int tag_passed(struct sfs_pass *pass, struct sfs_error *err)
     while (tagged < passed) {
         const struct sfs_in_block *block = &pass->in[tagged % SFS_PASS_BLOCKS];
         if (wanted && sfs_points_tag(&pass->points, block->data, block->size, block->offset) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         tagged++;
     }
     pthread_mutex_lock(&pass->lock);
@@ -120,7 +121,7 @@ void *sfs_pass_run_input(void *arg)
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     int r = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1
                 ? read_all(pass, digest, &err)
-                : sfs_fail(&err, ENOMEM, "out of memory");
+                : sfs_fail_memory(&err);
     if (r == 0 && EVP_DigestFinal_ex(digest, pass->in_digest.bytes, NULL) != 1)
         r = sfs_fail(&err, ENOMEM, "digesting");
     if (r < 0)

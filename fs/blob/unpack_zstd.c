@@ -167,7 +167,7 @@ int sfs_pass_zstd(struct sfs_pass *pass, struct sfs_error *err)
 {
     struct zstd_pass zstd = { .pass = pass, .decoder = ZSTD_createDCtx() };
     if (!zstd.decoder)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = run(&zstd, err);
     ZSTD_freeDCtx(zstd.decoder);
     if (r < 0)

@@ -35,7 +35,7 @@ static void finder_done(struct change_finder *finder)
 
 static int fail_memory(struct sfs_error *err)
 {
-    return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_fail_memory(err);
 }
 
 /* Adds an item for path `dir`/[.wh.]`name`; *dir may be "". */

@@ -122,7 +122,7 @@ static int choose_base(struct commit *commit, struct sfs_error *err)
         commit->base_count = sfs_image_layer_count(commit->base_image);
     }
     commit->layers = calloc(commit->base_count + 1, sizeof *commit->layers);
-    return commit->layers ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return commit->layers ? 0 : sfs_fail_memory(err);
 }
 
 /* Before anything is read, so that a wrong option costs no time. */
@@ -133,7 +133,7 @@ static int edit_config(struct commit *commit, struct sfs_error *err)
     commit->annotations = json_object();
     commit->kept = json_array();
     if (!commit->kept || !commit->config || !commit->annotations)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_config_edit(commit->config, commit->annotations, options->edits, options->edit_count,
                            err);
 }
@@ -198,7 +198,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         return r;
     json_t *annotations = layer.annotations;
     if (annotations && json_array_append_new(commit->kept, annotations) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const struct sfs_pipe_result written = layer.pipe;
     *record = (struct sfs_layer_record){ .digest = written.out_digest,
                                          .diff_id = written.in_digest,
@@ -261,7 +261,7 @@ static int read_blob(struct sfs_blob *blob, int fd, struct sfs_digest *ret_diges
     AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
     AUTO(sfs_free) char *buf = malloc(READ_BLOCK);
     if (!hash || !buf)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (uint64_t offset = 0; offset < blob->size;) {
         ssize_t n = sfs_blob_read_at(blob, buf, READ_BLOCK, offset, err);
         if (n < 0)
@@ -269,13 +269,13 @@ static int read_blob(struct sfs_blob *blob, int fd, struct sfs_digest *ret_diges
         if (n == 0)
             return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
         if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         int r = fd >= 0 ? sfs_io_write_all(fd, buf, (size_t)n) : 0;
         if (r < 0)
             return sfs_fail_errno(err, -r, "writing a copy of %s", blob->name);
         offset += (uint64_t)n;
     }
-    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* Copies a layer byte by byte. One of a docker-archive has no digest but that of its tar: it gets
@@ -339,9 +339,7 @@ static int add_document(struct commit *commit, const json_t *json, struct sfs_di
     *ret_size = text.size;
     if (commit->target)
         return sfs_target_add_bytes(commit->target, text.data, text.size, ret_digest, err);
-    return sfs_digest_of(text.data, text.size, ret_digest) < 0
-               ? sfs_fail(err, ENOMEM, "out of memory")
-               : 0;
+    return sfs_digest_of(text.data, text.size, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 static int add_config(struct commit *commit, json_t **ret_config, size_t *ret_size,
@@ -449,7 +447,7 @@ static int extract_to(struct commit *commit, const struct sfs_changes *changes,
     AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1 };
     AUTO(sfs_free) char *parent = sfs_parent_of(path);
     if (!parent)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_io_make_dirs(parent, err);
     if (r == 0)
         r = sfs_temp_dir_open(&temp, parent, err);

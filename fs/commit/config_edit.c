@@ -7,7 +7,7 @@
 
 static int fail_memory(struct sfs_error *err)
 {
-    return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_fail_memory(err);
 }
 
 /* JSON is UTF-8. */

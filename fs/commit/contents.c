@@ -37,7 +37,7 @@ struct sfs_contents {
 
 static int fail_memory(struct sfs_error *err)
 {
-    return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_fail_memory(err);
 }
 
 int sfs_contents_open(const struct sfs_layer_write *write, struct sfs_pipe *pipe,

@@ -220,7 +220,7 @@ static int add_entry(struct printer *printer, size_t item, struct sfs_error *err
         r = sfs_buf_add_str(json, "}");
     if (r == -EINVAL)
         return sfs_fail(err, EIO, "%s: no block starts where its chunk does", entry.tar.path);
-    return r < 0 ? sfs_fail(err, -r, "out of memory") : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *json,
@@ -236,7 +236,7 @@ int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *j
     if (r == 0)
         r = sfs_buf_add_str(json, ",\"entries\":[\n");
     if (r < 0)
-        return sfs_fail(err, -r, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < table->write->changes->count && r == 0; i++) {
         r = add_entry(&printer, i, err);
         if (r == 0 && json->size > SFS_MAX_TOC)
@@ -246,6 +246,6 @@ int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *j
                          SFS_MAX_TOC);
     }
     if (r == 0 && sfs_buf_add_str(json, "\n]}\n") < 0)
-        r = sfs_fail(err, ENOMEM, "out of memory");
+        r = sfs_fail_memory(err);
     return r;
 }

@@ -81,7 +81,7 @@ static int enter_parent(struct extraction *extraction)
     sfs_close_fd(&extraction->dirfd);
     parent->size = 0;
     if (sfs_buf_add(parent, extraction->path, size) < 0)
-        return sfs_fail(extraction->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(extraction->err);
     return open_dir(extraction, extraction->path, size ? size - 1 : 0, &extraction->dirfd);
 }
 

@@ -55,9 +55,7 @@ int sfs_layer_entry_get(const struct sfs_layer_write *write, const struct sfs_it
         tar->target = sfs_changes_path(changes, &changes->items[item->first]);
     sfs_tree_attr(write->tree, item->node, &tar->attr);
     settle_time(write, ret_entry);
-    return get_xattrs(write->tree, item->node, ret_entry) < 0
-               ? sfs_fail(err, ENOMEM, "out of memory")
-               : 0;
+    return get_xattrs(write->tree, item->node, ret_entry) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 void sfs_layer_entry_done(struct sfs_layer_entry *entry)

@@ -314,7 +314,7 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_writte
     if (r == 0)
         r = sfs_pipe_open(&write->pipe, &writer.pipe, err);
     if (r == 0 && writer.ahead.cuts && !(writer.splice = sfs_splice_open(writer.pipe)))
-        r = sfs_fail(err, ENOMEM, "out of memory");
+        r = sfs_fail_memory(err);
     if (r == 0 && write->pipe.plan.contents)
         r = sfs_contents_open(write, writer.pipe, &writer.contents, err);
     for (size_t i = 0; i < write->changes->count && r == 0; i++)

@@ -23,7 +23,7 @@ static void sorter_done(struct sorter *sorter)
 
 static int fail_memory(struct sfs_error *err)
 {
-    return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_fail_memory(err);
 }
 
 static int sorter_init(struct sorter *sorter, struct sfs_error *err)

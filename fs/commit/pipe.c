@@ -111,7 +111,7 @@ static void pack_slot(void *arg)
     struct sfs_error err;
     struct sfs_compressor *compressor = take_compressor(pipe);
     if (!compressor) {
-        fail_pipe(pipe, sfs_fail(&err, ENOMEM, "out of memory"), &err);
+        fail_pipe(pipe, sfs_fail_memory(&err), &err);
         return;
     }
     ssize_t n = sfs_compressor_run(compressor, slot->buffer.in, slot->in_size, slot->buffer.out,
@@ -295,7 +295,7 @@ static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
         size_t capacity = pipe->segment_capacity ? 2 * pipe->segment_capacity : 256;
         struct sfs_segment *more = reallocarray(pipe->segments, capacity, sizeof *pipe->segments);
         if (!more)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         pipe->segments = more;
         pipe->segment_capacity = capacity;
     }
@@ -382,7 +382,7 @@ static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
         if (pipe->pool)
             pipe->filling.out = malloc(sfs_compress_bound(plan, plan->block_size));
         if (!pipe->filling.in || (!pipe->filling.out && pipe->pool))
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     pipe->fill = 0;
     pipe->has_slot = true;
@@ -401,7 +401,7 @@ static int fill_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sfs_e
     }
     slot->buffer.in = malloc(pipe->fill + out_size);
     if (!slot->buffer.in)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     slot->buffer.out = pipe->pool ? slot->buffer.in + pipe->fill : NULL;
     memcpy(slot->buffer.in, pipe->filling.in, pipe->fill);
     return 0;
@@ -421,7 +421,7 @@ static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
     pthread_mutex_unlock(&pipe->lock);
     pipe->has_slot = false;
     if (pipe->pool && sfs_pool_submit(pipe->pool, SFS_POOL_DEMAND, pack_slot, slot) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -536,7 +536,7 @@ static int add_tail(struct sfs_pipe *pipe, struct sfs_error *err)
     AUTO(sfs_buf_close) struct sfs_buf tail = { 0 };
     int r = sfs_compress_add_tail(&pipe->options.plan, pipe->segments, pipe->segment_count, &tail);
     if (r < 0)
-        return sfs_fail(err, -r, "out of memory");
+        return sfs_fail_memory(err);
     return tail.size ? put_out(pipe, tail.data, tail.size, err) : 0;
 }
 
@@ -611,7 +611,7 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
 {
     AUTO(sfs_pipe_close) struct sfs_pipe *pipe = calloc(1, sizeof *pipe);
     if (!pipe)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     pipe->options = *options;
     pthread_mutex_init(&pipe->lock, NULL);
     pthread_cond_init(&pipe->more, NULL);
@@ -629,7 +629,7 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
     pipe->out_hash = packs ? sfs_hash_open() : NULL;
     if (!pipe->slots || !pipe->spares || !pipe->idle || !pipe->in_hash ||
         (packs && !pipe->out_hash))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < pipe->slot_count; i++)
         pipe->slots[i].pipe = pipe;
     r = start_threads(pipe, err);

@@ -15,7 +15,7 @@
 
 static int fail_memory(struct sfs_error *err)
 {
-    return sfs_fail(err, ENOMEM, "out of memory");
+    return sfs_fail_memory(err);
 }
 
 const char *sfs_record_media_type(const char *media_type, const char *codec)

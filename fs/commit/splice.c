@@ -81,7 +81,7 @@ static struct made *make_block(size_t size, struct sfs_error *err)
 {
     struct made *made = malloc(sizeof *made);
     if (!made) {
-        sfs_fail(err, ENOMEM, "out of memory");
+        sfs_fail_memory(err);
         return NULL;
     }
     made->size = size;

@@ -171,7 +171,7 @@ static int add_xattrs(struct sfs_buf *records, const struct sfs_tar_entry *entry
                             xattr->name);
         int r = add_record(records, key, xattr->value, xattr->size);
         if (r < 0)
-            return sfs_fail(err, -r, "out of memory");
+            return sfs_fail_memory(err);
     }
     return 0;
 }
@@ -204,7 +204,7 @@ static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entr
         r = add_number(records, "size", (int64_t)size);
     if (r == 0 && attr->uid > MAX_OCTAL_7)
         r = add_number(records, "uid", attr->uid);
-    return r < 0 ? sfs_fail(err, -r, "out of memory") : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* The extended header's own name matters to nobody but those who list it. */
@@ -312,7 +312,7 @@ static int add_headers(struct sfs_buf *buf, const struct sfs_tar_entry *entry, c
     seal(&header);
     if (r == 0)
         r = sfs_buf_add(buf, &header, sizeof header);
-    return r < 0 ? sfs_fail(err, -r, "out of memory") : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* More than 11 octal digits are written in binary, as GNU tar does and all read. */
@@ -343,6 +343,6 @@ int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
     AUTO(sfs_buf_close) struct sfs_buf name = { 0 };
     int r = sfs_tar_add_name(&name, entry);
     if (r < 0)
-        return sfs_fail(err, -r, "out of memory");
+        return sfs_fail_memory(err);
     return add_headers(buf, entry, name.data, type, err);
 }

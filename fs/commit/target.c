@@ -17,7 +17,7 @@ int sfs_target_add_bytes(struct sfs_target *target, const void *data, size_t siz
     struct sfs_digest digest;
     int fd, r = 0;
     if (sfs_digest_of(data, size, &digest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!target->ops->has(target, &digest, size)) {
         r = target->ops->begin(target, &fd, err);
         if (r < 0)

@@ -104,7 +104,7 @@ static int archive_end(struct sfs_target *target, const struct sfs_digest *diges
     }
     struct held *more = reallocarray(self->held, self->held_count + 1, sizeof *more);
     if (!more)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     self->held = more;
     int r = seal_member(self, sfs_blob_path(digest, path), size, err);
     if (r == 0)
@@ -128,7 +128,7 @@ static int add_json(struct archive_target *self, const char *name, json_t *json,
 {
     AUTO(sfs_free) char *text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(json);
-    return text ? add_file(self, name, text, err) : sfs_fail(err, ENOMEM, "out of memory");
+    return text ? add_file(self, name, text, err) : sfs_fail_memory(err);
 }
 
 /* ---- what names the image ---- */
@@ -219,7 +219,7 @@ int sfs_target_open_archive(const struct sfs_reference *reference, struct sfs_ta
         return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);
     struct archive_target *self = calloc(1, sizeof *self);
     if (!self)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     AUTO(sfs_target_close) struct sfs_target *target = &self->target;
     self->target.ops = &archive_ops;
     self->temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
@@ -227,7 +227,7 @@ int sfs_target_open_archive(const struct sfs_reference *reference, struct sfs_ta
     AUTO(sfs_free) char *dir = sfs_parent_of(reference->path);
     if (!dir || !(self->file = strdup(reference->path)) ||
         (reference->name && !(self->name = strdup(reference->name))))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     char *slash = strrchr(self->file, '/');
     self->base = slash ? slash + 1 : self->file;
     if (!*self->base)

@@ -104,7 +104,7 @@ int sfs_target_open_layout(const struct sfs_reference *reference, struct sfs_tar
     struct layout_target *self = make_target(&layout_ops);
     AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
     if (!self || (reference->name && !(self->tag = strdup(reference->name))))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_layout_open(reference->path, &self->layout, err);
     if (r == 0)
         *ret_target = TAKE(target);
@@ -193,7 +193,7 @@ static int storage_finish(struct sfs_target *target, const struct sfs_target_ima
         return r;
     AUTO(sfs_free) char *from = NULL;
     if (asprintf(&from, "oci:%s/layout:" STORAGE_TAG, self->temp.path) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return run_skopeo(from, self->name, err);
 }
 
@@ -237,13 +237,13 @@ int sfs_target_open_storage(const char *text, struct sfs_target **ret_target, st
     struct layout_target *self = make_target(&storage_ops);
     AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
     if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_temp_dir_open(&self->temp, temp_parent(), err);
     if (r < 0)
         return r;
     AUTO(sfs_free) char *dir = NULL;
     if (asprintf(&dir, "%s/layout", self->temp.path) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_layout_open(dir, &self->layout, err);
     if (r == 0)
         *ret_target = TAKE(target);

@@ -67,7 +67,7 @@ int sfs_temp_dir_open(struct sfs_temp_dir *temp, const char *parent, struct sfs_
         AUTO(sfs_free) char *path = NULL;
         struct stat st;
         if (asprintf(&path, "%s/." SFS_IO_TEMP "XXXXXX", parent) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         if (!mkdtemp(path))
             return sfs_fail_errno(err, errno, "making a directory in %s", parent);
         AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

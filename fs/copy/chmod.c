@@ -168,7 +168,7 @@ int sfs_chmod_open(const char *text, struct sfs_chmod **ret_chmod, struct sfs_er
 {
     AUTO(sfs_chmod_close) struct sfs_chmod *chmod = calloc(1, sizeof *chmod);
     if (!chmod)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (text[0] >= '0' && text[0] <= '9') {
         if (parse_octal(chmod, text) < 0)
             return sfs_fail(err, EINVAL,

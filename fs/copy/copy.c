@@ -33,11 +33,6 @@ static void job_done(struct copy_request *job)
     free(job->target);
 }
 
-static int out_of_memory(struct copy_request *job)
-{
-    return sfs_fail(job->err, ENOMEM, "out of memory");
-}
-
 /* What BuildKit lets pass: an error if strict, else a warning. */
 __attribute__((format(printf, 3, 4))) static int let_pass(const struct copy_request *job, int code,
                                                           const char *format, ...)
@@ -94,7 +89,7 @@ static int prepare_target(struct copy_request *job)
     size_t size = strlen(text);
     job->target_is_dir = text[size - 1] == '/' || (size > 1 && strcmp(text + size - 2, "/.") == 0);
     job->target = sfs_path_join(job->copy->workdir ? job->copy->workdir : "/", text);
-    return job->target ? 0 : out_of_memory(job);
+    return job->target ? 0 : sfs_fail_memory(job->err);
 }
 
 static int prepare(struct copy_request *job)
@@ -127,7 +122,7 @@ static int make_way(struct copy_request *job)
     char *path = job->target_is_dir ? strdup(job->target)
                                     : strndup(job->target, (size_t)(slash - job->target));
     if (!path)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     AUTO(sfs_draft_place_done) struct draft_place place = { 0 };
     int r = sfs_draft_resolve(&job->draft, path, &place, job->err);
     return r < 0 ? r : sfs_copy_make_dirs(&job->rules, &place, 0, job->err);
@@ -146,7 +141,7 @@ static int note_overwritten(struct copy_request *job, struct draft_node *dir, co
 {
     struct draft_node *node;
     if (sfs_draft_find(&job->draft, dir, name, strlen(name), &node) < 0)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     if (node == job->last_file)
         return let_pass(job, EINVAL,
                         "several sources become the one file %s, and the last one stays; end the "
@@ -215,7 +210,7 @@ static int require_path(struct copy_request *job, const char *root, const char *
         return 0;
     AUTO(sfs_free) char *path = sfs_path_join(root, *pattern == '/' ? pattern + 1 : pattern);
     if (!path)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     int r = sfs_tree_resolve(job->source, path, 0, &node, NULL);
     return r < 0 ? sfs_fail(job->err, -r, "\"%s\": not found", path) : 0;
 }
@@ -228,7 +223,7 @@ static int copy_with_parents(struct copy_request *job, const char *text)
     AUTO(sfs_free) char *root = left ? sfs_path_join("/", left) : NULL;
     AUTO(sfs_free) char *pattern = sfs_path_join("/", pivot ? pivot + 3 : text);
     if (!root || !pattern)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     int r = require_path(job, root, pattern);
     if (r < 0)
         return r;
@@ -251,7 +246,7 @@ static int copy_source(struct copy_request *job, const char *text)
     if (job->copy->parents)
         return copy_with_parents(job, text);
     AUTO(sfs_free) char *path = sfs_path_join("/", text);
-    return path ? copy_hits(job, path) : out_of_memory(job);
+    return path ? copy_hits(job, path) : sfs_fail_memory(job->err);
 }
 
 int sfs_copy_layer(const struct sfs_tree *source, const struct sfs_tree *destination,

@@ -265,8 +265,7 @@ int sfs_draft_resolve(struct draft *draft, const char *path, struct draft_place 
         return 0;
     }
     sfs_draft_place_done(&place);
-    return r == -ENOMEM ? sfs_fail(err, ENOMEM, "out of memory")
-                        : sfs_fail_errno(err, -r, "destination %s", path);
+    return r == -ENOMEM ? sfs_fail_memory(err) : sfs_fail_errno(err, -r, "destination %s", path);
 }
 
 void sfs_draft_place_done(struct draft_place *place)

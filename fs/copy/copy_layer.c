@@ -146,7 +146,7 @@ static int add_inode(struct output *output, const struct draft_inode *inode)
         item.extent_count = (uint32_t)(output->extents.size / sizeof(struct sfs_extent));
     }
     if (r < 0)
-        return sfs_fail(output->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(output->err);
     if (S_ISLNK(inode->attr.mode))
         item.target = sfs_tree_target(output->draft->source, inode->source);
     item.xattrs = (const void *)output->xattrs.data;
@@ -162,7 +162,7 @@ static int add_file(struct output *output, struct draft_inode *inode)
     if (inode->shared) {
         char *path = sfs_draft_alloc(output->draft, output->path.size + 1);
         if (!path)
-            return sfs_fail(output->err, ENOMEM, "out of memory");
+            return sfs_fail_memory(output->err);
         memcpy(path, output->path.data, output->path.size);
         inode->path = path;
     }
@@ -212,7 +212,7 @@ static int add_node(struct output *output, struct draft_node *node)
     if (r == 0)
         r = sfs_buf_add(&output->path, node->name, node->name_size);
     if (r < 0)
-        return sfs_fail(output->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(output->err);
     if (output->path.size > SFS_MAX_PATH)
         return sfs_fail(output->err, E2BIG, "a path is longer than %u bytes", SFS_MAX_PATH);
     if (!sfs_draft_is_dir(output->draft, node)) {
@@ -248,7 +248,7 @@ int sfs_copy_layer_open(struct draft *draft, const char *label, struct sfs_layer
     if (layer)
         layer->label = strdup(label);
     if (!output.builder || !layer || !layer->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     layer->ops = &copy_ops;
     copy->source = draft->source;
     twalk_r(draft->root.children, visit, &output);

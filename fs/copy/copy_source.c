@@ -21,13 +21,13 @@ static int add_hit(struct copy_hits *hits, const struct sfs_tree *tree, const ch
         size_t capacity = hits->capacity ? 2 * hits->capacity : 8;
         struct copy_hit *items = reallocarray(hits->items, capacity, sizeof *items);
         if (!items)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         hits->items = items;
         hits->capacity = capacity;
     }
     char *copy = strdup(path);
     if (!copy)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     hits->items[hits->count++] = (struct copy_hit){ copy, node, sfs_path_base(copy) };
     return 0;
 }
@@ -58,7 +58,7 @@ static int try_match(void *user, const char *path, sfs_node node)
     if (sfs_pattern_match_go(search->pattern, path) > 0) {
         struct sfs_buf full = { 0 };
         int r = sfs_buf_printf(&full, "%s/%s", search->prefix, path);
-        r = r < 0 ? sfs_fail(search->err, ENOMEM, "out of memory")
+        r = r < 0 ? sfs_fail_memory(search->err)
                   : add_hit(search->hits, search->tree, full.data, search->err);
         sfs_buf_close(&full);
         return r < 0 ? r : SFS_WALK_SKIP;
@@ -88,7 +88,7 @@ static int find_wild_hits(const struct sfs_tree *tree, const char *path, const c
 {
     AUTO(sfs_free) char *prefix = strndup(path, (size_t)(wild - path));
     if (!prefix)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     hits->is_wild = true;
     sfs_node dir;
     int r = sfs_tree_resolve(tree, prefix, SFS_WALK_FOLLOW, &dir, NULL);
@@ -100,7 +100,7 @@ static int find_wild_hits(const struct sfs_tree *tree, const char *path, const c
     }
     AUTO(sfs_buf_close) struct sfs_buf resolved = { 0 };
     if (sfs_tree_dir_path(tree, dir, &resolved) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct search search = {
         .hits = hits,
         .tree = tree,

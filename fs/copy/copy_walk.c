@@ -9,11 +9,6 @@
 #include <search.h>
 #include <sys/stat.h>
 
-static int out_of_memory(struct sfs_error *err)
-{
-    return sfs_fail(err, ENOMEM, "out of memory");
-}
-
 static void apply_rules(const struct copy_rules *rules, struct sfs_attr *attr)
 {
     if (rules->has_owner) {
@@ -50,7 +45,7 @@ int sfs_copy_make_dirs(const struct copy_rules *rules, struct draft_place *place
 {
     AUTO(sfs_free) char *rest = strdup(place->rest.size > 0 ? place->rest.data : "");
     if (!rest)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     if (*rest == '\0' && !sfs_draft_is_dir(rules->draft, place->node)) {
         struct sfs_buf path = { 0 };
         int r = sfs_draft_path(place->node, &path);
@@ -63,11 +58,11 @@ int sfs_copy_make_dirs(const struct copy_rules *rules, struct draft_place *place
         size_t size = strcspn(name, "/");
         bool last = name[size] == '\0';
         if (last && spare > 0)
-            return sfs_buf_add(&place->rest, name, size) < 0 ? out_of_memory(err) : 0;
+            return sfs_buf_add(&place->rest, name, size) < 0 ? sfs_fail_memory(err) : 0;
         if (size > SFS_MAX_NAME)
             return sfs_fail(err, ENAMETOOLONG, "the name %.32s... is too long", name);
         if (make_dir(rules, place->node, name, size, &place->node) < 0)
-            return out_of_memory(err);
+            return sfs_fail_memory(err);
         name += size + !last;
     }
     return 0;
@@ -80,7 +75,7 @@ static int refuse(const struct copy_rules *rules, const struct draft_node *node,
     struct sfs_buf path = { 0 };
     if (sfs_draft_path(node, &path) < 0) {
         sfs_buf_close(&path);
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     }
     const char *target = sfs_draft_target(rules->draft, node);
     int r = code == EISDIR
@@ -157,13 +152,13 @@ static int put_file(const struct copy_rules *rules, sfs_node source, struct draf
 {
     struct draft_node *node;
     if (sfs_draft_claim(rules->draft, dir, name, strlen(name), &node) < 0)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     bool is_there = node->inode || node->lower != DRAFT_NO_NODE;
     if (is_there && sfs_draft_is_dir(rules->draft, node))
         return refuse(rules, node, EISDIR, err);
     struct draft_inode *inode;
     if (find_inode(rules, source, links, &inode) < 0)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     node->inode = inode;
     ++*rules->copied;
     return 0;
@@ -183,13 +178,13 @@ static int put_dir(const struct copy_walk *walk, const struct level *level, stru
     const struct copy_rules *rules = walk->rules;
     struct draft_node *node;
     if (sfs_draft_claim(rules->draft, dir, level->name, strlen(level->name), &node) < 0)
-        return out_of_memory(walk->err);
+        return sfs_fail_memory(walk->err);
     bool is_there = node->inode || node->lower != DRAFT_NO_NODE;
     if (is_there && !sfs_draft_is_dir(rules->draft, node))
         return refuse(rules, node, ENOTDIR, walk->err);
     struct draft_inode *inode = sfs_draft_change(rules->draft, node);
     if (!inode)
-        return out_of_memory(walk->err);
+        return sfs_fail_memory(walk->err);
     struct sfs_attr attr;
     sfs_tree_attr(rules->source, level->source, &attr);
     *ret_node = node;
@@ -200,7 +195,7 @@ static int put_dir(const struct copy_walk *walk, const struct level *level, stru
     }
     inode->attr = attr;
     apply_rules(rules, &inode->attr);
-    return sfs_draft_add_xattrs(rules->draft, inode, level->source) < 0 ? out_of_memory(walk->err)
+    return sfs_draft_add_xattrs(rules->draft, inode, level->source) < 0 ? sfs_fail_memory(walk->err)
                                                                         : 0;
 }
 
@@ -280,11 +275,11 @@ static int copy_below(struct copy_walk *walk, struct level *level)
     size_t size = walk->path.size;
     AUTO(sfs_free) uint8_t *matched = selects ? malloc(walk->includes + walk->excludes + 1) : NULL;
     if (selects && !matched)
-        return out_of_memory(walk->err);
+        return sfs_fail_memory(walk->err);
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < count; i++) {
         if (matched && push_path(&walk->path, entries[i].name) < 0)
-            return out_of_memory(walk->err);
+            return sfs_fail_memory(walk->err);
         r = copy_one(walk, level, &entries[i], matched);
         walk->path.size = size;
         if (walk->path.data)
@@ -305,7 +300,7 @@ int sfs_copy_directory(const struct copy_rules *rules, sfs_node source, struct d
     struct sfs_attr attr;
     struct draft_inode *inode = sfs_draft_change(rules->draft, target);
     if (!inode)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     sfs_tree_attr(rules->source, source, &attr);
     inode->attr.mtime_sec = attr.mtime_sec;
     inode->attr.mtime_nsec = attr.mtime_nsec;

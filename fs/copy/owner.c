@@ -47,7 +47,7 @@ static int read_database(const struct sfs_tree *tree, const char *path, char **r
         return 0;
     AUTO(sfs_free) char *text = calloc(1, attr.size + 1);
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t at = 0; at < attr.size;) {
         ssize_t count = sfs_tree_read(tree, node, text + at, attr.size - at, at, err);
         if (count < 0)
@@ -171,7 +171,7 @@ int sfs_owner_parse(const char *text, const struct sfs_tree *tree, struct sfs_ow
     const char *colon = strchr(text, ':');
     AUTO(sfs_free) char *user = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
     if (!user)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = set_user(&owner, user, tree, err);
     if (r == 0 && colon)
         r = set_group(&owner, colon + 1, tree, err);

@@ -238,7 +238,7 @@ static int compile(struct pattern *pattern, struct sfs_error *err)
     pattern->text_size = strlen(pattern->text);
     pattern->tokens = calloc(pattern->text_size + 1, sizeof pattern->tokens[0]);
     if (!pattern->tokens || find_tail(pattern) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     enum match_kind kind = MATCH_EXACT;
     for (const char *p = pattern->text; *p;) {
         ssize_t size = compile_one(pattern, p, &kind);
@@ -271,7 +271,7 @@ static int add_line(struct sfs_patterns *patterns, const char *line, struct sfs_
 {
     struct pattern *pattern = &patterns->items[patterns->count];
     if (clean_line(line, &pattern->text) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!pattern->text)
         return 0;
     patterns->count++;
@@ -293,7 +293,7 @@ int sfs_patterns_open(const char *const *lines, size_t count, struct sfs_pattern
     if (patterns)
         patterns->items = calloc(count + 1, sizeof patterns->items[0]);
     if (!patterns || !patterns->items)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < count; i++) {
         int r = add_line(patterns, lines[i], err);
         if (r < 0)

@@ -213,7 +213,7 @@ int sfs_text_ports(const char *text, struct sfs_vars *ports, struct sfs_error *e
         char item[32];
         snprintf(item, sizeof item, "%ld/%s", i, protocol);
         if (sfs_words_add(ports, item, strlen(item)) < 0)
-            r = sfs_fail(err, ENOMEM, "out of memory");
+            r = sfs_fail_memory(err);
     }
     return r;
 }

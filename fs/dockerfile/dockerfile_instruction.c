@@ -182,7 +182,7 @@ int sfs_instruction_parse(const char *line, char escape, struct sfs_instruction 
     int r = parse_line(line, escape, &instruction, err);
     if (r < 0) {
         sfs_instruction_close(&instruction);
-        return r == -ENOMEM ? sfs_fail(err, ENOMEM, "out of memory") : r;
+        return r == -ENOMEM ? sfs_fail_memory(err) : r;
     }
     *ret_instruction = instruction;
     return 0;

@@ -136,7 +136,7 @@ int sfs_words_json(const char *text, struct sfs_vars *words, struct sfs_error *e
             break;
         }
         if (sfs_words_add(words, json_string_value(item), json_string_length(item)) < 0) {
-            r = sfs_fail(err, ENOMEM, "out of memory");
+            r = sfs_fail_memory(err);
             break;
         }
     }

@@ -358,7 +358,7 @@ static int expand_until(struct scanner *scanner, int stop, bool raw_escapes, str
 
 static int told(int r, struct sfs_error *err)
 {
-    return r == -ENOMEM ? sfs_fail(err, ENOMEM, "out of memory") : r;
+    return r == -ENOMEM ? sfs_fail_memory(err) : r;
 }
 
 int sfs_expand_word(const char *word, char escape, const struct sfs_vars *vars, unsigned flags,

@@ -315,7 +315,7 @@ static int check_flags(const struct sfs_instruction *instruction, const struct k
         const char *equals = strchr(text, '=');
         AUTO(sfs_free) char *name = equals ? strndup(text, (size_t)(equals - text)) : strdup(text);
         if (!name)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         size_t f = 0;
         while (f < MAX_FLAGS && keyword->flags[f].name && strcmp(keyword->flags[f].name, name) != 0)
             f++;

@@ -24,7 +24,7 @@ int sfs_csv_parse(const char *text, struct sfs_vars *fields, struct sfs_error *e
         if (*text && *text != ',')
             return sfs_fail(err, EINVAL, "bytes behind a closing quote");
         if (r < 0 || sfs_words_add(fields, field.data, field.size) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         if (!*text)
             return 0;
         text++;
@@ -127,7 +127,7 @@ static int set_text(struct reading *reading, char **text, const char *value)
 {
     free(*text);
     *text = strdup(value);
-    return *text ? 0 : sfs_fail(reading->err, ENOMEM, "out of memory");
+    return *text ? 0 : sfs_fail_memory(reading->err);
 }
 
 static int fail_key(struct reading *reading, const char *key, const char *field)
@@ -210,7 +210,7 @@ static int read_field(struct reading *reading, const char *field, char escape,
     AUTO(sfs_free) char *key = strndup(field, size);
     AUTO(sfs_free) char *value = NULL;
     if (!key)
-        return sfs_fail(reading->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(reading->err);
     for (char *p = key; *p; p++)
         *p = (char)tolower((unsigned char)*p);
     if (!field[size]) {

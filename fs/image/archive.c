@@ -135,7 +135,7 @@ static int tar_open(struct sfs_members *members, const char *name, struct sfs_bl
         return sfs_fail_errno(err, errno, "%s", members->label);
     AUTO(sfs_free) char *label = NULL;
     if (asprintf(&label, "%s: %s", members->label, member->name) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_blob_open_file(&fd, label, member->offset, member->size, ret_blob, err);
 }
 
@@ -185,7 +185,7 @@ static int add_member(struct tar_members *tar, struct archive *archive, struct a
         size_t capacity = tar->capacity ? 2 * tar->capacity : 64;
         struct archive_member *members = reallocarray(tar->members, capacity, sizeof *members);
         if (!members)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         tar->members = members;
         tar->capacity = capacity;
     }
@@ -196,7 +196,7 @@ static int add_member(struct tar_members *tar, struct archive *archive, struct a
         return 0;
     member.link = link ? strdup(link) : NULL;
     tar->members[tar->count++] = member;
-    return link && !member.link ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+    return link && !member.link ? sfs_fail_memory(err) : 0;
 }
 
 /* Is there a block of zeros where the last member ends? */
@@ -248,7 +248,7 @@ static int index_tar(struct tar_members *tar, struct sfs_error *err)
 {
     AUTO(close_archive) struct archive *archive = archive_read_new();
     if (!archive || archive_read_support_format_tar(archive) != ARCHIVE_OK)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (archive_read_open_fd(archive, tar->fd, 64 << 10) != ARCHIVE_OK) {
         if (archive_errno(archive) == EILSEQ) /* libarchive: no format knows it */
             return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
@@ -307,11 +307,11 @@ int sfs_members_open_tar(const char *path, struct sfs_members **ret_members, str
         return sfs_fail_errno(err, errno, "%s", path);
     struct tar_members *tar = calloc(1, sizeof *tar);
     if (!tar)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *tar = (struct tar_members){ .base = { &tar_ops, strdup(path) }, .fd = TAKE_FD(fd) };
     AUTO(sfs_members_close) struct sfs_members *members = &tar->base;
     if (!members->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = check_file(tar, err);
     if (r == 0)
         r = index_tar(tar, err);

@@ -80,7 +80,7 @@ static int take_config(struct sfs_image *image, const json_t *entry, struct sfs_
                            digest_in_name(name, "blobs/sha256/", "", &document->digest);
     document->member = strdup(name);
     if (!document->member)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct sfs_digest digest;
     int r = sfs_document_read(image->members, name, &image->config, &digest, err);
     if (r < 0)
@@ -102,12 +102,12 @@ static int make_key(struct sfs_blob *blob, const struct sfs_digest *diff_id,
     size_t sample = blob->size < KEY_SAMPLE ? (size_t)blob->size : KEY_SAMPLE;
     if (sfs_buf_printf(&buf, "stagefs archive layer\n%s\n%" PRIu64 "\n",
                        sfs_digest_print(diff_id, text), blob->size) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const uint64_t offsets[] = { 0, blob->size - sample };
     for (size_t i = 0; i < 2; i++) {
         void *place = sfs_buf_grow(&buf, sample);
         if (!place)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         ssize_t n = sfs_blob_read_at(blob, place, sample, offsets[i], err);
         if (n < 0)
             return (int)n;
@@ -115,7 +115,7 @@ static int make_key(struct sfs_blob *blob, const struct sfs_digest *diff_id,
             return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
     }
     if (sfs_digest_of(buf.data, buf.size, ret_key) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -152,7 +152,7 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
     part->member = strdup(name);
     part->key = strdup(sfs_digest_print(&key, text));
     if (!part->member || !part->key)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     layer->size = blob->size;
     layer->key = part->key;
     layer->codec = kinds[part->codec].codec;

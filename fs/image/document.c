@@ -45,7 +45,7 @@ static int read_whole(struct sfs_blob *blob, char **ret_data, struct sfs_error *
                         blob->name, blob->size, SFS_MAX_JSON);
     AUTO(sfs_free) char *data = malloc(blob->size + 1);
     if (!data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     ssize_t n = sfs_blob_read_at(blob, data, blob->size, 0, err);
     if (n < 0)
         return (int)n;
@@ -66,7 +66,7 @@ int sfs_document_read(struct sfs_members *members, const char *name, json_t **re
     if (r < 0)
         return r;
     if (ret_digest && sfs_digest_of(data, blob->size, ret_digest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_document_parse(data, blob->size, blob->name, ret_json, err);
 }
 
@@ -88,7 +88,7 @@ int sfs_document_read_blob(struct sfs_members *members, const struct sfs_descrip
         return r;
     struct sfs_digest digest;
     if (sfs_digest_of(data, blob->size, &digest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!sfs_digest_equal(&digest, &descriptor->digest))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its digest: its bytes have %s",
                         blob->name, sfs_digest_print(&digest, found));

@@ -22,7 +22,7 @@ static int open_dir(struct sfs_image *image, const struct sfs_reference *referen
         return r;
     image->parts[0].key = strdup("");
     if (!image->directory || !image->config || !image->parts[0].key)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     image->parts[0].layer = (struct sfs_image_layer){
         .media_type = "inode/directory",
         .codec = "directory",
@@ -88,7 +88,7 @@ int sfs_image_open(const char *ref, const char *platform_text, struct sfs_image 
         return r;
     AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
     if (!image || !(image->ref = strdup(ref)))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = openers[reference.transport](image, &reference, &platform, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%.200s", ref);

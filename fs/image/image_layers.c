@@ -3,6 +3,7 @@
 #include "image/parts.h"
 
 #include "base/pool.h"
+#include "base/thread.h"
 #include "blob/unpack.h"
 #include "layer/layer.h"
 #include <errno.h>
@@ -145,7 +146,7 @@ static int run_jobs(struct opening *opening, const size_t *order, bool repeated,
     int r = count > 0 ? sfs_image_open_pool(opening->image, &pool, err) : 0;
     for (size_t i = 0; r == 0 && i < count; i++)
         if (sfs_pool_submit(pool, SFS_POOL_DEMAND, run_job, &jobs[i]) < 0)
-            r = sfs_fail(err, ENOMEM, "out of memory");
+            r = sfs_fail_memory(err);
     return r; /* closing the pool waits for the jobs */
 }
 
@@ -154,7 +155,7 @@ static int open_all(struct opening *opening, struct sfs_error *err)
     AUTO(sfs_free) size_t *order = NULL;
     AUTO(sfs_free) struct layer_job *jobs = calloc(opening->image->count + 1, sizeof *jobs);
     if (!jobs)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_image_order(opening->image, &order, err);
     if (r == 0)
         r = run_jobs(opening, order, false, jobs, err);
@@ -179,7 +180,7 @@ int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, stru
         .layers = calloc(image->count + 1, sizeof *opening.layers),
     };
     if (!opening.layers)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     pthread_mutex_init(&opening.lock, NULL);
     int r = open_all(&opening, err);
     pthread_mutex_destroy(&opening.lock);
@@ -211,7 +212,7 @@ int sfs_image_order(struct sfs_image *image, size_t **ret_order, struct sfs_erro
 {
     size_t *order = calloc(image->count + 1, sizeof *order);
     if (!order)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < image->count; i++)
         order[i] = i;
     qsort_r(order, image->count, sizeof *order, compare_sizes, image);

@@ -151,10 +151,10 @@ int sfs_layout_open(const char *dir, struct sfs_layout **ret_layout, struct sfs_
 {
     AUTO(sfs_layout_close) struct sfs_layout *layout = calloc(1, sizeof *layout);
     if (!layout)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     layout->fd = layout->blobs_fd = -1;
     if (!(layout->dir = strdup(dir)) || asprintf(&layout->blobs, "%s/blobs/sha256", dir) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = -EAGAIN;
     for (int attempt = 0; r == -EAGAIN && attempt < MAX_ATTEMPTS; attempt++)
         r = open_dir(layout, err);
@@ -310,7 +310,7 @@ static int tag_locked(struct sfs_layout *layout, const char *tag, const json_t *
     AUTO(sfs_free)
     char *text = json_dumps(index, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_io_replace_file(layout->dir, "index.json", text, strlen(text), 0644, err);
 }
 

@@ -44,7 +44,7 @@ int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t siz
     struct sfs_digest digest;
     char text[SFS_DIGEST_TEXT];
     if (sfs_digest_of(data, size, &digest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = 0;
     if (!sfs_layout_has(layout, &digest, size))
         r = sfs_io_replace_file(layout->blobs, hex_of(&digest, text), data, size, 0644, err);
@@ -70,7 +70,7 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
     AUTO(sfs_free) char *buf = malloc(BLOCK);
     struct sfs_digest digest;
     if (!hash || !buf)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (uint64_t offset = 0; offset < blob->size;) {
         sfs_blob_will_read(blob, offset + BLOCK, 4 * BLOCK);
         ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
@@ -82,12 +82,12 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
         if (r < 0)
             return sfs_fail_errno(err, -r, "copying %s to %s", blob->name, layout->blobs);
         if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         offset += (uint64_t)n;
     }
     char found[SFS_DIGEST_TEXT];
     if (sfs_hash_finish(hash, &digest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!sfs_digest_equal(&digest, expected))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its digest: its bytes have %s",
                         blob->name, sfs_digest_print(&digest, found));

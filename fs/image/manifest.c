@@ -57,7 +57,7 @@ int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error
         return sfs_fail(err, E2BIG, "%zu layers, more than %u", count, SFS_MAX_LAYERS);
     image->parts = calloc(count ? count : 1, sizeof *image->parts);
     if (!image->parts)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     image->count = count;
     return 0;
 }
@@ -95,7 +95,7 @@ static int fill_part(struct sfs_image *image, size_t i, const json_t *json, stru
     part->member = strdup(sfs_blob_path(&descriptor.digest, path));
     part->key = strdup(sfs_digest_print(&descriptor.digest, digest));
     if (!part->member || !part->key)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const json_t *annotations = json_object_get(json, "annotations");
     part->layer = (struct sfs_image_layer){
         .digest = descriptor.digest,
@@ -166,7 +166,7 @@ static int take_config(struct sfs_image *image, struct sfs_error *err)
         .member = strdup(sfs_blob_path(&descriptor.digest, path)),
     };
     if (!image->config_document.member)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_document_read_blob(image->members, &descriptor, &image->config, err);
     return r < 0 ? sfs_fail_while(err, r, "config") : 0;
 }

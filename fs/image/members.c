@@ -86,7 +86,7 @@ static int dir_open(struct sfs_members *members, const char *name, struct sfs_bl
         return sfs_fail_errno(err, -fd, "%s/%s", members->label, name);
     AUTO(sfs_free) char *label = NULL;
     if (asprintf(&label, "%s/%s", members->label, name) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_blob_open_file(&fd, label, 0, size, ret_blob, err);
 }
 
@@ -117,11 +117,11 @@ int sfs_members_open_dir(const char *path, struct sfs_members **ret_members, str
         return sfs_fail_errno(err, errno, "%s", path);
     struct dir_members *dir = calloc(1, sizeof *dir);
     if (!dir)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *dir = (struct dir_members){ .base = { &dir_ops, strdup(path) }, .fd = TAKE_FD(fd) };
     AUTO(sfs_members_close) struct sfs_members *members = &dir->base;
     if (!members->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *ret_members = TAKE(members);
     return 0;
 }

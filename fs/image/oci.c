@@ -284,7 +284,7 @@ static int resolve(struct sfs_image *image, struct sfs_descriptor descriptor,
                 .member = strdup(sfs_blob_path(&descriptor.digest, path)),
             };
             if (!image->manifest_document.member)
-                return sfs_fail(err, ENOMEM, "out of memory");
+                return sfs_fail_memory(err);
             return sfs_manifest_take(image, &json, err);
         }
         r = descend(json, platform, &descriptor, err);

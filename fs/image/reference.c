@@ -61,13 +61,13 @@ int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error 
     char *full = NULL;
     if (asprintf(&full, "%.*s%s%s%s", (int)host, name, has_host ? "" : "docker.io/",
                  is_hub && !strchr(rest, '/') ? "library/" : "", rest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!has_tag) {
         char *tagged = NULL;
         int r = asprintf(&tagged, "%s:latest", full);
         free(full);
         if (r < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         full = tagged;
     }
     *ret_full = full;
@@ -77,7 +77,7 @@ int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error 
 static int copy_part(const char *text, size_t size, char **ret_copy, struct sfs_error *err)
 {
     *ret_copy = strndup(text, size);
-    return *ret_copy ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return *ret_copy ? 0 : sfs_fail_memory(err);
 }
 
 /* How many bytes of `text` are the path, see the top of the header. */
@@ -88,7 +88,7 @@ static int find_path_end(const char *text, size_t *ret_end, struct sfs_error *er
         AUTO(sfs_free) char *path = strndup(text, end);
         struct stat st;
         if (!path)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         if (stat(path, &st) == 0) {
             *ret_end = end;
             return 0;
@@ -165,7 +165,7 @@ static int parse_rest(enum form form, char *rest, struct sfs_reference *referenc
         r = sfs_reference_full_name(rest, &reference->name, err);
         if (r == 0) {
             AUTO(sfs_free) char *copy = strdup(rest);
-            r = copy ? take_digest(copy, reference, err) : sfs_fail(err, ENOMEM, "out of memory");
+            r = copy ? take_digest(copy, reference, err) : sfs_fail_memory(err);
         }
         return r;
     }
@@ -214,7 +214,7 @@ int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
         struct sfs_reference reference = { .transport = transports[i].transport };
         AUTO(sfs_free) char *rest = strdup(text + size);
         if (!rest)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         int r = parse_rest(transports[i].form, rest, &reference, err);
         if (r < 0)
             return sfs_fail_while(err, r, "%.200s", text);

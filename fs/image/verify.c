@@ -66,7 +66,7 @@ static int digest_blob(struct sfs_blob *blob, struct sfs_digest *ret_digest, str
     AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
     AUTO(sfs_free) char *buf = malloc(BLOCK);
     if (!hash || !buf)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (uint64_t offset = 0; offset < blob->size;) {
         ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
         if (n < 0)
@@ -74,10 +74,10 @@ static int digest_blob(struct sfs_blob *blob, struct sfs_digest *ret_digest, str
         if (n == 0)
             break;
         if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         offset += (uint64_t)n;
     }
-    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail(err, ENOMEM, "out of memory") : 0;
+    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 static void verify_document(struct report *report, struct sfs_image *image, const char *what,
@@ -177,7 +177,7 @@ static int verify_layers(struct verifying *verifying, struct check *checks, cons
     for (size_t i = 0; r == 0 && i < count; i++) {
         checks[order[i]] = (struct check){ .verifying = verifying, .layer = order[i] };
         if (sfs_pool_submit(pool, SFS_POOL_DEMAND, run_check, &checks[order[i]]) < 0)
-            r = sfs_fail(err, ENOMEM, "out of memory");
+            r = sfs_fail_memory(err);
     }
     for (size_t i = 0; r == 0 && i < count; i++) {
         pthread_mutex_lock(&verifying->lock);
@@ -199,7 +199,7 @@ int sfs_image_verify(struct sfs_image *image, const struct sfs_progress *progres
     AUTO(sfs_free) struct check *checks = calloc(image->count + 1, sizeof *checks);
     AUTO(sfs_free) size_t *order = NULL;
     if (!checks)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_image_order(image, &order, err);
     if (r < 0)
         return r;

@@ -81,7 +81,7 @@ static int copy_xattrs(struct sfs_builder *builder, const struct sfs_builder_ite
     size_t size = item->xattr_count * sizeof *item->xattrs;
     struct builder_xattrs *set = sfs_builder_alloc(builder, sizeof *set + size);
     if (!set)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     set->count = item->xattr_count;
     set->first = UINT32_MAX;
     memcpy(set->items, item->xattrs, size);
@@ -97,7 +97,7 @@ static int copy_xattrs(struct sfs_builder *builder, const struct sfs_builder_ite
         xattr->name = sfs_builder_copy_text(builder, xattr->name, strlen(xattr->name));
         xattr->value = sfs_builder_copy_text(builder, xattr->value, xattr->size);
         if (!xattr->name || !xattr->value)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     *ret_set = builder->last_xattrs = set;
     return 0;
@@ -113,7 +113,7 @@ static int copy_target(struct sfs_builder *builder, const char *target, const ch
         return sfs_fail(err, EBADMSG, "the target of a symbolic link is longer than %u bytes",
                         SFS_MAX_SYMLINK);
     *ret_target = sfs_builder_copy_text(builder, target, size);
-    return *ret_target ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return *ret_target ? 0 : sfs_fail_memory(err);
 }
 
 static int copy_extents(struct sfs_builder *builder, const struct sfs_builder_item *item,
@@ -121,7 +121,7 @@ static int copy_extents(struct sfs_builder *builder, const struct sfs_builder_it
 {
     struct sfs_extent *copy = sfs_builder_alloc(builder, item->extent_count * sizeof *copy);
     if (!copy)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     uint64_t end = 0;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < item->extent_count; i++) {
@@ -234,7 +234,7 @@ static int make_outside_link(struct sfs_builder *builder, const char *target,
 {
     char *text = sfs_builder_alloc(builder, strlen(target) + 1);
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     size_t used = 0;
     for (const char *part = target; *part;) {
         size_t size = strcspn(part, "/");

@@ -155,7 +155,7 @@ int sfs_builder_finish(struct sfs_builder *builder, struct sfs_tables *ret_table
 {
     AUTO(sfs_free) struct sort_slot *order = NULL;
     if (sort_nodes(builder, &order) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     uint32_t count = builder->live;
     struct totals totals = count_totals(order, count);
     if (totals.strings > SFS_MAX_STRINGS || totals.extents > UINT32_MAX)
@@ -167,7 +167,7 @@ int sfs_builder_finish(struct sfs_builder *builder, struct sfs_tables *ret_table
     size_t xattrs_size = totals.xattrs * sizeof(struct sfs_xattr_rec);
     char *memory = malloc(inodes_size + extents_size + entries_size + xattrs_size + totals.strings);
     if (!memory)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct arrays arrays = { 0 };
     arrays.inodes = (void *)memory;
     arrays.extents = (void *)(memory + inodes_size);

@@ -143,7 +143,7 @@ int sfs_builder_node_make(struct sfs_builder *builder, struct builder_node *pare
     struct builder_node *node = sfs_builder_alloc(builder, sizeof *node);
     char *key = sfs_builder_alloc(builder, sizeof parent->id + size + 1);
     if (!node || !key)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     memset(key, 0, sizeof parent->id);
     if (parent)
         memcpy(key, &parent->id, sizeof parent->id);
@@ -156,7 +156,7 @@ int sfs_builder_node_make(struct sfs_builder *builder, struct builder_node *pare
                                    .depth = parent ? (uint16_t)(parent->depth + 1) : 0 };
     if (parent) {
         if (add_to_table(builder, node) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         node->next = parent->first_child;
         if (node->next)
             node->next->previous = node;
@@ -206,7 +206,7 @@ int sfs_builder_inode_make(struct sfs_builder *builder, uint32_t mode,
         return sfs_fail(err, E2BIG, "more than %u files", SFS_MAX_ENTRIES);
     struct builder_inode *inode = sfs_builder_alloc(builder, sizeof *inode);
     if (!inode)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     *inode = (struct builder_inode){ .rec.mode = mode, .number = SFS_NO_INODE };
     builder->inodes++;
     *ret_inode = inode;

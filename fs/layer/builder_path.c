@@ -39,7 +39,7 @@ static int follow_symlink(struct path_walk *walk, const struct builder_node *lin
     if (sfs_buf_add_str(&text, target) < 0 || sfs_buf_add_str(&text, "/") < 0 ||
         sfs_buf_add_str(&text, walk->rest) < 0) {
         sfs_buf_close(&text);
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     sfs_buf_close(&walk->spliced);
     walk->spliced = text;
@@ -132,7 +132,7 @@ int sfs_builder_find_place(struct sfs_builder *builder, const char *path, unsign
         last->size = 0;
         builder->last_dir = NULL;
         if (sfs_buf_add(last, path, dir_size) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         AUTO(close_walk)
         struct path_walk walk = { .builder = builder,
                                   .dir = builder->root,

@@ -113,7 +113,7 @@ static int remember_file(struct dir_scan *scan, const struct stat *st,
                                  .ino = st->st_ino };
     if (sfs_buf_add(&scan->files->paths, scan->path.data, scan->path.size + 1) < 0 ||
         sfs_buf_add(&scan->files->files, &file, sizeof file) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     item->inode.source = scan->files->files.size / sizeof file - 1;
     item->extents = (const void *)scan->extents.data;
     item->extent_count = (uint32_t)(scan->extents.size / sizeof *item->extents);
@@ -187,7 +187,7 @@ static int add_entry(struct dir_scan *scan, int fd, const struct stat *st,
         item.target = target;
     } else if (S_ISREG(st->st_mode)) {
         if (find_extents(scan, fd, st->st_size) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         r = remember_file(scan, st, &item, err);
     }
     if (r == 0)
@@ -220,7 +220,7 @@ static int open_entry(int dir, const char *name, struct stat *st)
 static int push_dir(struct dir_scan *scan, struct sfs_error *err)
 {
     if (sfs_buf_add(&scan->todo, scan->path.data, scan->path.size + 1) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -240,7 +240,7 @@ static int take_entry(struct dir_scan *scan, int dir, const char *name, struct s
         return sfs_builder_whiteout(scan->builder, scan->path.data, err);
     const char *first = NULL;
     if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && find_first_name(scan, &st, &first) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (first)
         return sfs_builder_link(scan->builder, scan->path.data, first, err);
 
@@ -273,7 +273,7 @@ static int scan_dir(struct dir_scan *scan, struct sfs_error *err)
         return sfs_fail_errno(err, -fd, "%s", scan->path.data);
     if (!stream) {
         close(fd);
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     size_t dir_size = scan->path.size;
     for (;;) {
@@ -286,7 +286,7 @@ static int scan_dir(struct dir_scan *scan, struct sfs_error *err)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (set_path(scan, dir_size, entry->d_name) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         int r = take_entry(scan, fd, entry->d_name, err);
         if (r < 0)
             return sfs_fail_while(err, r, "%s", scan->path.data);
@@ -311,7 +311,7 @@ static int add_root(struct dir_scan *scan, struct sfs_error *err)
     AUTO(sfs_dir_xattrs_done) struct sfs_dir_xattrs xattrs = { 0 };
     struct stat st;
     if (sfs_buf_add_str(&scan->path, "") < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (fstat(scan->root, &st) < 0)
         return sfs_fail_errno(err, errno, "reading its metadata");
     scan->dev = st.st_dev;
@@ -329,7 +329,7 @@ int sfs_dir_scan(int root, unsigned flags, struct sfs_builder *builder, struct s
     int r = add_root(&scan, err);
     while (r == 0 && scan.todo.size > 0) {
         if (pop_dir(&scan) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         r = scan_dir(&scan, err);
     }
     return r;

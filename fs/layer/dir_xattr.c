@@ -85,7 +85,7 @@ static int take_attribute(const char *path, const char *name, bool overlay,
     /* Offsets for now: the memory still moves. */
     *xattr = (struct sfs_builder_xattr){ .size = size };
     if (sfs_buf_add(&xattrs->memory, name, strlen(name) + 1) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -124,7 +124,7 @@ int sfs_dir_xattrs_read(int fd, bool overlay, struct sfs_dir_xattrs *ret_xattrs,
         return 0;
     xattrs.list = calloc(count, sizeof *xattrs.list);
     if (!xattrs.list)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < names.size && r == 0; i += strlen(names.data + i) + 1)
         r = take_attribute(path, names.data + i, overlay, &xattrs, err);
     if (r < 0)

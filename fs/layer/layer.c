@@ -78,10 +78,10 @@ int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
 {
     AUTO(sfs_layer_close) struct sfs_layer *layer = calloc(1, sizeof *layer);
     if (!layer)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     layer->label = strdup(label);
     if (!layer->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_builder_finish(builder, &layer->tables, &layer->memory, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", label);

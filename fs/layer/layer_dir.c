@@ -78,7 +78,7 @@ int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
     struct dir_layer *layer = calloc(1, sizeof *layer);
     if (!layer || !builder) {
         free(layer);
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     base = &layer->base;
     base->ops = &dir_ops;
@@ -87,7 +87,7 @@ int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
     if (layer->root < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     if (!base->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_dir_scan(layer->root, flags, builder, &layer->files, err);
     if (r == 0)
         r = sfs_builder_finish(builder, &base->tables, &base->memory, err);

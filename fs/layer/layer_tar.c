@@ -380,7 +380,7 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     };
     making.builder = sfs_builder_open();
     if (!making.builder)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_unpack_open(blob, &options, &making.unpack, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", source->label);
@@ -440,13 +440,13 @@ int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct 
     AUTO(sfs_layer_close) struct sfs_layer *base = NULL;
     struct tar_layer *layer = calloc(1, sizeof *layer);
     if (!layer)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     base = &layer->base;
     base->ops = &tar_ops;
     layer->index.fd = -1;
     base->label = strdup(source->label);
     if (!base->label)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = open_or_make(layer, store, cache, blob, source, progress, err);
     if (r < 0)
         return r;

@@ -47,7 +47,7 @@ static int add_file(struct text_layer *layer, struct sfs_builder *builder,
     };
     char *text = strdup(file->text);
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     layer->texts[layer->count++] = text;
     return sfs_builder_add(builder, file->name, &item, err);
 }
@@ -60,14 +60,14 @@ int sfs_text_layer_open(const struct sfs_text_file *files, size_t count, int64_t
     struct text_layer *layer = calloc(1, sizeof *layer);
     if (!layer || !builder) {
         free(layer);
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     base = &layer->base;
     base->ops = &text_ops;
     base->label = strdup(label);
     layer->texts = calloc(count + 1, sizeof *layer->texts);
     if (!base->label || !layer->texts)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++)
         r = add_file(layer, builder, &files[i], epoch, err);

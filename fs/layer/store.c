@@ -31,7 +31,7 @@ static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
     const char *wanted = dir ? dir : getenv("STAGEFS_CACHE_DIR");
     if (wanted && *wanted) {
         *ret_dir = strdup(wanted);
-        return *ret_dir ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+        return *ret_dir ? 0 : sfs_fail_memory(err);
     }
     const char *parent = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (parent && parent[0] == '/')
@@ -43,21 +43,21 @@ static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
     else
         return sfs_fail(err, EINVAL,
                         "no cache directory: neither STAGEFS_CACHE_DIR nor HOME is set");
-    return *ret_dir ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
 int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err)
 {
     AUTO(sfs_store_close) struct sfs_store *store = calloc(1, sizeof *store);
     if (!store)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = choose_dir(dir, &store->dir, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < KINDS; i++) {
         AUTO(sfs_free) char *path = join(store->dir, kinds[i].dir);
         if (!path)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         sfs_io_sweep(path);
     }
     *ret_store = TAKE(store);
@@ -114,7 +114,7 @@ int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const
     if (r < 0)
         return r;
     if (asprintf(&path, "%s/%s/%s", store->dir, kinds[kind].dir, name) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return sfs_fail_errno(err, errno == ENOTDIR ? ENOENT : errno, "%s", path);
@@ -136,7 +136,7 @@ static int make_dir(const char *path, struct sfs_error *err)
     if (slash && slash != path) {
         AUTO(sfs_free) char *parent = strndup(path, (size_t)(slash - path));
         if (!parent)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         int r = sfs_io_make_dirs(parent, err);
         if (r < 0)
             return r;
@@ -152,7 +152,7 @@ static int make_kind_dir(struct sfs_store *store, enum sfs_store_kind kind, char
 {
     AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
     if (!path)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = make_dir(store->dir, err);
     if (r == 0)
         r = make_dir(path, err);
@@ -198,7 +198,7 @@ int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lo
         return r;
     /* Named as a temporary file, so that the sweep takes what a killed process leaves. */
     if (asprintf(&path, "%s/." SFS_IO_TEMP "%s", dir, name) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (;;) {
         AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
@@ -270,7 +270,7 @@ static int collect_kind(struct sfs_store *store, enum sfs_store_kind kind, struc
 {
     AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
     if (!path)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     AUTO(close_dir) DIR *dir = opendir(path);
     if (!dir && (errno == ENOENT || errno == ENOTDIR))
         return 0;
@@ -288,7 +288,7 @@ static int collect_kind(struct sfs_store *store, enum sfs_store_kind kind, struc
         item.used = st.st_atim.tv_sec > st.st_mtim.tv_sec ? st.st_atim.tv_sec : st.st_mtim.tv_sec;
         item.in_use = is_in_use(dirfd(dir), entry->d_name);
         if (append_item(items, &item) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     return 0;
 }
@@ -342,7 +342,7 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     if (r < 0)
         return r;
     if (asprintf(&path, "%s/%s/%s", store->dir, kinds[item->kind].dir, name) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
         return 0;

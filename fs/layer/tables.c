@@ -221,7 +221,7 @@ int sfs_tables_check(const struct sfs_tables *tables, uint64_t data_size, struct
     }
     AUTO(sfs_free) uint32_t *names = calloc(tables->inode_count, sizeof *names);
     if (!names)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     sfs_entry entry = 0;
     fault = find_tree_fault(tables, names, &entry);
     if (fault)

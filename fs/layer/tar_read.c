@@ -54,7 +54,7 @@ static int fail_archive(struct tar_reader *reader, struct sfs_error *err)
     if (reader->source_r < 0)
         return sfs_fail(err, -reader->source_r, "%s", reader->source_error.text);
     if (archive_errno(reader->archive) == ENOMEM)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const char *text = archive_error_string(reader->archive);
     text = text ? text : "a header that cannot be read";
     if (reader->last[0])
@@ -69,7 +69,7 @@ static int open_archive(struct tar_reader *reader, struct sfs_error *err)
     reader->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     reader->archive = archive_read_new();
     if (!reader->locale || !reader->archive)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     reader->outer_locale = uselocale(reader->locale);
     if (archive_read_support_format_tar(reader->archive) != ARCHIVE_OK ||
         archive_read_support_format_empty(reader->archive) != ARCHIVE_OK ||
@@ -92,7 +92,7 @@ static int add_extent(struct tar_reader *reader, const struct sfs_extent *extent
         }
     }
     if (sfs_buf_add(&reader->extents, extent, sizeof *extent) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 

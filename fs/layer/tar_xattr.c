@@ -129,7 +129,7 @@ int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_
         if (name && sfs_tar_xattr_is_shown(name))
             r = add(&xattrs, name, value, size);
     if (r < 0)
-        return sfs_fail(err, -r, "out of memory");
+        return sfs_fail_memory(err);
     *ret_xattrs = xattrs;
     xattrs = (struct sfs_tar_xattrs){ 0 };
     return 0;

@@ -112,7 +112,7 @@ int sfs_toc_check_digest(const void *data, size_t size, const struct sfs_digest 
 {
     struct sfs_digest actual;
     if (sfs_digest_of(data, size, &actual) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!sfs_digest_equal(&actual, expected))
         return sfs_fail(err, EKEYREJECTED, "%s does not match the digest in the manifest", what);
     return 0;
@@ -142,7 +142,7 @@ static int read_table(struct sfs_blob *blob, const struct sfs_layer_source *sour
         return r;
     index = sfs_toc_index_open(text.data_end, source->codec);
     if (!index)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_toc_json_each(text.data, text.size, add_entry, index, err);
     if (r == 0)
         *ret_index = TAKE(index);

@@ -57,7 +57,7 @@ static int unpack_table(const void *packed, const struct sfs_toc_claim *claim,
 {
     text->data = malloc(claim->plain_size + 1);
     if (!text->data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     size_t size = ZSTD_decompress(text->data, claim->plain_size, packed, claim->size);
     if (size != claim->plain_size)
         return sfs_fail(err, EBADMSG, "it is damaged");
@@ -79,7 +79,7 @@ int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *vouc
         return sfs_fail(err, EBADMSG, "it lies outside of the blob");
     AUTO(sfs_free) char *packed = malloc(claim.size + 1);
     if (!packed)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_toc_read_range(blob, packed, claim.size, claim.offset, err);
     if (r == 0 && claim.has_packed)
         r = sfs_toc_check_digest(packed, claim.size, &claim.packed, "it", err);

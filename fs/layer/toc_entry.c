@@ -117,7 +117,7 @@ static int make_xattr_room(const json_t *list, struct sfs_toc_entry *entry, stru
     }
     entry->xattrs = calloc(json_object_size(list) + 1, sizeof *entry->xattrs);
     entry->values = malloc(room);
-    return entry->xattrs && entry->values ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return entry->xattrs && entry->values ? 0 : sfs_fail_memory(err);
 }
 
 static int get_xattrs(const json_t *json, struct sfs_toc_entry *entry, struct sfs_error *err)

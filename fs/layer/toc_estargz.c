@@ -105,7 +105,7 @@ static int read_text(struct archive *archive, struct sfs_toc_text *text, struct 
         return sfs_fail(err, E2BIG, "it is larger than %u bytes", SFS_MAX_TOC);
     text->data = malloc((size_t)size + 1);
     if (!text->data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (archive_read_data(archive, text->data, (size_t)size) != size)
         return sfs_fail(err, EBADMSG, "it is damaged");
     text->size = (size_t)size;
@@ -117,7 +117,7 @@ static int unpack_table(const void *packed, size_t size, struct sfs_toc_text *te
 {
     AUTO(close_archive) struct archive *archive = archive_read_new();
     if (!archive)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (archive_read_support_filter_gzip(archive) != ARCHIVE_OK ||
         archive_read_support_format_tar(archive) != ARCHIVE_OK ||
         archive_read_open_memory(archive, packed, size) != ARCHIVE_OK)
@@ -138,7 +138,7 @@ int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *clai
         return sfs_fail(err, E2BIG, "it is larger than %u bytes", SFS_MAX_TOC);
     AUTO(sfs_free) char *packed = malloc(size);
     if (!packed)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = sfs_toc_read_range(blob, packed, size, text.data_end, err);
     if (r == 0)
         r = unpack_table(packed, size, &text, err);

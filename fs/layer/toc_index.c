@@ -77,7 +77,7 @@ static int add_point(struct sfs_toc_index *index, const struct sfs_point *point,
         return sfs_fail(err, E2BIG, "too many chunks");
     if (sfs_buf_add(&index->points, point, sizeof *point) < 0 ||
         sfs_buf_add(&index->tags, digest->bytes, sizeof digest->bytes) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -124,7 +124,7 @@ static int add_extent(struct sfs_toc_index *index, uint64_t size, struct sfs_err
         last->data_offset + last->size == extent.data_offset)
         last->size += size;
     else if (sfs_buf_add(&file->extents, &extent, sizeof extent) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -266,7 +266,7 @@ static int start_file(struct sfs_toc_index *index, const struct sfs_toc_entry *e
     file->end_offset = entry->inode.size ? entry->end_offset : 0;
     if (sfs_buf_add_str(&file->path, entry->name) < 0 ||
         (entry->xattr_count && keep_xattrs(file, entry) < 0))
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return entry->inode.size ? add_chunk(index, entry, err) : 0;
 }
 

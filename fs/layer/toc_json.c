@@ -78,7 +78,7 @@ static int load(const struct value *value, json_t **ret_json, struct sfs_error *
     json_t *json =
         json_loadb(value->data, value->size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!json && json_error_code(&error) == json_error_out_of_memory)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (!json)
         return sfs_fail(err, EBADMSG, "it is not JSON");
     *ret_json = json;

@@ -16,7 +16,7 @@ static int hide(struct sfs_builder *builder, const char *path, size_t dir_size, 
         (name_size == 2 && name[0] == '.' && name[1] == '.'))
         return sfs_fail(err, EBADMSG, "a whiteout of nothing");
     if (sfs_buf_add(&hidden, path, dir_size) < 0 || sfs_buf_add(&hidden, name, name_size) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_builder_whiteout(builder, hidden.data, err);
 }
 
@@ -25,7 +25,7 @@ static int make_opaque(struct sfs_builder *builder, const char *path, size_t dir
 {
     AUTO(sfs_free) char *dir = strndup(path, dir_size);
     if (!dir)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_builder_opaque(builder, dir, err);
 }
 

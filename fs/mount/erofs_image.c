@@ -158,7 +158,7 @@ static int list_names(struct image_writer *writer, sfs_ino dir, uint32_t *ret_co
     if (count > writer->names_capacity) {
         struct name *names = reallocarray(writer->names, count * 2, sizeof *names);
         if (!names)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         writer->names = names;
         writer->names_capacity = count * 2;
     }
@@ -317,7 +317,7 @@ static int place_all(struct image_writer *writer, struct sfs_error *err)
     const struct sfs_flat *flat = writer->flat;
     writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
     if (!writer->slots)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     writer->inodes_end = INODES_AT;
     int r = 0;
     for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {

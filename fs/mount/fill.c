@@ -41,7 +41,7 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
 {
     AUTO(sfs_free) struct sfs_fill *ahead = calloc(1, sizeof *ahead);
     if (!ahead)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     ahead->forest = forest;
     ahead->flat = flat;
     ahead->names = names;

@@ -18,7 +18,7 @@ int sfs_flat_open(struct sfs_flat *flat, const struct sfs_forest *forest, struct
     *flat = (struct sfs_flat){ .forest = forest, .count = forest->first[forest->count] };
     flat->page = calloc(flat->count + 1, sizeof *flat->page);
     if (!flat->page)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (sfs_ino ino = 0; ino < flat->count; ino++) {
         flat->page[ino] = (uint32_t)pages;
         uint64_t size = file_size(forest, ino);

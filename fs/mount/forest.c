@@ -17,7 +17,7 @@ static int name_trees(struct sfs_forest *forest, struct sfs_error *err)
     forest->numbers = calloc(forest->count + 1, sizeof *forest->numbers);
     forest->names = calloc(forest->count + 1, sizeof *forest->names);
     if (!forest->numbers || !forest->names)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < forest->count; i++) {
         int size = snprintf(forest->names[i], sizeof forest->names[i], "%zu", i);
         forest->numbers[i] = (struct sfs_dirent){ .name = forest->names[i],
@@ -33,7 +33,7 @@ int sfs_forest_open(struct sfs_forest *forest, const struct sfs_tree *const *tre
     *forest = (struct sfs_forest){ .trees = trees, .count = count, .numbered = numbered };
     forest->first = calloc(count + 1, sizeof *forest->first);
     if (!forest->first)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     forest->first[0] = numbered ? SFS_INO_ROOT + 1 : SFS_INO_ROOT;
     for (size_t i = 0; i < count; i++)
         forest->first[i + 1] = forest->first[i] + sfs_tree_count(trees[i]);

@@ -25,7 +25,7 @@ static int open_file(const char *path, const char *name, struct sfs_error *err)
     AUTO(sfs_free) char *file = NULL;
     if (asprintf(&file, "%s/%s", path, name) < 0) {
         file = NULL;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     struct stat st;
     AUTO(sfs_close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC);

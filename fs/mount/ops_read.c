@@ -72,7 +72,7 @@ static int answer_copied(fuse_req_t req, const struct sfs_place *place, uint64_t
 {
     AUTO(sfs_free) char *data = malloc(size);
     if (!data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     ssize_t got = sfs_tree_read(place->tree, place->node, data, size, offset, err);
     if (got < 0)
         return (int)got;
@@ -188,7 +188,7 @@ static int answer_flat_copied(fuse_req_t req, const struct sfs_flat *flat, uint6
 {
     AUTO(sfs_free) char *data = malloc(size);
     if (!data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t got = 0; got < size; got += part->size + part->zeros) {
         *part = find_part(flat, offset + got, size - got);
         int r = read_part(part, data + got, err);

@@ -47,7 +47,7 @@ int sfs_passthrough_open(const struct sfs_passthrough_options *options,
 {
     AUTO(sfs_free) struct sfs_passthrough *passthrough = calloc(1, sizeof *passthrough);
     if (!passthrough)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     passthrough->forest = options->forest;
     passthrough->backing = options->backing;
     passthrough->user = options->user;

@@ -29,7 +29,7 @@ int sfs_recorder_open(sfs_ino root_ino, struct sfs_recorder **ret_recorder, stru
 {
     AUTO(sfs_free) struct sfs_recorder *recorder = calloc(1, sizeof *recorder);
     if (!recorder)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     struct used *root = &recorder->root;
     root->use.path = strdup("");
     root->ino = root_ino;
@@ -37,7 +37,7 @@ int sfs_recorder_open(sfs_ino root_ino, struct sfs_recorder **ret_recorder, stru
         HASH_ADD(by_ino, recorder->inodes, ino, sizeof root->ino, root);
     if (!recorder->inodes) {
         free(root->use.path);
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     pthread_mutex_init(&recorder->lock, NULL);
     *ret_recorder = TAKE(recorder);

@@ -91,7 +91,7 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
 {
     AUTO(sfs_replay_close) struct sfs_replay *replay = calloc(1, sizeof *replay);
     if (!replay)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     replay->forest = forest;
     replay->numbered = forest->numbered && !first_tree;
     for (size_t i = 0; i < count; i++) {
@@ -101,7 +101,7 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
     }
     replay->inos = calloc(replay->profile.count + 1, sizeof *replay->inos);
     if (!replay->inos)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     find_paths(replay);
     *ret_replay = TAKE(replay);
     return 0;

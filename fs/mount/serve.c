@@ -115,11 +115,11 @@ int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_control_text *text = calloc(1, sizeof *text);
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = ask(path, SFS_IOCTL_STATS, text, err);
     if (r < 0)
         return r;
     text->text[sizeof text->text - 1] = 0;
     *ret_json = strdup(text->text);
-    return *ret_json ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return *ret_json ? 0 : sfs_fail_memory(err);
 }

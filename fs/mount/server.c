@@ -11,12 +11,12 @@ static int count_layers(struct sfs_server *server, struct sfs_error *err)
     const struct sfs_forest *forest = &server->forest;
     server->first_layer = calloc(forest->count + 1, sizeof *server->first_layer);
     if (!server->first_layer)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < forest->count; i++)
         server->first_layer[i + 1] = server->first_layer[i] + sfs_tree_layers(forest->trees[i]);
     server->warned = calloc(server->first_layer[forest->count] + 1, sizeof *server->warned);
     if (!server->warned)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -30,7 +30,7 @@ static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
         return sfs_fail_errno(err, errno, "%s", path);
     if (asprintf(&server->trace_path, "%s/%s", real, slash ? slash + 1 : path) < 0) {
         server->trace_path = NULL;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     return 0;
 }
@@ -53,7 +53,7 @@ static int open_flat(struct sfs_server *server, struct sfs_error *err)
 {
     server->flat = calloc(1, sizeof *server->flat);
     if (!server->flat)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = sfs_flat_open(server->flat, &server->forest, err);
     return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
 }
@@ -96,7 +96,7 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
     AUTO(sfs_server_close)
     struct sfs_server *server = aligned_alloc(_Alignof(struct sfs_server), sizeof *server);
     if (!server)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     memset(server, 0, sizeof *server);
     server->options = options;
     sfs_stats_init(&server->stats);

@@ -105,7 +105,7 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
     AUTO(sfs_free) char *list = NULL;
     if (asprintf(&name, "fsname=%s", options->source ? options->source : "stagefs") < 0) {
         name = NULL;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     int r = fuse_opt_add_opt(&list, "ro,default_permissions,subtype=stagefs");
     if (r == 0)
@@ -122,7 +122,7 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
         r = fuse_opt_add_arg(args, "-o");
     if (r == 0)
         r = fuse_opt_add_arg(args, list);
-    return r == 0 ? 0 : sfs_fail(err, ENOMEM, "out of memory");
+    return r == 0 ? 0 : sfs_fail_memory(err);
 }
 
 static int mount_session(struct mount_session *session, struct sfs_error *err)
@@ -262,7 +262,7 @@ static int replace_file(const char *path, const struct sfs_buf *buf, struct sfs_
     AUTO(sfs_free)
     char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     if (!dir)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return sfs_io_replace_file(dir, slash ? slash + 1 : path, buf->data, buf->size, 0644, err);
 }
 
@@ -287,8 +287,7 @@ static int write_trace(struct sfs_server *server, struct sfs_error *err)
 {
     struct sfs_buf buf = { 0 };
     int r = sfs_recorder_print(server->recorder, &buf);
-    r = r < 0 ? sfs_fail(err, ENOMEM, "out of memory")
-              : replace_file(server->trace_path, &buf, err);
+    r = r < 0 ? sfs_fail_memory(err) : replace_file(server->trace_path, &buf, err);
     sfs_buf_close(&buf);
     return r;
 }

@@ -11,11 +11,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-static int out_of_memory(struct run *run)
-{
-    return sfs_fail(run->err, ENOMEM, "out of memory");
-}
-
 /* ---- serving the trees ---- */
 
 static void tell(const struct run *run, char event)
@@ -45,7 +40,7 @@ static void *serve(void *arg)
     AUTO(sfs_free) char *mountpoint = NULL;
     if (asprintf(&mountpoint, "%s/fuse", run->space->path) < 0) {
         mountpoint = NULL;
-        run->server_r = sfs_fail(&run->server_err, ENOMEM, "out of memory");
+        run->server_r = sfs_fail_memory(&run->server_err);
         tell(run, 'E');
         return NULL;
     }
@@ -154,7 +149,7 @@ static int find_in_tree(struct run *run, size_t i, const char *source, char **re
     path[n] = 0;
     *ret_is_dir = S_ISDIR(st.st_mode);
     *ret_path = strdup(path);
-    return *ret_path ? 0 : out_of_memory(run);
+    return *ret_path ? 0 : sfs_fail_memory(run->err);
 }
 
 /* A directory that may be written to, for nothing. */
@@ -174,7 +169,7 @@ static int make_writable(struct run *run, size_t i, struct run_mount *mount)
         return r;
     free(mount->source);
     mount->source = absolute(run, merged);
-    return mount->source ? 0 : out_of_memory(run);
+    return mount->source ? 0 : sfs_fail_memory(run->err);
 }
 
 static int add_text(struct run *run, const struct sfs_run_mount *wanted, struct run_mount *mount)
@@ -185,7 +180,7 @@ static int add_text(struct run *run, const struct sfs_run_mount *wanted, struct 
     if (r == 0 && chown(name, wanted->uid, wanted->gid) < 0)
         r = sfs_fail_errno(run->err, errno, "%s", name);
     mount->source = r < 0 ? NULL : absolute(run, name);
-    return r < 0 ? r : mount->source ? 0 : out_of_memory(run);
+    return r < 0 ? r : mount->source ? 0 : sfs_fail_memory(run->err);
 }
 
 static int add_mount(struct run *run, const struct sfs_run_mount *wanted, size_t tree)
@@ -206,7 +201,7 @@ static int add_mount(struct run *run, const struct sfs_run_mount *wanted, size_t
     case SFS_RUN_HOST:
         mount->source = strdup(wanted->source);
         if (!mount->source)
-            return out_of_memory(run);
+            return sfs_fail_memory(run->err);
         if (stat(wanted->source, &st) < 0)
             r = sfs_fail_errno(run->err, errno, "%s", wanted->source);
         mount->is_dir = r == 0 && S_ISDIR(st.st_mode);
@@ -254,7 +249,7 @@ static int add_mounts(struct run *run)
     size_t tree = 1;
     run->mounts = calloc(request->mount_count + 2, sizeof *run->mounts);
     if (!run->mounts)
-        return out_of_memory(run);
+        return sfs_fail_memory(run->err);
     if (mount("tmpfs", "memory", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700") < 0)
         return sfs_fail_errno(run->err, errno, "mounting a tmpfs in %s", run->space->path);
     int r = 0;
@@ -341,7 +336,7 @@ static int collect_trees(struct run *run)
     const struct sfs_run_request *request = run->request;
     run->trees = calloc(request->mount_count + 1, sizeof *run->trees);
     if (!run->trees)
-        return out_of_memory(run);
+        return sfs_fail_memory(run->err);
     run->trees[run->tree_count++] = request->tree;
     for (size_t i = 0; i < request->mount_count; i++)
         if (request->mounts[i].kind == SFS_RUN_TREE)

@@ -115,11 +115,11 @@ int sfs_run_write_config(struct run *run)
     AUTO(sfs_free) char *dir = NULL;
     if (asprintf(&root, "%s/merged", run->space->path) < 0) {
         root = NULL;
-        return sfs_fail(run->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(run->err);
     }
     if (asprintf(&dir, "%s/bundle", run->space->path) < 0) {
         dir = NULL;
-        return sfs_fail(run->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(run->err);
     }
     json_t *config =
         json_pack("{ss so s{ss sb} ss so so}", "ociVersion", "1.0.2", "process",

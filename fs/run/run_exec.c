@@ -193,7 +193,7 @@ static int start(struct run *run, const struct word_list *words, int status_fd, 
 {
     AUTO(sfs_close_fd) int null = -1;
     if (words->failed)
-        return sfs_fail(run->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(run->err);
     if (run->request->quiet_input)
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
     unlinkat(run->space->fd, "pid", 0);

@@ -56,7 +56,7 @@ static int make_locked(struct sfs_run_space *space, const char *dir, struct sfs_
         sfs_close_fd(&space->fd);
         if (asprintf(&space->path, "%s/" PREFIX "XXXXXX", dir) < 0) {
             space->path = NULL;
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         }
         if (!mkdtemp(space->path))
             return sfs_fail_errno(err, errno, "making a directory in %s", dir);
@@ -82,14 +82,14 @@ int sfs_run_space_open(const char *dir, struct sfs_run_space **ret_space, struct
     sweep(real);
     AUTO(sfs_run_space_close) struct sfs_run_space *space = calloc(1, sizeof *space);
     if (!space)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     space->fd = -1;
     r = make_locked(space, real, err);
     if (r < 0)
         return r;
     if (asprintf(&space->upper, "%s/upper", space->path) < 0) {
         space->upper = NULL;
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mkdirat(space->fd, names[i], 0700) < 0)

@@ -23,7 +23,7 @@ static int add_stub(struct run *run, int parent, const char *name, bool is_dir)
     struct run_stub *more = reallocarray(run->stubs, run->stub_count + 1, sizeof *more);
     struct stat before, after;
     if (!more)
-        return sfs_fail(run->err, ENOMEM, "out of memory");
+        return sfs_fail_memory(run->err);
     run->stubs = more;
     struct run_stub *stub = &more[run->stub_count];
     *stub = (struct run_stub){ .parent = -1, .is_dir = is_dir };
@@ -56,8 +56,7 @@ static int make_below(struct run *run, int at, const char *rest, bool is_dir)
         size_t size = strcspn(rest, "/");
         bool is_last = !rest[size + strspn(rest + size, "/")];
         AUTO(sfs_free) char *name = strndup(rest, size);
-        r = name ? add_stub(run, at, name, is_dir || !is_last)
-                 : sfs_fail(run->err, ENOMEM, "out of memory");
+        r = name ? add_stub(run, at, name, is_dir || !is_last) : sfs_fail_memory(run->err);
         if (r == 0 && !is_last) {
             int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
             if (next < 0)

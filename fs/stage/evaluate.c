@@ -11,18 +11,13 @@
 
 #define MAX_DOCKERFILE (16u << 20) /* bytes */
 
-int sfs_eval_out_of_memory(const struct eval *eval)
-{
-    return sfs_fail(eval->err, ENOMEM, "out of memory");
-}
-
 int sfs_eval_keep(struct eval *eval, char *text, const char **ret_text)
 {
     char **items =
         text ? reallocarray(eval->texts.items, eval->texts.count + 1, sizeof *items) : NULL;
     if (!items) {
         free(text);
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     }
     eval->texts.items = items;
     items[eval->texts.count++] = text;
@@ -73,7 +68,7 @@ static int read_input(struct sfs_buf *text, struct sfs_error *err)
     for (;;) {
         char *room = sfs_buf_grow(text, 65536);
         if (!room)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         ssize_t n = read(STDIN_FILENO, room, 65536);
         if (n < 0 && errno == EINTR)
             n = 0;
@@ -133,9 +128,9 @@ static int set_build_args(struct eval *eval)
         if (!value)
             continue;
         if (sfs_vars_set(&eval->build_args, pair->left, value) < 0)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
     }
-    return sfs_vars_copy(&eval->build_args, &eval->unused) < 0 ? sfs_eval_out_of_memory(eval) : 0;
+    return sfs_vars_copy(&eval->build_args, &eval->unused) < 0 ? sfs_fail_memory(eval->err) : 0;
 }
 
 static int set_platform_args(struct eval *eval, const char *prefix, const char *platform)
@@ -158,7 +153,7 @@ static int set_platform_args(struct eval *eval, const char *prefix, const char *
         const char *given = sfs_vars_get(&eval->build_args, name, strlen(name));
         sfs_vars_unset(&eval->unused, name);
         if (sfs_vars_set(&eval->globals, name, given ? given : args[i].value) < 0)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
     }
     return 0;
 }
@@ -170,7 +165,7 @@ static int set_global(struct eval *eval, const char *word)
     AUTO(sfs_free) char *name = strndup(word, size);
     AUTO(sfs_free) char *expanded = NULL;
     if (!name)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     const char *value = sfs_vars_get(&eval->build_args, name, size);
     sfs_vars_unset(&eval->unused, name);
     if (!value && word[size]) {
@@ -181,7 +176,7 @@ static int set_global(struct eval *eval, const char *word)
         value = expanded;
     }
     if (value && sfs_vars_set(&eval->globals, name, value) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     return 0;
 }
 
@@ -194,7 +189,7 @@ static int set_globals(struct eval *eval)
     if (r == 0)
         r = set_platform_args(eval, "TARGET", eval->stage->context.platform);
     if (r == 0 && sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < eval->dockerfile.count; i++) {
         const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_ARG)
@@ -214,7 +209,7 @@ static int split_stages(struct eval *eval)
     const struct sfs_dockerfile *dockerfile = &eval->dockerfile;
     eval->stages = calloc(dockerfile->count, sizeof *eval->stages);
     if (!eval->stages)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     for (size_t i = 0; i < dockerfile->count; i++) {
         const struct sfs_instruction *instruction = &dockerfile->instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_FROM) {
@@ -228,7 +223,7 @@ static int split_stages(struct eval *eval)
                                       .index = eval->count };
         eval->count++;
         if (sfs_from_name(instruction, &stage->name) < 0)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
     }
     return 0;
 }
@@ -341,7 +336,7 @@ static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned cha
 static int check_target(struct eval *eval, struct eval_stage *target)
 {
     AUTO(sfs_free) unsigned char *marks = calloc(eval->count, 1);
-    return marks ? check_needs(eval, target, marks) : sfs_eval_out_of_memory(eval);
+    return marks ? check_needs(eval, target, marks) : sfs_fail_memory(eval->err);
 }
 
 /* ---- the end ---- */
@@ -382,7 +377,7 @@ static int hand_over(struct eval *eval, struct eval_stage *target)
     stage->config = TAKE(target->config);
     if (target->created_by.size == 0 &&
         sfs_buf_printf(&target->created_by, "FROM %s", target->base) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     stage->created_by = TAKE(target->created_by.data);
     return 0;
 }

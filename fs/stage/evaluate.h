@@ -67,7 +67,6 @@ struct eval {
 
 /* ---- evaluate.c ---- */
 
-int sfs_eval_out_of_memory(const struct eval *eval);
 /* Keeps a heap string until the build ends; NULL is out of memory. */
 int sfs_eval_keep(struct eval *eval, char *text, const char **ret_text);
 /* "FILE:LINE: COPY: " in front of the words, once. */

@@ -20,7 +20,7 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
     AUTO(sfs_buf_close) struct sfs_buf real = { 0 };
     AUTO(sfs_free) char *head = strdup(path);
     if (!head)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     size_t size = strlen(head);
     sfs_node node = SFS_ROOT;
     int r;
@@ -38,7 +38,7 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
     if (!S_ISDIR(attr.mode))
         return sfs_fail(err, ENOTDIR, "%s: not a directory", head);
     if (sfs_tree_dir_path(tree, node, &real) < 0 || sfs_buf_add_str(&real, path + size) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     if (real.size > 1 && real.data[real.size - 1] == '/')
         real.data[--real.size] = 0;
     *ret_path = TAKE(real.data);
@@ -55,7 +55,7 @@ int sfs_eval_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder,
         AUTO(sfs_free) char *head = strndup(path, (size_t)(at - path));
         sfs_node node;
         if (!head)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
         if (!head[1] || (!*ret_made && sfs_tree_resolve(tree, head, 0, &node, NULL) == 0))
             continue;
         *ret_made = true;
@@ -103,7 +103,7 @@ static int pin(struct sfs_layer *base, sfs_inode number, uint64_t offset, size_t
     }
     AUTO(sfs_free) void *data = malloc(size);
     if (!data)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     ssize_t n =
         sfs_io_read_at(layer->fd, data, size, found->data_offset + (offset - found->file_offset));
     if (n <= 0)
@@ -148,11 +148,6 @@ static void job_done(struct add_job *job)
     sfs_buf_close(&job->extents);
 }
 
-static int out_of_memory(const struct add_job *job)
-{
-    return sfs_fail(job->err, ENOMEM, "out of memory");
-}
-
 static la_ssize_t read_block(struct archive *archive, void *user, const void **ret_data)
 {
     struct add_job *job = user;
@@ -186,7 +181,7 @@ static int know(struct add_job *job, const char *path)
     if (copy && tsearch(copy, &job->known, compare_paths))
         return 0;
     free(copy);
-    return out_of_memory(job);
+    return sfs_fail_memory(job->err);
 }
 
 static int add_parent(struct add_job *job)
@@ -217,7 +212,7 @@ static int enter(struct add_job *job)
             return r;
         if (sfs_tree_resolve(tree, real, 0, &node, NULL) == 0) {
             job->path.size = 0;
-            return sfs_buf_add_str(&job->path, real) < 0 ? out_of_memory(job) : 0;
+            return sfs_buf_add_str(&job->path, real) < 0 ? sfs_fail_memory(job->err) : 0;
         }
     }
     return add_parent(job);
@@ -239,7 +234,7 @@ static int find_place(struct add_job *job, const char *name)
         if (!(size == 1 && *name == '.')) {
             r = any ? enter(job) : 0;
             if (r == 0 && sfs_buf_printf(&job->path, "/%.*s", (int)size, name) < 0)
-                r = out_of_memory(job);
+                r = sfs_fail_memory(job->err);
             any = true;
         }
         name += size;
@@ -268,7 +263,7 @@ static int write_data(struct add_job *job)
         } else {
             const struct sfs_extent extent = { (uint64_t)offset, job->written, size };
             if (sfs_buf_add(&job->extents, &extent, sizeof extent) < 0)
-                return out_of_memory(job);
+                return sfs_fail_memory(job->err);
         }
         job->written += size;
     }
@@ -314,7 +309,7 @@ static int add_link(struct add_job *job, const char *target)
 {
     AUTO(sfs_free) char *path = strdup(job->path.data);
     if (!path)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     int r = find_place(job, target);
     if (r == 0)
         return sfs_fail(job->err, EBADMSG, "a hard link to the destination");
@@ -338,7 +333,7 @@ static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
     job->archive = archive_read_new();
     job->block = malloc(READ_BLOCK);
     if (!job->archive || !job->block)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     archive_read_support_filter_gzip(job->archive);
     archive_read_support_filter_bzip2(job->archive);
     archive_read_support_filter_xz(job->archive);
@@ -360,7 +355,7 @@ static int open_temp(struct add_job *job)
     if (job->fd >= 0)
         return 0;
     if (sfs_buf_printf(&name, "%s/stagefs-XXXXXX", dir) < 0)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     job->fd = mkostemp(name.data, O_CLOEXEC);
     if (job->fd < 0)
         return sfs_fail_errno(job->err, errno, "%s", name.data);
@@ -377,7 +372,7 @@ static int unpack_all(struct add_job *job, struct archive_entry *entry)
     bool made;
     job->builder = sfs_builder_open();
     if (!job->builder)
-        return out_of_memory(job);
+        return sfs_fail_memory(job->err);
     int r = open_temp(job);
     if (r == 0)
         r = sfs_eval_real_path(unpack->tree, unpack->destination, &job->destination, job->err);
@@ -410,13 +405,13 @@ int sfs_eval_unpack_layer(const struct eval_unpack *unpack, struct sfs_layer **r
     AUTO(sfs_layer_close) struct sfs_layer *base = NULL;
     struct unpacked_layer *layer = calloc(1, sizeof *layer);
     if (!layer)
-        return out_of_memory(&job);
+        return sfs_fail_memory(job.err);
     base = &layer->base;
     base->ops = &unpacked_ops;
     base->label = strdup(unpack->label);
     layer->fd = TAKE_FD(job.fd);
     r = base->label ? sfs_builder_finish(job.builder, &base->tables, &base->memory, err)
-                    : out_of_memory(&job);
+                    : sfs_fail_memory(job.err);
     if (r < 0)
         return r;
     *ret_layer = TAKE(base);

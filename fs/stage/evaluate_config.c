@@ -30,7 +30,7 @@ json_t *sfs_eval_text(const char *text)
 
 static int set(struct eval *eval, json_t *object, const char *name, json_t *value)
 {
-    return json_object_set_new(object, name, value) < 0 ? sfs_eval_out_of_memory(eval) : 0;
+    return json_object_set_new(object, name, value) < 0 ? sfs_fail_memory(eval->err) : 0;
 }
 
 /* The object (or array) of that name, made if it is not there. */
@@ -54,7 +54,7 @@ static int add_history(struct eval *eval, struct eval_stage *stage, const char *
     json_t *entry = json_pack("{so ss ss sb}", "created_by", sfs_eval_text(text), "comment",
                               COMMENT, "created", created, "empty_layer", 1);
     if (json_array_append_new(json_object_get(stage->config, "history"), entry) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     return 0;
 }
 
@@ -68,13 +68,13 @@ int sfs_eval_history(struct eval *eval, struct eval_stage *stage, bool layer, co
     va_end(args);
     if (size < 0) {
         text = NULL;
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     }
     if (!layer)
         return add_history(eval, stage, text);
     /* All layers of the stage become one, and so do their histories. */
     if (sfs_buf_printf(&stage->created_by, "%s%s", stage->created_by.size ? "; " : "", text) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     return 0;
 }
 
@@ -86,16 +86,16 @@ static int set_env(struct eval *eval, json_t *env, const char *name, const char 
     size_t i, size = strlen(name);
     json_t *old;
     if (sfs_buf_printf(&item, "%s=%s", name, value) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     json_array_foreach(env, i, old)
     {
         const char *text = json_string_value(old);
         if (text && strncmp(text, name, size) == 0 && (text[size] == '=' || !text[size]))
             return json_array_set_new(env, i, sfs_eval_text(item.data)) < 0
-                       ? sfs_eval_out_of_memory(eval)
+                       ? sfs_fail_memory(eval->err)
                        : 0;
     }
-    return json_array_append_new(env, sfs_eval_text(item.data)) < 0 ? sfs_eval_out_of_memory(eval)
+    return json_array_append_new(env, sfs_eval_text(item.data)) < 0 ? sfs_fail_memory(eval->err)
                                                                     : 0;
 }
 
@@ -106,7 +106,7 @@ static int expand_pairs(struct eval *eval, const struct eval_stage *stage,
     size_t count = instruction->args.count;
     AUTO(sfs_free) const char **words = calloc(count, sizeof *words);
     if (!words)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     for (size_t i = 0; i < count; i++) {
         words[i] = instruction->args.items[i];
         int r = i % 3 == 2 ? 0 : sfs_eval_expand(eval, stage, words[i], &words[i]);
@@ -125,12 +125,12 @@ int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
     int r = expand_pairs(eval, stage, instruction, &words);
     json_t *env = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Env", json_array());
     if (r == 0 && (!env || sfs_buf_add_str(&text, "ENV") < 0))
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
         r = set_env(eval, env, words[i], words[i + 1]);
         if (r == 0 && (sfs_vars_set(&stage->env, words[i], words[i + 1]) < 0 ||
                        sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0))
-            r = sfs_eval_out_of_memory(eval);
+            r = sfs_fail_memory(eval->err);
     }
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
@@ -143,11 +143,11 @@ static int set_labels(struct eval *eval, struct eval_stage *stage,
     int r = expand_pairs(eval, stage, instruction, &words);
     json_t *labels = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Labels", json_object());
     if (r == 0 && (!labels || sfs_buf_add_str(&text, "LABEL") < 0))
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
         r = set(eval, labels, words[i], sfs_eval_text(words[i + 1]));
         if (r == 0 && sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0)
-            r = sfs_eval_out_of_memory(eval);
+            r = sfs_fail_memory(eval->err);
     }
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
@@ -171,12 +171,12 @@ int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
                  const struct sfs_instruction *instruction)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = sfs_buf_add_str(&text, "ARG") < 0 ? sfs_eval_out_of_memory(eval) : 0;
+    int r = sfs_buf_add_str(&text, "ARG") < 0 ? sfs_fail_memory(eval->err) : 0;
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *value = NULL;
         AUTO(sfs_free) char *name = strndup(word, strcspn(word, "="));
         if (!name)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
         sfs_vars_unset(&eval->unused, name);
         r = arg_value(eval, stage, word, name, &value);
         if (r < 0)
@@ -184,7 +184,7 @@ int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
         if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
             sfs_vars_set(&stage->args, name, value ? value : "") < 0 ||
             sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "") < 0)
-            r = sfs_eval_out_of_memory(eval);
+            r = sfs_fail_memory(eval->err);
     }
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
@@ -208,7 +208,7 @@ int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
     const struct sfs_vars *words = &instruction->args;
     if (instruction->json) {
         *ret_args = texts(words, 0);
-        return *ret_args ? 0 : sfs_eval_out_of_memory(eval);
+        return *ret_args ? 0 : sfs_fail_memory(eval->err);
     }
     const json_t *shell = json_object_get(sfs_eval_settings(stage), "Shell");
     AUTO(sfs_json_close)
@@ -217,7 +217,7 @@ int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
     if (!text)
         text = words->count > 0 ? words->items[0] : "";
     if (json_array_append_new(args, sfs_eval_text(text)) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     *ret_args = TAKE(args);
     return 0;
 }
@@ -230,7 +230,7 @@ static int set_command(struct eval *eval, struct eval_stage *stage,
     int r = sfs_eval_command(eval, stage, instruction, NULL, &args);
     if (r < 0)
         return r;
-    r = sfs_text_quote_list(args, &text) < 0 ? sfs_eval_out_of_memory(eval) : 0;
+    r = sfs_text_quote_list(args, &text) < 0 ? sfs_fail_memory(eval->err) : 0;
     const char *name = entrypoint ? "Entrypoint" : "Cmd";
     bool is_empty = json_array_size(args) == 0;
     if (r == 0)
@@ -252,7 +252,7 @@ static int set_shell(struct eval *eval, struct eval_stage *stage,
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     if (sfs_text_list(&instruction->args, &text) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     int r = set(eval, sfs_eval_settings(stage), "Shell", texts(&instruction->args, 0));
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "SHELL %s", text.data);
 }
@@ -270,7 +270,7 @@ static int set_health(struct eval *eval, struct eval_stage *stage,
     const char *type = none ? "NONE" : instruction->json ? "CMD" : "CMD-SHELL";
     if (!health || json_array_insert_new(test, 0, json_string(type)) < 0 ||
         sfs_buf_add_str(&text, "{Test:") < 0 || sfs_text_json_list(test, &text) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const char *flag = none ? NULL : sfs_flag_text(instruction, flags[i]);
         int64_t ns = 0;
@@ -279,7 +279,7 @@ static int set_health(struct eval *eval, struct eval_stage *stage,
         if (ns != 0 && set(eval, health, names[i], json_integer(ns)) < 0)
             return -ENOMEM;
         if (sfs_buf_printf(&text, " %s:", names[i]) < 0 || sfs_text_duration(ns, &text) < 0)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
     }
     long count = !none && retries ? strtol(retries, NULL, 10) : 0;
     if (count > 0 && set(eval, health, "Retries", json_integer(count)) < 0)
@@ -314,7 +314,7 @@ static int set_ports(struct eval *eval, struct eval_stage *stage,
     json_t *exposed =
         r < 0 ? NULL : ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
     if (r == 0 && (!exposed || sfs_text_list(&ports, &text) < 0))
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < ports.count; i++)
         r = set(eval, exposed, ports.items[i], json_object());
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "EXPOSE %s", text.data);
@@ -325,7 +325,7 @@ static int set_volumes(struct eval *eval, struct eval_stage *stage,
 {
     json_t *volumes = ensure(sfs_eval_settings(stage), "Volumes", json_object());
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = volumes ? 0 : sfs_eval_out_of_memory(eval);
+    int r = volumes ? 0 : sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *path;
         size_t size = strlen(word);
@@ -334,14 +334,14 @@ static int set_volumes(struct eval *eval, struct eval_stage *stage,
         while (size > 0 && isspace((unsigned char)word[size - 1]))
             size--;
         AUTO(sfs_free) char *trimmed = strndup(word, size);
-        r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_eval_out_of_memory(eval);
+        r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_fail_memory(eval->err);
         if (r == 0 && !*path)
             r = sfs_fail(eval->err, EINVAL, "VOLUME specified can not be an empty string");
         AUTO(sfs_json_close) json_t *name = r < 0 ? NULL : sfs_eval_text(path);
         if (r == 0)
             r = set(eval, volumes, name ? json_string_value(name) : NULL, json_object());
         if (r == 0 && sfs_buf_printf(&text, "%s%s", i ? " " : "", path) < 0)
-            r = sfs_eval_out_of_memory(eval);
+            r = sfs_fail_memory(eval->err);
     }
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "VOLUME [%s]", text.data);
 }
@@ -361,7 +361,7 @@ static int add_trigger(struct eval *eval, struct eval_stage *stage,
                            instruction->heredocs[i].name);
     json_t *list = ensure(sfs_eval_settings(stage), "OnBuild", json_array());
     if (r < 0 || json_array_append_new(list, sfs_eval_text(trigger.data)) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     return 0;
 }
 

@@ -21,7 +21,7 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
     int r = sfs_io_read_file(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
     if (r < 0)
         return r;
-    return sfs_ignore_parse(text, size, patterns) < 0 ? sfs_eval_out_of_memory(eval) : 1;
+    return sfs_ignore_parse(text, size, patterns) < 0 ? sfs_fail_memory(eval->err) : 1;
 }
 
 static int find_ignore(struct eval *eval, const char *dir, const char *ignore,
@@ -32,7 +32,7 @@ static int find_ignore(struct eval *eval, const char *dir, const char *ignore,
         return r < 0 ? r : 0;
     AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
     if (sfs_buf_printf(&path, "%s/.dockerignore", dir) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     r = read_ignore(eval, path.data, patterns);
     return r < 0 ? r : 0;
 }
@@ -72,7 +72,7 @@ static int open_directory(struct eval *eval, const char *path, const char *ignor
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
     int r = find_ignore(eval, path, ignore, &patterns);
     if (r == 0 && sfs_buf_printf(&label, "context %s", path) < 0)
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     struct sfs_layer *layer = NULL;
     if (r == 0)
         r = sfs_layer_open_dir(path, 0, label.data, &layer, eval->err);
@@ -96,7 +96,7 @@ int sfs_eval_open_directory(struct eval *eval, const char *path, const char *ign
     struct eval_directory *grown =
         reallocarray(eval->directories, eval->directory_count + 1, sizeof *grown);
     if (!grown)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     eval->directories = grown;
     *ret_source = (struct eval_source){ 0 };
     int r = open_directory(eval, path, ignore, ret_source);
@@ -111,7 +111,7 @@ int sfs_eval_open_main_context(struct eval *eval, const struct sfs_tree **ret_tr
     AUTO(sfs_buf_close) struct sfs_buf ignore = { 0 };
     bool is_input = strcmp(spec->dockerfile, "-") == 0;
     if (!is_input && sfs_buf_printf(&ignore, "%s.dockerignore", spec->dockerfile) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     struct eval_source source;
     /* None given: the current directory, as for podman and buildah. */
     int r =

@@ -49,7 +49,7 @@ int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
 {
     char *text = strdup(heredoc->content);
     if (!text)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     if (heredoc->chomp) {
         char *to = text;
         bool at_start = true;
@@ -93,7 +93,7 @@ static int read_words(struct copy_job *job)
     job->sources = calloc(args->count, sizeof *job->sources);
     job->texts = calloc(args->count, sizeof *job->texts);
     if (!job->sources || !job->texts)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     int r = 0;
     for (size_t i = 0; r == 0 && i + 1 < args->count; i++)
         r = read_source(job, args->items[i]);
@@ -124,7 +124,7 @@ static int read_flags(struct copy_job *job)
     const char *exclude;
     for (size_t at = 0; r == 0 && (exclude = sfs_flag_next(instruction, "exclude", &at));)
         if (sfs_words_add(&job->excludes, exclude, strlen(exclude)) < 0)
-            r = sfs_eval_out_of_memory(job->eval);
+            r = sfs_fail_memory(job->eval->err);
     job->copy.excludes = (const char *const *)job->excludes.items;
     job->copy.exclude_count = job->excludes.count;
     job->copy.parents = sfs_flag_is_true(instruction, "parents");
@@ -150,7 +150,7 @@ static int print_label(struct copy_job *job)
         r = sfs_buf_printf(label, " <<%s", job->texts[i].name);
     if (r == 0)
         r = sfs_buf_printf(label, " %s", copy->destination);
-    return r < 0 ? sfs_eval_out_of_memory(job->eval) : 0;
+    return r < 0 ? sfs_fail_memory(job->eval->err) : 0;
 }
 
 /* ---- doing it ---- */
@@ -199,7 +199,7 @@ static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
         .epoch = eval->stage->context.epoch,
     };
     if (!destination)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     int r = sfs_stage_stack_tree(eval->stage, &job->stage->stack, &unpack.tree, eval->err);
     if (r == 0 && job->copy.chown) {
         struct sfs_owner owner = { 0 };
@@ -241,7 +241,7 @@ static int add_source(struct copy_job *job, const char *source)
     AUTO(sfs_copy_hits_done) struct copy_hits hits = { 0 };
     AUTO(sfs_free) char *path = sfs_path_join("/", source);
     if (!path)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     int r = sfs_copy_hits_find(job->source, path, &hits, job->eval->err);
     if (r == 0 && (hits.count == 0 || hits.is_malformed))
         return copy_from(job, job->source, &source, 1); /* it says what it thinks of that */
@@ -253,7 +253,7 @@ static int add_source(struct copy_job *job, const char *source)
         }
         AUTO(sfs_free) char *literal = hits.is_wild ? escape_pattern(hits.items[i].path) : NULL;
         const char *one = hits.is_wild ? literal : source;
-        r = one ? copy_from(job, job->source, &one, 1) : sfs_eval_out_of_memory(job->eval);
+        r = one ? copy_from(job, job->source, &one, 1) : sfs_fail_memory(job->eval->err);
     }
     return r;
 }
@@ -356,7 +356,7 @@ static int make_workdir(struct eval *eval, struct eval_stage *stage, const char 
                                    .mtime_sec = eval->stage->context.epoch };
     AUTO(sfs_builder_close) struct sfs_builder *builder = sfs_builder_open();
     if (!builder)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     bool made = false;
     r = sfs_eval_make_dirs(tree, builder, real, &inode, &made, eval->err);
     if (r < 0 || !made)
@@ -364,7 +364,7 @@ static int make_workdir(struct eval *eval, struct eval_stage *stage, const char 
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
     struct sfs_layer *layer = NULL;
     if (sfs_buf_printf(&label, "WORKDIR %s", path) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     r = sfs_layer_open_built(builder, label.data, &layer, eval->err);
     return r < 0 ? r : sfs_stage_stack_push(eval->stage, &stage->stack, &layer, eval->err);
 }
@@ -378,7 +378,7 @@ int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
         r = sfs_eval_keep(eval, sfs_path_join(sfs_config_workdir(stage->config), text), &path);
     if (r == 0 &&
         json_object_set_new(sfs_eval_settings(stage), "WorkingDir", sfs_eval_text(path)) < 0)
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     bool makes_layer = r == 0 && strcmp(path, "/") != 0;
     if (makes_layer)
         r = make_workdir(eval, stage, path);

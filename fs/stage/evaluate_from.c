@@ -129,7 +129,7 @@ static int copy_parent(struct eval *eval, struct eval_stage *stage)
     if (!stage->config || sfs_vars_copy(&parent->env, &stage->env) < 0 ||
         sfs_vars_copy(&parent->args, &stage->args) < 0 ||
         sfs_buf_add(&stage->created_by, parent->created_by.data, parent->created_by.size) < 0)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     return 0;
 }
 
@@ -166,7 +166,7 @@ static int take_env(struct eval *eval, struct eval_stage *stage)
             continue;
         AUTO(sfs_free) char *name = strndup(text, size);
         if (!name || sfs_vars_set(&stage->env, name, text[size] ? text + size + 1 : "") < 0)
-            return sfs_eval_out_of_memory(eval);
+            return sfs_fail_memory(eval->err);
     }
     return 0;
 }

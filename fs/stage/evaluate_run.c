@@ -61,7 +61,7 @@ static int take_script(struct run_job *job, const char *text)
     job->script.mode = 0755;
     job->script.read_only = true;
     job->args = json_pack("[s]", job->script.target);
-    return job->args ? 0 : sfs_eval_out_of_memory(job->eval);
+    return job->args ? 0 : sfs_fail_memory(job->eval->err);
 }
 
 static int read_command(struct run_job *job)
@@ -81,7 +81,7 @@ static int read_command(struct run_job *job)
         return r;
     job->argv = calloc(json_array_size(job->args) + 1, sizeof *job->argv);
     if (!job->argv)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     for (size_t i = 0; i < json_array_size(job->args); i++)
         job->argv[i] = json_string_value(json_array_get(job->args, i));
     return job->argv[0] ? 0 : sfs_fail(job->eval->err, EINVAL, "there is no command");
@@ -105,7 +105,7 @@ static int add_proxies(struct run_job *job)
                 lower[c] = (char)(names[k][c] == '_' ? '_' : names[k][c] + ('a' - 'A'));
             if (sfs_vars_set(&job->env, names[k], item + size + 1) < 0 ||
                 sfs_vars_set(&job->env, lower, item + size + 1) < 0)
-                return sfs_eval_out_of_memory(job->eval);
+                return sfs_fail_memory(job->eval->err);
         }
     }
     return 0;
@@ -114,11 +114,11 @@ static int add_proxies(struct run_job *job)
 static int make_env(struct run_job *job)
 {
     if (sfs_vars_copy(&job->stage->env, &job->env) < 0)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     int r = add_proxies(job);
     if (r == 0 && !sfs_vars_get(&job->env, "HOME", 4) &&
         sfs_vars_set(&job->env, "HOME", job->user.home) < 0)
-        r = sfs_eval_out_of_memory(job->eval);
+        r = sfs_fail_memory(job->eval->err);
     return r;
 }
 
@@ -153,7 +153,7 @@ static int add_history(struct run_job *job)
     for (size_t i = 0; r == 0 && job->argv[i]; i++)
         r = sfs_buf_printf(&text, " %s", job->argv[i]);
     if (r < 0)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     return sfs_eval_history(job->eval, job->stage, true, "%s # buildkit", text.data);
 }
 
@@ -164,7 +164,7 @@ static int fail_status(struct run_job *job, int status)
     for (size_t i = 0; r == 0 && job->argv[i]; i++)
         r = sfs_buf_printf(&text, "%s%s", i ? " " : "", job->argv[i]);
     if (r < 0)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     return sfs_fail(job->eval->err, EIO, "\"%.400s\" ended with status %d", text.data, status);
 }
 
@@ -175,7 +175,7 @@ static int take_layer(struct run_job *job, struct sfs_run_result *result)
     const char *upper = result->upper;
     int r = sfs_stage_add_space(stage, &result->space, job->eval->err);
     if (r == 0 && sfs_buf_printf(&label, "RUN of line %u", job->instruction->line) < 0)
-        r = sfs_eval_out_of_memory(job->eval);
+        r = sfs_fail_memory(job->eval->err);
     struct sfs_layer *layer = NULL;
     if (r == 0)
         r = sfs_layer_open_dir(upper, SFS_LAYER_DIR_OVERLAY, label.data, &layer, job->eval->err);
@@ -249,7 +249,7 @@ static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
     if (r == 0)
         r = find_program(job, *ret_tree);
     if (r == 0 && sfs_vars_ended(&job->env) < 0)
-        r = sfs_eval_out_of_memory(eval);
+        r = sfs_fail_memory(eval->err);
     return r < 0 ? r : find_work_dir(job);
 }
 

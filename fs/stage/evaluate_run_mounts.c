@@ -40,7 +40,7 @@ static int lock_cache(struct run_job *job, const char *path, enum mount_sharing 
 {
     int *more = reallocarray(job->locks, job->lock_count + 1, sizeof *more);
     if (!more)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     job->locks = more;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -65,7 +65,7 @@ static int add_cache(struct run_job *job, const struct mount_options *options,
         return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=cache with from= is not supported");
     if (sfs_digest_of(id, strlen(id), &digest) < 0 ||
         asprintf(&path, "%s/run-cache/%s", store, sfs_digest_print(&digest, text) + 7) < 0)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     int r = keep(job, path, &mount->source);
     struct stat st;
     bool is_new = r == 0 && stat(path, &st) < 0;
@@ -113,7 +113,7 @@ static int find_secret(struct run_job *job, const char *id, char **ret_file, cha
             env = getenv(id) ? id : NULL;
         *ret_env = env ? strdup(env) : NULL;
         *ret_file = env ? NULL : strdup(file ? file : id);
-        return *ret_env || *ret_file ? 1 : sfs_eval_out_of_memory(job->eval);
+        return *ret_env || *ret_file ? 1 : sfs_fail_memory(job->eval->err);
     }
     return 0;
 }
@@ -158,7 +158,7 @@ static int add_secret(struct run_job *job, const struct mount_options *options,
     if (r <= 0)
         return r;
     if (options->env && sfs_vars_set(&job->env, options->env, mount->data) < 0)
-        return sfs_eval_out_of_memory(job->eval);
+        return sfs_fail_memory(job->eval->err);
     if (options->env && !options->target)
         return 0;
     mount->kind = SFS_RUN_TEXT;
@@ -219,7 +219,7 @@ int sfs_eval_run_mounts(struct run_job *job)
     job->options = calloc(count + 1, sizeof *job->options);
     job->mounts = calloc(count + 1, sizeof *job->mounts);
     if (!job->options || !job->mounts)
-        return sfs_eval_out_of_memory(eval);
+        return sfs_fail_memory(eval->err);
     if (job->script.target)
         job->mounts[job->mount_count++] = job->script;
     const char *text;

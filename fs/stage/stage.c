@@ -7,11 +7,6 @@
 #include "copy/pattern.h"
 #include <errno.h>
 
-static int out_of_memory(struct sfs_error *err)
-{
-    return sfs_fail(err, ENOMEM, "out of memory");
-}
-
 /* An image as it is: written out, all its layers become one on nothing. */
 static int open_image(const struct sfs_stage_spec *spec, struct sfs_stage *stage,
                       struct sfs_error *err)
@@ -30,7 +25,7 @@ static int open_image(const struct sfs_stage_spec *spec, struct sfs_stage *stage
     if (json_object_set_new(stage->config, "history", json_array()) < 0 ||
         sfs_buf_printf(&text, "stagefs commit # %zu layer%s as one", image->count,
                        image->count == 1 ? "" : "s") < 0)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     stage->created_by = TAKE(text.data);
     return 0;
 }
@@ -46,12 +41,12 @@ static int default_destination(const struct sfs_stage_spec *spec, const char *so
     else
         kept = strdup(source);
     if (!kept)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     if (sfs_pattern_is_wild(kept))
         return sfs_fail(err, EINVAL, "--copy %s: a wildcard needs a destination, as in SRC:DST",
                         source);
     *ret_path = sfs_path_join("/", kept);
-    return *ret_path ? 0 : out_of_memory(err);
+    return *ret_path ? 0 : sfs_fail_memory(err);
 }
 
 /* As BuildKit words it; several of them are one layer here. */
@@ -90,7 +85,7 @@ static int copy_pair(const struct sfs_stage_spec *spec, const struct sfs_stage_p
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
     if (sfs_buf_printf(&label, "COPY %s %s", pair->left, copy.destination) < 0 ||
         add_created_by(spec, pair->left, copy.destination, created_by) < 0)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     r = sfs_stage_stack_copy(stage, stack, source, &copy, label.data, err);
     return r < 0 ? sfs_fail_while(err, r, "%s", label.data) : 0;
 }
@@ -136,7 +131,7 @@ static int open_copies(const struct sfs_stage_spec *spec, struct sfs_stage *stag
     if (r < 0)
         return r;
     if (sfs_buf_add_str(&created_by, " # buildkit") < 0)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     stage->created_by = TAKE(created_by.data);
     return 0;
 }

@@ -6,11 +6,6 @@
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static int out_of_memory(struct sfs_error *err)
-{
-    return sfs_fail(err, ENOMEM, "out of memory");
-}
-
 /* Sets architecture, os and variant where the config does not say them. */
 static int set_platform(json_t *config, const char *text, struct sfs_error *err)
 {
@@ -25,7 +20,7 @@ static int set_platform(json_t *config, const char *text, struct sfs_error *err)
         r = json_object_set_new(config, "os", json_string(platform.os));
     if (r == 0 && platform.variant[0])
         r = json_object_set_new(config, "variant", json_string(platform.variant));
-    return r < 0 ? out_of_memory(err) : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 int sfs_config_scratch(const char *platform, json_t **ret_config, struct sfs_error *err)
@@ -33,7 +28,7 @@ int sfs_config_scratch(const char *platform, json_t **ret_config, struct sfs_err
     json_t *config = json_pack("{s:{s:s, s:[s]}, s:[]}", "config", "WorkingDir", "/", "Env",
                                DEFAULT_PATH, "history");
     if (!config)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     int r = set_platform(config, platform, err);
     if (r < 0) {
         json_decref(config);
@@ -109,7 +104,7 @@ int sfs_config_inherit(const json_t *config, const char *platform, json_t **ret_
         r = -ENOMEM;
     if (r == 0)
         r = ensure_path(json_object_get(copy, "config"));
-    r = r < 0 ? out_of_memory(err) : set_platform(copy, platform, err);
+    r = r < 0 ? sfs_fail_memory(err) : set_platform(copy, platform, err);
     if (r < 0) {
         json_decref(copy);
         return r;

@@ -15,11 +15,6 @@ struct stage_thing { /* owns a layer, a tree, an image with its layers, or what 
     char *ref, *platform; /* of the image */
 };
 
-static int out_of_memory(struct sfs_error *err)
-{
-    return sfs_fail(err, ENOMEM, "out of memory");
-}
-
 static void close_thing(struct stage_thing *thing)
 {
     sfs_tree_close(&thing->tree);
@@ -49,7 +44,7 @@ int sfs_stage_begin(const struct sfs_context *context, struct sfs_stage **ret_st
 {
     struct sfs_stage *stage = calloc(1, sizeof *stage);
     if (!stage)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     stage->context = *context;
     *ret_stage = stage;
     return 0;
@@ -91,11 +86,11 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
         return 0;
     struct stage_thing *thing = add_thing(stage);
     if (!thing)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     thing->ref = strdup(ref);
     thing->platform = strdup(platform ? platform : "");
     if (!thing->ref || !thing->platform)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     struct stage_image *image = &thing->image;
     int r = sfs_image_open(ref, platform, &image->image, err);
     if (r < 0)
@@ -118,7 +113,7 @@ int sfs_stage_add_layer(struct sfs_stage *stage, struct sfs_layer **layer, struc
     struct stage_thing *thing = add_thing(stage);
     if (!thing) {
         sfs_layer_close(layer);
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     }
     thing->layer = TAKE(*layer);
     return 0;
@@ -130,7 +125,7 @@ int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
     struct stage_thing *thing = add_thing(stage);
     if (!thing) {
         stage->context.runner->discard(space);
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     }
     thing->runner = stage->context.runner;
     thing->space = TAKE(*space);
@@ -142,7 +137,7 @@ int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers,
 {
     struct stage_thing *thing = add_thing(stage);
     if (!thing)
-        return out_of_memory(err);
+        return sfs_fail_memory(err);
     int r = sfs_tree_merge(layers, count, &thing->tree, err);
     if (r == 0)
         *ret_tree = thing->tree;
@@ -162,7 +157,7 @@ int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *l
         size_t capacity = 2 * (stack->count + count);
         struct sfs_layer **grown = reallocarray(stack->layers, capacity, sizeof *grown);
         if (!grown)
-            return out_of_memory(err);
+            return sfs_fail_memory(err);
         stack->layers = grown;
         stack->capacity = capacity;
     }

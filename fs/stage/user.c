@@ -20,7 +20,7 @@ static int read_database(const struct sfs_tree *tree, const char *path, char **r
     bool usable = S_ISREG(attr.mode) && attr.size <= MAX_DATABASE;
     AUTO(sfs_free) char *text = calloc(1, usable ? attr.size + 1 : 1);
     if (!text)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t at = 0; usable && at < attr.size;) {
         ssize_t n = sfs_tree_read(tree, node, text + at, attr.size - at, at, err);
         if (n < 0)
@@ -133,7 +133,7 @@ int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_
     AUTO(sfs_free) char *passwd = NULL;
     AUTO(sfs_free) char *group = NULL;
     if (!wanted)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     int r = read_database(tree, "etc/passwd", &passwd, err);
     if (r == 0)
         r = read_database(tree, "etc/group", &group, err);

@@ -236,5 +236,5 @@ int sfs_tree_diff(const struct sfs_tree *a, const struct sfs_tree *b, unsigned f
     }
     if (diff.stopped)
         return diff.stopped;
-    return r == -ENOMEM ? sfs_fail(err, ENOMEM, "out of memory") : r;
+    return r == -ENOMEM ? sfs_fail_memory(err) : r;
 }

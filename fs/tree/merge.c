@@ -287,7 +287,7 @@ static int index_targets(struct merge *merge, const struct sfs_part *targets)
 static int fail_link(const struct merge *merge, struct sfs_part link, int r, struct sfs_error *err)
 {
     if (r == -ENOMEM)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, link);
     const struct sfs_entry_rec *entry = &tables->entries[link.entry];
     return sfs_fail(err, EBADMSG, "%s: hard link %.255s to %.512s: %s",
@@ -307,14 +307,14 @@ static int resolve_links(struct merge *merge, struct sfs_error *err)
         return 0;
     AUTO(sfs_free) struct sfs_part *targets = calloc(merge->link_count, sizeof *targets);
     if (!targets)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < merge->link_count; i++) {
         int r = sfs_stack_find_link(&merge->stack, merge->links[i].part, &targets[i]);
         if (r < 0)
             return fail_link(merge, merge->links[i].part, r, err);
     }
     if (index_targets(merge, targets) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < merge->link_count; i++) {
         sfs_inode inode = sfs_stack_entry(&merge->stack, targets[i])->inode;
         uint32_t *place = &merge->node_of[targets[i].layer][inode];
@@ -341,7 +341,7 @@ static int allocate(struct merge *merge, struct sfs_error *err)
     merge->node_of = calloc(tree->layer_count + 1, sizeof *merge->node_of);
     if (!tree->nodes || !tree->dirents || !tree->dirs || !merge->part_ends || !merge->dir_names ||
         !merge->node_of || sfs_parts_reserve(&merge->parts, total) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -362,7 +362,7 @@ static int open_tree(struct sfs_layer *const *layers, size_t count, struct sfs_t
     if (tree)
         tree->layers = calloc(count + 1, sizeof(struct sfs_layer *));
     if (!tree || !tree->layers)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < count; i++)
         tree->layers[i] = layers[i];
     tree->layer_count = count;
@@ -391,7 +391,7 @@ int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tre
     if (r == -E2BIG)
         return sfs_fail(err, E2BIG, "layers write through too many symlinks");
     if (r < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     r = resolve_links(&merge, err);
     if (r < 0)
         return r;

@@ -137,7 +137,7 @@ static int read_path(struct profile_line *line, char **ret_path, struct sfs_erro
         return fail_line(line, err, "the path is too long");
     AUTO(sfs_free) char *path = malloc(size + 1);
     if (!path)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     size_t used = 0;
     for (size_t i = 0; i < size; i++) {
         path[used] = field[i];
@@ -185,7 +185,7 @@ static int read_ranges(struct profile_line *line, struct sfs_ranges *ranges, str
         if (ranges->count == SFS_MAX_PROFILE_RANGES)
             return fail_line(line, err, "too many ranges");
         if (sfs_ranges_add(ranges, offset, length) < 0)
-            return sfs_fail(err, ENOMEM, "out of memory");
+            return sfs_fail_memory(err);
     }
     sfs_ranges_merge(ranges, 0);
     return 0;
@@ -218,7 +218,7 @@ static int read_line(struct profile_line *line, struct sfs_profile *profile, str
         return fail_line(line, err, "a line starts with read, open, stat, list, link or none");
     struct sfs_use *use = add_use(profile);
     if (!use)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     use->kind = (enum sfs_use_kind)kind;
     int r = read_path(line, &use->path, err);
     if (r == 0 && kind == SFS_USE_READ)

@@ -29,7 +29,7 @@ static int follow(struct walker *walker, sfs_node link, const char *rest, const 
         walker->dir = SFS_ROOT;
     char *joined;
     if (asprintf(&joined, "%s%s", target, rest) < 0)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     free(walker->rest);
     walker->rest = joined;
     *path = joined;

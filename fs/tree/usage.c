@@ -33,7 +33,7 @@ int sfs_tree_split(const struct sfs_tree *tree, struct sfs_tree ***ret_trees, si
 {
     struct sfs_tree **trees = calloc(tree->layer_count + 1, sizeof(struct sfs_tree *));
     if (!trees)
-        return sfs_fail(err, ENOMEM, "out of memory");
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < tree->layer_count; i++) {
         int r = sfs_tree_merge(&tree->layers[i], 1, &trees[i], err);
         if (r < 0) {

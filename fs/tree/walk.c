@@ -76,5 +76,5 @@ int sfs_tree_walk(const struct sfs_tree *tree, sfs_node dir,
     r = enter(&walk, dir);
     if (r == 0)
         r = visit_below(&walk, visit, user, &stopped);
-    return r < 0 && !stopped ? sfs_fail(err, -r, "out of memory") : r;
+    return r < 0 && !stopped ? sfs_fail_memory(err) : r;
 }

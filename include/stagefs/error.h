@@ -21,6 +21,9 @@ struct sfs_error {
 int sfs_fail(struct sfs_error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* sfs_fail() for ENOMEM: "out of memory". */
+int sfs_fail_memory(struct sfs_error *err);
+
 /* As sfs_fail(), with strerror(code) behind the words: "opening /x: Permission denied". */
 int sfs_fail_errno(struct sfs_error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
