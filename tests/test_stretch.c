@@ -247,7 +247,9 @@ static void claim(struct claims *claims, enum sfs_codec codec, const struct sfs_
 static char *list_by_claims(struct claims *claims, enum sfs_codec codec,
                             const struct sfs_buf *stream, const char *text)
 {
-    struct sfs_buf content = { (char *)(uintptr_t)text, strlen(text), 0 };
+    struct sfs_buf content = { .data = (char *)(uintptr_t)text,
+                               .size = strlen(text),
+                               .capacity = 0 };
     claim(claims, codec, stream, &content);
     AUTO(sfs_spans_close) struct sfs_spans *spans = open_spans(stream, &claims->table);
     return list_frames(spans, stream, &content, 0, content.size);
@@ -323,7 +325,7 @@ Test(stretch, fails_on_what_the_table_does_not_vouch_for)
     AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
     struct sfs_frames *frames = NULL;
     const struct sfs_stretch *stretch = NULL;
-    struct sfs_buf content = { (char *)(uintptr_t) "abcdefX", 7, 0 };
+    struct sfs_buf content = { .data = (char *)(uintptr_t) "abcdefX", .size = 7, .capacity = 0 };
     add_frame(SFS_CODEC_ZSTD, &stream, "abcdeX", 6);
     struct claims claims = { .table.count = 1 };
     content.size = 6;
