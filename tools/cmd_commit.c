@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Files are read once, from front to back: decoding ahead is all that the memory cache is for. More
- * is no faster (bench/RESULTS.md). */
+ * is no faster (docs/benchmarks-archive.md). */
 #define MEMORY_A_THREAD (8u << 20)
 #define MEMORY_MAX      (128u << 20)
 #define MMAP_FROM       (128 << 10) /* bytes: glibc's own first threshold */

@@ -1,5 +1,6 @@
 /* gzip through libdeflate, zstd through libzstd: their output does not depend on the processor.
- * ISA-L is three to five times as fast, but its output does (bench/RESULTS.md, "compressors").
+ * ISA-L is three to five times as fast, but its output does (docs/benchmarks-archive.md,
+ * "Compressors").
  *
  * Libraries of CUDA are up to half full of bytes that are compressed already, and deflate spends
  * most of its time on those to win nothing. At the default level a sample of each block decides: it

@@ -1,6 +1,6 @@
 #!/bin/sh
 # eStargz and zstd:chunked as commit writes them: ordinary layers for those who know no table of contents, and read by
-# their table here. What containerd's and podman's own readers make of them is in bench/RESULTS.md.
+# their table here. What containerd's and podman's own readers make of them is in docs/benchmarks-archive.md.
 . "$(dirname "$0")/lib.sh"
 need_root
 need python3 skopeo
