@@ -6,7 +6,7 @@
 Test(json, escapes_what_json_does_not_take)
 {
     AUTO(sfs_buf_close) struct sfs_buf buf = { 0 };
-    cr_assert_eq(sfs_json_add_string(&buf, "a\"b\\c\n\x01é"), 0);
+    sfs_json_add_string(&buf, "a\"b\\c\n\x01é");
     cr_assert_str_eq(buf.data, "\"a\\u0022b\\u005cc\\u000a\\u0001é\"");
 }
 
@@ -16,7 +16,7 @@ Test(json, writes_base64)
     for (size_t size = 0; size < 5; size++) {
         AUTO(sfs_buf_close) struct sfs_buf buf = { 0 };
         sfs_buf_add_str(&buf, ">");
-        cr_assert_eq(sfs_json_add_base64(&buf, "abcd", size), 0);
+        sfs_json_add_base64(&buf, "abcd", size);
         cr_assert_eq(buf.size, 1 + strlen(wanted[size]));
         cr_assert_str_eq(buf.data + 1, wanted[size]);
     }

@@ -1,6 +1,7 @@
 /* How sizes, modes, times, names and JSON look. */
 #include "tool.h"
 
+#include <stagefs/utf8.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,46 +80,10 @@ int print_json(json_t *json)
     return tool_finish(EXIT_DONE);
 }
 
-/* Bytes of the valid UTF-8 sequence at p, or 0. */
-static size_t utf8_length(const unsigned char *p)
-{
-    size_t length = *p < 0x80                 ? 1
-                    : *p >= 0xc2 && *p < 0xe0 ? 2
-                    : *p >= 0xe0 && *p < 0xf0 ? 3
-                    : *p >= 0xf0 && *p < 0xf5 ? 4
-                                              : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] >= 0xa0) ||
-        (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] >= 0x90))
-        return 0;
-    return length;
-}
-
 json_t *json_text(const char *bytes)
 {
-    json_t *json = json_string(bytes);
-    if (json)
-        return json;
-    AUTO(sfs_free) char *text = malloc(3 * strlen(bytes) + 1);
-    if (!text)
-        return NULL;
-    char *out = text;
-    for (const unsigned char *p = (const unsigned char *)bytes; *p;) {
-        size_t length = utf8_length(p);
-        if (length > 0) {
-            memcpy(out, p, length);
-            out += length;
-            p += length;
-        } else {
-            memcpy(out, "\xef\xbf\xbd", 3);
-            out += 3;
-            p++;
-        }
-    }
-    *out = 0;
-    return json_string(text);
+    AUTO(sfs_free) char *text = sfs_utf8_clean(bytes);
+    return text ? json_string(text) : NULL;
 }
 
 json_t *json_digest(const struct sfs_digest *digest)

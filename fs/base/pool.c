@@ -102,12 +102,11 @@ int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void
     if (!job)
         return -ENOMEM;
     *job = (struct pool_job){ .run = run, .arg = arg };
-    pthread_mutex_lock(&pool->lock);
+    LOCK(&pool->lock);
     struct queue *queue = &pool->queues[priority];
     *queue->end = job;
     queue->end = &job->next;
     pthread_cond_signal(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
     return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "commit/contents.h"
 
+#include <stagefs/utf8.h>
+
 #include "commit/layer_entry.h"
 #include <isa-l/crc64.h>
 #include <endian.h>
@@ -70,7 +72,7 @@ void sfs_contents_close(struct sfs_contents **contents_ptr)
 
 static int check_text(const struct sfs_tar_entry *tar, const char *text, struct sfs_error *err)
 {
-    if (sfs_tar_is_utf8(text))
+    if (sfs_utf8_is_valid(text))
         return 0;
     return sfs_fail(err, ENOTSUP,
                     "%s: it, its target or an attribute is not UTF-8, which a table of contents "

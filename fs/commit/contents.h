@@ -67,9 +67,9 @@ int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size,
 /* The whole, compressed. */
 int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size);
 
-/* Adds a JSON string with its quotes. The text is UTF-8. */
-int sfs_json_add_string(struct sfs_buf *buf, const char *text);
-/* Adds base64, without quotes. */
-int sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size);
+/* Adds a JSON string with its quotes. The text is UTF-8. Without memory the buffer is failed. */
+void sfs_json_add_string(struct sfs_buf *buf, const char *text);
+/* Adds base64, without quotes. Without memory the buffer is failed. */
+void sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size);
 
 #endif

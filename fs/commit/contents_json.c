@@ -18,32 +18,31 @@ struct printer {
     size_t segment;  /* the last one that was found */
 };
 
-int sfs_json_add_string(struct sfs_buf *buf, const char *text)
+void sfs_json_add_string(struct sfs_buf *buf, const char *text)
 {
-    int r = sfs_buf_add_str(buf, "\"");
-    while (r == 0 && *text) {
+    sfs_buf_add_str(buf, "\"");
+    while (*text) {
         size_t plain = 0;
         while ((unsigned char)text[plain] >= 0x20 && text[plain] != '"' && text[plain] != '\\')
             plain++;
-        r = sfs_buf_add(buf, text, plain);
+        sfs_buf_add(buf, text, plain);
         text += plain;
-        if (r == 0 && *text)
-            r = sfs_buf_printf(buf, "\\u%04x", (unsigned char)*text++);
+        if (*text)
+            sfs_buf_printf(buf, "\\u%04x", (unsigned char)*text++);
     }
-    return r == 0 ? sfs_buf_add_str(buf, "\"") : r;
+    sfs_buf_add_str(buf, "\"");
 }
 
-int sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size)
+void sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size)
 {
-    size_t out = (size + 2) / 3 * 4;
-    if (size > INT32_MAX / 2)
-        return -ENOMEM;
-    char *place = sfs_buf_grow(buf, out + 1);
+    char *place = NULL;
+    if (size <= INT32_MAX / 2)
+        place = sfs_buf_grow(buf, (size + 2) / 3 * 4 + 1);
+    buf->failed = !place;
     if (!place)
-        return -ENOMEM;
+        return;
     EVP_EncodeBlock((unsigned char *)place, data, (int)size);
     buf->size--; /* the NUL */
-    return 0;
 }
 
 static const char *type_of(const struct sfs_tar_entry *tar)
@@ -66,73 +65,66 @@ static const char *type_of(const struct sfs_tar_entry *tar)
     }
 }
 
-static int add_number(struct sfs_buf *json, const char *key, uint64_t value)
+static void add_number(struct sfs_buf *json, const char *key, uint64_t value)
 {
-    return value ? sfs_buf_printf(json, ",\"%s\":%" PRIu64, key, value) : 0;
+    if (value)
+        sfs_buf_printf(json, ",\"%s\":%" PRIu64, key, value);
 }
 
-static int add_text(struct sfs_buf *json, const char *key, const char *value)
+static void add_text(struct sfs_buf *json, const char *key, const char *value)
 {
-    int r = sfs_buf_printf(json, ",\"%s\":", key);
-    return r == 0 ? sfs_json_add_string(json, value) : r;
+    sfs_buf_printf(json, ",\"%s\":", key);
+    sfs_json_add_string(json, value);
 }
 
-static int add_digest(struct sfs_buf *json, const char *key, const struct sfs_digest *digest)
+static void add_digest(struct sfs_buf *json, const char *key, const struct sfs_digest *digest)
 {
     char text[SFS_DIGEST_TEXT];
-    return sfs_buf_printf(json, ",\"%s\":\"%s\"", key, sfs_digest_print(digest, text));
+    sfs_buf_printf(json, ",\"%s\":\"%s\"", key, sfs_digest_print(digest, text));
 }
 
 /* RFC 3339. A time that it cannot express is left out: unknown. */
-static int add_time(struct sfs_buf *json, int64_t seconds)
+static void add_time(struct sfs_buf *json, int64_t seconds)
 {
     time_t when = (time_t)seconds;
     struct tm tm;
     if (!gmtime_r(&when, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900)
-        return 0;
-    return sfs_buf_printf(json, ",\"modtime\":\"%04d-%02d-%02dT%02d:%02d:%02dZ\"",
-                          tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                          tm.tm_sec);
+        return;
+    sfs_buf_printf(json, ",\"modtime\":\"%04d-%02d-%02dT%02d:%02d:%02dZ\"", tm.tm_year + 1900,
+                   tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-static int add_xattrs(struct sfs_buf *json, const struct sfs_tar_entry *tar)
+static void add_xattrs(struct sfs_buf *json, const struct sfs_tar_entry *tar)
 {
-    int r = tar->xattr_count ? sfs_buf_add_str(json, ",\"xattrs\":{") : 0;
-    for (uint32_t i = 0; i < tar->xattr_count && r == 0; i++) {
-        r = sfs_buf_add_str(json, i ? "," : "");
-        if (r == 0)
-            r = sfs_json_add_string(json, tar->xattrs[i].name);
-        if (r == 0)
-            r = sfs_buf_add_str(json, ":\"");
-        if (r == 0)
-            r = sfs_json_add_base64(json, tar->xattrs[i].value, tar->xattrs[i].size);
-        if (r == 0)
-            r = sfs_buf_add_str(json, "\"");
+    if (tar->xattr_count == 0)
+        return;
+    for (uint32_t i = 0; i < tar->xattr_count; i++) {
+        sfs_buf_add_str(json, i ? "," : ",\"xattrs\":{");
+        sfs_json_add_string(json, tar->xattrs[i].name);
+        sfs_buf_add_str(json, ":\"");
+        sfs_json_add_base64(json, tar->xattrs[i].value, tar->xattrs[i].size);
+        sfs_buf_add_str(json, "\"");
     }
-    return r == 0 && tar->xattr_count ? sfs_buf_add_str(json, "}") : r;
+    sfs_buf_add_str(json, "}");
 }
 
-static int add_metadata(struct sfs_buf *json, const struct sfs_tar_entry *tar)
+static void add_metadata(struct sfs_buf *json, const struct sfs_tar_entry *tar)
 {
     const struct sfs_attr *attr = &tar->attr;
     bool is_device = !tar->hard_link && (S_ISCHR(attr->mode) || S_ISBLK(attr->mode));
-    bool is_link = tar->hard_link || S_ISLNK(attr->mode);
-    int r = is_link ? add_text(json, "linkName", tar->target) : 0;
-    if (r == 0 && !is_link && S_ISREG(attr->mode))
-        r = add_number(json, "size", attr->size);
-    if (r == 0)
-        r = add_time(json, attr->mtime_sec);
-    if (r == 0)
-        r = add_number(json, "mode", attr->mode & 07777);
-    if (r == 0)
-        r = add_number(json, "uid", attr->uid);
-    if (r == 0)
-        r = add_number(json, "gid", attr->gid);
-    if (r == 0 && is_device)
-        r = add_number(json, "devMajor", attr->rdev_major);
-    if (r == 0 && is_device)
-        r = add_number(json, "devMinor", attr->rdev_minor);
-    return r == 0 ? add_xattrs(json, tar) : r;
+    if (tar->hard_link || S_ISLNK(attr->mode))
+        add_text(json, "linkName", tar->target);
+    else if (S_ISREG(attr->mode))
+        add_number(json, "size", attr->size);
+    add_time(json, attr->mtime_sec);
+    add_number(json, "mode", attr->mode & 07777);
+    add_number(json, "uid", attr->uid);
+    add_number(json, "gid", attr->gid);
+    if (is_device) {
+        add_number(json, "devMajor", attr->rdev_major);
+        add_number(json, "devMinor", attr->rdev_minor);
+    }
+    add_xattrs(json, tar);
 }
 
 /* Where in the blob the block is that starts there in the tar. -EINVAL: none does. */
@@ -147,30 +139,28 @@ static int find_block(struct printer *printer, uint64_t in, uint64_t *ret_out)
     return 0;
 }
 
-/* The last chunk of an eStargz file says 0: up to the end. */
+/* The last chunk of an eStargz file says 0: up to the end. -EINVAL: as find_block(). */
 static int add_chunk(struct printer *printer, const struct sfs_chunk *chunk, bool is_only,
                      bool is_last)
 {
     struct sfs_buf *json = printer->json;
-    uint64_t out;
+    uint64_t out = 0;
     int r = find_block(printer, chunk->in, &out);
-    if (r == 0)
-        r = add_number(json, "offset", out);
-    if (r == 0)
-        r = add_number(json, "chunkOffset", chunk->offset);
+    add_number(json, "offset", out);
+    add_number(json, "chunkOffset", chunk->offset);
     bool has_size = printer->is_chunked ? !is_only : !is_last;
-    if (r == 0 && has_size)
-        r = add_number(json, "chunkSize", chunk->size);
-    if (r == 0 && !(printer->is_chunked && is_only))
-        r = add_digest(json, "chunkDigest", &chunk->digest);
+    if (has_size)
+        add_number(json, "chunkSize", chunk->size);
+    if (!(printer->is_chunked && is_only))
+        add_digest(json, "chunkDigest", &chunk->digest);
     return r;
 }
 
-/* The file that the next chunks are of. */
+/* The file that the next chunks are of. -EINVAL: as find_block(). */
 static int add_chunks(struct printer *printer, const char *name)
 {
     const struct sfs_contents_table *table = printer->table;
-    const struct sfs_chunk *first = &table->chunks[printer->chunk], *chunk = first;
+    const struct sfs_chunk *first = &table->chunks[printer->chunk];
     struct sfs_buf *json = printer->json;
     size_t left = table->chunk_count - printer->chunk, count = 1;
     while (count < left && first[count].item == first->item)
@@ -179,19 +169,14 @@ static int add_chunks(struct printer *printer, const char *name)
     size_t segment = printer->segment; /* what is found next stands in front of the file's end */
     int r = printer->is_chunked ? find_block(printer, first->end, &end) : 0;
     printer->segment = segment;
-    if (r == 0)
-        r = add_digest(json, "digest", &first->file_digest);
-    if (r == 0)
-        r = add_number(json, "endOffset", end);
-    if (r == 0)
-        r = add_chunk(printer, first, count == 1, count == 1);
-    for (size_t i = 1; i < count && r == 0; i++) {
-        chunk++;
-        r = sfs_buf_add_str(json, "},\n{\"type\":\"chunk\",\"name\":");
-        if (r == 0)
-            r = sfs_json_add_string(json, name);
-        if (r == 0)
-            r = add_chunk(printer, chunk, false, i + 1 == count);
+    add_digest(json, "digest", &first->file_digest);
+    add_number(json, "endOffset", end);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        if (i > 0) {
+            sfs_buf_add_str(json, "},\n{\"type\":\"chunk\",\"name\":");
+            sfs_json_add_string(json, name);
+        }
+        r = add_chunk(printer, &first[i], count == 1, i + 1 == count);
     }
     printer->chunk += count;
     return r;
@@ -206,21 +191,17 @@ static int add_entry(struct printer *printer, size_t item, struct sfs_error *err
     int r = sfs_layer_entry_get(table->write, &table->write->changes->items[item], &entry, err);
     if (r < 0)
         return r;
-    r = sfs_tar_add_name(&name, &entry.tar);
-    if (r == 0)
-        r = sfs_buf_printf(json, "%s{\"type\":\"%s\",\"name\":", item ? ",\n" : "",
-                           type_of(&entry.tar));
-    if (r == 0)
-        r = sfs_json_add_string(json, name.data);
-    if (r == 0)
-        r = add_metadata(json, &entry.tar);
-    if (r == 0 && printer->chunk < table->chunk_count && table->chunks[printer->chunk].item == item)
+    if (sfs_tar_add_name(&name, &entry.tar) < 0)
+        return sfs_fail_memory(err);
+    sfs_buf_printf(json, "%s{\"type\":\"%s\",\"name\":", item ? ",\n" : "", type_of(&entry.tar));
+    sfs_json_add_string(json, name.data);
+    add_metadata(json, &entry.tar);
+    if (printer->chunk < table->chunk_count && table->chunks[printer->chunk].item == item)
         r = add_chunks(printer, name.data);
-    if (r == 0)
-        r = sfs_buf_add_str(json, "}");
-    if (r == -EINVAL)
+    sfs_buf_add_str(json, "}");
+    if (r < 0)
         return sfs_fail(err, EIO, "%s: no block starts where its chunk does", entry.tar.path);
-    return r < 0 ? sfs_fail_memory(err) : 0;
+    return sfs_buf_check(json, err);
 }
 
 int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *json,
@@ -230,22 +211,20 @@ int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *j
                                .json = json,
                                .is_chunked =
                                    table->write->pipe.plan.contents == SFS_CONTENTS_CHUNKED };
-    int r = sfs_buf_add_str(json, "{\"version\":1");
-    if (r == 0 && table->split_digest)
-        r = add_text(json, "tarSplitDigest", table->split_digest);
-    if (r == 0)
-        r = sfs_buf_add_str(json, ",\"entries\":[\n");
-    if (r < 0)
-        return sfs_fail_memory(err);
-    for (size_t i = 0; i < table->write->changes->count && r == 0; i++) {
-        r = add_entry(&printer, i, err);
-        if (r == 0 && json->size > SFS_MAX_TOC)
-            r = sfs_fail(err, E2BIG,
-                         "the table of contents is larger than the %u bytes that "
-                         "readers take: use --compression gzip or zstd",
-                         SFS_MAX_TOC);
+    sfs_buf_add_str(json, "{\"version\":1");
+    if (table->split_digest)
+        add_text(json, "tarSplitDigest", table->split_digest);
+    sfs_buf_add_str(json, ",\"entries\":[\n");
+    for (size_t i = 0; i < table->write->changes->count; i++) {
+        int r = add_entry(&printer, i, err);
+        if (r < 0)
+            return r;
+        if (json->size > SFS_MAX_TOC)
+            return sfs_fail(err, E2BIG,
+                            "the table of contents is larger than the %u bytes that "
+                            "readers take: use --compression gzip or zstd",
+                            SFS_MAX_TOC);
     }
-    if (r == 0 && sfs_buf_add_str(json, "\n]}\n") < 0)
-        r = sfs_fail_memory(err);
-    return r;
+    sfs_buf_add_str(json, "\n]}\n");
+    return sfs_buf_check(json, err);
 }

@@ -74,40 +74,37 @@ int sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size)
 
 static int end_line(struct sfs_split *split)
 {
-    int r = sfs_buf_printf(&split->lines, ",\"position\":%llu}\n",
-                           (unsigned long long)split->position++);
-    return r == 0 && split->lines.size >= LINES ? pack_lines(split, ZSTD_e_continue) : r;
+    sfs_buf_printf(&split->lines, ",\"position\":%llu}\n", (unsigned long long)split->position++);
+    if (split->lines.failed)
+        return -ENOMEM;
+    return split->lines.size >= LINES ? pack_lines(split, ZSTD_e_continue) : 0;
 }
 
 static int flush_bytes(struct sfs_split *split)
 {
     if (split->pending.size == 0)
         return 0;
-    int r = sfs_buf_printf(&split->lines, "{\"type\":%d,\"payload\":\"", TYPE_SEGMENT);
-    if (r == 0)
-        r = sfs_json_add_base64(&split->lines, split->pending.data, split->pending.size);
-    if (r == 0)
-        r = sfs_buf_add_str(&split->lines, "\"");
+    sfs_buf_printf(&split->lines, "{\"type\":%d,\"payload\":\"", TYPE_SEGMENT);
+    sfs_json_add_base64(&split->lines, split->pending.data, split->pending.size);
+    sfs_buf_add_str(&split->lines, "\"");
     split->pending.size = 0;
-    return r == 0 ? end_line(split) : r;
+    return end_line(split);
 }
 
 int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc)
 {
     uint64_t big = htobe64(crc);
     int r = flush_bytes(split);
-    if (r == 0)
-        r = sfs_buf_printf(&split->lines, "{\"type\":%d,\"name\":", TYPE_FILE);
-    if (r == 0)
-        r = sfs_json_add_string(&split->lines, name);
-    if (r == 0 && size > 0)
-        r = sfs_buf_printf(&split->lines, ",\"size\":%llu,\"payload\":\"",
-                           (unsigned long long)size);
-    if (r == 0 && size > 0)
-        r = sfs_json_add_base64(&split->lines, &big, sizeof big);
-    if (r == 0)
-        r = sfs_buf_add_str(&split->lines, size > 0 ? "\"" : ",\"payload\":null");
-    return r == 0 ? end_line(split) : r;
+    if (r < 0)
+        return r;
+    sfs_buf_printf(&split->lines, "{\"type\":%d,\"name\":", TYPE_FILE);
+    sfs_json_add_string(&split->lines, name);
+    if (size > 0) {
+        sfs_buf_printf(&split->lines, ",\"size\":%llu,\"payload\":\"", (unsigned long long)size);
+        sfs_json_add_base64(&split->lines, &big, sizeof big);
+    }
+    sfs_buf_add_str(&split->lines, size > 0 ? "\"" : ",\"payload\":null");
+    return end_line(split);
 }
 
 int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size)

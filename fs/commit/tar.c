@@ -8,6 +8,8 @@
  * `linkpath` record, and hdrcharset=BINARY goes before a name that is no UTF-8. */
 #include "commit/tar.h"
 
+#include <stagefs/utf8.h>
+
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -40,37 +42,6 @@ static bool is_ascii(const char *text)
     for (; *text; text++)
         if ((unsigned char)*text >= 0x80)
             return false;
-    return true;
-}
-
-/* Length of the UTF-8 sequence at `text`, 0 if it is none (also overlong forms and surrogates). */
-static size_t utf8_length(const unsigned char *text)
-{
-    static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
-    if (text[0] < 0x80)
-        return 1;
-    size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    uint32_t value = text[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (text[i] & 0x3fu);
-    }
-    bool good = value >= least[length] && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff);
-    return good ? length : 0;
-}
-
-bool sfs_tar_is_utf8(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at) {
-        size_t length = utf8_length(at);
-        if (length == 0)
-            return false;
-        at += length;
-    }
     return true;
 }
 
@@ -191,8 +162,8 @@ static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entr
     const struct sfs_attr *attr = &entry->attr;
     if (attr->gid > MAX_OCTAL_7)
         r = add_number(records, "gid", attr->gid);
-    if (r == 0 && ((excess->path && !sfs_tar_is_utf8(excess->path)) ||
-                   (excess->target && !sfs_tar_is_utf8(excess->target))))
+    if (r == 0 && ((excess->path && !sfs_utf8_is_valid(excess->path)) ||
+                   (excess->target && !sfs_utf8_is_valid(excess->target))))
         r = add_record(records, "hdrcharset", "BINARY", 6);
     if (r == 0 && excess->target)
         r = add_record(records, "linkpath", excess->target, strlen(excess->target));

@@ -28,7 +28,6 @@ int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
 
 /* Adds the name as the tar has it: "a/b", "a/b/" for a directory, "./" for the root. -ENOMEM. */
 int sfs_tar_add_name(struct sfs_buf *name, const struct sfs_tar_entry *entry);
-bool sfs_tar_is_utf8(const char *text);
 
 /* Sets the size in a header that is one block: where it is known only behind the content. */
 void sfs_tar_set_size(char *header, uint64_t size);

@@ -5,71 +5,48 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
+#include <stagefs/utf8.h>
 
-/* Bytes of the UTF-8 sequence at `text`; 0: it is none. */
-static size_t sequence_size(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    size_t size = *at < 0x80 ? 1 : *at >= 0xc2 && *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    if (*at < 0x80)
-        return 1;
-    if (*at < 0xc2 || *at > 0xf4)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_bad = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xed && at[1] > 0x9f) ||
-                  (*at == 0xf0 && at[1] < 0x90) || (*at == 0xf4 && at[1] > 0x8f);
-    return is_bad ? 0 : size;
-}
-
-int sfs_text_clean(const char *text, struct sfs_buf *out)
-{
-    int r = sfs_buf_add_str(out, "");
-    while (r == 0 && *text) {
-        size_t size = sequence_size(text);
-        r = size > 0 ? sfs_buf_add(out, text, size) : sfs_buf_add_str(out, "\xef\xbf\xbd");
-        text += size > 0 ? size : 1;
-    }
-    return r;
-}
-
-static int quote_byte(unsigned char c, struct sfs_buf *out)
+static void quote_byte(unsigned char c, struct sfs_buf *out)
 {
     static const char from[] = "\a\b\f\n\r\t\v\"\\", to[] = "abfnrtv\"\\";
     const char *at = strchr(from, c);
     if (at)
-        return sfs_buf_printf(out, "\\%c", to[at - from]);
-    return c < 0x20 || c == 0x7f ? sfs_buf_printf(out, "\\x%02x", c)
-                                 : sfs_buf_add(out, &(char){ (char)c }, 1);
+        sfs_buf_printf(out, "\\%c", to[at - from]);
+    else if (c < 0x20 || c == 0x7f)
+        sfs_buf_printf(out, "\\x%02x", c);
+    else
+        sfs_buf_add(out, &(char){ (char)c }, 1);
 }
 
-static int quote(const char *text, struct sfs_buf *out)
+static void quote(const char *text, struct sfs_buf *out)
 {
-    int r = sfs_buf_add_str(out, "\"");
-    while (r == 0 && *text) {
-        size_t size = sequence_size(text);
+    sfs_buf_add_str(out, "\"");
+    while (*text) {
+        size_t size = sfs_utf8_size(text);
         if (size > 1)
-            r = sfs_buf_add(out, text, size);
+            sfs_buf_add(out, text, size);
         else if (size == 1)
-            r = quote_byte((unsigned char)*text, out);
+            quote_byte((unsigned char)*text, out);
         else
-            r = sfs_buf_printf(out, "\\x%02x", (unsigned char)*text);
+            sfs_buf_printf(out, "\\x%02x", (unsigned char)*text);
         text += size > 0 ? size : 1;
     }
-    return r < 0 ? r : sfs_buf_add_str(out, "\"");
+    sfs_buf_add_str(out, "\"");
 }
 
 static int print_list(const json_t *list, bool quoted, struct sfs_buf *out)
 {
-    int r = sfs_buf_add_str(out, "[");
-    for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+    sfs_buf_add_str(out, "[");
+    for (size_t i = 0; i < json_array_size(list); i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        r = sfs_buf_add_str(out, i ? " " : "");
-        if (r == 0)
-            r = quoted ? quote(text ? text : "", out) : sfs_buf_add_str(out, text ? text : "");
+        sfs_buf_add_str(out, i ? " " : "");
+        if (quoted)
+            quote(text ? text : "", out);
+        else
+            sfs_buf_add_str(out, text ? text : "");
     }
-    return r < 0 ? r : sfs_buf_add_str(out, "]");
+    return sfs_buf_add_str(out, "]");
 }
 
 int sfs_text_quote_list(const json_t *list, struct sfs_buf *out)
@@ -84,10 +61,10 @@ int sfs_text_json_list(const json_t *list, struct sfs_buf *out)
 
 int sfs_text_list(const struct sfs_vars *list, struct sfs_buf *out)
 {
-    int r = sfs_buf_add_str(out, "[");
-    for (size_t i = 0; r == 0 && i < list->count; i++)
-        r = sfs_buf_printf(out, "%s%s", i ? " " : "", list->items[i]);
-    return r < 0 ? r : sfs_buf_add_str(out, "]");
+    sfs_buf_add_str(out, "[");
+    for (size_t i = 0; i < list->count; i++)
+        sfs_buf_printf(out, "%s%s", i ? " " : "", list->items[i]);
+    return sfs_buf_add_str(out, "]");
 }
 
 /* A number of `unit` with its fraction, without zeros behind. */

@@ -10,8 +10,6 @@
 
 /* Those that write append to `out` and return 0 or -ENOMEM. */
 
-/* With each byte that is not UTF-8 as U+FFFD. */
-int sfs_text_clean(const char *text, struct sfs_buf *out);
 /* ["a" "b"], quoted as Go's %q does. */
 int sfs_text_quote_list(const json_t *list, struct sfs_buf *out);
 /* [a b] */

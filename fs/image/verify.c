@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "blob/unpack.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -137,10 +138,9 @@ static void run_check(void *arg)
         check->size = blob->size;
         check->result = unpack(check, blob, &check->error);
     }
-    pthread_mutex_lock(&verifying->lock);
+    LOCK(&verifying->lock);
     check->done = true;
     pthread_cond_broadcast(&verifying->done);
-    pthread_mutex_unlock(&verifying->lock);
 }
 
 static void tell_check(struct report *report, struct check *check)

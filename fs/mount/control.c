@@ -1,11 +1,11 @@
 /* The socket is in the abstract name space: it is gone with its process. One question a connection:
  * the ioctl's number; the answer: an error number, then the text. */
 #include "mount/control.h"
+#include "base/thread.h"
 
 #include "mount/server.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -128,13 +128,9 @@ int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control
         return sfs_fail_errno(err, -r, "the socket for stagefs stats");
     control->server = server;
     control->fd = fd;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&control->thread, NULL, serve, control);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0)
-        return sfs_fail_errno(err, code, "starting a thread");
+    r = sfs_thread_start(&control->thread, serve, control, "answers stagefs stats", err);
+    if (r < 0)
+        return r;
     (void)TAKE_FD(fd);
     *ret_control = TAKE(control);
     return 0;

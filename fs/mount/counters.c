@@ -34,7 +34,7 @@ static double seconds(uint64_t ns)
     return (double)ns / 1e9;
 }
 
-static int print_requests(struct sfs_stats *stats, struct sfs_buf *buf)
+static void print_requests(struct sfs_stats *stats, struct sfs_buf *buf)
 {
     static const char *const names[SFS_REQUEST_KINDS] = {
         [SFS_REQUEST_LOOKUP] = "lookup",
@@ -49,33 +49,32 @@ static int print_requests(struct sfs_stats *stats, struct sfs_buf *buf)
         [SFS_REQUEST_STATFS] = "statfs",
         [SFS_REQUEST_LSEEK] = "lseek",
     };
-    int r = sfs_buf_add_str(buf, "\"requests\":{");
-    for (unsigned i = 0; r == 0 && i < SFS_REQUEST_KINDS; i++)
-        r = sfs_buf_printf(buf, "%s\"%s\":{\"count\":%" PRIu64 ",\"seconds\":%.6f}", i ? "," : "",
-                           names[i], (uint64_t)atomic_load(&stats->requests[i].count),
-                           seconds(atomic_load(&stats->requests[i].ns)));
-    return r < 0 ? r : sfs_buf_add_str(buf, "}");
+    sfs_buf_add_str(buf, "\"requests\":{");
+    for (unsigned i = 0; i < SFS_REQUEST_KINDS; i++)
+        sfs_buf_printf(buf, "%s\"%s\":{\"count\":%" PRIu64 ",\"seconds\":%.6f}", i ? "," : "",
+                       names[i], (uint64_t)atomic_load(&stats->requests[i].count),
+                       seconds(atomic_load(&stats->requests[i].ns)));
+    sfs_buf_add_str(buf, "}");
 }
 
-static int print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
+static void print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
 {
     struct sfs_cache_stats s;
     sfs_cache_get_stats(cache, &s);
-    return sfs_buf_printf(buf,
-                          ",\"cache\":{\"budget\":%" PRIu64 ",\"used\":%" PRIu64
-                          ",\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"waits\":%" PRIu64
-                          ",\"demand_in\":%" PRIu64 ",\"demand_out\":%" PRIu64
-                          ",\"ahead_in\":%" PRIu64 ",\"ahead_out\":%" PRIu64 ",\"served\":%" PRIu64
-                          ",\"evicted\":%" PRIu64 ",\"check_failures\":%" PRIu64
-                          ",\"decode_seconds\":%.6f,\"read_seconds\":%.6f,\"wait_seconds\":%.6f}",
-                          s.budget, s.used, s.hits, s.misses, s.waits, s.demand_in, s.demand_out,
-                          s.ahead_in, s.ahead_out, s.served, s.evicted, s.check_failures,
-                          seconds(s.decode_ns), seconds(s.read_ns), seconds(s.wait_ns));
+    sfs_buf_printf(buf,
+                   ",\"cache\":{\"budget\":%" PRIu64 ",\"used\":%" PRIu64 ",\"hits\":%" PRIu64
+                   ",\"misses\":%" PRIu64 ",\"waits\":%" PRIu64 ",\"demand_in\":%" PRIu64
+                   ",\"demand_out\":%" PRIu64 ",\"ahead_in\":%" PRIu64 ",\"ahead_out\":%" PRIu64
+                   ",\"served\":%" PRIu64 ",\"evicted\":%" PRIu64 ",\"check_failures\":%" PRIu64
+                   ",\"decode_seconds\":%.6f,\"read_seconds\":%.6f,\"wait_seconds\":%.6f}",
+                   s.budget, s.used, s.hits, s.misses, s.waits, s.demand_in, s.demand_out,
+                   s.ahead_in, s.ahead_out, s.served, s.evicted, s.check_failures,
+                   seconds(s.decode_ns), seconds(s.read_ns), seconds(s.wait_ns));
 }
 
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
 {
-    int r = sfs_buf_printf(
+    sfs_buf_printf(
         buf,
         "{\"seconds\":%.3f,\"bytes_read\":%" PRIu64 ",\"bytes_stored\":%" PRIu64
         ",\"libraries\":%" PRIu64 ",\"read_errors\":%" PRIu64 ",\"passthrough\":{\"opens\":%" PRIu64
@@ -84,9 +83,8 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
         (uint64_t)atomic_load(&stats->bytes_stored), (uint64_t)atomic_load(&stats->libraries),
         (uint64_t)atomic_load(&stats->read_errors), (uint64_t)atomic_load(&stats->opens_through),
         (uint64_t)atomic_load(&stats->files_kept), (uint64_t)atomic_load(&stats->bytes_kept));
-    if (r == 0)
-        r = print_requests(stats, buf);
-    if (r == 0 && cache)
-        r = print_cache(cache, buf);
-    return r < 0 ? r : sfs_buf_add_str(buf, "}\n");
+    print_requests(stats, buf);
+    if (cache)
+        print_cache(cache, buf);
+    return sfs_buf_add_str(buf, "}\n");
 }

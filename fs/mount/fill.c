@@ -4,6 +4,7 @@
 #include "blob/spans.h"
 #include "mount/blocks.h"
 #include "mount/library.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <pthread.h>
 
@@ -263,9 +264,8 @@ static void store_block(const struct fill_job *job)
         store_names(job->ahead, range);
     else
         store_range(job->ahead, job->ino, range);
-    pthread_mutex_lock(&job->ahead->lock);
+    LOCK(&job->ahead->lock);
     sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
-    pthread_mutex_unlock(&job->ahead->lock);
 }
 
 static void run_job(void *arg)

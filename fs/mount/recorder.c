@@ -1,4 +1,5 @@
 #include "mount/recorder.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -108,7 +109,7 @@ void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char 
 {
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return;
-    pthread_mutex_lock(&recorder->lock);
+    LOCK(&recorder->lock);
     const struct used *parent = find_inode(recorder, dir);
     char *path = NULL;
     int size = parent ? asprintf(&path, "%s/%s", parent->use.path, name) : -1;
@@ -124,7 +125,6 @@ void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char 
         if (used && ino)
             name_inode(recorder, used);
     }
-    pthread_mutex_unlock(&recorder->lock);
 }
 
 /* With the lock held. */
@@ -138,15 +138,14 @@ static struct used *note(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_us
 
 void sfs_recorder_use(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind)
 {
-    pthread_mutex_lock(&recorder->lock);
+    LOCK(&recorder->lock);
     if (note(recorder, ino, kind) == &recorder->root)
         recorder->has_root = true;
-    pthread_mutex_unlock(&recorder->lock);
 }
 
 void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offset, uint64_t size)
 {
-    pthread_mutex_lock(&recorder->lock);
+    LOCK(&recorder->lock);
     struct used *used = note(recorder, ino, SFS_USE_READ);
     if (used) {
         struct sfs_ranges *ranges = &used->use.ranges;
@@ -155,32 +154,29 @@ void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offs
         if (sfs_ranges_add(ranges, offset, size) < 0)
             recorder->left_out++;
     }
-    pthread_mutex_unlock(&recorder->lock);
 }
 
 /* The kernel asks for whole pages, and by them the ranges stay. */
 static int print_all(struct sfs_recorder *recorder, struct sfs_buf *buf)
 {
-    int r = sfs_buf_add_str(buf, "# What was used, first use first (stagefs trace).\n");
-    if (r == 0 && recorder->left_out > 0)
-        r = sfs_buf_printf(buf, "# Not recorded, for want of memory: %zu.\n", recorder->left_out);
-    if (r == 0 && recorder->has_root) {
+    sfs_buf_add_str(buf, "# What was used, first use first (stagefs trace).\n");
+    if (recorder->left_out > 0)
+        sfs_buf_printf(buf, "# Not recorded, for want of memory: %zu.\n", recorder->left_out);
+    if (recorder->has_root) {
         struct sfs_use root = recorder->root.use;
         char slash[] = "/";
         root.path = slash;
-        r = sfs_use_print(&root, buf);
+        sfs_use_print(&root, buf);
     }
-    for (struct used *used = recorder->paths; r == 0 && used; used = used->by_path.next) {
+    for (struct used *used = recorder->paths; used; used = used->by_path.next) {
         sfs_ranges_merge(&used->use.ranges, 0);
-        r = sfs_use_print(&used->use, buf);
+        sfs_use_print(&used->use, buf);
     }
-    return r;
+    return buf->failed ? -ENOMEM : 0;
 }
 
 int sfs_recorder_print(struct sfs_recorder *recorder, struct sfs_buf *buf)
 {
-    pthread_mutex_lock(&recorder->lock);
-    int r = print_all(recorder, buf);
-    pthread_mutex_unlock(&recorder->lock);
-    return r;
+    LOCK(&recorder->lock);
+    return print_all(recorder, buf);
 }

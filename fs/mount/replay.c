@@ -1,11 +1,11 @@
 #include "mount/replay.h"
+#include "base/thread.h"
 
 #include "base/io.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
@@ -247,18 +247,14 @@ static void *walk(void *arg)
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err)
 {
-    sigset_t all, before;
     replay->ahead = ahead;
     if (replay->forest->numbered && !replay->numbered)
         snprintf(replay->path, sizeof replay->path, "%s/0", path);
     else
         snprintf(replay->path, sizeof replay->path, "%s", path);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&replay->thread, NULL, walk, replay);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    replay->has_thread = code == 0;
-    return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
+    int r = sfs_thread_start(&replay->thread, walk, replay, "fetches ahead", err);
+    replay->has_thread = r == 0;
+    return r;
 }
 
 void sfs_replay_stop(struct sfs_replay *replay)

@@ -147,8 +147,7 @@ static unsigned thread_count(const struct sfs_mount_options *options)
 {
     if (options->threads > 0)
         return options->threads;
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned threads = cpus > 0 ? (unsigned)cpus * THREADS_A_CPU : MIN_THREADS;
+    unsigned threads = sfs_cpus() * THREADS_A_CPU;
     if (threads < MIN_THREADS)
         return MIN_THREADS;
     return threads < MAX_THREADS ? threads : MAX_THREADS;

@@ -4,6 +4,7 @@
 
 #include "base/banned.h"
 #include "dockerfile/config_text.h"
+#include <stagefs/utf8.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -22,10 +23,8 @@ json_t *sfs_eval_text(const char *text)
     json_t *string = json_string(text);
     if (string)
         return string;
-    AUTO(sfs_buf_close) struct sfs_buf clean = { 0 };
-    if (sfs_text_clean(text, &clean) < 0)
-        return NULL;
-    return json_string(clean.data);
+    AUTO(sfs_free) char *clean = sfs_utf8_clean(text);
+    return clean ? json_string(clean) : NULL;
 }
 
 static int set(struct eval *eval, json_t *object, const char *name, json_t *value)

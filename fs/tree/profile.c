@@ -1,5 +1,7 @@
 #include "tree/profile.h"
 
+#include <stagefs/utf8.h>
+
 #include "base/io.h"
 #include "base/limits.h"
 #include <errno.h>
@@ -24,48 +26,28 @@ void sfs_profile_done(struct sfs_profile *profile)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 sequence that starts here (RFC 3629, table of section 4); 0: none does. */
-static size_t utf8_size(const unsigned char *at)
+static void print_path(const char *path, struct sfs_buf *buf)
 {
-    unsigned char low = 0x80, high = 0xbf;
-    size_t size = at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
-    if (at[0] == 0xe0)
-        low = 0xa0;
-    else if (at[0] == 0xed)
-        high = 0x9f;
-    else if (at[0] == 0xf0)
-        low = 0x90;
-    else if (at[0] == 0xf4)
-        high = 0x8f;
-    for (size_t i = 1; i < size; i++) {
-        if (at[i] < low || at[i] > high)
-            return 0;
-        low = 0x80;
-        high = 0xbf;
-    }
-    return size;
-}
-
-static int print_path(const char *path, struct sfs_buf *buf)
-{
-    int r = 0;
-    for (const unsigned char *at = (const unsigned char *)path; r == 0 && *at;) {
-        size_t size = *at > ' ' && *at < 0x7f && *at != '\\' ? 1 : utf8_size(at);
-        r = size > 0 ? sfs_buf_add(buf, at, size) : sfs_buf_printf(buf, "\\%03o", *at);
+    for (const char *at = path; *at;) {
+        unsigned char c = (unsigned char)*at;
+        bool is_special = c <= ' ' || c == 0x7f || c == '\\';
+        size_t size = is_special ? 0 : sfs_utf8_size(at);
+        if (size > 0)
+            sfs_buf_add(buf, at, size);
+        else
+            sfs_buf_printf(buf, "\\%03o", c);
         at += size ? size : 1;
     }
-    return r;
 }
 
 int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf)
 {
-    int r = sfs_buf_printf(buf, "%s ", words[use->kind]);
-    if (r == 0)
-        r = print_path(use->path, buf);
-    for (size_t i = 0; r == 0 && i < use->ranges.count; i++)
-        r = sfs_buf_printf(buf, " %" PRIu64 "+%" PRIu64, use->ranges.items[i].offset,
+    sfs_buf_printf(buf, "%s ", words[use->kind]);
+    print_path(use->path, buf);
+    for (size_t i = 0; i < use->ranges.count; i++)
+        sfs_buf_printf(buf, " %" PRIu64 "+%" PRIu64, use->ranges.items[i].offset,
                            use->ranges.items[i].size);
-    return r < 0 ? r : sfs_buf_add_str(buf, "\n");
+    return sfs_buf_add_str(buf, "\n");
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
