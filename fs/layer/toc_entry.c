@@ -5,51 +5,56 @@
 #include <openssl/evp.h>
 #include <time.h>
 
+/* Reads the fields of one entry. The first failure stays in `r`, and what is read after it is
+ * empty, so that a list of fields is a list of calls. */
+struct field_reader {
+    const json_t *json;
+    struct sfs_error *err;
+    int r;
+};
+
+/* The field, if it is there and nothing has failed before; else NULL. */
+static const json_t *find(const struct field_reader *reader, const char *key)
+{
+    const json_t *value = reader->r == 0 ? json_object_get(reader->json, key) : NULL;
+    return json_is_null(value) ? NULL : value;
+}
+
 /* A text, "" if it is not there. Go writes U+FFFD for bytes that are not UTF-8, so that the true
  * name is only in the tar. */
-static int get_text(const json_t *json, const char *key, const char **ret_text,
-                    struct sfs_error *err)
+static const char *get_text(struct field_reader *reader, const char *key)
 {
-    const json_t *value = json_object_get(json, key);
-    *ret_text = "";
-    if (!value || json_is_null(value))
-        return 0;
+    const json_t *value = find(reader, key);
+    if (!value)
+        return "";
     if (!json_is_string(value))
-        return sfs_fail(err, EBADMSG, "%s is not a string", key);
-    *ret_text = json_string_value(value);
-    if (strstr(*ret_text, "\xef\xbf\xbd"))
-        return sfs_fail(err, ENOTSUP, "%s is not in UTF-8 in the tar", key);
-    return 0;
+        reader->r = sfs_fail(reader->err, EBADMSG, "%s is not a string", key);
+    else if (strstr(json_string_value(value), "\xef\xbf\xbd"))
+        reader->r = sfs_fail(reader->err, ENOTSUP, "%s is not in UTF-8 in the tar", key);
+    return reader->r == 0 ? json_string_value(value) : "";
 }
 
-/* 0 if it is not there. */
-static int get_number(const json_t *json, const char *key, uint64_t max, uint64_t *ret_number,
-                      struct sfs_error *err)
+/* A number of 0..max; 0 if it is not there. */
+static uint64_t get_number(struct field_reader *reader, const char *key, uint64_t max)
 {
-    const json_t *value = json_object_get(json, key);
-    *ret_number = 0;
-    if (!value || json_is_null(value))
+    const json_t *value = find(reader, key);
+    if (!value)
         return 0;
-    if (!json_is_integer(value))
-        return sfs_fail(err, EBADMSG, "%s is not a number", key);
     json_int_t number = json_integer_value(value);
-    if (number < 0 || (uint64_t)number > max)
-        return sfs_fail(err, EBADMSG, "%s is out of range", key);
-    *ret_number = (uint64_t)number;
-    return 0;
+    if (!json_is_integer(value))
+        reader->r = sfs_fail(reader->err, EBADMSG, "%s is not a number", key);
+    else if (number < 0 || (uint64_t)number > max)
+        reader->r = sfs_fail(reader->err, EBADMSG, "%s is out of range", key);
+    return reader->r == 0 ? (uint64_t)number : 0;
 }
 
-static int get_digest(const json_t *json, const char *key, bool *ret_has,
-                      struct sfs_digest *ret_digest, struct sfs_error *err)
+/* False: it is not there. */
+static bool get_digest(struct field_reader *reader, const char *key, struct sfs_digest *ret_digest)
 {
-    const char *text;
-    int r = get_text(json, key, &text, err);
-    if (r < 0)
-        return r;
-    *ret_has = text[0] != '\0';
-    if (*ret_has && sfs_digest_parse(text, ret_digest, NULL) < 0)
-        return sfs_fail(err, EBADMSG, "%s is not a SHA-256", key);
-    return 0;
+    const char *text = get_text(reader, key);
+    if (*text && sfs_digest_parse(text, ret_digest, NULL) < 0)
+        reader->r = sfs_fail(reader->err, EBADMSG, "%s is not a SHA-256", key);
+    return *text != '\0';
 }
 
 /* Behind the seconds: ".5Z", "Z", "+02:00". */
@@ -73,20 +78,20 @@ static bool parse_zone(const char *text, long *ret_nsec, long *ret_zone)
 }
 
 /* RFC 3339. Go's zero time, of the year 1, stands for none as nothing does. */
-static int get_time(const json_t *json, struct sfs_inode_rec *inode, struct sfs_error *err)
+static void get_time(struct field_reader *reader, struct sfs_inode_rec *inode)
 {
-    const char *text;
-    int r = get_text(json, "modtime", &text, err);
-    if (r < 0 || !*text || strcmp(text, "0001-01-01T00:00:00Z") == 0)
-        return r;
+    const char *text = get_text(reader, "modtime");
+    if (!*text || strcmp(text, "0001-01-01T00:00:00Z") == 0)
+        return;
     struct tm tm = { 0 };
     long nsec, zone;
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (!rest || !parse_zone(rest, &nsec, &zone))
-        return sfs_fail(err, EBADMSG, "modtime is not a time");
+    if (!rest || !parse_zone(rest, &nsec, &zone)) {
+        reader->r = sfs_fail(reader->err, EBADMSG, "modtime is not a time");
+        return;
+    }
     inode->mtime_sec = (int64_t)timegm(&tm) - zone;
     inode->mtime_nsec = (uint32_t)nsec;
-    return 0;
 }
 
 /* The decoded size, or -1. */
@@ -149,70 +154,42 @@ static int get_xattrs(const json_t *json, struct sfs_toc_entry *entry, struct sf
     return 0;
 }
 
-static int get_metadata(const json_t *json, struct sfs_inode_rec *inode, struct sfs_error *err)
+static void get_metadata(struct field_reader *reader, struct sfs_inode_rec *inode)
 {
-    uint64_t mode, uid, gid, major = 0, minor = 0;
-    int r = get_number(json, "mode", INT64_MAX, &mode, err);
-    if (r == 0)
-        r = get_number(json, "uid", UINT32_MAX - 1, &uid, err);
-    if (r == 0)
-        r = get_number(json, "gid", UINT32_MAX - 1, &gid, err);
-    if (r == 0)
-        r = get_number(json, "size", INT64_MAX, &inode->size, err);
-    if (r == 0)
-        r = get_number(json, "devMajor", (1u << 12) - 1, &major, err);
-    if (r == 0)
-        r = get_number(json, "devMinor", (1u << 20) - 1, &minor, err);
-    if (r == 0)
-        r = get_time(json, inode, err);
-    if (r < 0)
-        return r;
-    inode->mode = mode & 07777; /* the type's bits may be there too */
-    inode->uid = (uint32_t)uid;
-    inode->gid = (uint32_t)gid;
-    inode->rdev_major = (uint32_t)major;
-    inode->rdev_minor = (uint32_t)minor;
-    return 0;
+    inode->mode = get_number(reader, "mode", INT64_MAX) & 07777; /* the type may be there too */
+    inode->uid = (uint32_t)get_number(reader, "uid", UINT32_MAX - 1);
+    inode->gid = (uint32_t)get_number(reader, "gid", UINT32_MAX - 1);
+    inode->size = get_number(reader, "size", INT64_MAX);
+    inode->rdev_major = (uint32_t)get_number(reader, "devMajor", (1u << 12) - 1);
+    inode->rdev_minor = (uint32_t)get_number(reader, "devMinor", (1u << 20) - 1);
+    get_time(reader, inode);
 }
 
-static int get_place(const json_t *json, struct sfs_toc_entry *entry, struct sfs_error *err)
+static void get_place(struct field_reader *reader, struct sfs_toc_entry *entry)
 {
-    const char *kind;
-    int r = get_number(json, "offset", INT64_MAX, &entry->offset, err);
-    if (r == 0)
-        r = get_number(json, "innerOffset", INT64_MAX, &entry->inner_offset, err);
-    if (r == 0)
-        r = get_number(json, "endOffset", INT64_MAX, &entry->end_offset, err);
-    if (r == 0)
-        r = get_number(json, "chunkOffset", INT64_MAX, &entry->chunk_offset, err);
-    if (r == 0)
-        r = get_number(json, "chunkSize", INT64_MAX, &entry->chunk_size, err);
-    if (r == 0)
-        r = get_digest(json, "digest", &entry->has_digest, &entry->digest, err);
-    if (r == 0)
-        r = get_digest(json, "chunkDigest", &entry->has_chunk_digest, &entry->chunk_digest, err);
-    if (r == 0)
-        r = get_text(json, "chunkType", &kind, err);
-    if (r < 0)
-        return r;
+    entry->offset = get_number(reader, "offset", INT64_MAX);
+    entry->inner_offset = get_number(reader, "innerOffset", INT64_MAX);
+    entry->end_offset = get_number(reader, "endOffset", INT64_MAX);
+    entry->chunk_offset = get_number(reader, "chunkOffset", INT64_MAX);
+    entry->chunk_size = get_number(reader, "chunkSize", INT64_MAX);
+    entry->has_digest = get_digest(reader, "digest", &entry->digest);
+    entry->has_chunk_digest = get_digest(reader, "chunkDigest", &entry->chunk_digest);
+    const char *kind = get_text(reader, "chunkType");
     entry->is_zeros = strcmp(kind, "zeros") == 0;
-    return entry->is_zeros || !*kind ? 0 : sfs_fail(err, ENOTSUP, "chunkType is unknown");
+    if (!entry->is_zeros && *kind)
+        reader->r = sfs_fail(reader->err, ENOTSUP, "chunkType is unknown");
 }
 
 int sfs_toc_entry_parse(const json_t *json, struct sfs_toc_entry *ret_entry, struct sfs_error *err)
 {
     AUTO(sfs_toc_entry_done) struct sfs_toc_entry entry = { 0 };
-    int r = get_text(json, "type", &entry.type, err);
-    if (r == 0)
-        r = get_text(json, "name", &entry.name, err);
-    if (r == 0)
-        r = get_text(json, "linkName", &entry.link, err);
-    if (r == 0)
-        r = get_metadata(json, &entry.inode, err);
-    if (r == 0)
-        r = get_place(json, &entry, err);
-    if (r == 0)
-        r = get_xattrs(json, &entry, err);
+    struct field_reader reader = { json, err, 0 };
+    entry.type = get_text(&reader, "type");
+    entry.name = get_text(&reader, "name");
+    entry.link = get_text(&reader, "linkName");
+    get_metadata(&reader, &entry.inode);
+    get_place(&reader, &entry);
+    int r = reader.r < 0 ? reader.r : get_xattrs(json, &entry, err);
     if (r < 0)
         return r;
     *ret_entry = entry;
