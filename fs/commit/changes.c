@@ -12,6 +12,7 @@
 #include "commit/changes.h"
 
 #include "base/limits.h"
+#include "base/array.h"
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -33,11 +34,6 @@ static void finder_done(struct change_finder *finder)
     sfs_buf_close(&finder->parent);
 }
 
-static int fail_memory(struct sfs_error *err)
-{
-    return sfs_fail_memory(err);
-}
-
 /* Adds an item for path `dir`/[.wh.]`name`; *dir may be "". */
 static int add_item(struct change_finder *finder, enum sfs_item_kind kind, const char *path,
                     size_t dir_size, sfs_node node)
@@ -45,14 +41,8 @@ static int add_item(struct change_finder *finder, enum sfs_item_kind kind, const
     struct sfs_changes *changes = finder->changes;
     if (changes->count >= SFS_MAX_ENTRIES)
         return sfs_fail(finder->err, E2BIG, "more than %u entries for one layer", SFS_MAX_ENTRIES);
-    if (changes->count == changes->capacity) {
-        size_t capacity = changes->capacity ? 2 * changes->capacity : 1024;
-        struct sfs_item *more = reallocarray(changes->items, capacity, sizeof *changes->items);
-        if (!more)
-            return fail_memory(finder->err);
-        changes->items = more;
-        changes->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(changes->items, changes->count, changes->capacity, 1024) < 0)
+        return sfs_fail_memory(finder->err);
     struct sfs_item *item = &changes->items[changes->count];
     *item = (struct sfs_item){ .path = changes->texts.size, .node = node, .kind = kind };
     int r = sfs_buf_add(&changes->texts, path, dir_size);
@@ -61,7 +51,7 @@ static int add_item(struct change_finder *finder, enum sfs_item_kind kind, const
     if (r == 0) /* with its NUL */
         r = sfs_buf_add(&changes->texts, path + dir_size, strlen(path + dir_size) + 1);
     if (r < 0)
-        return fail_memory(finder->err);
+        return sfs_fail_memory(finder->err);
     changes->count++;
     return 0;
 }
@@ -94,7 +84,7 @@ static int add_parents(struct change_finder *finder, const char *path, size_t di
         if (!finder->named[dir] && !is_default_parent(finder->tree, dir)) {
             AUTO(sfs_free) char *name = strndup(path, end);
             if (!name)
-                return fail_memory(finder->err);
+                return sfs_fail_memory(finder->err);
             r = add_item(finder, SFS_ITEM_ENTRY, name, dir_size_of(name), dir);
             if (r < 0)
                 return r;
@@ -115,7 +105,7 @@ static int see_to_parents(struct change_finder *finder, const char *path, size_t
     if (r < 0)
         return r;
     last->size = 0;
-    return sfs_buf_add(last, path, dir_size) < 0 ? fail_memory(finder->err) : 0;
+    return sfs_buf_add(last, path, dir_size) < 0 ? sfs_fail_memory(finder->err) : 0;
 }
 
 /* Is there an item for this node already? Then *ret_first is it; else the next item will be. */
@@ -125,7 +115,7 @@ static int note_first(struct change_finder *finder, sfs_node node, bool *ret_lin
     if (!finder->first)
         finder->first = calloc(sfs_tree_count(finder->tree), sizeof *finder->first);
     if (!finder->first)
-        return fail_memory(finder->err);
+        return sfs_fail_memory(finder->err);
     *ret_linked = finder->first[node] != 0;
     if (*ret_linked)
         *ret_first = finder->first[node] - 1;
@@ -185,7 +175,7 @@ int sfs_changes_find(const struct sfs_tree *base, const struct sfs_tree *tree,
     struct change_finder finder = { .tree = tree, .changes = &changes, .err = err };
     finder.named = calloc(sfs_tree_count(tree), 1);
     if (!finder.named)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     int r = sfs_tree_diff(base, tree, 0, take_change, &finder, err);
     if (r < 0)
         return r;

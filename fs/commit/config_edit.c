@@ -5,11 +5,6 @@
 #include "image/document.h"
 #include <errno.h>
 
-static int fail_memory(struct sfs_error *err)
-{
-    return sfs_fail_memory(err);
-}
-
 /* JSON is UTF-8. */
 static int make_string(const char *text, size_t size, const char *what, json_t **ret_string,
                        struct sfs_error *err)
@@ -63,7 +58,7 @@ static int edit_env(json_t *settings, const char *text, struct sfs_error *err)
 {
     json_t *env = get_part(settings, "Env", json_array());
     if (!env)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     if (strcmp(text, "-") == 0)
         return json_array_clear(env);
     const char *end = strchr(text, '=');
@@ -80,7 +75,7 @@ static int edit_env(json_t *settings, const char *text, struct sfs_error *err)
         return r;
     r = at < json_array_size(env) ? json_array_set_new(env, at, item)
                                   : json_array_append_new(env, item);
-    return r < 0 ? fail_memory(err) : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* NAME=VALUE, NAME (an empty value), NAME- (removes it), - (removes all). */
@@ -94,7 +89,7 @@ static int edit_map(json_t *map, const char *what, const char *text, struct sfs_
         return sfs_fail(err, EINVAL, "--%s '%.200s' has no name", what, text);
     AUTO(sfs_free) char *name = strndup(text, size);
     if (!name)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     if (is_removal(text)) {
         json_object_del(map, name);
         return 0;
@@ -157,15 +152,15 @@ int sfs_command_split(const char *text, json_t **ret_words, struct sfs_error *er
         if (r == -EINVAL)
             return sfs_fail(err, EINVAL, "'%.200s': a quote does not end", text);
         if (r < 0)
-            return fail_memory(err);
+            return sfs_fail_memory(err);
         json_t *item = json_stringn(word.data ? word.data : "", word.size);
         if (!item)
             return sfs_fail(err, EINVAL, "'%.200s' is not UTF-8", text);
         if (json_array_append_new(words, item) < 0)
-            return fail_memory(err);
+            return sfs_fail_memory(err);
     }
     if (!words)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     *ret_words = TAKE(words);
     return 0;
 }
@@ -190,7 +185,7 @@ static int edit_command(json_t *settings, const struct sfs_edit *edit, struct sf
     if (r < 0)
         return is_cmd ? sfs_fail_while(err, r, "--cmd") : r;
     if (json_object_set_new(settings, key, words) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     drop_if_empty(settings, key);
     return 0;
 }
@@ -205,14 +200,14 @@ static int edit_text(json_t *object, const char *key, const char *what, const ch
     }
     int r = make_string(value, strlen(value), what, &string, err);
     if (r == 0 && json_object_set_new(object, key, string) < 0)
-        r = fail_memory(err);
+        r = sfs_fail_memory(err);
     return r;
 }
 
 static int edit_labels(json_t *settings, const char *value, struct sfs_error *err)
 {
     json_t *labels = get_part(settings, "Labels", json_object());
-    int r = labels ? edit_map(labels, "label", value, err) : fail_memory(err);
+    int r = labels ? edit_map(labels, "label", value, err) : sfs_fail_memory(err);
     if (r == 0)
         drop_if_empty(settings, "Labels");
     return r;
@@ -223,7 +218,7 @@ static int apply(json_t *config, json_t *annotations, const struct sfs_edit *edi
 {
     json_t *settings = get_part(config, "config", json_object());
     if (!settings)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     switch (edit->key) {
     case SFS_EDIT_ENV:
         return edit_env(settings, edit->value, err);

@@ -3,6 +3,7 @@
 #include <stagefs/utf8.h>
 
 #include "commit/layer_entry.h"
+#include "base/array.h"
 #include <isa-l/crc64.h>
 #include <endian.h>
 #include <errno.h>
@@ -37,21 +38,16 @@ struct sfs_contents {
     struct sfs_split *split; /* NULL: none is wanted */
 };
 
-static int fail_memory(struct sfs_error *err)
-{
-    return sfs_fail_memory(err);
-}
-
 int sfs_contents_open(const struct sfs_layer_write *write, struct sfs_pipe *pipe,
                       struct sfs_contents **ret_contents, struct sfs_error *err)
 {
     AUTO(sfs_contents_close) struct sfs_contents *contents = calloc(1, sizeof *contents);
     if (!contents)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     contents->write = write;
     contents->pipe = pipe;
     if (write->pipe.plan.contents == SFS_CONTENTS_CHUNKED && !(contents->split = sfs_split_open()))
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     *ret_contents = TAKE(contents);
     return 0;
 }
@@ -102,7 +98,7 @@ int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_
         r = sfs_split_add_bytes(contents->split, header->data, header->size);
     if (r == 0 && contents->split && !has_content)
         r = sfs_split_add_file(contents->split, contents->name.data, 0, 0);
-    return r < 0 ? fail_memory(err) : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* ---- chunks ---- */
@@ -114,14 +110,8 @@ static int start_chunk(struct sfs_contents *contents, struct sfs_error *err)
     int r = sfs_pipe_cut(contents->pipe, err);
     if (r < 0)
         return r;
-    if (contents->chunk_count == contents->chunk_capacity) {
-        size_t capacity = contents->chunk_capacity ? 2 * contents->chunk_capacity : 256;
-        struct sfs_chunk *more = reallocarray(contents->chunks, capacity, sizeof *more);
-        if (!more)
-            return fail_memory(err);
-        contents->chunks = more;
-        contents->chunk_capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(contents->chunks, contents->chunk_count, contents->chunk_capacity, 256) < 0)
+        return sfs_fail_memory(err);
     contents->chunks[contents->chunk_count++] = (struct sfs_chunk){
         .item = contents->items - 1, .in = sfs_pipe_position(contents->pipe), .offset = offset
     };
@@ -132,7 +122,7 @@ static int start_chunk(struct sfs_contents *contents, struct sfs_error *err)
 
 static int open_hash(struct sfs_hash **hash, struct sfs_error *err)
 {
-    return (*hash = sfs_hash_open()) ? 0 : fail_memory(err);
+    return (*hash = sfs_hash_open()) ? 0 : sfs_fail_memory(err);
 }
 
 /* A chunk whose bytes are to be digested. */
@@ -151,7 +141,7 @@ static int end_chunk(struct sfs_contents *contents, struct sfs_error *err)
     sfs_hash_close(&contents->chunk_hash);
     chunk->size = contents->written - chunk->offset;
     contents->in_chunk = false;
-    return r < 0 ? fail_memory(err) : 0;
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 static int digest_piece(struct sfs_contents *contents, const void *data, size_t size)
@@ -174,7 +164,7 @@ static ssize_t write_piece(struct sfs_contents *contents, const void *data, uint
     if (!data && n > sizeof zeros)
         n = sizeof zeros;
     if (digest_piece(contents, data ? data : zeros, n) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     int r = sfs_pipe_write(contents->pipe, data ? data : zeros, n, err);
     if (r < 0)
         return r;
@@ -217,7 +207,7 @@ static int put_chunk(struct sfs_contents *contents, const struct sfs_packed *blo
     chunk->digest = *digest;
     contents->in_chunk = false;
     contents->written += block->size;
-    return digest_piece(contents, block->data, block->size) < 0 ? fail_memory(err) : 0;
+    return digest_piece(contents, block->data, block->size) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 int sfs_contents_put(struct sfs_contents *contents, const struct sfs_packed *block,
@@ -255,7 +245,7 @@ int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err)
     if (r == 0 && contents->split)
         r = sfs_split_add_bytes(contents->split, zeros, sfs_tar_padding(contents->size));
     /* So that the last chunk, too, is a block of the file's bytes alone, which can be copied. */
-    return r < 0 ? fail_memory(err) : sfs_pipe_cut(contents->pipe, err);
+    return r < 0 ? sfs_fail_memory(err) : sfs_pipe_cut(contents->pipe, err);
 }
 
 /* ---- the end ---- */
@@ -278,7 +268,7 @@ static int digest_text(const struct sfs_buf *buf, char text[SFS_DIGEST_TEXT], st
 {
     struct sfs_digest digest;
     if (sfs_digest_of(buf->data, buf->size, &digest) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     sfs_digest_print(&digest, text);
     return 0;
 }
@@ -327,7 +317,7 @@ static int pack_member(struct sfs_contents *contents, struct toc_member *member,
                         "the table of contents takes 4 GiB: too many files for eStargz");
     char *place = compressor ? sfs_buf_grow(&member->packed, room) : NULL;
     if (!place)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     ssize_t n = sfs_compressor_run(compressor, member->plain.data, member->plain.size, place, room);
     if (n < 0)
         return sfs_fail(err, EIO, "compressing the table of contents");
@@ -345,13 +335,13 @@ static int put_estargz_table(struct sfs_contents *contents, const struct sfs_buf
                                        .attr = { .mode = S_IFREG | 0444, .size = json->size } };
     AUTO(member_close) struct toc_member *member = calloc(1, sizeof *member);
     if (!member)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     int r = sfs_tar_add_header(&member->plain, &tar, err);
     if (r < 0)
         return r;
     if (sfs_buf_add(&member->plain, json->data, json->size) < 0 ||
         sfs_buf_add(&member->plain, zeros, sfs_tar_padding(json->size) + SFS_TAR_END) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     r = pack_member(contents, member, err);
     if (r < 0)
         return r;
@@ -386,7 +376,7 @@ static int finish_estargz(struct sfs_contents *contents, json_t **ret_annotation
         return r;
     snprintf(size, sizeof size, "%" PRIu64, sfs_pipe_position(pipe));
     *ret_annotations = json_pack("{ss ss}", ESTARGZ_DIGEST, digest, ESTARGZ_SIZE, size);
-    return *ret_annotations ? 0 : fail_memory(err);
+    return *ret_annotations ? 0 : sfs_fail_memory(err);
 }
 
 /* Puts data into the blob as a skippable frame; *ret_offset: of the data. */
@@ -405,7 +395,7 @@ static int pack_table(const struct sfs_buf *json, struct sfs_buf *packed, struct
     char *place = sfs_buf_grow(packed, room);
     size_t size = place ? ZSTD_compress(place, room, json->data, json->size, TABLE_LEVEL) : 0;
     if (!place || ZSTD_isError(size))
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     packed->size = size;
     return 0;
 }
@@ -439,7 +429,7 @@ static int put_frames(struct sfs_contents *contents, const struct sfs_buf *json,
     *ret_annotations =
         json_pack("{ss ss ss}", CHUNKED "manifest-checksum", digest, CHUNKED "manifest-position",
                   place, CHUNKED "tarsplit-position", split_place);
-    return *ret_annotations ? 0 : fail_memory(err);
+    return *ret_annotations ? 0 : sfs_fail_memory(err);
 }
 
 static int finish_chunked(struct sfs_contents *contents, json_t **ret_annotations,
@@ -455,7 +445,7 @@ static int finish_chunked(struct sfs_contents *contents, json_t **ret_annotation
         return r;
     if (sfs_split_add_bytes(contents->split, zeros, sizeof zeros) < 0 ||
         sfs_split_finish(contents->split, &split, &plain) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     r = digest_text(&split, digest, err);
     if (r == 0)
         r = print_table(contents, digest, &json, err);

@@ -21,11 +21,6 @@ static void sorter_done(struct sorter *sorter)
     free(sorter->old_places);
 }
 
-static int fail_memory(struct sfs_error *err)
-{
-    return sfs_fail_memory(err);
-}
-
 static int sorter_init(struct sorter *sorter, struct sfs_error *err)
 {
     const struct sfs_changes *changes = sorter->changes;
@@ -33,7 +28,7 @@ static int sorter_init(struct sorter *sorter, struct sfs_error *err)
     sorter->new_place = calloc(changes->count + 1, sizeof *sorter->new_place);
     sorter->old_places = calloc(changes->count + 1, sizeof *sorter->old_places);
     if (!sorter->item_of || !sorter->new_place || !sorter->old_places)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < changes->count; i++)
         if (changes->items[i].kind == SFS_ITEM_ENTRY)
             sorter->item_of[changes->items[i].node] = (uint32_t)i + 1;
@@ -109,7 +104,7 @@ static int add_landmark(struct sfs_changes *changes, size_t place, struct sfs_er
     const char *name = place ? ".prefetch.landmark" : ".no.prefetch.landmark";
     struct sfs_item item = { .path = changes->texts.size, .kind = SFS_ITEM_LANDMARK };
     if (sfs_buf_add(&changes->texts, name, strlen(name) + 1) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     memmove(changes->items + place + 1, changes->items + place,
             (changes->count - place) * sizeof item);
     changes->items[place] = item;
@@ -128,7 +123,7 @@ static int apply(struct sorter *sorter, size_t gap, struct sfs_error *err)
         move_item(sorter, i);
     struct sfs_item *items = calloc(changes->count + 1, sizeof *items);
     if (!items)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     for (size_t i = 0; i < changes->count; i++) {
         items[i] = changes->items[sorter->old_places[i]];
         if (items[i].kind != SFS_ITEM_LINK)

@@ -1,6 +1,7 @@
 #include "base/io.h"
 #include "base/thread.h"
 #include "commit/pipe_parts.h"
+#include "base/array.h"
 #include <errno.h>
 #include <fcntl.h>
 
@@ -190,14 +191,8 @@ int sfs_pipe_put_out(struct sfs_pipe *pipe, const void *data, size_t size, struc
 static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
                         struct sfs_error *err)
 {
-    if (pipe->segment_count == pipe->segment_capacity) {
-        size_t capacity = pipe->segment_capacity ? 2 * pipe->segment_capacity : 256;
-        struct sfs_segment *more = reallocarray(pipe->segments, capacity, sizeof *pipe->segments);
-        if (!more)
-            return sfs_fail_memory(err);
-        pipe->segments = more;
-        pipe->segment_capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(pipe->segments, pipe->segment_count, pipe->segment_capacity, 256) < 0)
+        return sfs_fail_memory(err);
     pipe->segments[pipe->segment_count++] = (struct sfs_segment){ .in = pipe->in_size,
                                                                   .out = pipe->out_size,
                                                                   .in_size = (uint32_t)in_size,

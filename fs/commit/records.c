@@ -13,11 +13,6 @@
 #define LAYER_TYPE       "application/vnd.oci.image.layer."
 #define COMPRESSION_NOTE "io.stagefs.compression"
 
-static int fail_memory(struct sfs_error *err)
-{
-    return sfs_fail_memory(err);
-}
-
 const char *sfs_record_media_type(const char *media_type, const char *codec)
 {
     if (strncmp(media_type, LAYER_TYPE, sizeof LAYER_TYPE - 1) == 0)
@@ -149,9 +144,9 @@ static int complete_platform(json_t *config, struct sfs_error *err)
         return r;
     if ((!arch || !*arch) &&
         json_object_set_new(config, "architecture", json_string(host.arch)) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     if ((!os || !*os) && json_object_set_new(config, "os", json_string(host.os)) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     return 0;
 }
 
@@ -160,7 +155,7 @@ int sfs_config_make(const struct sfs_config_record *record, json_t **ret_config,
 {
     AUTO(sfs_json_close) json_t *config = json_object();
     if (!config || copy_known(record->stage, config) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     int r = complete_platform(config, err);
     if (r < 0)
         return r;
@@ -169,7 +164,7 @@ int sfs_config_make(const struct sfs_config_record *record, json_t **ret_config,
     if (json_object_set_new(config, "created", json_string(created)) < 0 ||
         json_object_set_new(config, "history", make_history(record)) < 0 ||
         json_object_set_new(config, "rootfs", make_rootfs(record)) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     *ret_config = TAKE(config);
     return 0;
 }
@@ -212,16 +207,16 @@ int sfs_manifest_make(const struct sfs_manifest_record *record, json_t **ret_man
     AUTO(sfs_json_close) json_t *list = json_array();
     for (size_t i = 0; i < record->layer_count; i++)
         if (json_array_append_new(list, make_layer(&record->layers[i])) < 0)
-            return fail_memory(err);
+            return sfs_fail_memory(err);
     AUTO(sfs_json_close)
     json_t *manifest = json_pack(
         "{si ss so sO}", "schemaVersion", 2, "mediaType", MANIFEST_TYPE, "config",
         make_descriptor(CONFIG_TYPE, &record->config, record->config_size), "layers", list);
     if (!manifest)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     if (json_object_size(record->annotations) > 0 &&
         json_object_set_new(manifest, "annotations", json_deep_copy(record->annotations)) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     *ret_manifest = TAKE(manifest);
     return 0;
 }
@@ -236,10 +231,10 @@ int sfs_descriptor_make(const struct sfs_digest *manifest, size_t size, const js
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *value = json_object_get(config, keys[i]);
         if (value && json_object_set_new(platform, keys[i], json_deep_copy(value)) < 0)
-            return fail_memory(err);
+            return sfs_fail_memory(err);
     }
     if (!descriptor || json_object_set(descriptor, "platform", platform) < 0)
-        return fail_memory(err);
+        return sfs_fail_memory(err);
     *ret_descriptor = TAKE(descriptor);
     return 0;
 }
@@ -247,5 +242,5 @@ int sfs_descriptor_make(const struct sfs_digest *manifest, size_t size, const js
 int sfs_record_print(const json_t *json, struct sfs_buf *buf, struct sfs_error *err)
 {
     AUTO(sfs_free) char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-    return !text || sfs_buf_add_str(buf, text) < 0 ? fail_memory(err) : 0;
+    return !text || sfs_buf_add_str(buf, text) < 0 ? sfs_fail_memory(err) : 0;
 }

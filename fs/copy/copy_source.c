@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/path.h"
 #include "copy/pattern.h"
+#include "base/array.h"
 #include <errno.h>
 
 static int add_hit(struct copy_hits *hits, const struct sfs_tree *tree, const char *path,
@@ -17,14 +18,8 @@ static int add_hit(struct copy_hits *hits, const struct sfs_tree *tree, const ch
     if (r < 0)
         return r == -ENOENT ? sfs_fail(err, ENOENT, "\"%s\": not found", path)
                             : sfs_fail_errno(err, -r, "\"%s\"", path);
-    if (hits->count == hits->capacity) {
-        size_t capacity = hits->capacity ? 2 * hits->capacity : 8;
-        struct copy_hit *items = reallocarray(hits->items, capacity, sizeof *items);
-        if (!items)
-            return sfs_fail_memory(err);
-        hits->items = items;
-        hits->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(hits->items, hits->count, hits->capacity, 8) < 0)
+        return sfs_fail_memory(err);
     char *copy = strdup(path);
     if (!copy)
         return sfs_fail_memory(err);

@@ -3,6 +3,7 @@
 #include "image/members.h"
 
 #include "base/limits.h"
+#include "base/array.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -181,14 +182,8 @@ static int add_member(struct tar_members *tar, struct archive *archive, struct a
         return sfs_fail(err, EBADMSG,
                         "%s is truncated: member %.200s does not fit into its %" PRIu64 " bytes",
                         tar->base.label, name ? name : "?", tar->file_size);
-    if (tar->count == tar->capacity) {
-        size_t capacity = tar->capacity ? 2 * tar->capacity : 64;
-        struct archive_member *members = reallocarray(tar->members, capacity, sizeof *members);
-        if (!members)
-            return sfs_fail_memory(err);
-        tar->members = members;
-        tar->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(tar->members, tar->count, tar->capacity, 64) < 0)
+        return sfs_fail_memory(err);
     member.offset = (uint64_t)offset;
     member.size = member.kind == KIND_FILE ? (uint64_t)size : 0;
     member.name = name ? join_path(NULL, name) : NULL;

@@ -1,4 +1,5 @@
 #include "layer/store.h"
+#include "base/array.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -246,14 +247,8 @@ static void close_dir(DIR **dir)
 
 static int append_item(struct items *items, const struct sfs_store_item *item)
 {
-    if (items->count == items->capacity) {
-        size_t capacity = items->capacity ? 2 * items->capacity : 16;
-        struct sfs_store_item *data = reallocarray(items->data, capacity, sizeof *data);
-        if (!data)
-            return -ENOMEM;
-        items->data = data;
-        items->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(items->data, items->count, items->capacity, 16) < 0)
+        return -ENOMEM;
     items->data[items->count++] = *item;
     return 0;
 }

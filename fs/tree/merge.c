@@ -7,6 +7,7 @@
 #include "tree/nodes.h"
 #include "tree/stack.h"
 #include "tree/union.h"
+#include "base/array.h"
 
 struct pending_link {
     uint32_t dirent;
@@ -84,14 +85,8 @@ static void add_dir(struct merge *merge, struct sfs_part name, const struct sfs_
 
 static int add_link(struct merge *merge, struct sfs_part part)
 {
-    if (merge->link_count == merge->link_capacity) {
-        size_t capacity = merge->link_capacity ? 2 * merge->link_capacity : 64;
-        struct pending_link *links = reallocarray(merge->links, capacity, sizeof *links);
-        if (!links)
-            return -ENOMEM;
-        merge->links = links;
-        merge->link_capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(merge->links, merge->link_count, merge->link_capacity, 64) < 0)
+        return -ENOMEM;
     merge->links[merge->link_count++] =
         (struct pending_link){ merge->tree->dirent_count - 1, part };
     return 0;

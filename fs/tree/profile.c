@@ -4,6 +4,7 @@
 
 #include "base/io.h"
 #include "base/limits.h"
+#include "base/array.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -46,7 +47,7 @@ int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf)
     print_path(use->path, buf);
     for (size_t i = 0; i < use->ranges.count; i++)
         sfs_buf_printf(buf, " %" PRIu64 "+%" PRIu64, use->ranges.items[i].offset,
-                           use->ranges.items[i].size);
+                       use->ranges.items[i].size);
     return sfs_buf_add_str(buf, "\n");
 }
 
@@ -175,14 +176,8 @@ static int read_ranges(struct profile_line *line, struct sfs_ranges *ranges, str
 
 static struct sfs_use *add_use(struct sfs_profile *profile)
 {
-    if (profile->count == profile->capacity) {
-        size_t capacity = profile->capacity ? 2 * profile->capacity : 64;
-        struct sfs_use *uses = reallocarray(profile->uses, capacity, sizeof *uses);
-        if (!uses)
-            return NULL;
-        profile->uses = uses;
-        profile->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(profile->uses, profile->count, profile->capacity, 64) < 0)
+        return NULL;
     struct sfs_use *use = &profile->uses[profile->count++];
     *use = (struct sfs_use){ 0 };
     return use;

@@ -1,4 +1,5 @@
 #include "tree/profile.h"
+#include "base/array.h"
 
 #include <errno.h>
 
@@ -10,14 +11,8 @@ int sfs_ranges_add(struct sfs_ranges *ranges, uint64_t offset, uint64_t size)
         last->size = until > last->size ? until : last->size;
         return 0;
     }
-    if (ranges->count == ranges->capacity) {
-        size_t capacity = ranges->capacity ? 2 * ranges->capacity : 4;
-        struct sfs_range *items = reallocarray(ranges->items, capacity, sizeof *items);
-        if (!items)
-            return -ENOMEM;
-        ranges->items = items;
-        ranges->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(ranges->items, ranges->count, ranges->capacity, 4) < 0)
+        return -ENOMEM;
     ranges->items[ranges->count++] = (struct sfs_range){ offset, size };
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "tree/stack.h"
 
 #include "base/limits.h"
+#include "base/array.h"
 
 /* Hard links to lower layers that one search may go through: they may lead to one another. */
 #define LINK_BUDGET 1024u
@@ -29,14 +30,8 @@ static void finder_done(struct stack_finder *finder)
 
 static int enter(struct stack_finder *finder, size_t first)
 {
-    if (finder->depth == finder->level_capacity) {
-        size_t capacity = finder->level_capacity ? 2 * finder->level_capacity : 32;
-        size_t *levels = reallocarray(finder->levels, capacity, sizeof *levels);
-        if (!levels)
-            return -ENOMEM;
-        finder->levels = levels;
-        finder->level_capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(finder->levels, finder->depth, finder->level_capacity, 32) < 0)
+        return -ENOMEM;
     finder->levels[finder->depth++] = first;
     return 0;
 }

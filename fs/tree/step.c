@@ -1,6 +1,7 @@
 #include "tree/step.h"
 
 #include "base/buf.h"
+#include "base/array.h"
 
 struct names { /* of one directory, still to visit */
     const struct sfs_dirent *at, *end;
@@ -33,14 +34,8 @@ static struct names list(const struct sfs_tree *tree, sfs_node dir)
 
 static int enter(struct stepping *stepping, int into, sfs_node a, sfs_node b)
 {
-    if (stepping->depth == stepping->capacity) {
-        size_t capacity = stepping->capacity ? 2 * stepping->capacity : 32;
-        struct step_frame *frames = reallocarray(stepping->frames, capacity, sizeof *frames);
-        if (!frames)
-            return -ENOMEM;
-        stepping->frames = frames;
-        stepping->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(stepping->frames, stepping->depth, stepping->capacity, 32) < 0)
+        return -ENOMEM;
     struct step_frame *frame = &stepping->frames[stepping->depth++];
     *frame = (struct step_frame){ .path_size = stepping->path.size };
     if (into & SFS_STEP_INTO_A)

@@ -2,6 +2,7 @@
 #include "tree/nodes.h"
 
 #include "base/buf.h"
+#include "base/array.h"
 
 struct walk_frame {
     const struct sfs_dirent *at, *end; /* names still to visit */
@@ -23,14 +24,8 @@ static void walk_done(struct tree_walk *walk)
 
 static int enter(struct tree_walk *walk, sfs_node dir)
 {
-    if (walk->depth == walk->capacity) {
-        size_t capacity = walk->capacity ? 2 * walk->capacity : 32;
-        struct walk_frame *frames = reallocarray(walk->frames, capacity, sizeof *frames);
-        if (!frames)
-            return -ENOMEM;
-        walk->frames = frames;
-        walk->capacity = capacity;
-    }
+    if (SFS_ARRAY_GROW(walk->frames, walk->depth, walk->capacity, 32) < 0)
+        return -ENOMEM;
     uint32_t count;
     const struct sfs_dirent *names = sfs_tree_list(walk->tree, dir, &count);
     walk->frames[walk->depth++] =
