@@ -52,9 +52,9 @@ Test(tree_resolve, follows_symlinks_in_the_middle)
 Test(tree_resolve, follows_the_last_symlink_only_when_told)
 {
     expect_resolves("lib", 0, "lib");
-    expect_resolves("lib", SFS_WALK_FOLLOW, "usr/lib");
+    expect_resolves("lib", SFS_RESOLVE_FOLLOW, "usr/lib");
     expect_resolves("l1", 0, "l1");
-    expect_resolves("l1", SFS_WALK_FOLLOW, "usr/lib/a");
+    expect_resolves("l1", SFS_RESOLVE_FOLLOW, "usr/lib/a");
     expect_resolves("dangling", 0, "dangling");
 }
 
@@ -70,14 +70,14 @@ Test(tree_resolve, stays_inside_the_root)
     expect_resolves("../../..", 0, "");
     expect_resolves("../b", 0, "b");
     expect_resolves("usr/../../../b", 0, "b");
-    expect_resolves("usr/up", SFS_WALK_FOLLOW, "b");
-    expect_resolves("usr/escape", SFS_WALK_FOLLOW, "b");
+    expect_resolves("usr/up", SFS_RESOLVE_FOLLOW, "b");
+    expect_resolves("usr/escape", SFS_RESOLVE_FOLLOW, "b");
 }
 
 Test(tree_resolve, names_what_is_missing)
 {
     expect_fails("usr/none/x", 0, ENOENT, "usr/none/x: there is no none");
-    expect_fails("dangling", SFS_WALK_FOLLOW, ENOENT, "dangling: there is no none");
+    expect_fails("dangling", SFS_RESOLVE_FOLLOW, ENOENT, "dangling: there is no none");
     expect_fails("dangling/y", 0, ENOENT, "there is no none");
 }
 
@@ -92,7 +92,7 @@ Test(tree_resolve, goes_through_directories_only)
 
 Test(tree_resolve, gives_up_on_loops)
 {
-    expect_fails("self", SFS_WALK_FOLLOW, ELOOP, "too many symlinks");
+    expect_fails("self", SFS_RESOLVE_FOLLOW, ELOOP, "too many symlinks");
     expect_fails("ping/x", 0, ELOOP, "too many symlinks");
     expect_resolves("self", 0, "self");
 }
@@ -114,7 +114,7 @@ static int resolve_chain(int count)
     char last[16];
     sfs_node node;
     snprintf(last, sizeof last, "c%d", count - 1);
-    return sfs_tree_resolve(merged.tree, last, SFS_WALK_FOLLOW, &node, &err);
+    return sfs_tree_resolve(merged.tree, last, SFS_RESOLVE_FOLLOW, &node, &err);
 }
 
 Test(tree_resolve, follows_as_many_symlinks_as_the_kernel_does)

@@ -76,7 +76,7 @@ static int add_up(struct du_args *args, const char *path, sfs_node node, long de
 static int by_directory(struct du_args *args, const char *path, struct sfs_error *err)
 {
     sfs_node node;
-    int r = sfs_tree_resolve(args->tree, path, SFS_WALK_FOLLOW, &node, err);
+    int r = sfs_tree_resolve(args->tree, path, SFS_RESOLVE_FOLLOW, &node, err);
     if (r < 0)
         return r;
     args->seen = calloc(sfs_tree_count(args->tree), sizeof *args->seen);

@@ -72,7 +72,7 @@ static int list_path(struct ls_args *args, const char *path, struct sfs_error *e
     const struct sfs_tree *tree = sfs_stage_tree(args->session.stage);
     sfs_node node;
     /* A link to a directory is entered; one to nothing is shown itself. */
-    int r = sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL);
+    int r = sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL);
     if (r < 0)
         r = sfs_tree_resolve(tree, path, 0, &node, err);
     if (r < 0)
@@ -144,7 +144,7 @@ int cmd_ls(const struct command *command, int argc, char **argv)
 static int copy_out(const struct sfs_tree *tree, const char *path, struct sfs_error *err)
 {
     sfs_node node;
-    int r = sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, err);
+    int r = sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, err);
     if (r < 0)
         return r;
     struct sfs_attr attr;

@@ -72,7 +72,7 @@ static void move_use(struct sorter *sorter, const struct sfs_use *use)
     const struct sfs_tree *tree = sorter->order->tree;
     struct sfs_attr attr;
     sfs_node node;
-    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_WALK_FOLLOW;
+    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW;
     if (sfs_tree_resolve(tree, use->path, flags, &node, NULL) < 0)
         return;
     sfs_tree_attr(tree, node, &attr);

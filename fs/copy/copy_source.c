@@ -14,7 +14,7 @@ static int add_hit(struct copy_hits *hits, const struct sfs_tree *tree, const ch
                    struct sfs_error *err)
 {
     sfs_node node;
-    int r = sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL);
+    int r = sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL);
     if (r < 0)
         return r == -ENOENT ? sfs_fail(err, ENOENT, "\"%s\": not found", path)
                             : sfs_fail_errno(err, -r, "\"%s\"", path);
@@ -86,7 +86,7 @@ static int find_wild_hits(const struct sfs_tree *tree, const char *path, const c
         return sfs_fail_memory(err);
     hits->is_wild = true;
     sfs_node dir;
-    int r = sfs_tree_resolve(tree, prefix, SFS_WALK_FOLLOW, &dir, NULL);
+    int r = sfs_tree_resolve(tree, prefix, SFS_RESOLVE_FOLLOW, &dir, NULL);
     if (r < 0)
         return sfs_fail(err, -r, "\"%s\" of \"%s\": not found", prefix, path);
     if (sfs_pattern_match_go(wild, "") < 0) {

@@ -40,7 +40,7 @@ static int read_database(const struct sfs_tree *tree, const char *path, char **r
     sfs_node node;
     struct sfs_attr attr = { 0 };
     *ret_text = NULL;
-    if (sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) < 0)
+    if (sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
         return 0;
     sfs_tree_attr(tree, node, &attr);
     if (!S_ISREG(attr.mode) || attr.size > MAX_DATABASE)

@@ -68,7 +68,7 @@ static sfs_ino find_path(const struct sfs_replay *replay, const struct sfs_use *
         return SFS_INO_ROOT;
     const struct sfs_tree *tree =
         replay->numbered ? take_number(forest, &path, &index) : forest->trees[0];
-    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_WALK_FOLLOW;
+    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW;
     if (!tree || sfs_tree_resolve(tree, path, flags, &node, NULL) < 0)
         return 0;
     return forest->first[index] + node;

@@ -24,7 +24,8 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
     size_t size = strlen(head);
     sfs_node node = SFS_ROOT;
     int r;
-    while ((r = sfs_tree_resolve(tree, head, SFS_WALK_FOLLOW, &node, err)) == -ENOENT && size > 0) {
+    while ((r = sfs_tree_resolve(tree, head, SFS_RESOLVE_FOLLOW, &node, err)) == -ENOENT &&
+           size > 0) {
         while (size > 0 && head[size - 1] != '/')
             size--;
         while (size > 0 && head[size - 1] == '/')

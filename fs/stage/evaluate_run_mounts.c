@@ -30,7 +30,7 @@ static int add_bind(struct run_job *job, const struct mount_options *options,
         r = keep(job, sfs_path_join("/", options->source ? options->source : "/"), &mount->source);
     sfs_node node;
     if (r == 0)
-        r = sfs_tree_resolve(mount->tree, mount->source, SFS_WALK_FOLLOW, &node, job->eval->err);
+        r = sfs_tree_resolve(mount->tree, mount->source, SFS_RESOLVE_FOLLOW, &node, job->eval->err);
     return r < 0 ? sfs_fail_while(job->eval->err, r, "--mount") : 0;
 }
 

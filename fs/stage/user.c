@@ -15,7 +15,7 @@ static int read_database(const struct sfs_tree *tree, const char *path, char **r
 {
     sfs_node node = SFS_ROOT;
     struct sfs_attr attr = { 0 };
-    if (sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) == 0)
+    if (sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) == 0)
         sfs_tree_attr(tree, node, &attr);
     bool usable = S_ISREG(attr.mode) && attr.size <= MAX_DATABASE;
     AUTO(sfs_free) char *text = calloc(1, usable ? attr.size + 1 : 1);
@@ -162,7 +162,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
         AUTO(sfs_free)
         char *path = dir ? sfs_path_join(strchr(program, '/') ? cwd : dir, program) : NULL;
         /* Out of memory is not for this to tell. */
-        if (!path || sfs_tree_resolve(tree, path, SFS_WALK_FOLLOW, &node, NULL) == 0)
+        if (!path || sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) == 0)
             return true;
         dirs += size + (dirs[size] == ':');
     }

@@ -74,7 +74,7 @@ static int walk(struct walker *walker, const char *path, unsigned flags, sfs_nod
             path = rest;
             continue;
         }
-        if ((*rest || flags & SFS_WALK_FOLLOW) &&
+        if ((*rest || flags & SFS_RESOLVE_FOLLOW) &&
             S_ISLNK(sfs_node_inode(walker->tree, node)->mode)) {
             r = follow(walker, node, rest, &path, err);
             if (r < 0)

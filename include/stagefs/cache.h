@@ -17,6 +17,7 @@ unsigned sfs_cpus(void);
 /* budget 0: SFS_CACHE_DEFAULT bytes. threads 0: one a CPU. */
 int sfs_cache_open(uint64_t budget, unsigned threads, struct sfs_cache **ret_cache,
                    struct sfs_error *err);
+/* Waits for the worker threads and frees; sets NULL. What was opened with it is closed before. */
 void sfs_cache_close(struct sfs_cache **cache);
 
 struct sfs_cache_stats {
@@ -29,6 +30,7 @@ struct sfs_cache_stats {
     uint64_t check_failures;
     uint64_t decode_ns, read_ns, wait_ns;
 };
+/* The counters since the cache was opened. Does not wait. */
 void sfs_cache_get_stats(struct sfs_cache *cache, struct sfs_cache_stats *ret_stats);
 /* Forgets what is decoded and nobody is reading: for measuring a cold start. */
 void sfs_cache_drop(struct sfs_cache *cache);
@@ -39,7 +41,9 @@ struct sfs_store;
  * ~/.cache/stagefs for others. Creates nothing yet: a store that cannot be written is fine while
  * everything needed is in it. Sweeps temporary files that dead processes left. */
 int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err);
+/* Frees, and sets NULL; what is on the disk stays. */
 void sfs_store_close(struct sfs_store **store);
+/* The directory that it is in; lives as long as the store. */
 const char *sfs_store_dir(const struct sfs_store *store);
 
 /* A file is one that a mount with passthrough keeps decompressed (mount.h). */
@@ -62,15 +66,15 @@ int sfs_store_list(struct sfs_store *store,
 int sfs_store_prune(struct sfs_store *store, uint64_t keep, uint64_t *ret_freed,
                     uint64_t *ret_items, struct sfs_error *err);
 
-/* Is there a usable index in the store, and how large are it and its seekable copy? For `inspect`.
- */
-struct sfs_layer_state {
+struct sfs_layer_state { /* what `inspect` tells of a layer */
     bool indexed;
     bool from_toc; /* made from a table of contents that the image brought: the blob was not read */
     uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
     uint64_t out_size;              /* decoded bytes of the tar; from_toc: of its files */
     uint32_t entries, spans;
 };
+/* Is there a usable index in the store, and how large are it and its seekable copy? Opens the index
+ * and checks it; a layer without one is no failure. ENOMEM. */
 int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_layer_state *ret_state,
                         struct sfs_error *err);
 

@@ -1,4 +1,5 @@
-/* A stage: a tree plus a config. What is mounted, listed, measured or committed (cli.md, "STAGE").
+/* A stage: a tree plus a config. What is mounted, listed, measured or committed as the manual
+ * page's "Stages" has it.
  */
 #ifndef STAGEFS_STAGE_H
 #define STAGEFS_STAGE_H
@@ -49,11 +50,18 @@ struct sfs_stage_spec {
 };
 
 struct sfs_stage;
+/* Opens what the spec names: an image, one COPY, or a Dockerfile's target. Layers without an index
+ * are indexed first, which may take minutes (progress tells); RUN is run by context->runner. The
+ * spec is only read during the call; the context is borrowed until the stage is closed. The caller
+ * closes *ret_stage.
+ * EINVAL: the spec, or the Dockerfile (the words name its line). ENOENT: an image, a file, a stage.
+ * EKEYREJECTED: a digest does not hold. ENOTSUP: what stagefs does not do. EIO: a source. */
 int sfs_stage_open(const struct sfs_stage_spec *spec, const struct sfs_context *context,
                    struct sfs_stage **ret_stage, struct sfs_error *err);
+/* Closes the stage and all that it opened: trees, layers, images. Sets NULL; NULL is fine. */
 void sfs_stage_close(struct sfs_stage **stage);
 
-/* All borrowed from the stage. */
+/* What is mounted. This and all below is borrowed from the stage. */
 const struct sfs_tree *sfs_stage_tree(const struct sfs_stage *stage);
 /* What is below the stage's own layer: the base's tree; an empty tree where there is no base (also
  * for a plain image, which commit writes as one layer). Shares its layers with sfs_stage_tree(). */

@@ -44,9 +44,12 @@ struct sfs_dirent {
  */
 int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
                    struct sfs_error *err);
+/* Frees the tree, not its layers, and sets NULL; NULL is fine. */
 void sfs_tree_close(struct sfs_tree **tree);
 
-uint32_t sfs_tree_count(const struct sfs_tree *tree); /* nodes */
+/* How many nodes the tree has: they are 0 .. count - 1. */
+uint32_t sfs_tree_count(const struct sfs_tree *tree);
+/* Type, mode, owner, time, size and links of a node. */
 void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *ret_attr);
 
 /* Child of a directory by name ("." and ".." are none). ENOENT: none; ENOTDIR: dir is no directory.
@@ -58,16 +61,16 @@ int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, s
  * the tree. Not a directory: NULL and 0. */
 const struct sfs_dirent *sfs_tree_list(const struct sfs_tree *tree, sfs_node dir,
                                        uint32_t *ret_count);
-sfs_node sfs_tree_parent(const struct sfs_tree *tree,
-                         sfs_node dir); /* of a directory; the root's is the root */
+/* The directory that a directory is in; the root's is the root. */
+sfs_node sfs_tree_parent(const struct sfs_tree *tree, sfs_node dir);
 
-enum sfs_tree_walk_flags {
-    SFS_WALK_FOLLOW =
-        1 << 0, /* follow a symlink at the last component too (earlier ones are always followed) */
-};
 /* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
 int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
 
+enum sfs_resolve_flags {
+    /* Follow a symlink at the last component too; earlier ones are always followed. */
+    SFS_RESOLVE_FOLLOW = 1 << 0,
+};
 /* Resolves a path inside the tree: absolute or not, it starts at the root; ".." stops there, as in
  * a chroot. "" is the root. A "/" at the end asks for a directory, and follows. ENOENT, ENOTDIR,
  * ELOOP; err names path and component. */
@@ -83,7 +86,9 @@ struct sfs_xattr {
     const void *value;
     size_t size;
 };
+/* How many extended attributes the node has. */
 uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node);
+/* Attribute i, below the count; name and value live as long as the tree. */
 struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint32_t i);
 
 /* Reads up to `size` bytes of a regular file; short only at its end, 0 behind it. May wait. Count
@@ -130,7 +135,9 @@ struct sfs_spans *sfs_tree_find_spans(const struct sfs_tree *tree, sfs_node node
  * the same file, metadata included, if both layer (the pointer) and inode are equal. */
 struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, size_t *ret_layer,
                                   uint32_t *ret_inode);
+/* How many layers were merged. */
 size_t sfs_tree_layers(const struct sfs_tree *tree);
+/* What messages call a layer ("layer sha256:0123..."); lives as long as the layer. */
 const char *sfs_tree_layer_label(const struct sfs_tree *tree, size_t layer);
 
 /* Compares two trees and calls `change` for each path that differs: depth first, parents before
@@ -181,14 +188,16 @@ enum sfs_diff_flags {
     SFS_DIFF_CONTENT = 1 << 0, /* compare bytes of files of equal size from different origins */
     SFS_DIFF_REMOVED_BELOW = 1 << 1,
 };
+/* As told above: 0, what `change` returned, or a negative errno. */
 int sfs_tree_diff(const struct sfs_tree *a, const struct sfs_tree *b, unsigned flags,
                   int (*change)(void *user, const struct sfs_change *change), void *user,
                   struct sfs_error *err);
 
+#define SFS_WALK_SKIP 1 /* what a visitor returns to leave out what is in a directory */
+
 /* Visits every name below `dir` (and dir itself), parents first, names in order. `path` is relative
  * to dir ("" for dir itself), and valid during the call. The visitor returns 0 to go on,
  * SFS_WALK_SKIP not to descend, negative to stop with that (err is left alone). ENOMEM. */
-#define SFS_WALK_SKIP 1
 int sfs_tree_walk(const struct sfs_tree *tree, sfs_node dir,
                   int (*visit)(void *user, const char *path, sfs_node node), void *user,
                   struct sfs_error *err);

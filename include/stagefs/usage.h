@@ -6,8 +6,7 @@
 
 struct sfs_layer_usage {
     uint64_t bytes;         /* of the layer's regular files, each inode once */
-    uint64_t visible_bytes; /* of those that are seen in the tree; the rest is stored and pulled for
-                               nothing */
+    uint64_t visible_bytes; /* of those that the tree shows; the rest is pulled for nothing */
     uint32_t names;         /* without directories that the layer only implies */
     uint32_t whiteouts;
 };
@@ -21,6 +20,7 @@ int sfs_tree_layer_usage(const struct sfs_tree *tree, size_t layer,
  * lower layer, which alone it cannot show. */
 int sfs_tree_split(const struct sfs_tree *tree, struct sfs_tree ***ret_trees, size_t *ret_count,
                    struct sfs_error *err);
+/* Closes the trees and frees the array; sets NULL. */
 void sfs_tree_split_close(struct sfs_tree ***trees, size_t count);
 
 #endif

@@ -1,5 +1,5 @@
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates. Names in images are bytes; JSON and pax
- * records want UTF-8. */
+/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates. Names in images are bytes; JSON and
+ * pax records want UTF-8. */
 #ifndef STAGEFS_UTF8_H
 #define STAGEFS_UTF8_H
 
