@@ -39,7 +39,7 @@ struct sfs_pipe {
     struct sfs_pool *pool; /* NULL: nothing to compress */
     struct pipe_slot *slots;
     size_t slot_count;
-    struct buffer filling; /* the caller's; `in` NULL: he has none */
+    struct buffer filling; /* the caller's; `in` NULL: the caller has none */
     size_t fill;           /* bytes in it */
     bool has_slot;         /* it is for slots[filled % count] */
     size_t buffer_count, buffers_made;

@@ -1,7 +1,7 @@
 /* Which blocks of a large file are worth fetching when a reader asks for a part of one: that block
  * whole, since decoding passes over it anyway, and the next ones if the reader moves through the
  * file in one direction, even in leaps and even backwards (destructors run so). For one who reads
- * on where he stopped the kernel asks ahead by itself. Not thread-safe. */
+ * on where the reader stopped the kernel asks ahead by itself. Not thread-safe. */
 #ifndef STAGEFS_BLOCKS_H
 #define STAGEFS_BLOCKS_H
 
