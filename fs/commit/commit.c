@@ -86,7 +86,7 @@ static int check_codecs(const struct commit *commit, struct sfs_error *err)
         return sfs_fail(err, EINVAL,
                         "a docker-archive holds no zstd: use --compression gzip, or oci-archive:");
     for (size_t i = 0; i < commit->base_count; i++)
-        if (strcmp(sfs_image_layer(commit->base_image, i)->codec, "zstd") == 0)
+        if (sfs_image_layer(commit->base_image, i)->codec == SFS_CODEC_ZSTD)
             return sfs_fail(err, ENOTSUP,
                             "a docker-archive holds no zstd, and layer %zu of the base is "
                             "compressed with it: use oci-archive:, or --squash",
@@ -294,7 +294,7 @@ static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *
     if (r < 0)
         return r;
     record->size = blob->size;
-    bool is_tar = strcmp(layer->codec, "none") == 0;
+    bool is_tar = sfs_codec_get(layer->codec)->is_plain;
     if (is_tar && !sfs_digest_equal(&record->digest, &layer->diff_id))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its diff_id", blob->name);
     if (layer->has_digest && !sfs_digest_equal(&record->digest, &layer->digest))
@@ -306,7 +306,7 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
 {
     const struct sfs_image_layer *layer = sfs_image_layer(commit->base_image, i);
     struct sfs_layer_record *record = &commit->layers[i];
-    if (strcmp(layer->codec, "directory") == 0)
+    if (layer->is_directory)
         return write_directory(commit, record, err);
     if (!layer->has_diff_id)
         return sfs_fail(err, ENOTSUP, "layer %zu of %.300s has no diff_id in its config", i,
@@ -315,7 +315,7 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
         .digest = layer->digest,
         .diff_id = layer->diff_id,
         .size = layer->size,
-        .media_type = sfs_record_media_type(layer->media_type, layer->codec),
+        .media_type = sfs_record_media_type(layer->media_type),
         .annotations = layer->annotations,
     };
     struct sfs_target *target = commit->target;

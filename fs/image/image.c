@@ -25,7 +25,7 @@ static int open_dir(struct sfs_image *image, const struct sfs_reference *referen
         return sfs_fail_memory(err);
     image->parts[0].layer = (struct sfs_image_layer){
         .media_type = "inode/directory",
-        .codec = "directory",
+        .is_directory = true,
         .key = image->parts[0].key,
     };
     return 0;
@@ -148,14 +148,20 @@ bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_dige
     return image->manifest_document.has_digest;
 }
 
+static bool is_foreign(const struct sfs_image_layer *layer)
+{
+    enum sfs_codec codec;
+    enum sfs_layer_type type;
+    return sfs_codec_find_type(layer->media_type, &codec, &type) && sfs_layer_type_is_foreign(type);
+}
+
 int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
                         struct sfs_error *err)
 {
     const struct sfs_image_part *part = &image->parts[i];
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_members_open(image->members, part->member, &blob, err);
-    if (r == -ENOENT && (strstr(part->layer.media_type, "nondistributable") ||
-                         strstr(part->layer.media_type, "foreign")))
+    if (r == -ENOENT && is_foreign(&part->layer))
         return sfs_fail_while(err, r, "a layer that is not distributed with its image");
     if (r < 0)
         return r;
