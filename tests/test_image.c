@@ -173,6 +173,7 @@ Test(image, elsewhere_is_refused_with_the_next_step)
                    "skopeo copy docker://docker.io/library/debian:12 oci:DIR:TAG");
     assert_refuses("containers-storage:x", NULL, ENOTSUP, "skopeo copy containers-storage:");
     assert_refuses("docker-daemon:x:1", NULL, ENOTSUP, "docker save");
+    assert_refuses("-", NULL, EINVAL, "standard input is not read");
 }
 
 Test(image, says_what_a_wrong_place_is)

@@ -127,17 +127,20 @@ static void free_args(struct commit_args *args)
     free(args->profiles.items);
 }
 
+static bool is_stream(const struct commit_args *args)
+{
+    return strcmp(args->destination, "-") == 0;
+}
+
 static int choose_format(struct commit_args *args, struct sfs_error *err)
 {
-    bool is_stream = strcmp(args->destination, "-") == 0;
-    args->format = is_stream ? SFS_COMPRESS_NONE : SFS_COMPRESS_GZIP;
+    args->format = is_stream(args) ? SFS_COMPRESS_NONE : SFS_COMPRESS_GZIP;
     return args->compression ? sfs_compression_parse(args->compression, &args->format, err) : 0;
 }
 
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    bool is_stream = strcmp(args->destination, "-") == 0;
     bool has_timestamp = args->timestamp >= 0;
     struct sfs_commit_options options = {
         .destination = args->destination,
@@ -156,9 +159,9 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
     };
-    if (is_stream && isatty(STDOUT_FILENO))
+    if (is_stream(args) && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
-    if (is_stream && args->session.tool.json)
+    if (is_stream(args) && args->session.tool.json)
         return sfs_fail(err, EINVAL, "-t - and --json both want standard output");
     /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
      * arenas, with gaps between: of a commit's memory, a third. */
