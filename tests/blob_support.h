@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "blob/blob.h"
+#include "blob/codecs.h"
 #include "blob/span_decoder.h"
 #include "blob/unpack.h"
 #include <errno.h>

@@ -290,11 +290,11 @@ Test(docker_archive, layers_are_plain_or_compressed)
     cr_assert_eq(
         sfs_image_open(say("docker-archive:%s:localhost/own:1", path), NULL, &packed, &err), 0);
     const struct sfs_image_layer *layer = sfs_image_layer(plain, 0);
-    cr_assert_str_eq(layer->codec, "none");
+    cr_assert_eq(layer->codec, SFS_CODEC_NONE);
     cr_assert(layer->has_digest && sfs_digest_equal(&layer->digest, &layer->diff_id));
     cr_assert_str_eq(layer->key, sfs_digest_print(&layer->diff_id, text));
     layer = sfs_image_layer(packed, 0);
-    cr_assert_str_eq(layer->codec, "gzip");
+    cr_assert_eq(layer->codec, SFS_CODEC_GZIP);
     cr_assert(!layer->has_digest && layer->has_diff_id);
     cr_assert_str_neq(layer->key, sfs_digest_print(&layer->diff_id, text));
     struct sfs_digest digest;

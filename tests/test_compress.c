@@ -211,6 +211,38 @@ Test(compress_plan, refuses_levels_that_are_not_there)
     cr_assert_eq(sfs_compress_plan(SFS_COMPRESS_NONE, 1, &plan, &err), -EINVAL);
 }
 
+Test(compression, is_known_by_its_name)
+{
+    static const char *const names[] = { "gzip", "zstd", "none", "estargz", "zstd:chunked" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        enum sfs_compression compression;
+        cr_assert_eq(sfs_compression_parse(names[i], &compression, NULL), 0, "%s", names[i]);
+        cr_assert_str_eq(sfs_compression_name(compression), names[i]);
+    }
+}
+
+Test(compression, that_is_unknown_lists_those_that_there_are)
+{
+    enum sfs_compression compression;
+    struct sfs_error err;
+    cr_assert_eq(sfs_compression_parse("lz4", &compression, &err), -EINVAL);
+    cr_assert_str_eq(err.text,
+                     "no compression 'lz4' (there are gzip, zstd, none, estargz, zstd:chunked)");
+    cr_assert_eq(sfs_compression_parse("zstd:chunky", &compression, &err), -EINVAL);
+    cr_assert_str_eq(err.text, "no compression 'zstd:chunky'; did you mean 'zstd:chunked'? (there "
+                               "are gzip, zstd, none, estargz, zstd:chunked)");
+}
+
+Test(compress_plan, has_the_media_type_of_its_codec)
+{
+    cr_assert_str_eq(plan_of(SFS_COMPRESS_NONE, 0).media_type,
+                     "application/vnd.oci.image.layer.v1.tar");
+    cr_assert_str_eq(plan_of(SFS_COMPRESS_ESTARGZ, 0).media_type,
+                     "application/vnd.oci.image.layer.v1.tar+gzip");
+    cr_assert_str_eq(plan_of(SFS_COMPRESS_ZSTD_CHUNKED, 0).media_type,
+                     "application/vnd.oci.image.layer.v1.tar+zstd");
+}
+
 Test(compress_plan, names_library_and_level)
 {
     struct sfs_compress_plan plan = plan_of(SFS_COMPRESS_ZSTD, 0);

@@ -51,7 +51,7 @@ Test(image, tells_of_its_layers)
         cr_assert_str_eq(sfs_digest_print(&layer->diff_id, text), id);
         cr_assert_str_eq(layer->key, digest_text(bytes.data, bytes.size));
         cr_assert_eq(layer->size, bytes.size);
-        cr_assert_str_eq(layer->codec, "gzip");
+        cr_assert_eq(layer->codec, SFS_CODEC_GZIP);
         cr_assert_str_eq(layer->media_type, OCI_TAR "+gzip");
         bytes_free(&bytes);
     }
@@ -159,7 +159,7 @@ Test(image, of_a_directory_is_one_layer)
     struct sfs_digest digest;
     cr_assert_eq(sfs_image_open(say("dir:%s", scratch), NULL, &image, &err), 0, "%s", err.text);
     cr_assert_eq(sfs_image_layer_count(image), 1);
-    cr_assert_str_eq(sfs_image_layer(image, 0)->codec, "directory");
+    cr_assert(sfs_image_layer(image, 0)->is_directory);
     cr_assert_eq(json_object_size(sfs_image_config(image)), 0);
     cr_assert(!sfs_image_manifest(image) && !sfs_image_digest(image, &digest));
     assert_refuses(say("dir:%s/none", scratch), NULL, ENOENT, "none");
@@ -173,6 +173,7 @@ Test(image, elsewhere_is_refused_with_the_next_step)
                    "skopeo copy docker://docker.io/library/debian:12 oci:DIR:TAG");
     assert_refuses("containers-storage:x", NULL, ENOTSUP, "skopeo copy containers-storage:");
     assert_refuses("docker-daemon:x:1", NULL, ENOTSUP, "docker save");
+    assert_refuses("-", NULL, EINVAL, "standard input is not read");
 }
 
 Test(image, says_what_a_wrong_place_is)

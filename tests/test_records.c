@@ -142,20 +142,20 @@ Test(manifest, is_this_text)
 
 Test(media_type, of_docker_becomes_that_of_oci)
 {
-    static const char *const pairs[][3] = {
-        { "application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip",
+    static const char *const pairs[][2] = {
+        { "application/vnd.docker.image.rootfs.diff.tar.gzip",
           "application/vnd.oci.image.layer.v1.tar+gzip" },
-        { "application/vnd.docker.image.rootfs.diff.tar", "none",
+        { "application/vnd.docker.image.rootfs.diff.tar",
           "application/vnd.oci.image.layer.v1.tar" },
-        { "application/vnd.docker.image.rootfs.diff.tar.zstd", "zstd",
+        { "application/vnd.docker.image.rootfs.diff.tar.zstd",
           "application/vnd.oci.image.layer.v1.tar+zstd" },
-        { "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip",
+        { "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
           "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip" },
-        { "application/vnd.oci.image.layer.v1.tar+zstd", "zstd",
+        { "application/vnd.oci.image.layer.v1.tar+zstd",
           "application/vnd.oci.image.layer.v1.tar+zstd" },
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        cr_assert_str_eq(sfs_record_media_type(pairs[i][0], pairs[i][1]), pairs[i][2]);
+        cr_assert_str_eq(sfs_record_media_type(pairs[i][0]), pairs[i][1]);
 }
 
 Test(descriptor, names_the_platform)

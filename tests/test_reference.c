@@ -104,6 +104,24 @@ Test(reference, asks_for_what_is_missing)
     assert_wrong("oci:/no/dir:", EINVAL, "tag may be left out");
 }
 
+Test(reference, takes_a_lone_dash_for_a_stream)
+{
+    assert_parses("-", SFS_TRANSPORT_TAR, NULL, NULL);
+    assert_wrong("-x", EINVAL, "does not say what it is");
+    assert_wrong("--", EINVAL, "does not say what it is");
+    assert_wrong("-:x", EINVAL, "no transport '-'");
+}
+
+Test(reference, is_told_from_a_name_by_its_transport)
+{
+    static const char *const with[] = { "oci:a", "oci-layout:a", "dir:", "docker:a", "docker://a" };
+    static const char *const without[] = { "-", "oci", "ubuntu:22.04", "ocix:a", "./oci:a", "" };
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+        cr_assert(sfs_reference_has_transport(with[i]), "%s", with[i]);
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+        cr_assert_not(sfs_reference_has_transport(without[i]), "%s", without[i]);
+}
+
 Test(reference, suggests_the_nearest_transport)
 {
     assert_wrong("osi:dir", EINVAL, "did you mean oci:?");

@@ -237,7 +237,7 @@ static int read_json(const char *json, size_t size, struct sfs_tables *ret_table
 {
     struct sfs_seek_table seek;
     AUTO(sfs_toc_index_close)
-    struct sfs_toc_index *index = sfs_toc_index_open(1ull << 40, SFS_CODEC_ZSTD);
+    struct sfs_toc_index *index = sfs_toc_index_open(1ull << 40, sfs_toc_find_kind(SFS_CODEC_ZSTD));
     int r = sfs_toc_json_each(json, size, add_entry, index, &err);
     if (r == 0)
         r = sfs_toc_index_finish(index, &seek, ret_tables, ret_memory, &err);
@@ -354,7 +354,8 @@ static uint64_t first_input(unsigned next)
     AUTO(sfs_tables_close) void *memory = NULL;
     AUTO(sfs_free) char *json = NULL;
     AUTO(sfs_toc_index_close)
-    struct sfs_toc_index *index = sfs_toc_index_open(next + 1000, SFS_CODEC_ZSTD);
+    struct sfs_toc_index *index =
+        sfs_toc_index_open(next + 1000, sfs_toc_find_kind(SFS_CODEC_ZSTD));
     const char *format =
         "{\"version\":1,\"entries\":[{\"name\":\"a\",\"type\":\"reg\",\"size\":9,\"offset\":100,"
         "\"endOffset\":200," DIGEST

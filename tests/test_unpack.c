@@ -488,23 +488,3 @@ Test(unpack, tells_what_the_disk_says)
     cr_assert_eq(unpack(blob, SFS_CODEC_NONE, 0, -1, &got, &unpacked, &err), -EIO);
     cr_assert_str_eq(err.text, "the disk is broken");
 }
-
-Test(codec, is_guessed_from_the_first_bytes)
-{
-    static const struct {
-        const char *bytes;
-        size_t size;
-        enum sfs_codec codec;
-    } cases[] = { { "\x1f\x8b\x08\x00", 4, SFS_CODEC_GZIP },
-                  { "\x28\xb5\x2f\xfd", 4, SFS_CODEC_ZSTD },
-                  { "\x5e\x2a\x4d\x18", 4, SFS_CODEC_ZSTD },
-                  { "etc/", 4, SFS_CODEC_NONE },
-                  { "\x1f", 1, SFS_CODEC_NONE },
-                  { "", 0, SFS_CODEC_NONE } };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        AUTO(sfs_blob_close) struct sfs_blob *blob = blob_of(cases[i].bytes, cases[i].size);
-        enum sfs_codec codec;
-        cr_assert_eq(sfs_codec_guess(blob, &codec, &err), 0);
-        cr_assert_eq(codec, cases[i].codec);
-    }
-}

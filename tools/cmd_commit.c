@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <malloc.h>
 #include <stagefs/commit.h>
-#include <stagefs/suggest.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,8 @@
 struct commit_args {
     struct session session;
     const char *destination, *compression;
-    long level, timestamp; /* timestamp -1: not given */
+    enum sfs_compression format; /* that `compression` names */
+    long level, timestamp;       /* timestamp -1: not given */
     bool squash, dry_run;
     struct text_list env, labels, annotations, profiles;
     const char *entrypoint, *cmd, *user, *workingdir, *author;
@@ -36,34 +36,6 @@ static uint64_t choose_memory(const struct commit_args *args)
     if (memory < 2 * MEMORY_A_THREAD)
         return 2 * MEMORY_A_THREAD;
     return memory < MEMORY_MAX ? memory : MEMORY_MAX;
-}
-
-static const struct {
-    const char *name;
-    enum sfs_compression compression;
-} compressions[] = {
-    { "gzip", SFS_COMPRESS_GZIP },
-    { "zstd", SFS_COMPRESS_ZSTD },
-    { "none", SFS_COMPRESS_NONE },
-    { "estargz", SFS_COMPRESS_ESTARGZ },
-    { "zstd:chunked", SFS_COMPRESS_ZSTD_CHUNKED },
-};
-
-static int find_compression(const char *name, enum sfs_compression *ret_compression,
-                            struct sfs_error *err)
-{
-    const char *known[sizeof compressions / sizeof *compressions + 1] = { 0 };
-    for (size_t i = 0; i < sizeof compressions / sizeof *compressions; i++) {
-        known[i] = compressions[i].name;
-        if (strcmp(name, known[i]) == 0) {
-            *ret_compression = compressions[i].compression;
-            return 0;
-        }
-    }
-    const char *near = sfs_suggest(name, known);
-    return sfs_fail(err, EINVAL, "unknown compression '%s': %s%s%s", name,
-                    near ? "did you mean '" : "", near ? near : "gzip, zstd, none",
-                    near ? "'?" : "");
 }
 
 /* A directory has no manifest, and none but itself. */
@@ -155,15 +127,25 @@ static void free_args(struct commit_args *args)
     free(args->profiles.items);
 }
 
+static bool is_stream(const struct commit_args *args)
+{
+    return strcmp(args->destination, "-") == 0;
+}
+
+static int choose_format(struct commit_args *args, struct sfs_error *err)
+{
+    args->format = is_stream(args) ? SFS_COMPRESS_NONE : SFS_COMPRESS_GZIP;
+    return args->compression ? sfs_compression_parse(args->compression, &args->format, err) : 0;
+}
+
 static int write_stage(const struct commit_args *args, struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    const char *compression = args->compression;
-    bool is_stream = strcmp(args->destination, "-") == 0;
     bool has_timestamp = args->timestamp >= 0;
     struct sfs_commit_options options = {
         .destination = args->destination,
         .fd = STDOUT_FILENO,
+        .compression = args->format,
         .level = (int)args->level,
         .threads = (unsigned)args->session.tool.threads,
         .squash = args->squash,
@@ -177,20 +159,15 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
     };
-    if (is_stream && isatty(STDOUT_FILENO))
+    if (is_stream(args) && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
-    if (is_stream && args->session.tool.json)
+    if (is_stream(args) && args->session.tool.json)
         return sfs_fail(err, EINVAL, "-t - and --json both want standard output");
-    if (!compression)
-        compression = is_stream ? "none" : "gzip";
-    int r = find_compression(compression, &options.compression, err);
-    if (r < 0)
-        return r;
     /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
      * arenas, with gaps between: of a commit's memory, a third. */
     mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
     struct sfs_commit_result result;
-    r = sfs_commit(args->session.stage, &options, &result, err);
+    int r = sfs_commit(args->session.stage, &options, &result, err);
     progress_close();
     return r < 0 ? r : print_result(args, &result);
 }
@@ -234,7 +211,9 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         return leave - 1;
     }
     struct sfs_error err;
-    int r = collect_edits(&args, &err);
+    int r = choose_format(&args, &err);
+    if (r == 0)
+        r = collect_edits(&args, &err);
     if (args.session.tool.memory == 0)
         args.session.tool.memory = choose_memory(&args);
     if (r == 0)

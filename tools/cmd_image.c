@@ -47,8 +47,9 @@ static int close_image(struct image_args *args, int r, const struct sfs_error *e
 static json_t *layer_json(const struct image_args *args, size_t i)
 {
     const struct sfs_image_layer *layer = sfs_image_layer(args->image, i);
-    json_t *json = json_pack("{s:I, s:s, s:I}", "layer", (json_int_t)i, "codec", layer->codec,
-                             "size", (json_int_t)layer->size);
+    const char *codec = layer->is_directory ? "directory" : sfs_codec_name(layer->codec);
+    json_t *json = json_pack("{s:I, s:s, s:I}", "layer", (json_int_t)i, "codec", codec, "size",
+                             (json_int_t)layer->size);
     if (layer->has_digest)
         json_object_set_new(json, "digest", json_digest(&layer->digest));
     if (layer->has_diff_id)

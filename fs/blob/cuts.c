@@ -21,7 +21,7 @@ static uint64_t target_of(const struct sfs_cuts *cuts)
 }
 
 void sfs_cuts_limit(const struct sfs_cuts *cuts, struct sfs_gunzip *gunzip, uint64_t out,
-                    struct sfs_gunzip_io *io)
+                    struct sfs_decoder_io *io)
 {
     uint64_t start = target_of(cuts) - APPROACH;
     if (gunzip->phase != SFS_GUNZIP_DATA || sfs_gunzip_is_ending(gunzip))

@@ -27,7 +27,7 @@ void sfs_cuts_done(struct sfs_cuts *cuts);
 
 /* Before a step at decoded byte `out`: makes `io` no larger than the step may be. */
 void sfs_cuts_limit(const struct sfs_cuts *cuts, struct sfs_gunzip *gunzip, uint64_t out,
-                    struct sfs_gunzip_io *io);
+                    struct sfs_decoder_io *io);
 /* A member has ended. */
 void sfs_cuts_note_end(struct sfs_cuts *cuts, uint64_t out);
 /* It has stopped. 0 or -ENOMEM. */

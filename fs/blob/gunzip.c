@@ -97,7 +97,7 @@ int sfs_gunzip_go_on(struct sfs_gunzip *gunzip, const void *window, size_t windo
     return set_window(gunzip, window, window_size);
 }
 
-static void take(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, size_t size)
+static void take(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, size_t size)
 {
     if (gunzip->phase == SFS_GUNZIP_HEADER && gunzip->head.state != HEAD_CRC)
         gunzip->head.crc = crc32_gzip_refl(gunzip->head.crc, io->in, size);
@@ -108,7 +108,7 @@ static void take(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, size_t siz
 }
 
 /* Collects `size` bytes in head.bytes; true when they are there. */
-static bool collect(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, uint32_t size)
+static bool collect(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, uint32_t size)
 {
     while (gunzip->head.left < size && io->in_size > 0) {
         gunzip->head.bytes[gunzip->head.left++ % 8] = io->in[0];
@@ -120,7 +120,7 @@ static bool collect(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, uint32_
     return true;
 }
 
-static bool skip_text(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io)
+static bool skip_text(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io)
 {
     const uint8_t *end = memchr(io->in, 0, io->in_size);
     take(gunzip, io, end ? (size_t)(end - io->in) + 1 : io->in_size);
@@ -146,7 +146,7 @@ static void next_head_state(struct sfs_gunzip *gunzip)
 }
 
 /* The first ten bytes. They are looked at one by one, since `head.bytes` is short. */
-static int read_fixed(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+static int read_fixed(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     while (gunzip->head.size < 10 && io->in_size > 0) {
         uint8_t byte = io->in[0];
@@ -164,7 +164,7 @@ static int read_fixed(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struc
     return 0;
 }
 
-static int step_header(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+static int step_header(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     if (gunzip->head.size > MAX_HEADER)
         return sfs_fail(err, EBADMSG, "gzip header is longer than %u bytes", MAX_HEADER);
@@ -203,7 +203,7 @@ static int step_header(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, stru
 }
 
 /* Before a member's magic. As gzip(1): zeros and other bytes that are no gzip end the stream. */
-static int step_between(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+static int step_between(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     static const uint8_t magic[2] = { 0x1f, 0x8b };
     if (gunzip->head.size == 0)
@@ -238,7 +238,7 @@ static void begin_trailer(struct sfs_gunzip *gunzip)
     gunzip->head.left = count;
 }
 
-static int step_data(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+static int step_data(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     struct inflate_state *inflate = &gunzip->inflate;
     uint32_t in_size = io->in_size > (1u << 30) ? 1u << 30 : (uint32_t)io->in_size;
@@ -255,8 +255,8 @@ static int step_data(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct
         gunzip->crc = crc32_gzip_refl(gunzip->crc, io->out, made);
     gunzip->in += taken;
     gunzip->member_out += made;
-    *io = (struct sfs_gunzip_io){ io->in + taken, io->in_size - taken, io->out + made,
-                                  io->out_size - made };
+    *io = (struct sfs_decoder_io){ io->in + taken, io->in_size - taken, io->out + made,
+                                   io->out_size - made };
     if (inflate->block_state == ISAL_BLOCK_FINISH && gunzip->stopping)
         gunzip->phase = SFS_GUNZIP_STOPPED;
     else if (inflate->block_state == ISAL_BLOCK_FINISH)
@@ -271,7 +271,7 @@ uint32_t sfs_gunzip_load32(const uint8_t bytes[4])
     return le32toh(little);
 }
 
-static int step_trailer(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+static int step_trailer(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     if (!collect(gunzip, io, 8))
         return 0;
@@ -285,7 +285,7 @@ static int step_trailer(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, str
     return 0;
 }
 
-int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err)
+int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err)
 {
     switch (gunzip->phase) {
     case SFS_GUNZIP_START:

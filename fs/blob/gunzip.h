@@ -4,7 +4,7 @@
 #ifndef STAGEFS_GUNZIP_H
 #define STAGEFS_GUNZIP_H
 
-#include "blob/seek.h"
+#include "blob/decoder.h"
 #include <isa-l/igzip_lib.h>
 
 enum sfs_gunzip_phase {
@@ -33,13 +33,6 @@ struct sfs_gunzip {
     struct inflate_state inflate;
 };
 
-struct sfs_gunzip_io {
-    const uint8_t *in;
-    size_t in_size;
-    uint8_t *out;
-    size_t out_size;
-};
-
 /* At a member header. */
 void sfs_gunzip_start(struct sfs_gunzip *gunzip, bool verify);
 /* Inside deflate data: `bits` (0-7) high bits of `byte` come first; `window` is what was decoded
@@ -49,7 +42,7 @@ int sfs_gunzip_resume(struct sfs_gunzip *gunzip, uint8_t byte, unsigned bits, co
 
 /* Goes on, at most to the end of the present phase; moves the four of `io`. Nothing is left to do
  * with this input if in_size is 0 and out_size is not. EBADMSG: damaged. */
-int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_gunzip_io *io, struct sfs_error *err);
+int sfs_gunzip_step(struct sfs_gunzip *gunzip, struct sfs_decoder_io *io, struct sfs_error *err);
 
 /* A number of a member's trailer (RFC 1952, 2.3.1): CRC-32 first, then the size. */
 uint32_t sfs_gunzip_load32(const uint8_t bytes[4]);
@@ -64,8 +57,8 @@ bool sfs_gunzip_ask_stop(struct sfs_gunzip *gunzip);
 bool sfs_gunzip_is_ending(const struct sfs_gunzip *gunzip);
 /* The bit where the next block starts, by the count of `in`; in phase SFS_GUNZIP_STOPPED. */
 uint64_t sfs_gunzip_stop_bit(const struct sfs_gunzip *gunzip);
-/* Goes on behind a stop, in the way that a stranger would enter there: with nothing but `window`.
- */
+/* Goes on behind a stop as a decoder would that enters there: it knows nothing of the stream but
+ * `window`. 0 or -EBADMSG. */
 int sfs_gunzip_go_on(struct sfs_gunzip *gunzip, const void *window, size_t window_size);
 
 #endif

@@ -1,4 +1,4 @@
-#include "blob/seek.h"
+#include "blob/codecs.h"
 
 #include <errno.h>
 
@@ -55,6 +55,7 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
     const struct sfs_point *next = span + 1 < table->count ? point + 1 : NULL;
     uint64_t end_out = next ? next->out : table->out_size;
     uint64_t end_in = next ? next->in : table->in_size;
+    const struct sfs_codec_row *codec = sfs_codec_get(table->codec);
     if (point->out > end_out || point->in > end_in || ((point->bits & 7) && point->in == 0))
         return sfs_fail(err, EBADMSG, "seek table: span %u is not in order", span);
     if (end_out - point->out > SFS_SPAN_MAX || point->skip > SFS_SPAN_MAX)
@@ -63,9 +64,9 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
     sfs_seek_input(table, span, &start, &end);
     if (end_out > point->out && end > point->in && end - point->in > SFS_SPAN_IN_MAX)
         return sfs_fail(err, EBADMSG, "seek table: the input of span %u is too large", span);
-    if (table->codec == SFS_CODEC_NONE && end_in - point->in != end_out - point->out)
+    if (codec->is_plain && end_in - point->in != end_out - point->out)
         return sfs_fail(err, EBADMSG, "seek table: span %u of plain bytes changes its size", span);
-    if (table->codec != SFS_CODEC_GZIP && point->bits != 0)
+    if (!codec->enters_bits && point->bits != 0)
         return sfs_fail(err, EBADMSG, "seek table: span %u starts inside a byte", span);
     if ((point->bits & 0x78) || ((point->bits & 7) && !(point->bits & SFS_POINT_RAW)))
         return sfs_fail(err, EBADMSG, "seek table: span %u starts nowhere", span);
@@ -77,7 +78,7 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
 
 int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struct sfs_error *err)
 {
-    if (table->codec > SFS_CODEC_ZSTD || table->check > SFS_CHECK_SHA256)
+    if (!sfs_codec_get(table->codec) || table->check > SFS_CHECK_SHA256)
         return sfs_fail(err, EBADMSG, "seek table: unknown codec or check");
     if (table->in_size > blob_size)
         return sfs_fail(err, EBADMSG, "seek table: it is of a larger blob");

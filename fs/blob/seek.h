@@ -7,8 +7,7 @@
 #define STAGEFS_SEEK_H
 
 #include "base/io.h"
-
-enum sfs_codec { SFS_CODEC_NONE = 0, SFS_CODEC_GZIP = 1, SFS_CODEC_ZSTD = 2 };
+#include <stagefs/codec.h>
 
 #define SFS_SPAN_MAX (16u << 20)
 /* Compressed bytes of a span, at most (those of an empty span are never read, and any number). */

@@ -1,7 +1,9 @@
 /* The life of a slot: made, decoded in steps by whoever needs it, used, evicted. */
 #include "blob/slots.h"
 
+#include "base/thread.h"
 #include <errno.h>
+#include <sys/param.h>
 #include <time.h>
 
 #define STEP (256u << 10) /* bytes decoded between looks at who waits */
@@ -40,19 +42,60 @@ static void unhook(struct sfs_cache *cache, struct sfs_slot *slot)
     slot->is_ahead = false;
 }
 
-void sfs_slot_free(struct sfs_cache *cache, struct sfs_slot *slot)
+static void free_slot(struct sfs_cache *cache, struct sfs_slot *slot)
 {
     list_remove(slot);
     unhook(cache, slot);
     if (slot->box)
-        sfs_cache_give_decoder(cache, slot->box);
+        sfs_spares_give_decoder(&cache->spares, slot->box);
     struct sfs_buffer buffer = { slot->data, slot->capacity };
     if (buffer.data)
-        sfs_cache_give_buffer(cache, &buffer);
+        sfs_spares_give_buffer(&cache->spares, &buffer);
     pthread_cond_destroy(&slot->changed);
     free(slot->failure_text);
     free(slot);
 }
+
+/* ---- memory ---- */
+
+bool sfs_slots_evict(struct sfs_cache *cache)
+{
+    if (sfs_spares_drop_buffer(&cache->spares))
+        return true;
+    struct sfs_slot *oldest = cache->unused.next;
+    if (oldest == &cache->unused)
+        return false;
+    cache->stats.evicted += oldest->filled;
+    free_slot(cache, oldest);
+    return true;
+}
+
+void sfs_slots_trim(struct sfs_cache *cache)
+{
+    while (cache->spares.used > cache->spares.limit && sfs_slots_evict(cache))
+        continue;
+}
+
+/* Memory for `size` decoded bytes. */
+static bool take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reason reason,
+                        struct sfs_buffer *ret_buffer)
+{
+    struct sfs_spares *spares = &cache->spares;
+    size_t capacity = sfs_spares_capacity(size);
+    /* With many threads and a small budget it is decoders that take most. */
+    uint64_t left = spares->limit - MIN(spares->decoding, spares->limit);
+    if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > left / 2)
+        return false;
+    while (!sfs_spares_find_buffer(spares, size, ret_buffer)) {
+        if (spares->used + capacity <= spares->limit)
+            return sfs_spares_make_buffer(spares, size, ret_buffer);
+        if (reason == SFS_SLOT_FILL || !sfs_slots_evict(cache))
+            return reason == SFS_SLOT_DEMAND && sfs_spares_make_buffer(spares, size, ret_buffer);
+    }
+    return true;
+}
+
+/* ---- the life of one ---- */
 
 static struct sfs_slot *make_slot(struct sfs_spans *spans, uint32_t span,
                                   enum sfs_slot_reason reason)
@@ -61,7 +104,7 @@ static struct sfs_slot *make_slot(struct sfs_spans *spans, uint32_t span,
     size_t size = (size_t)sfs_seek_size(&spans->table, span);
     struct sfs_buffer buffer;
     struct sfs_slot *slot = calloc(1, sizeof *slot);
-    if (!slot || !sfs_cache_take_buffer(cache, size, reason, &buffer)) {
+    if (!slot || !take_buffer(cache, size, reason, &buffer)) {
         free(slot);
         return NULL;
     }
@@ -101,10 +144,10 @@ void sfs_slot_release(struct sfs_cache *cache, struct sfs_slot *slot)
     if (--slot->refs > 0)
         return;
     if (slot->state == SFS_SLOT_FAILED)
-        sfs_slot_free(cache, slot);
+        free_slot(cache, slot);
     else
         list_insert(cache, slot);
-    sfs_cache_trim(cache);
+    sfs_slots_trim(cache);
 }
 
 static int check_digest(const struct sfs_slot *slot, struct sfs_error *err)
@@ -139,7 +182,7 @@ static int start(struct sfs_cache *cache, struct sfs_slot *slot, bool is_demand,
 {
     const struct sfs_spans *spans = slot->spans;
     if (!slot->box)
-        slot->box = sfs_cache_take_decoder(cache);
+        slot->box = sfs_spares_take_decoder(&cache->spares);
     if (!slot->box)
         return sfs_fail_memory(err);
     pthread_mutex_unlock(&cache->lock);
@@ -148,7 +191,7 @@ static int start(struct sfs_cache *cache, struct sfs_slot *slot, bool is_demand,
     sfs_seek_input(&spans->table, slot->span, &in_start, &in_end);
     uint64_t end = now_ns();
     pthread_mutex_lock(&cache->lock);
-    sfs_cache_charge_decoder(cache, slot->box);
+    sfs_spares_charge_decoder(&cache->spares, slot->box);
     cache->stats.read_ns += end - begin;
     *(is_demand ? &cache->stats.demand_in : &cache->stats.ahead_in) += in_end - in_start;
     return r;
@@ -197,10 +240,10 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
     if (!slot->box)
         return;
     if (slot->state == SFS_SLOT_IDLE) {
-        sfs_cache_charge_decoder(cache, slot->box); /* zstd's window came while it ran */
-        sfs_cache_trim(cache);
+        sfs_spares_charge_decoder(&cache->spares, slot->box); /* zstd's window came while it ran */
+        sfs_slots_trim(cache);
     } else {
-        sfs_cache_give_decoder(cache, slot->box);
+        sfs_spares_give_decoder(&cache->spares, slot->box);
         slot->box = NULL;
     }
 }
@@ -210,14 +253,13 @@ static void run_job(void *arg)
     struct sfs_slot *slot = arg;
     struct sfs_spans *spans = slot->spans;
     struct sfs_cache *cache = spans->cache;
-    pthread_mutex_lock(&cache->lock);
+    LOCK(&cache->lock);
     slot->has_job = false;
     if (slot->state == SFS_SLOT_IDLE && !spans->closing)
         sfs_slot_run(cache, slot, slot->wanted, false);
     sfs_slot_release(cache, slot);
     if (--spans->jobs == 0)
         pthread_cond_broadcast(&spans->idle);
-    pthread_mutex_unlock(&cache->lock);
 }
 
 void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot, size_t wanted,
@@ -239,6 +281,6 @@ void sfs_slots_drop(struct sfs_spans *spans)
     for (uint32_t i = 0; i < spans->table.count; i++) {
         struct sfs_slot *slot = spans->slots[i];
         if (slot && slot->refs == 0)
-            sfs_slot_free(spans->cache, slot);
+            free_slot(spans->cache, slot);
     }
 }

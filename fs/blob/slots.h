@@ -13,16 +13,10 @@
 #define STAGEFS_SLOTS_H
 
 #include "blob/readahead.h"
-#include "blob/span_decoder.h"
 #include "blob/spans.h"
+#include "blob/spares.h"
 #include <pthread.h>
 #include <stagefs/digest.h>
-
-struct sfs_decoder_box { /* a decoder and what it was charged for */
-    struct sfs_decoder_box *next;
-    struct sfs_span_decoder *decoder;
-    size_t charged;
-};
 
 enum sfs_slot_state { SFS_SLOT_IDLE, SFS_SLOT_RUNNING, SFS_SLOT_READY, SFS_SLOT_FAILED };
 
@@ -46,25 +40,13 @@ struct sfs_slot {
     struct sfs_slot *next, *previous;
 };
 
-struct sfs_buffer {
-    uint8_t *data;
-    size_t capacity;
-};
-
-#define SFS_FREE_BUFFERS 4
-
 struct sfs_cache {
     pthread_mutex_t lock;
     struct sfs_pool *pool;
-    struct sfs_cache_stats stats; /* budget, used and the rest */
-    uint64_t limit;               /* of `used`: the budget, less what nobody charges */
-    uint64_t ahead;               /* bytes of slots with is_ahead */
-    struct sfs_slot unused;       /* head of the list */
-    struct sfs_buffer buffers[SFS_FREE_BUFFERS];
-    uint64_t decoding;             /* bytes of all decoders, working or not */
-    struct sfs_decoder_box *boxes; /* decoders at rest, */
-    uint64_t resting;              /* and their bytes */
-    unsigned box_count;
+    struct sfs_cache_stats stats; /* without budget and used: the spares have those */
+    struct sfs_spares spares;
+    uint64_t ahead;         /* bytes of slots with is_ahead */
+    struct sfs_slot unused; /* head of the list */
 };
 
 struct sfs_spans {
@@ -100,15 +82,9 @@ void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot, size_t want
 /* Frees the slots of spans that are being closed. */
 void sfs_slots_drop(struct sfs_spans *spans);
 
-struct sfs_decoder_box *sfs_cache_take_decoder(struct sfs_cache *cache); /* NULL: no memory */
-void sfs_cache_charge_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box);
-void sfs_cache_give_decoder(struct sfs_cache *cache, struct sfs_decoder_box *box);
-/* Memory for `size` decoded bytes. */
-bool sfs_cache_take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reason reason,
-                           struct sfs_buffer *ret_buffer);
-void sfs_cache_give_buffer(struct sfs_cache *cache, struct sfs_buffer *buffer);
+/* Gives up the slot that was not used for longest, or a spare buffer. false: there is none. */
+bool sfs_slots_evict(struct sfs_cache *cache);
 /* Evicts what is beyond the budget. */
-void sfs_cache_trim(struct sfs_cache *cache);
-void sfs_slot_free(struct sfs_cache *cache, struct sfs_slot *slot); /* unhooks it, too */
+void sfs_slots_trim(struct sfs_cache *cache);
 
 #endif

@@ -7,7 +7,7 @@
 #define ROUND (256u << 10) /* capacities are multiples of this, so that buffers are reused */
 
 struct sfs_span_decoder {
-    enum sfs_codec codec;
+    struct sfs_decoder *decoder; /* of the span's codec; one of entry's */
     uint8_t *in;
     size_t in_capacity, in_size, in_pos;
     uint32_t skip; /* decoded bytes to throw away first */
@@ -57,7 +57,7 @@ void sfs_span_decoder_close(struct sfs_span_decoder **decoder_ptr)
 
 size_t sfs_span_decoder_memory(const struct sfs_span_decoder *decoder)
 {
-    return sizeof *decoder + decoder->in_capacity + ZSTD_sizeof_DCtx(decoder->entry.zstd);
+    return sizeof *decoder + decoder->in_capacity + sfs_span_entry_memory(&decoder->entry);
 }
 
 static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, uint64_t start,
@@ -91,71 +91,29 @@ int sfs_span_decoder_start(struct sfs_span_decoder *decoder, struct sfs_blob *bl
     r = sfs_span_entry_check(&decoder->entry, table, span, decoder->in, decoder->in_size, err);
     if (r < 0)
         return r;
-    decoder->codec = table->codec;
     decoder->skip = point->skip;
-    size_t window;
-    if (table->codec == SFS_CODEC_GZIP)
-        return sfs_span_entry_gunzip(&decoder->entry, table, point, decoder->in, decoder->in_size,
-                                     &decoder->in_pos, &window, err);
-    if (table->codec == SFS_CODEC_ZSTD)
-        ZSTD_DCtx_reset(decoder->entry.zstd, ZSTD_reset_session_only);
-    return 0;
-}
-
-static int gunzip_some(struct sfs_span_decoder *decoder, uint8_t *out, size_t size,
-                       size_t *ret_made, bool *ret_moved, struct sfs_error *err)
-{
-    struct sfs_gunzip_io io = { decoder->in + decoder->in_pos, decoder->in_size - decoder->in_pos,
-                                out, size };
-    enum sfs_gunzip_phase phase = decoder->entry.gunzip.phase;
-    int r = sfs_gunzip_step(&decoder->entry.gunzip, &io, err);
-    *ret_moved =
-        decoder->entry.gunzip.phase != phase || decoder->in_pos != decoder->in_size - io.in_size;
+    struct sfs_decoder_io io = { .in = decoder->in, .in_size = decoder->in_size };
+    struct sfs_decoder_window window;
+    r = sfs_span_entry_enter(&decoder->entry, table, point, &io, &decoder->decoder, &window, err);
     decoder->in_pos = decoder->in_size - io.in_size;
-    *ret_made = size - io.out_size;
     return r;
-}
-
-static int unzstd_some(struct sfs_span_decoder *decoder, uint8_t *out, size_t size,
-                       size_t *ret_made, bool *ret_moved, struct sfs_error *err)
-{
-    ZSTD_inBuffer from = { decoder->in, decoder->in_size, decoder->in_pos };
-    ZSTD_outBuffer to = { out, size, 0 };
-    size_t r = ZSTD_decompressStream(decoder->entry.zstd, &to, &from);
-    *ret_moved = decoder->in_pos != from.pos;
-    decoder->in_pos = from.pos;
-    *ret_made = to.pos;
-    if (ZSTD_isError(r))
-        return sfs_fail(err, EBADMSG, "its zstd data is damaged: %s", ZSTD_getErrorName(r));
-    return 0;
-}
-
-static int copy_some(struct sfs_span_decoder *decoder, uint8_t *out, size_t size, size_t *ret_made)
-{
-    size_t left = decoder->in_size - decoder->in_pos;
-    *ret_made = size < left ? size : left;
-    memcpy(out, decoder->in + decoder->in_pos, *ret_made);
-    decoder->in_pos += *ret_made;
-    return 0;
 }
 
 static int decode(struct sfs_span_decoder *decoder, uint8_t *out, size_t size,
                   struct sfs_error *err)
 {
-    while (size > 0) {
-        size_t made = 0;
-        bool moved = false;
-        int r =
-            decoder->codec == SFS_CODEC_GZIP   ? gunzip_some(decoder, out, size, &made, &moved, err)
-            : decoder->codec == SFS_CODEC_ZSTD ? unzstd_some(decoder, out, size, &made, &moved, err)
-                                               : copy_some(decoder, out, size, &made);
+    struct sfs_decoder *codec = decoder->decoder;
+    struct sfs_decoder_io io = { decoder->in + decoder->in_pos, decoder->in_size - decoder->in_pos,
+                                 out, size };
+    while (io.out_size > 0) {
+        struct sfs_decoder_step step;
+        int r = codec->codec->step(codec, &io, &step, err);
         if (r < 0)
             return r;
-        if (made == 0 && !moved)
+        if (!step.has_moved)
             return sfs_fail(err, EBADMSG, "has fewer bytes than its table says");
-        out += made;
-        size -= made;
     }
+    decoder->in_pos = decoder->in_size - io.in_size;
     return 0;
 }
 

@@ -1,19 +1,27 @@
 #include "blob/span_entry.h"
 
-#include "base/io.h"
 #include <errno.h>
 
 int sfs_span_entry_init(struct sfs_span_entry *entry)
 {
-    entry->zstd = ZSTD_createDCtx();
     entry->gmac = sfs_gmac_open();
-    return entry->zstd && entry->gmac ? 0 : -ENOMEM;
+    return entry->gmac ? 0 : -ENOMEM;
 }
 
 void sfs_span_entry_done(struct sfs_span_entry *entry)
 {
-    ZSTD_freeDCtx(entry->zstd);
     sfs_gmac_close(&entry->gmac);
+    for (unsigned i = 0; i < SFS_CODECS; i++)
+        sfs_decoder_close(&entry->decoders[i]);
+}
+
+size_t sfs_span_entry_memory(const struct sfs_span_entry *entry)
+{
+    size_t memory = 0;
+    for (unsigned i = 0; i < SFS_CODECS; i++)
+        if (entry->decoders[i])
+            memory += entry->decoders[i]->codec->memory(entry->decoders[i]);
+    return memory;
 }
 
 int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
@@ -30,52 +38,16 @@ int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_tab
                             "does not match what was verified: the blob was changed");
 }
 
-/* NULL: it cannot be had. */
-static const uint8_t *load_window(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
-                                  const struct sfs_point *point)
+int sfs_span_entry_enter(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
+                         const struct sfs_point *point, struct sfs_decoder_io *io,
+                         struct sfs_decoder **ret_decoder, struct sfs_decoder_window *ret_window,
+                         struct sfs_error *err)
 {
-    if (table->windows)
-        return table->windows + point->window;
-    size_t size = point->window_size;
-    if (size > sizeof entry->packed_window)
-        return NULL;
-    ssize_t n = sfs_io_read_at(table->windows_fd, entry->packed_window, size,
-                               table->windows_at + point->window);
-    return n == (ssize_t)size ? entry->packed_window : NULL;
-}
-
-/* *ret_size: bytes that are in entry->window; 0 where the point needs none. */
-static int open_window(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
-                       const struct sfs_point *point, size_t *ret_size)
-{
-    *ret_size = 0;
-    if (point->window_size == 0)
-        return 0;
-    const uint8_t *packed = load_window(entry, table, point);
-    if (!packed)
-        return -EBADMSG;
-    *ret_size = ZSTD_decompressDCtx(entry->zstd, entry->window, sizeof entry->window, packed,
-                                    point->window_size);
-    return ZSTD_isError(*ret_size) ? -EBADMSG : 0;
-}
-
-int sfs_span_entry_gunzip(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
-                          const struct sfs_point *point, const uint8_t *in, size_t in_size,
-                          size_t *ret_used, size_t *ret_window, struct sfs_error *err)
-{
-    *ret_used = *ret_window = 0;
-    if (!(point->bits & SFS_POINT_RAW)) {
-        sfs_gunzip_start(&entry->gunzip, false);
-        return 0;
-    }
-    unsigned bits = point->bits & 7;
-    if (bits > 0 && in_size == 0)
-        return sfs_fail(err, EBADMSG, "it has no input");
-    if (open_window(entry, table, point, ret_window) < 0)
-        return sfs_fail(err, EBADMSG, "its window is damaged, or cannot be read");
-    *ret_used = bits > 0 ? 1 : 0;
-    if (sfs_gunzip_resume(&entry->gunzip, bits > 0 ? in[0] : 0, bits, entry->window, *ret_window) <
-        0)
-        return sfs_fail(err, EBADMSG, "its window cannot be used");
-    return 0;
+    struct sfs_decoder **decoder = &entry->decoders[table->codec];
+    if (!*decoder)
+        *decoder = sfs_codec_get(table->codec)->open();
+    if (!*decoder)
+        return sfs_fail_memory(err);
+    *ret_decoder = *decoder;
+    return sfs_decoder_enter(*decoder, table, point, io, ret_window, err);
 }

@@ -1,5 +1,6 @@
 #include "blob/slots.h"
 
+#include "base/thread.h"
 #include <errno.h>
 #include <time.h>
 
@@ -42,19 +43,24 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     return 0;
 }
 
+/* Once no job decodes any of them. */
+static void drop_slots(struct sfs_spans *spans)
+{
+    struct sfs_cache *cache = spans->cache;
+    LOCK(&cache->lock);
+    spans->closing = true;
+    while (spans->jobs > 0)
+        pthread_cond_wait(&spans->idle, &cache->lock);
+    sfs_slots_drop(spans);
+}
+
 void sfs_spans_close(struct sfs_spans **spans_ptr)
 {
     struct sfs_spans *spans = *spans_ptr;
     if (!spans)
         return;
     *spans_ptr = NULL;
-    struct sfs_cache *cache = spans->cache;
-    pthread_mutex_lock(&cache->lock);
-    spans->closing = true;
-    while (spans->jobs > 0)
-        pthread_cond_wait(&spans->idle, &cache->lock);
-    sfs_slots_drop(spans);
-    pthread_mutex_unlock(&cache->lock);
+    drop_slots(spans);
     pthread_cond_destroy(&spans->idle);
     sfs_blob_close(&spans->blob);
     free(spans->label);
@@ -72,22 +78,25 @@ struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans)
     return spans->blob;
 }
 
+const char *sfs_spans_label(const struct sfs_spans *spans)
+{
+    return spans->label;
+}
+
 static void release_slice(void *owner)
 {
     struct sfs_slot *slot = owner;
     struct sfs_cache *cache = slot->spans->cache;
-    pthread_mutex_lock(&cache->lock);
+    LOCK(&cache->lock);
     sfs_slot_release(cache, slot);
-    pthread_mutex_unlock(&cache->lock);
 }
 
 /* Its last reader says that it was the last; what is left of the span was not read. */
 static void spend_slice(void *owner)
 {
     struct sfs_slot *slot = owner;
-    pthread_mutex_lock(&slot->spans->cache->lock);
+    LOCK(&slot->spans->cache->lock);
     slot->is_spent = slot->filled == slot->size;
-    pthread_mutex_unlock(&slot->spans->cache->lock);
 }
 
 /* Makes the first `wanted` bytes of a span be decoded in the background, unless they are there.
@@ -187,17 +196,12 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
     if (part > left)
         part = left;
 
-    pthread_mutex_lock(&cache->lock);
+    LOCK(&cache->lock);
     struct sfs_slot *slot = sfs_slot_get(spans, span, SFS_SLOT_DEMAND);
-    int r;
-    if (!slot) {
-        r = sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
-    } else {
-        bring(cache, slot, from + part);
-        r = lend(cache, slot, from, from + part, ret_slice, err);
-    }
-    pthread_mutex_unlock(&cache->lock);
-    return r;
+    if (!slot)
+        return sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
+    bring(cache, slot, from + part);
+    return lend(cache, slot, from, from + part, ret_slice, err);
 }
 
 /* The rest of the span will be wanted, more often than not, and its decoder stands where it has to
@@ -210,14 +214,13 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size)
         spans->table.out_size - offset > size ? offset + size - 1 : spans->table.out_size - 1;
     uint32_t span = sfs_seek_find(&spans->table, last);
     struct sfs_cache *cache = spans->cache;
-    pthread_mutex_lock(&cache->lock);
-    if (!spans->closing) {
-        read_ahead(spans, offset, size, span);
-        if (spans->slots[span] && cache->stats.used <= cache->limit)
-            fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
-                      SFS_POOL_BACKGROUND);
-    }
-    pthread_mutex_unlock(&cache->lock);
+    LOCK(&cache->lock);
+    if (spans->closing)
+        return;
+    read_ahead(spans, offset, size, span);
+    if (spans->slots[span] && cache->spares.used <= cache->spares.limit)
+        fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
+                  SFS_POOL_BACKGROUND);
 }
 
 bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
@@ -232,12 +235,11 @@ bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
     uint32_t last = sfs_seek_find(&spans->table, end - 1);
     enum sfs_slot_reason reason = priority == SFS_POOL_BACKGROUND ? SFS_SLOT_FILL : SFS_SLOT_AHEAD;
     bool has_room = true;
-    pthread_mutex_lock(&spans->cache->lock);
+    LOCK(&spans->cache->lock);
     for (uint32_t span = first; span <= last && has_room && !spans->closing; span++) {
         uint64_t wanted =
             span < last ? sfs_seek_size(&spans->table, span) : end - spans->table.points[span].out;
         has_room = fill_span(spans, span, wanted, reason, priority);
     }
-    pthread_mutex_unlock(&spans->cache->lock);
     return has_room;
 }

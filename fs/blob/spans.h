@@ -50,6 +50,7 @@ bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 
 const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans);
-struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans); /* the compressed bytes; borrowed */
+struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans);   /* the compressed bytes; borrowed */
+const char *sfs_spans_label(const struct sfs_spans *spans); /* the layer, for messages; borrowed */
 
 #endif

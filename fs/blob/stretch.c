@@ -2,20 +2,20 @@
 
 #include "blob/span_entry.h"
 #include <errno.h>
-#include <isa-l/crc.h>
+#include <zstd.h>
 
 /* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
-#define GROUP      (1u << 20)
-#define GROUP_IN   (8u << 20)   /* the same of compressed bytes */
-#define WINDOW_MAX (8u << 20)   /* what RFC 8878 asks of every decoder */
-#define ROUND      (256u << 10) /* sizes of memory, so that it fits the next one, too */
+#define GROUP    (1u << 20)
+#define GROUP_IN (8u << 20)   /* the same of compressed bytes */
+#define ROUND    (256u << 10) /* sizes of memory, so that it fits the next one, too */
 
 struct sfs_stretch_decoder {
     struct sfs_span_entry entry;
 };
 
 struct decoding {
-    struct sfs_stretch_decoder *decoder;
+    struct sfs_span_entry *entry;
+    struct sfs_decoder *decoder; /* one of entry's */
     const struct sfs_seek_table *table;
     struct sfs_blob *blob;
     uint32_t next; /* span whose input is not loaded yet */
@@ -29,7 +29,7 @@ struct decoding {
     size_t frame_in, frame_out;   /* where it did */
     struct sfs_frame *frames;
     size_t frame_count, frame_capacity;
-    bool wants_cuts;
+    struct sfs_gunzip *inflater; /* the decoder's, if cuts are wanted; else NULL */
     struct sfs_cuts cuts;
 };
 
@@ -141,8 +141,8 @@ static int load_span(struct decoding *decoding, struct sfs_error *err)
         return (int)count;
     if ((size_t)count < size)
         return sfs_fail(err, EIO, "%s is too short", decoding->blob->name);
-    r = sfs_span_entry_check(&decoding->decoder->entry, decoding->table, decoding->next,
-                             decoding->in + at, size, err);
+    r = sfs_span_entry_check(decoding->entry, decoding->table, decoding->next, decoding->in + at,
+                             size, err);
     decoding->in_size = at + size;
     decoding->next++;
     return r;
@@ -159,28 +159,6 @@ static int load_more(struct decoding *decoding, struct sfs_error *err)
 }
 
 /* ---- frames ---- */
-
-/* Its checksum is compared here and not by the decoder, for which a wrong one would be an end. */
-static bool is_good_member(const uint8_t *in, size_t size, const uint8_t *out, size_t out_size)
-{
-    static const uint8_t head[4] = { 0x1f, 0x8b, 8, 0 };
-    const uint8_t *trailer = in + size - 8;
-    return size >= 18 && memcmp(in, head, sizeof head) == 0 &&
-           sfs_gunzip_load32(trailer) == crc32_gzip_refl(0, out, out_size) &&
-           sfs_gunzip_load32(trailer + 4) == out_size;
-}
-
-/* RFC 8878, 3.1.1.1: no dictionary, and a window that every reader has memory for. A frame in a
- * single segment has one of its own size. */
-static bool is_good_frame(const uint8_t *in, size_t size)
-{
-    static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
-    if (size < 6 || memcmp(in, magic, sizeof magic) != 0 || (in[4] & 3) != 0)
-        return false;
-    bool is_single = in[4] & 0x20;
-    uint64_t base = 1ull << (10 + (in[5] >> 3));
-    return is_single || base + base / 8 * (in[5] & 7) <= WINDOW_MAX;
-}
 
 static bool is_zeros(const uint8_t *data, size_t size)
 {
@@ -200,9 +178,8 @@ static bool is_wanted(const struct decoding *decoding)
     if (!decoding->table->is_framed || !decoding->is_whole || !is_inside || size == 0 ||
         size > SFS_FRAME_MAX || in_size > ZSTD_COMPRESSBOUND(size) + 64)
         return false;
-    bool is_good = decoding->table->codec == SFS_CODEC_GZIP ? is_good_member(in, in_size, out, size)
-                                                            : is_good_frame(in, in_size);
-    return is_good && !is_zeros(out, size);
+    const struct sfs_codec_row *codec = decoding->decoder->codec;
+    return codec->may_move && codec->may_move(in, in_size, out, size) && !is_zeros(out, size);
 }
 
 static int add_frame(struct decoding *decoding, struct sfs_error *err)
@@ -237,7 +214,7 @@ static uint64_t offset_of(const struct decoding *decoding, size_t pos)
 /* The inflater has stopped between two blocks. It goes on as one that enters there. */
 static int pass_stop(struct decoding *decoding, struct sfs_error *err)
 {
-    struct sfs_gunzip *gunzip = &decoding->decoder->entry.gunzip;
+    struct sfs_gunzip *gunzip = decoding->inflater;
     uint64_t bit = sfs_gunzip_stop_bit(gunzip) + 8 * (decoding->in_pos - gunzip->in);
     size_t window = decoding->pos < SFS_WINDOW_MAX ? decoding->pos : SFS_WINDOW_MAX;
     if (decoding->pos <= decoding->need &&
@@ -250,53 +227,35 @@ static int pass_stop(struct decoding *decoding, struct sfs_error *err)
 
 /* ---- decoding ---- */
 
-struct stretch_step {
-    bool has_moved, has_ended; /* has_ended: the present frame */
-};
-
-static int step_gzip(struct decoding *decoding, struct stretch_step *step, struct sfs_error *err)
+/* Stops between deflate blocks on the way, if cuts are wanted. */
+static int step_on(struct decoding *decoding, struct sfs_decoder_step *ret_step,
+                   struct sfs_error *err)
 {
-    struct sfs_gunzip *gunzip = &decoding->decoder->entry.gunzip;
-    struct sfs_gunzip_io io = { decoding->in + decoding->in_pos,
-                                decoding->in_size - decoding->in_pos, decoding->out + decoding->pos,
-                                decoding->room - decoding->pos };
-    if (decoding->wants_cuts)
-        sfs_cuts_limit(&decoding->cuts, gunzip, offset_of(decoding, decoding->pos), &io);
-    enum sfs_gunzip_phase phase = gunzip->phase;
+    struct sfs_gunzip *inflater = decoding->inflater;
+    struct sfs_decoder_io io = { decoding->in + decoding->in_pos,
+                                 decoding->in_size - decoding->in_pos,
+                                 decoding->out + decoding->pos, decoding->room - decoding->pos };
+    if (inflater)
+        sfs_cuts_limit(&decoding->cuts, inflater, offset_of(decoding, decoding->pos), &io);
     const uint8_t *in = io.in, *out = io.out;
-    int r = sfs_gunzip_step(gunzip, &io, err);
-    step->has_moved = gunzip->phase != phase || io.in != in || io.out != out;
-    step->has_ended = phase == SFS_GUNZIP_TRAILER && gunzip->phase == SFS_GUNZIP_BETWEEN;
+    int r = decoding->decoder->codec->step(decoding->decoder, &io, ret_step, err);
     decoding->in_pos += (size_t)(io.in - in);
     decoding->pos += (size_t)(io.out - out);
-    if (r == 0 && gunzip->phase == SFS_GUNZIP_STOPPED)
+    if (r == 0 && inflater && inflater->phase == SFS_GUNZIP_STOPPED)
         r = pass_stop(decoding, err);
-    if (step->has_ended && decoding->pos <= decoding->need)
+    if (ret_step->has_ended && decoding->pos <= decoding->need)
         sfs_cuts_note_end(&decoding->cuts, offset_of(decoding, decoding->pos));
-    return r < 0 || gunzip->phase != SFS_GUNZIP_REST
-               ? r
-               : sfs_fail(err, EBADMSG, "something that is not gzip follows");
-}
-
-static int step_zstd(struct decoding *decoding, struct stretch_step *step, struct sfs_error *err)
-{
-    ZSTD_inBuffer in = { decoding->in, decoding->in_size, decoding->in_pos };
-    ZSTD_outBuffer out = { decoding->out, decoding->room, decoding->pos };
-    size_t left = ZSTD_decompressStream(decoding->decoder->entry.zstd, &out, &in);
-    step->has_moved = in.pos != decoding->in_pos || out.pos != decoding->pos;
-    step->has_ended = left == 0 && step->has_moved;
-    decoding->in_pos = in.pos;
-    decoding->pos = out.pos;
-    if (ZSTD_isError(left))
-        return sfs_fail(err, EBADMSG, "its zstd data is damaged: %s", ZSTD_getErrorName(left));
-    return 0;
+    if (r < 0 || !ret_step->is_rest)
+        return r;
+    return sfs_fail(err, EBADMSG, "something that is not %s follows",
+                    decoding->decoder->codec->name);
 }
 
 /* A block that may end where the stretch does is followed there: that may be a cut. */
 static bool is_enough(const struct decoding *decoding)
 {
-    bool may_cut = decoding->wants_cuts && decoding->pos == decoding->need &&
-                   decoding->decoder->entry.gunzip.stopping;
+    bool may_cut =
+        decoding->inflater && decoding->pos == decoding->need && decoding->inflater->stopping;
     return decoding->pos >= decoding->need && !may_cut &&
            (decoding->is_between || !decoding->is_whole || decoding->pos == decoding->room ||
             decoding->pos - decoding->frame_out > SFS_FRAME_MAX);
@@ -305,14 +264,13 @@ static bool is_enough(const struct decoding *decoding)
 /* 1: it goes on; 0: there is nothing more. */
 static int advance(struct decoding *decoding, struct sfs_error *err)
 {
-    struct stretch_step step = { 0 };
+    struct sfs_decoder_step step;
     if (decoding->is_between) {
         decoding->frame_in = decoding->in_pos;
         decoding->frame_out = decoding->pos;
         decoding->is_whole = true;
     }
-    int r = decoding->table->codec == SFS_CODEC_GZIP ? step_gzip(decoding, &step, err)
-                                                     : step_zstd(decoding, &step, err);
+    int r = step_on(decoding, &step, err);
     if (r < 0)
         return r;
     if (step.has_moved)
@@ -342,24 +300,32 @@ static bool goes_on(const struct sfs_seek_table *table, uint32_t end)
            (table->points[end].bits & SFS_POINT_RAW);
 }
 
-/* Makes the inflater stand at the point. What was decoded before it is put before what comes, for
+/* Makes the decoder stand at the point. What was decoded before it is put before what comes, for
  * whoever enters between two blocks again. */
-static int enter_gzip(struct decoding *decoding, const struct sfs_point *point,
-                      struct sfs_error *err)
+static int enter(struct decoding *decoding, const struct sfs_point *point, bool wants_cuts,
+                 struct sfs_error *err)
 {
-    struct sfs_span_entry *entry = &decoding->decoder->entry;
-    size_t window;
-    int r = sfs_span_entry_gunzip(entry, decoding->table, point, decoding->in, decoding->in_size,
-                                  &decoding->in_pos, &window, err);
-    if (r < 0 || !(point->bits & SFS_POINT_RAW))
+    struct sfs_decoder_io io = { .in = decoding->in, .in_size = decoding->in_size };
+    struct sfs_decoder_window window;
+    int r = sfs_span_entry_enter(decoding->entry, decoding->table, point, &io, &decoding->decoder,
+                                 &window, err);
+    if (r < 0)
         return r;
-    memset(decoding->out, 0, SFS_WINDOW_MAX - window);
-    memcpy(decoding->out + SFS_WINDOW_MAX - window, entry->window, window);
+    decoding->in_pos = decoding->in_size - io.in_size;
+    const struct sfs_codec_row *codec = decoding->decoder->codec;
+    if (wants_cuts && codec->inflater)
+        decoding->inflater = codec->inflater(decoding->decoder);
+    decoding->is_between = !(point->bits & SFS_POINT_RAW);
+    if (decoding->is_between)
+        return 0;
+    memset(decoding->out, 0, SFS_WINDOW_MAX - window.size);
+    memcpy(decoding->out + SFS_WINDOW_MAX - window.size, window.data, window.size);
     decoding->pos = SFS_WINDOW_MAX;
     return 0;
 }
 
-static int start(struct decoding *decoding, uint32_t first, uint32_t spans, struct sfs_error *err)
+static int start(struct decoding *decoding, uint32_t first, uint32_t spans, bool wants_cuts,
+                 struct sfs_error *err)
 {
     const struct sfs_seek_table *table = decoding->table;
     const struct sfs_point *point = &table->points[first];
@@ -376,13 +342,7 @@ static int start(struct decoding *decoding, uint32_t first, uint32_t spans, stru
     int r = make_room(&decoding->out, &decoding->out_capacity, decoding->room, err);
     if (r == 0)
         r = load_span(decoding, err);
-    if (r < 0)
-        return r;
-    decoding->is_between = table->codec != SFS_CODEC_GZIP || !(point->bits & SFS_POINT_RAW);
-    if (table->codec == SFS_CODEC_GZIP)
-        return enter_gzip(decoding, point, err);
-    ZSTD_DCtx_reset(decoding->decoder->entry.zstd, ZSTD_reset_session_only);
-    return 0;
+    return r < 0 ? r : enter(decoding, point, wants_cuts, err);
 }
 
 /* ---- digests ---- */
@@ -460,17 +420,17 @@ int sfs_stretch_decode(struct sfs_stretch_decoder *decoder, struct sfs_spans *sp
 {
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     AUTO(decoding_done)
-    struct decoding decoding = { .decoder = decoder,
+    struct decoding decoding = { .entry = &decoder->entry,
                                  .table = table,
                                  .blob = sfs_spans_blob(spans),
-                                 .wants_cuts = wish->cuts && table->check == SFS_CHECK_GMAC,
                                  .out = stretch->memory,
                                  .out_capacity = stretch->memory_size,
                                  .in = stretch->in_memory,
                                  .in_capacity = stretch->in_memory_size };
     uint32_t count = sfs_stretch_spans(table, first);
     *stretch = (struct sfs_stretch){ 0 };
-    int r = start(&decoding, first, count, err);
+    bool wants_cuts = wish->cuts && table->check == SFS_CHECK_GMAC;
+    int r = start(&decoding, first, count, wants_cuts, err);
     if (r == 0)
         r = decode(&decoding, err);
     if (r == 0)

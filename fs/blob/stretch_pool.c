@@ -1,9 +1,8 @@
 #include "blob/stretch_pool.h"
 
 #include "base/pool.h"
-#include "blob/slots.h"
+#include "base/thread.h"
 #include <errno.h>
-#include <pthread.h>
 #include <sys/queue.h>
 
 #define BUCKETS  1024u
@@ -230,8 +229,8 @@ static int decode(struct entry *entry, struct sfs_stretch_decoder *decoder)
     int r = sfs_stretch_decode(decoder, entry->spans, entry->first, &entry->frames->wish,
                                &entry->stretch, &why);
     if (r < 0 && r != -ENOMEM)
-        sfs_fail(&entry->failure_text, EIO, "%s: span %u: %s", entry->spans->label, entry->first,
-                 why.text);
+        sfs_fail(&entry->failure_text, EIO, "%s: span %u: %s", sfs_spans_label(entry->spans),
+                 entry->first, why.text);
     return r == 0 || r == -ENOMEM ? r : -EIO;
 }
 
@@ -258,29 +257,42 @@ static void run_job(void *arg)
 {
     struct entry *entry = arg;
     struct sfs_frames *frames = entry->frames;
-    pthread_mutex_lock(&frames->lock);
+    LOCK(&frames->lock);
     if (entry->state == QUEUED)
         run_entry(frames, entry);
     entry->refs--;
-    pthread_mutex_unlock(&frames->lock);
+}
+
+/* A new entry that a job is to decode, unless it is there. False: there is no room. */
+static bool queue_one(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first,
+                      struct entry **ret_new)
+{
+    LOCK(&frames->lock);
+    *ret_new = NULL;
+    if (find_entry(frames, spans, first))
+        return true;
+    struct entry *entry = add_entry(frames, spans, first, false);
+    if (!entry)
+        return false;
+    entry->refs++;
+    *ret_new = entry;
+    return true;
+}
+
+static void drop_ref(struct entry *entry)
+{
+    LOCK(&entry->frames->lock);
+    entry->refs--;
 }
 
 /* Begins one in the background, unless it is there. False: there is no room. */
 static bool ask_one(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first)
 {
-    pthread_mutex_lock(&frames->lock);
-    struct entry *entry = find_entry(frames, spans, first);
-    bool is_there = entry != NULL;
-    if (!is_there && (entry = add_entry(frames, spans, first, false)))
-        entry->refs++;
-    pthread_mutex_unlock(&frames->lock);
-    if (is_there || !entry)
-        return is_there;
-    if (sfs_pool_submit(frames->pool, SFS_POOL_AHEAD, run_job, entry) < 0) {
-        pthread_mutex_lock(&frames->lock);
-        entry->refs--; /* whoever needs it runs it himself */
-        pthread_mutex_unlock(&frames->lock);
-    }
+    struct entry *entry;
+    if (!queue_one(frames, spans, first, &entry))
+        return false;
+    if (entry && sfs_pool_submit(frames->pool, SFS_POOL_AHEAD, run_job, entry) < 0)
+        drop_ref(entry); /* whoever needs it runs it */
     return true;
 }
 
@@ -308,36 +320,39 @@ static int fail_entry(const struct entry *entry, struct sfs_error *err)
     return entry->failure;
 }
 
+/* The entry, decoded and referenced; the lock is held, and dropped meanwhile. */
+static void bring(struct sfs_frames *frames, struct entry *entry)
+{
+    entry->refs++;
+    if (entry->state == QUEUED)
+        run_entry(frames, entry);
+    while (entry->state == RUNNING)
+        pthread_cond_wait(&frames->changed, &frames->lock);
+    if (entry->number > frames->reached)
+        frames->reached = entry->number;
+    if (frames->takes == 0 || entry->taken != frames->takes)
+        entry->taken = ++frames->takes;
+    drop_passed(frames);
+}
+
 int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t offset,
                    const struct sfs_stretch **ret_stretch, struct sfs_error *err)
 {
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     uint32_t first = sfs_stretch_first(table, sfs_seek_find(table, offset));
-    pthread_mutex_lock(&frames->lock);
+    LOCK(&frames->lock);
     struct entry *entry = find_entry(frames, spans, first);
     if (!entry)
         entry = add_entry(frames, spans, first, true);
-    int r = entry ? 0 : sfs_fail_memory(err);
-    if (entry) {
-        entry->refs++;
-        if (entry->state == QUEUED)
-            run_entry(frames, entry);
-        while (entry->state == RUNNING)
-            pthread_cond_wait(&frames->changed, &frames->lock);
-        if (entry->number > frames->reached)
-            frames->reached = entry->number;
-        if (frames->takes == 0 || entry->taken != frames->takes)
-            entry->taken = ++frames->takes;
-        drop_passed(frames);
-        if (entry->state == FAILED) {
-            r = fail_entry(entry, err);
-            entry->refs--;
-        }
+    if (!entry)
+        return sfs_fail_memory(err);
+    bring(frames, entry);
+    if (entry->state == FAILED) {
+        entry->refs--;
+        return fail_entry(entry, err);
     }
-    pthread_mutex_unlock(&frames->lock);
-    if (r == 0)
-        *ret_stretch = &entry->stretch;
-    return r;
+    *ret_stretch = &entry->stretch;
+    return 0;
 }
 
 /* The stretch is the entry's first member, and only lent as const. */
@@ -349,16 +364,11 @@ static struct entry *entry_of(const struct sfs_stretch *stretch)
 void sfs_stretch_hold(const struct sfs_stretch *stretch)
 {
     struct entry *entry = entry_of(stretch);
-    pthread_mutex_lock(&entry->frames->lock);
+    LOCK(&entry->frames->lock);
     entry->refs++;
-    pthread_mutex_unlock(&entry->frames->lock);
 }
 
 void sfs_stretch_release(const struct sfs_stretch *stretch)
 {
-    struct entry *entry = entry_of(stretch);
-    struct sfs_frames *frames = entry->frames;
-    pthread_mutex_lock(&frames->lock);
-    entry->refs--;
-    pthread_mutex_unlock(&frames->lock);
+    drop_ref(entry_of(stretch));
 }

@@ -1,7 +1,7 @@
 #include "blob/unpack_pipe.h"
 
+#include "base/thread.h"
 #include <errno.h>
-#include <signal.h>
 
 struct sfs_unpack {
     struct sfs_pass pass;
@@ -9,21 +9,39 @@ struct sfs_unpack {
     bool finished;
 };
 
+static int start(pthread_t *ret_thread, bool *ret_has, void *(*run)(void *pass),
+                 struct sfs_pass *pass, const char *what, struct sfs_error *err)
+{
+    int r = sfs_thread_start(ret_thread, run, pass, what, err);
+    *ret_has = r == 0;
+    return r;
+}
+
 static int start_threads(struct sfs_pass *pass, struct sfs_error *err)
 {
-    sigset_t all, before; /* signals belong to the threads that the caller knows of */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pass->has_input = pthread_create(&pass->input, NULL, sfs_pass_run_input, pass) == 0;
-    pass->has_decoder = pthread_create(&pass->decoder, NULL, sfs_pass_run_decoder, pass) == 0;
-    /* Plain bytes are digested as input already. */
-    bool digests = pass->options.codec != SFS_CODEC_NONE;
-    pass->has_digester =
-        digests && pthread_create(&pass->digester, NULL, sfs_pass_run_digester, pass) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!pass->has_input || !pass->has_decoder || (digests && !pass->has_digester))
-        return sfs_fail(err, ENOMEM, "threads could not be started");
-    return 0;
+    int r = start(&pass->input, &pass->has_input, sfs_pass_run_input, pass, "reads a blob", err);
+    if (r == 0)
+        r = start(&pass->decoder, &pass->has_decoder, sfs_pass_run_decoder, pass, "decodes", err);
+    if (r == 0 && !pass->codec->is_plain)
+        r = start(&pass->digester, &pass->has_digester, sfs_pass_run_digester, pass, "digests",
+                  err);
+    return r;
+}
+
+static int open_pass(struct sfs_pass *pass, struct sfs_error *err)
+{
+    pass->in_ended = pass->blob->size == 0;
+    if (!pass->codec)
+        return sfs_fail(err, EINVAL, "unknown codec");
+    if (sfs_points_init(&pass->points) < 0)
+        return sfs_fail_memory(err);
+    for (unsigned i = 0; i < SFS_PASS_BLOCKS; i++) {
+        pass->in[i].data = malloc(SFS_PASS_BLOCK);
+        pass->out[i].memory = calloc(1, SFS_WINDOW_MAX + SFS_PASS_BLOCK);
+        if (!pass->in[i].data || !pass->out[i].memory)
+            return sfs_fail_memory(err);
+    }
+    return start_threads(pass, err);
 }
 
 int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *options,
@@ -35,18 +53,10 @@ int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *opti
     struct sfs_pass *pass = &unpack->pass;
     pass->blob = blob;
     pass->options = *options;
+    pass->codec = sfs_codec_get(options->codec);
     pthread_mutex_init(&pass->lock, NULL);
     pthread_cond_init(&pass->changed, NULL);
-    pass->in_ended = blob->size == 0;
-    if (sfs_points_init(&pass->points) < 0)
-        return sfs_fail_memory(err);
-    for (unsigned i = 0; i < SFS_PASS_BLOCKS; i++) {
-        pass->in[i].data = malloc(SFS_PASS_BLOCK);
-        pass->out[i].memory = calloc(1, SFS_WINDOW_MAX + SFS_PASS_BLOCK);
-        if (!pass->in[i].data || !pass->out[i].memory)
-            return sfs_fail_memory(err);
-    }
-    int r = start_threads(pass, err);
+    int r = open_pass(pass, err);
     if (r < 0)
         return r;
     *ret_unpack = TAKE(unpack);
@@ -67,7 +77,7 @@ int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *re
 {
     struct sfs_pass *pass = &unpack->pass;
     *ret_size = 0;
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     if (unpack->lent) {
         unpack->lent = false;
         pass->out_taken++;
@@ -75,17 +85,13 @@ int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *re
     }
     while (pass->out_made == pass->out_taken && !pass->decoder_done && pass->read_failure == 0)
         pthread_cond_wait(&pass->changed, &pass->lock);
-    int r = 0;
-    if (pass->out_made > pass->out_taken && pass->read_failure == 0) {
-        const struct sfs_out_block *block = &pass->out[pass->out_taken % SFS_PASS_BLOCKS];
-        *ret_data = block->memory + SFS_WINDOW_MAX;
-        *ret_size = block->size;
-        unpack->lent = true;
-    } else {
-        r = get_failure(pass, err);
-    }
-    pthread_mutex_unlock(&pass->lock);
-    return r;
+    if (pass->out_made == pass->out_taken || pass->read_failure != 0)
+        return get_failure(pass, err);
+    const struct sfs_out_block *block = &pass->out[pass->out_taken % SFS_PASS_BLOCKS];
+    *ret_data = block->memory + SFS_WINDOW_MAX;
+    *ret_size = block->size;
+    unpack->lent = true;
+    return 0;
 }
 
 void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size)
@@ -94,10 +100,17 @@ void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size)
     uint64_t end;
     if (__builtin_add_overflow(offset, size, &end))
         end = UINT64_MAX;
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->dense_start = offset;
     pass->dense_end = end;
-    pthread_mutex_unlock(&pass->lock);
+}
+
+/* Tells all threads of what the caller wants of them: `wish` is one of the pass's. */
+static void tell(struct sfs_pass *pass, bool *wish)
+{
+    LOCK(&pass->lock);
+    *wish = true;
+    pthread_cond_broadcast(&pass->changed);
 }
 
 static void join(bool *has, pthread_t thread)
@@ -127,7 +140,7 @@ static int get_table(struct sfs_pass *pass, struct sfs_seek_table *ret_table, st
         .codec = pass->options.codec,
         .check = SFS_CHECK_GMAC,
         .in_size = points->in_end == UINT64_MAX ? pass->blob->size : points->in_end,
-        .is_framed = pass->frames > 1 && !pass->copy,
+        .is_framed = pass->frames > 1,
         .out_size = pass->out_size,
         .count = points->count,
         .points = points->points,
@@ -169,10 +182,7 @@ int sfs_unpack_finish(struct sfs_unpack *unpack, struct sfs_unpacked *ret_unpack
                       struct sfs_error *err)
 {
     struct sfs_pass *pass = &unpack->pass;
-    pthread_mutex_lock(&pass->lock);
-    pass->discarding = true;
-    pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
+    tell(pass, &pass->discarding);
     join_all(pass);
     *ret_unpacked = (struct sfs_unpacked){ .in_digest = pass->in_digest };
     int r = get_failure(pass, err);
@@ -186,8 +196,7 @@ int sfs_unpack_finish(struct sfs_unpack *unpack, struct sfs_unpacked *ret_unpack
         r = copy_table(&table, ret_unpacked, err);
     if (r < 0)
         return r;
-    bool digests = pass->options.codec != SFS_CODEC_NONE;
-    ret_unpacked->out_digest = digests ? pass->out_digest : pass->in_digest;
+    ret_unpacked->out_digest = pass->codec->is_plain ? pass->in_digest : pass->out_digest;
     ret_unpacked->uses_copy = pass->copy != NULL;
     ret_unpacked->copy_size = pass->copy ? table.in_size : 0;
     return 0;
@@ -206,10 +215,7 @@ void sfs_unpack_close(struct sfs_unpack **unpack_ptr)
         return;
     *unpack_ptr = NULL;
     struct sfs_pass *pass = &unpack->pass;
-    pthread_mutex_lock(&pass->lock);
-    pass->closing = true;
-    pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
+    tell(pass, &pass->closing);
     join_all(pass);
     sfs_copy_writer_close(&pass->copy);
     sfs_points_done(&pass->points);

@@ -25,9 +25,6 @@ struct sfs_unpack_options {
     const char *what;                    /* for progress */
 };
 
-/* The codec by the first bytes: gzip 1f 8b, zstd 28 b5 2f fd or a skippable frame, else none. */
-int sfs_codec_guess(struct sfs_blob *blob, enum sfs_codec *ret_codec, struct sfs_error *err);
-
 /* Borrows blob and options until close. */
 int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *options,
                     struct sfs_unpack **ret_unpack, struct sfs_error *err);

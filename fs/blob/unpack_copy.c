@@ -3,9 +3,9 @@
 #include "blob/unpack_copy.h"
 
 #include "base/pool.h"
+#include "base/thread.h"
 #include "blob/gmac.h"
 #include <errno.h>
-#include <pthread.h>
 #include <zstd.h>
 
 #define COPY_LEVEL 1
@@ -44,11 +44,10 @@ static void compress_chunk(void *arg)
     bool failed = ZSTD_isError(size) || sfs_gmac_start(chunk->gmac, writer->key, chunk->span) < 0 ||
                   sfs_gmac_add(chunk->gmac, chunk->out, size) < 0 ||
                   sfs_gmac_finish(chunk->gmac, chunk->tag) < 0;
-    pthread_mutex_lock(&writer->lock);
+    LOCK(&writer->lock);
     chunk->out_size = failed ? 0 : size;
     chunk->busy = false;
     pthread_cond_broadcast(&writer->done);
-    pthread_mutex_unlock(&writer->lock);
 }
 
 static int open_chunk(struct sfs_copy_writer *writer, struct chunk *chunk)
@@ -87,14 +86,18 @@ int sfs_copy_writer_open(int fd, struct sfs_copy_writer **ret_writer, struct sfs
     return 0;
 }
 
+static void wait_for(struct sfs_copy_writer *writer, const struct chunk *chunk)
+{
+    LOCK(&writer->lock);
+    while (chunk->busy)
+        pthread_cond_wait(&writer->done, &writer->lock);
+}
+
 /* Waits for the oldest chunk and writes it. */
 static int write_oldest(struct sfs_copy_writer *writer, struct sfs_error *err)
 {
     struct chunk *chunk = &writer->chunks[writer->written % writer->chunk_count];
-    pthread_mutex_lock(&writer->lock);
-    while (chunk->busy)
-        pthread_cond_wait(&writer->done, &writer->lock);
-    pthread_mutex_unlock(&writer->lock);
+    wait_for(writer, chunk);
     if (chunk->out_size == 0)
         return sfs_fail(err, ENOMEM, "compressing the seekable copy");
     int r = sfs_io_write_all(writer->fd, chunk->out, chunk->out_size);

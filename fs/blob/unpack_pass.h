@@ -39,14 +39,4 @@ int sfs_pass_start_copy(struct sfs_pass *pass, const char *why, struct sfs_error
 bool sfs_pass_copies(const struct sfs_pass *pass);
 bool sfs_pass_may_copy(const struct sfs_pass *pass);
 
-/* The decoders: run to the end of the blob. */
-int sfs_pass_none(struct sfs_pass *pass, struct sfs_error *err);
-int sfs_pass_gzip(struct sfs_pass *pass, struct sfs_error *err);
-int sfs_pass_zstd(struct sfs_pass *pass, struct sfs_error *err);
-
-/* Decodes the first `size` bytes of the blob once more, block by block, for the copy. */
-int sfs_replay(struct sfs_blob *blob, enum sfs_codec codec, uint64_t size,
-               int (*block)(void *user, const void *data, size_t size, struct sfs_error *err),
-               void *user, struct sfs_error *err);
-
 #endif

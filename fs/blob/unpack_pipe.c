@@ -1,17 +1,19 @@
 /* What a decoder calls: blocks in, blocks out, points, and the change to a seekable copy. */
 #include "blob/unpack_pipe.h"
 
+#include "base/thread.h"
+#include "blob/unpack_replay.h"
 #include <errno.h>
 
-/* Half of it is decoded in vain by the average random read. A point costs some hundred bytes to a
- * few KiB of index, and decoding 64 KiB twice. */
+/* The average random read decodes half of this in vain. A point costs some hundred bytes to a few
+ * KiB of index, and decoding 64 KiB twice. */
 #define SPACING (1u << 20)
 #define DENSE   (256u << 10)
 
 int sfs_pass_input(struct sfs_pass *pass, const uint8_t **ret_data, size_t *ret_size,
                    struct sfs_error *err)
 {
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     while (!pass->closing && pass->read_failure == 0 && pass->in_taken == pass->in_read &&
            !pass->in_ended)
         pthread_cond_wait(&pass->changed, &pass->lock);
@@ -26,32 +28,35 @@ int sfs_pass_input(struct sfs_pass *pass, const uint8_t **ret_data, size_t *ret_
         pass->in_taken++;
         pthread_cond_broadcast(&pass->changed);
     }
-    pthread_mutex_unlock(&pass->lock);
     return r;
 }
 
 static bool has_room(const struct sfs_pass *pass)
 {
-    bool digests = pass->options.codec != SFS_CODEC_NONE;
-    uint64_t used = digests ? pass->out_digested : pass->out_made;
+    uint64_t used = pass->codec->is_plain ? pass->out_made : pass->out_digested;
     if (!pass->discarding && pass->out_taken < used)
         used = pass->out_taken;
     /* The block before the one that is written stays whole: windows are taken from it. */
     return pass->out_made - used < SFS_PASS_BLOCKS - 1;
 }
 
-int sfs_pass_output(struct sfs_pass *pass, uint8_t **ret_data, struct sfs_error *err)
+static int wait_for_room(struct sfs_pass *pass, struct sfs_error *err)
 {
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     while (!pass->closing && pass->read_failure == 0 && !has_room(pass))
         pthread_cond_wait(&pass->changed, &pass->lock);
     int r = pass->closing ? -ECANCELED : pass->read_failure;
     if (r < 0 && err)
         *err = pass->read_failure_text;
-    uint64_t made = pass->out_made;
-    pthread_mutex_unlock(&pass->lock);
+    return r;
+}
+
+int sfs_pass_output(struct sfs_pass *pass, uint8_t **ret_data, struct sfs_error *err)
+{
+    int r = wait_for_room(pass, err);
     if (r < 0)
         return r;
+    uint64_t made = pass->out_made; /* only this thread changes it */
     uint8_t *memory = pass->out[made % SFS_PASS_BLOCKS].memory;
     if (made > 0) {
         const struct sfs_out_block *last = &pass->out[(made - 1) % SFS_PASS_BLOCKS];
@@ -74,19 +79,17 @@ int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err)
         if (r < 0)
             return r;
     }
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->out_made++;
     pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
     return 0;
 }
 
 uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out)
 {
     uint32_t spacing = pass->options.spacing ? pass->options.spacing : SPACING;
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     bool dense = out >= pass->dense_start && out < pass->dense_end;
-    pthread_mutex_unlock(&pass->lock);
     return dense && spacing > DENSE ? DENSE : spacing;
 }
 
@@ -147,66 +150,28 @@ int sfs_pass_start_copy(struct sfs_pass *pass, const char *why, struct sfs_error
     if (!hash)
         return sfs_fail_memory(err);
     struct replayed replayed = { copy, hash };
-    r = sfs_replay(pass->blob, pass->options.codec, pass->out_size, add_replayed, &replayed, err);
+    r = sfs_replay(pass->blob, pass->codec, pass->out_size, add_replayed, &replayed, err);
     if (r < 0)
         return r;
     if (sfs_hash_finish(hash, &pass->replay_digest) < 0)
         return sfs_fail(err, ENOMEM, "digesting");
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->copy_start = pass->out_size;
     pass->copy = TAKE(copy);
-    pthread_mutex_unlock(&pass->lock);
     return 0;
-}
-
-int sfs_pass_none(struct sfs_pass *pass, struct sfs_error *err)
-{
-    uint64_t offset = 0;
-    for (;;) {
-        const uint8_t *data;
-        uint8_t *out;
-        size_t size;
-        int r = sfs_pass_input(pass, &data, &size, err);
-        if (r < 0 || size == 0)
-            return r;
-        r = sfs_pass_output(pass, &out, err);
-        if (r == 0)
-            r = sfs_pass_add_point(pass, offset, offset, 0, NULL, 0, err);
-        if (r < 0)
-            return r;
-        memcpy(out, data, size);
-        offset += size;
-        r = sfs_pass_deliver(pass, size, err);
-        if (r < 0)
-            return r;
-    }
-}
-
-static int decode(struct sfs_pass *pass, struct sfs_error *err)
-{
-    switch (pass->options.codec) {
-    case SFS_CODEC_NONE:
-        return sfs_pass_none(pass, err);
-    case SFS_CODEC_GZIP:
-        return sfs_pass_gzip(pass, err);
-    case SFS_CODEC_ZSTD:
-        return sfs_pass_zstd(pass, err);
-    }
-    return sfs_fail(err, EINVAL, "unknown codec");
 }
 
 void *sfs_pass_run_decoder(void *arg)
 {
     struct sfs_pass *pass = arg;
     struct sfs_error err = { "" };
-    int r = decode(pass, &err);
+    int r = pass->codec->unpack(pass, &err);
     if (r == 0 && pass->copy)
         r = sfs_copy_writer_finish(pass->copy, &err);
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->failure = r;
     pass->failure_text = err;
     pass->decoder_done = true;
     pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
     return NULL;
 }

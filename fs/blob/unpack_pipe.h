@@ -1,7 +1,7 @@
 /* The pipe of one pass, for the three files that are its threads.
  *
  *   input     reads, digests, tags spans once the decoder is past them    unpack_threads.c
- *   decoder   unpack_gzip.c, unpack_zstd.c or plain copying               unpack_pipe.c
+ *   decoder   codec_gzip.c, codec_zstd.c or codec_none.c                  unpack_pipe.c
  *   digester  digests what was decoded                                    unpack_threads.c
  *   caller    takes what was decoded                                      unpack.c
  *
@@ -9,6 +9,7 @@
 #ifndef STAGEFS_UNPACK_PIPE_H
 #define STAGEFS_UNPACK_PIPE_H
 
+#include "blob/codecs.h"
 #include "blob/unpack_copy.h"
 #include "blob/unpack_pass.h"
 
@@ -28,6 +29,7 @@ struct sfs_out_block {
 struct sfs_pass {
     struct sfs_blob *blob;
     struct sfs_unpack_options options;
+    const struct sfs_codec_row *codec;
     struct sfs_points points;
     struct sfs_copy_writer *copy; /* the decoder's; NULL: no copy is made */
     uint64_t out_size;            /* the decoder's: delivered bytes */
@@ -57,6 +59,8 @@ struct sfs_pass {
     struct sfs_digest replay_digest;         /* the same bytes, when they were read for the copy */
 };
 
+/* What the threads run; each takes the pass and returns NULL. The digester's is not started for
+ * plain bytes, which are digested as input already. */
 void *sfs_pass_run_input(void *pass);
 void *sfs_pass_run_decoder(void *pass);
 void *sfs_pass_run_digester(void *pass);

@@ -1,5 +1,6 @@
 #include "blob/unpack_points.h"
 
+#include "base/thread.h"
 #include <errno.h>
 #include <stagefs/auto.h>
 
@@ -69,7 +70,7 @@ static int append(struct sfs_points *points, const struct sfs_point *point)
 int sfs_points_add(struct sfs_points *points, uint64_t out, uint64_t in, uint8_t bits,
                    const void *window, size_t window_size)
 {
-    struct sfs_points_window *waiting = NULL;
+    AUTO(sfs_free) struct sfs_points_window *waiting = NULL;
     if (window_size > 0) {
         waiting = malloc(sizeof *waiting + window_size);
         if (!waiting)
@@ -77,24 +78,21 @@ int sfs_points_add(struct sfs_points *points, uint64_t out, uint64_t in, uint8_t
         *waiting = (struct sfs_points_window){ .in = in, .bits = bits & 7, .size = window_size };
         memcpy(waiting->bytes, window, window_size);
     }
-    pthread_mutex_lock(&points->lock);
+    LOCK(&points->lock);
     int r = append(points, &(struct sfs_point){ .out = out, .in = in, .bits = bits });
-    if (r == 0 && waiting) {
-        waiting->number = points->count - 1;
-        *points->end = waiting;
-        points->end = &waiting->next;
-        waiting = NULL;
-    }
-    pthread_mutex_unlock(&points->lock);
-    free(waiting);
-    return r;
+    if (r < 0 || !waiting)
+        return r;
+    waiting->number = points->count - 1;
+    *points->end = waiting;
+    points->end = &waiting->next;
+    waiting = NULL;
+    return 0;
 }
 
 void sfs_points_end(struct sfs_points *points, uint64_t in_end)
 {
-    pthread_mutex_lock(&points->lock);
+    LOCK(&points->lock);
     points->in_end = in_end;
-    pthread_mutex_unlock(&points->lock);
 }
 
 static int compress_window(struct sfs_points *points, const struct sfs_points_window *window)
@@ -107,26 +105,22 @@ static int compress_window(struct sfs_points *points, const struct sfs_points_wi
     if (ZSTD_isError(size))
         return -ENOMEM;
     points->windows.size = start + size;
-    pthread_mutex_lock(&points->lock);
+    LOCK(&points->lock);
     points->points[window->number].window = start;
     points->points[window->number].window_size = (uint32_t)size & 0xffffff;
-    pthread_mutex_unlock(&points->lock);
     return 0;
 }
 
 /* The next window whose point lies before `end`, or NULL. */
 static struct sfs_points_window *take_window(struct sfs_points *points, uint64_t end)
 {
-    pthread_mutex_lock(&points->lock);
+    LOCK(&points->lock);
     struct sfs_points_window *window = points->first;
-    if (window && window->in >= end)
-        window = NULL;
-    if (window) {
-        points->first = window->next;
-        if (!points->first)
-            points->end = &points->first;
-    }
-    pthread_mutex_unlock(&points->lock);
+    if (!window || window->in >= end)
+        return NULL;
+    points->first = window->next;
+    if (!points->first)
+        points->end = &points->first;
     return window;
 }
 
@@ -154,15 +148,13 @@ static int compress_windows(struct sfs_points *points, const uint8_t *data, size
 static bool find_edges(struct sfs_points *points, uint32_t span, uint64_t *ret_start,
                        uint64_t *ret_end)
 {
-    pthread_mutex_lock(&points->lock);
-    bool begins = span < points->count;
-    if (begins) {
-        const struct sfs_point *point = &points->points[span];
-        *ret_start = point->in - ((point->bits & 7) ? 1 : 0);
-        *ret_end = span + 1 < points->count ? point[1].in : points->in_end;
-    }
-    pthread_mutex_unlock(&points->lock);
-    return begins;
+    LOCK(&points->lock);
+    if (span >= points->count)
+        return false;
+    const struct sfs_point *point = &points->points[span];
+    *ret_start = point->in - ((point->bits & 7) ? 1 : 0);
+    *ret_end = span + 1 < points->count ? point[1].in : points->in_end;
+    return true;
 }
 
 static int close_tag(struct sfs_points *points)

@@ -1,23 +1,23 @@
-/* A second reading of a blob's start, for the seekable copy: no threads, no points. */
-#include "blob/gunzip.h"
-#include "blob/unpack_pass.h"
+/* Without threads and points. */
+#include "blob/unpack_replay.h"
+
 #include <errno.h>
+
+#define BLOCK (1u << 20) /* bytes that are read, or decoded, at a time */
 
 struct replay {
     struct sfs_blob *blob;
     uint64_t in_offset, left; /* of the blob; decoded bytes still wanted */
     uint8_t *in, *out;
     size_t in_pos, in_size;
-    struct sfs_gunzip *gunzip;
-    ZSTD_DCtx *zstd;
+    struct sfs_decoder *decoder;
 };
 
 static int refill(struct replay *replay, struct sfs_error *err)
 {
     if (replay->in_pos < replay->in_size)
         return 0;
-    ssize_t size =
-        sfs_blob_read_at(replay->blob, replay->in, SFS_PASS_BLOCK, replay->in_offset, err);
+    ssize_t size = sfs_blob_read_at(replay->blob, replay->in, BLOCK, replay->in_offset, err);
     if (size < 0)
         return (int)size;
     if (size == 0)
@@ -31,22 +31,13 @@ static int refill(struct replay *replay, struct sfs_error *err)
 /* One step of the decoder into `out`; *ret_size may be 0. */
 static int step(struct replay *replay, size_t room, size_t *ret_size, struct sfs_error *err)
 {
-    if (replay->gunzip) {
-        struct sfs_gunzip_io io = { replay->in + replay->in_pos, replay->in_size - replay->in_pos,
-                                    replay->out, room };
-        int r = sfs_gunzip_step(replay->gunzip, &io, err);
-        replay->in_pos = replay->in_size - io.in_size;
-        *ret_size = room - io.out_size;
-        return r;
-    }
-    ZSTD_inBuffer in = { replay->in, replay->in_size, replay->in_pos };
-    ZSTD_outBuffer out = { replay->out, room, 0 };
-    size_t r = ZSTD_decompressStream(replay->zstd, &out, &in);
-    replay->in_pos = in.pos;
-    *ret_size = out.pos;
-    if (ZSTD_isError(r))
-        return sfs_fail(err, EBADMSG, "zstd data is damaged: %s", ZSTD_getErrorName(r));
-    return 0;
+    struct sfs_decoder_io io = { replay->in + replay->in_pos, replay->in_size - replay->in_pos,
+                                 replay->out, room };
+    struct sfs_decoder_step moved;
+    int r = replay->decoder->codec->step(replay->decoder, &io, &moved, err);
+    replay->in_pos = replay->in_size - io.in_size;
+    *ret_size = room - io.out_size;
+    return r;
 }
 
 static int run(struct replay *replay,
@@ -58,7 +49,7 @@ static int run(struct replay *replay,
         int r = was_full ? 0 : refill(replay, err);
         if (r < 0)
             return r;
-        size_t room = replay->left < SFS_PASS_BLOCK ? (size_t)replay->left : SFS_PASS_BLOCK;
+        size_t room = replay->left < BLOCK ? (size_t)replay->left : BLOCK;
         size_t made;
         r = step(replay, room, &made, err);
         if (r == 0 && made > 0)
@@ -71,20 +62,16 @@ static int run(struct replay *replay,
     return 0;
 }
 
-int sfs_replay(struct sfs_blob *blob, enum sfs_codec codec, uint64_t size,
+int sfs_replay(struct sfs_blob *blob, const struct sfs_codec_row *codec, uint64_t size,
                int (*block)(void *user, const void *data, size_t size, struct sfs_error *err),
                void *user, struct sfs_error *err)
 {
-    AUTO(sfs_free) uint8_t *in = malloc(SFS_PASS_BLOCK);
-    AUTO(sfs_free) uint8_t *out = malloc(SFS_PASS_BLOCK);
-    AUTO(sfs_free) struct sfs_gunzip *gunzip = calloc(1, sizeof *gunzip);
-    ZSTD_DCtx *zstd = ZSTD_createDCtx();
-    struct replay replay = { .blob = blob, .left = size, .in = in, .out = out, .zstd = zstd };
-    if (codec == SFS_CODEC_GZIP)
-        replay.gunzip = gunzip;
-    if (gunzip)
-        sfs_gunzip_start(gunzip, false);
-    int r = in && out && gunzip && zstd ? run(&replay, block, user, err) : sfs_fail_memory(err);
-    ZSTD_freeDCtx(zstd);
-    return r;
+    AUTO(sfs_free) uint8_t *in = malloc(BLOCK);
+    AUTO(sfs_free) uint8_t *out = malloc(BLOCK);
+    AUTO(sfs_decoder_close) struct sfs_decoder *decoder = codec->open();
+    if (!in || !out || !decoder)
+        return sfs_fail_memory(err);
+    struct replay replay = { .blob = blob, .left = size, .in = in, .out = out, .decoder = decoder };
+    codec->start(decoder);
+    return run(&replay, block, user, err);
 }

@@ -1,22 +1,19 @@
 /* The input and the digester of a pass. */
 #include "blob/unpack_pipe.h"
 
-#include "base/pool.h"
 #include "base/thread.h"
 #include <errno.h>
-#include <openssl/evp.h>
 
 #define READ_AHEAD (4u * SFS_PASS_BLOCK) /* how far the disk is ahead of us */
 
 static void fail_reading(struct sfs_pass *pass, int r, const struct sfs_error *err)
 {
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     if (pass->read_failure == 0) {
         pass->read_failure = r;
         pass->read_failure_text = *err;
     }
     pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
 }
 
 /* ---- input ---- */
@@ -29,12 +26,18 @@ static uint64_t count_passed(const struct sfs_pass *pass)
     return pass->in_taken > 2 ? pass->in_taken - 2 : 0;
 }
 
+/* Returns how many those are, and whether their tags are wanted. */
+static uint64_t find_passed(struct sfs_pass *pass, bool *ret_wanted)
+{
+    LOCK(&pass->lock);
+    *ret_wanted = pass->failure == 0 && !pass->copy;
+    return count_passed(pass);
+}
+
 static int tag_passed(struct sfs_pass *pass, struct sfs_error *err)
 {
-    pthread_mutex_lock(&pass->lock);
-    uint64_t passed = count_passed(pass);
-    bool wanted = pass->failure == 0 && !pass->copy;
-    pthread_mutex_unlock(&pass->lock);
+    bool wanted;
+    uint64_t passed = find_passed(pass, &wanted);
     uint64_t tagged = pass->in_tagged; /* only this thread changes it */
     while (tagged < passed) {
         const struct sfs_in_block *block = &pass->in[tagged % SFS_PASS_BLOCKS];
@@ -42,31 +45,27 @@ static int tag_passed(struct sfs_pass *pass, struct sfs_error *err)
             return sfs_fail_memory(err);
         tagged++;
     }
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->in_tagged = tagged;
-    pthread_mutex_unlock(&pass->lock);
     return 0;
 }
 
 /* Waits for room in the ring or for blocks to tag. false: nothing is left to do. */
 static bool wait_for_input_work(struct sfs_pass *pass, bool all_read, bool *ret_room)
 {
-    pthread_mutex_lock(&pass->lock);
-    bool goes_on;
+    LOCK(&pass->lock);
     for (;;) {
         *ret_room = !all_read && pass->in_read - pass->in_tagged < SFS_PASS_BLOCKS;
         bool tags = count_passed(pass) > pass->in_tagged;
-        goes_on =
+        bool goes_on =
             !pass->closing && !(all_read && pass->decoder_done && pass->in_tagged == pass->in_read);
         if (!goes_on || *ret_room || tags)
-            break;
+            return goes_on;
         pthread_cond_wait(&pass->changed, &pass->lock);
     }
-    pthread_mutex_unlock(&pass->lock);
-    return goes_on;
 }
 
-static int read_block(struct sfs_pass *pass, uint64_t offset, EVP_MD_CTX *digest,
+static int read_block(struct sfs_pass *pass, uint64_t offset, struct sfs_hash *hash,
                       struct sfs_error *err)
 {
     struct sfs_in_block *block = &pass->in[pass->in_read % SFS_PASS_BLOCKS];
@@ -74,15 +73,14 @@ static int read_block(struct sfs_pass *pass, uint64_t offset, EVP_MD_CTX *digest
     if (size < 0)
         return (int)size;
     sfs_blob_will_read(pass->blob, offset + READ_AHEAD, SFS_PASS_BLOCK);
-    if (EVP_DigestUpdate(digest, block->data, (size_t)size) != 1)
+    if (sfs_hash_add(hash, block->data, (size_t)size) < 0)
         return sfs_fail(err, ENOMEM, "digesting");
     block->size = (size_t)size;
     block->offset = offset;
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     pass->in_read++;
     pass->in_ended = offset + block->size == pass->blob->size;
     pthread_cond_broadcast(&pass->changed);
-    pthread_mutex_unlock(&pass->lock);
     return (int)size;
 }
 
@@ -95,14 +93,14 @@ static void report(const struct sfs_pass *pass, uint64_t done)
                          done, pass->blob->size);
 }
 
-static int read_all(struct sfs_pass *pass, EVP_MD_CTX *digest, struct sfs_error *err)
+static int read_all(struct sfs_pass *pass, struct sfs_hash *hash, struct sfs_error *err)
 {
     uint64_t offset = 0;
     bool room;
     while (wait_for_input_work(pass, offset == pass->blob->size, &room)) {
         int r = tag_passed(pass, err);
         if (r == 0 && room)
-            r = read_block(pass, offset, digest, err);
+            r = read_block(pass, offset, hash, err);
         if (r < 0)
             return r;
         if (room && r > 0) {
@@ -118,15 +116,12 @@ void *sfs_pass_run_input(void *arg)
     struct sfs_pass *pass = arg;
     sfs_thread_give_way();
     struct sfs_error err = { "" };
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    int r = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1
-                ? read_all(pass, digest, &err)
-                : sfs_fail_memory(&err);
-    if (r == 0 && EVP_DigestFinal_ex(digest, pass->in_digest.bytes, NULL) != 1)
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    int r = hash ? read_all(pass, hash, &err) : sfs_fail_memory(&err);
+    if (r == 0 && sfs_hash_finish(hash, &pass->in_digest) < 0)
         r = sfs_fail(&err, ENOMEM, "digesting");
     if (r < 0)
         fail_reading(pass, r, &err);
-    EVP_MD_CTX_free(digest);
     return NULL;
 }
 
@@ -136,47 +131,40 @@ void *sfs_pass_run_input(void *arg)
 static const struct sfs_out_block *wait_for_decoded(struct sfs_pass *pass, uint64_t number,
                                                     uint64_t *ret_copy_start)
 {
-    pthread_mutex_lock(&pass->lock);
+    LOCK(&pass->lock);
     while (!pass->closing && pass->out_made == number && !pass->decoder_done)
         pthread_cond_wait(&pass->changed, &pass->lock);
     bool is_there = !pass->closing && pass->out_made > number;
     *ret_copy_start = pass->copy ? pass->copy_start : UINT64_MAX;
-    pthread_mutex_unlock(&pass->lock);
     return is_there ? &pass->out[number % SFS_PASS_BLOCKS] : NULL;
 }
 
-/* The digest so far. The copy's first bytes came from reading the blob twice: both times must have
- * been the same. */
-static int digest_start(struct sfs_pass *pass, const EVP_MD_CTX *digest)
+static void note_digested(struct sfs_pass *pass, uint64_t number)
 {
-    EVP_MD_CTX *now = EVP_MD_CTX_new();
-    bool done = now && EVP_MD_CTX_copy_ex(now, digest) == 1 &&
-                EVP_DigestFinal_ex(now, pass->start_digest.bytes, NULL) == 1;
-    EVP_MD_CTX_free(now);
-    return done ? 0 : -ENOMEM;
+    LOCK(&pass->lock);
+    pass->out_digested = number;
+    pthread_cond_broadcast(&pass->changed);
 }
 
-static int digest_all(struct sfs_pass *pass, EVP_MD_CTX *digest)
+/* The copy's first bytes came from reading the blob twice. Both times must have been the same, so
+ * the digest of what came before the copy is kept. */
+static int digest_all(struct sfs_pass *pass, struct sfs_hash *hash)
 {
     uint64_t number = 0, offset = 0, copy_start;
     bool started = false;
     for (;;) {
         const struct sfs_out_block *block = wait_for_decoded(pass, number, &copy_start);
         if (!started && offset == copy_start) {
-            if (digest_start(pass, digest) < 0)
+            if (sfs_hash_peek(hash, &pass->start_digest) < 0)
                 return -ENOMEM;
             started = true;
         }
         if (!block)
             return 0;
-        if (EVP_DigestUpdate(digest, block->memory + SFS_WINDOW_MAX, block->size) != 1)
+        if (sfs_hash_add(hash, block->memory + SFS_WINDOW_MAX, block->size) < 0)
             return -ENOMEM;
         offset += block->size;
-        number++;
-        pthread_mutex_lock(&pass->lock);
-        pass->out_digested = number;
-        pthread_cond_broadcast(&pass->changed);
-        pthread_mutex_unlock(&pass->lock);
+        note_digested(pass, ++number);
     }
 }
 
@@ -184,13 +172,10 @@ void *sfs_pass_run_digester(void *arg)
 {
     struct sfs_pass *pass = arg;
     sfs_thread_give_way();
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    if (!digest || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1 ||
-        digest_all(pass, digest) < 0 ||
-        EVP_DigestFinal_ex(digest, pass->out_digest.bytes, NULL) != 1) {
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    if (!hash || digest_all(pass, hash) < 0 || sfs_hash_finish(hash, &pass->out_digest) < 0) {
         struct sfs_error err;
         fail_reading(pass, sfs_fail(&err, ENOMEM, "digesting"), &err);
     }
-    EVP_MD_CTX_free(digest);
     return NULL;
 }

@@ -32,7 +32,7 @@ static bool decode(struct sfs_window_pruner *pruner, uint8_t byte, unsigned bits
     struct sfs_gunzip *gunzip = &pruner->gunzip;
     if (sfs_gunzip_resume(gunzip, byte, bits, pruner->window, window_size) < 0)
         return false;
-    struct sfs_gunzip_io io = { in, in_size, out, SFS_WINDOW_MAX };
+    struct sfs_decoder_io io = { in, in_size, out, SFS_WINDOW_MAX };
     while (gunzip->phase == SFS_GUNZIP_DATA && io.out_size > 0) {
         size_t out_size = io.out_size, left = io.in_size;
         if (sfs_gunzip_step(gunzip, &io, NULL) < 0)

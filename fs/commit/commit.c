@@ -23,8 +23,9 @@ struct commit {
     const struct sfs_commit_options *options;
     struct sfs_compress_plan plan;
     struct sfs_reference destination;
-    struct sfs_target *target; /* NULL: a dry run, or no image is written */
-    struct sfs_tree *nothing;  /* an empty tree */
+    const struct destination *kind; /* of that */
+    struct sfs_target *target;      /* NULL: a dry run, or no image is written */
+    struct sfs_tree *nothing;       /* an empty tree */
     const struct sfs_tree *base;
     struct sfs_image *base_image; /* NULL: no layers go below */
     struct sfs_layer_record *layers;
@@ -47,65 +48,39 @@ static void commit_done(struct commit *commit)
     sfs_profile_done(&commit->profile);
 }
 
-static bool is_stream(const struct commit *commit)
-{
-    return strcmp(commit->options->destination, "-") == 0;
-}
+/* How a transport is written to; the table of them is at the end. */
+struct destination {
+    int (*write)(struct commit *commit, struct sfs_error *err); /* NULL: it is not written to */
+    /* Where images are written: opens the target. */
+    int (*open)(const struct sfs_reference *reference, const char *text,
+                struct sfs_target **ret_target, struct sfs_error *err);
+    unsigned codecs;  /* 1 << enum sfs_codec of layers that its readers know, */
+    const char *what; /* if not all: how messages call it */
+};
 
-static bool is_directory(const struct commit *commit)
-{
-    return !is_stream(commit) && commit->destination.transport == SFS_TRANSPORT_DIR;
-}
-
-static int parse_destination(struct commit *commit, struct sfs_error *err)
-{
-    const char *text = commit->options->destination;
-    struct sfs_reference *destination = &commit->destination;
-    int r = is_stream(commit) ? 0 : sfs_reference_parse(text, destination, err);
-    if (r < 0)
-        return r;
-    if (destination->transport == SFS_TRANSPORT_DOCKER ||
-        destination->transport == SFS_TRANSPORT_DAEMON)
-        return sfs_fail(err, EINVAL,
-                        "'%.300s' is not written to: commit to oci:DIR:TAG, then skopeo copy "
-                        "oci:DIR:TAG %.300s",
-                        text, text);
-    if (destination->has_digest)
-        return sfs_fail(err, EINVAL,
-                        "'%.300s': name a tag, the digest comes out of what is written", text);
-    return 0;
-}
-
-/* Docker's archives are read by programs that know gzip at most. */
+/* Such as docker's archives, which are read by programs that know gzip at most. */
 static int check_codecs(const struct commit *commit, struct sfs_error *err)
 {
-    if (is_stream(commit) || commit->destination.transport != SFS_TRANSPORT_DOCKER_ARCHIVE)
-        return 0;
-    enum sfs_compression codec = commit->options->compression;
-    if (codec == SFS_COMPRESS_ZSTD || codec == SFS_COMPRESS_ZSTD_CHUNKED)
-        return sfs_fail(err, EINVAL,
-                        "a docker-archive holds no zstd: use --compression gzip, or oci-archive:");
-    for (size_t i = 0; i < commit->base_count; i++)
-        if (strcmp(sfs_image_layer(commit->base_image, i)->codec, "zstd") == 0)
+    unsigned known = commit->kind->codecs;
+    enum sfs_codec codec = commit->plan.codec;
+    if (!(known >> codec & 1))
+        return sfs_fail(err, EINVAL, "%s holds no %s: use --compression gzip, or oci-archive:",
+                        commit->kind->what, sfs_codec_name(codec));
+    for (size_t i = 0; i < commit->base_count; i++) {
+        codec = sfs_image_layer(commit->base_image, i)->codec;
+        if (!(known >> codec & 1))
             return sfs_fail(err, ENOTSUP,
-                            "a docker-archive holds no zstd, and layer %zu of the base is "
-                            "compressed with it: use oci-archive:, or --squash",
-                            i);
+                            "%s holds no %s, and layer %zu of the base is compressed with it: use "
+                            "oci-archive:, or --squash",
+                            commit->kind->what, sfs_codec_name(codec), i);
+    }
     return 0;
 }
 
 static int open_target(struct commit *commit, struct sfs_error *err)
 {
-    const struct sfs_reference *destination = &commit->destination;
-    switch (destination->transport) {
-    case SFS_TRANSPORT_OCI:
-        return sfs_target_open_layout(destination, &commit->target, err);
-    case SFS_TRANSPORT_OCI_ARCHIVE:
-    case SFS_TRANSPORT_DOCKER_ARCHIVE:
-        return sfs_target_open_archive(destination, &commit->target, err);
-    default:
-        return sfs_target_open_storage(commit->options->destination, &commit->target, err);
-    }
+    return commit->kind->open(&commit->destination, commit->options->destination, &commit->target,
+                              err);
 }
 
 /* What the new layer goes on: nothing for --squash, and where there is no base image. */
@@ -294,7 +269,7 @@ static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *
     if (r < 0)
         return r;
     record->size = blob->size;
-    bool is_tar = strcmp(layer->codec, "none") == 0;
+    bool is_tar = sfs_codec_get(layer->codec)->is_plain;
     if (is_tar && !sfs_digest_equal(&record->digest, &layer->diff_id))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its diff_id", blob->name);
     if (layer->has_digest && !sfs_digest_equal(&record->digest, &layer->digest))
@@ -306,7 +281,7 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
 {
     const struct sfs_image_layer *layer = sfs_image_layer(commit->base_image, i);
     struct sfs_layer_record *record = &commit->layers[i];
-    if (strcmp(layer->codec, "directory") == 0)
+    if (layer->is_directory)
         return write_directory(commit, record, err);
     if (!layer->has_diff_id)
         return sfs_fail(err, ENOTSUP, "layer %zu of %.300s has no diff_id in its config", i,
@@ -315,7 +290,7 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
         .digest = layer->digest,
         .diff_id = layer->diff_id,
         .size = layer->size,
-        .media_type = sfs_record_media_type(layer->media_type, layer->codec),
+        .media_type = sfs_record_media_type(layer->media_type),
         .annotations = layer->annotations,
     };
     struct sfs_target *target = commit->target;
@@ -490,6 +465,40 @@ static int write_directory_tree(struct commit *commit, struct sfs_error *err)
     return commit->options->dry_run ? 0 : extract_to(commit, &changes, err);
 }
 
+/* ---- where to ---- */
+
+#define ALL_CODECS   (~0u)
+#define DOCKER_KNOWS (1u << SFS_CODEC_NONE | 1u << SFS_CODEC_GZIP)
+
+/* How each transport is read stands in image/image.c, how it is spelt in image/reference.c. */
+static const struct destination destinations[SFS_TRANSPORTS] = {
+    [SFS_TRANSPORT_OCI] = { write_to_target, sfs_target_open_layout, ALL_CODECS },
+    [SFS_TRANSPORT_OCI_ARCHIVE] = { write_to_target, sfs_target_open_archive, ALL_CODECS },
+    [SFS_TRANSPORT_DOCKER_ARCHIVE] = { write_to_target, sfs_target_open_archive, DOCKER_KNOWS,
+                                       "a docker-archive" },
+    [SFS_TRANSPORT_STORAGE] = { write_to_target, sfs_target_open_storage, ALL_CODECS },
+    [SFS_TRANSPORT_DIR] = { .write = write_directory_tree, .codecs = ALL_CODECS },
+    [SFS_TRANSPORT_TAR] = { .write = write_stream, .codecs = ALL_CODECS },
+};
+
+static int parse_destination(struct commit *commit, struct sfs_error *err)
+{
+    const char *text = commit->options->destination;
+    int r = sfs_reference_parse(text, &commit->destination, err);
+    if (r < 0)
+        return r;
+    commit->kind = &destinations[commit->destination.transport];
+    if (!commit->kind->write)
+        return sfs_fail(err, EINVAL,
+                        "'%.300s' is not written to: commit to oci:DIR:TAG, then skopeo copy "
+                        "oci:DIR:TAG %.300s",
+                        text, text);
+    if (commit->destination.has_digest)
+        return sfs_fail(err, EINVAL,
+                        "'%.300s': name a tag, the digest comes out of what is written", text);
+    return 0;
+}
+
 int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *options,
                struct sfs_commit_result *ret_result, struct sfs_error *err)
 {
@@ -506,9 +515,7 @@ int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *o
     if (r == 0)
         r = check_codecs(&commit, err);
     if (r == 0)
-        r = is_stream(&commit)      ? write_stream(&commit, err)
-            : is_directory(&commit) ? write_directory_tree(&commit, err)
-                                    : write_to_target(&commit, err);
+        r = commit.kind->write(&commit, err);
     if (r < 0)
         return r;
     *ret_result = commit.result;

@@ -290,10 +290,8 @@ static int open_frames(struct layer_writer *writer)
     const struct sfs_pipe_options *pipe = &writer->write->pipe;
     if (!pipe->plan.copies)
         return 0;
-    bool is_gzip = pipe->plan.format == SFS_COMPRESS_GZIP;
-    struct sfs_stretch_wish wish = { .digests = pipe->plan.contents,
-                                     .cuts = is_gzip && !pipe->plan.contents };
-    writer->ahead.codec = is_gzip ? SFS_CODEC_GZIP : SFS_CODEC_ZSTD;
+    struct sfs_stretch_wish wish = { .digests = pipe->plan.contents, .cuts = pipe->plan.splices };
+    writer->ahead.codec = pipe->plan.codec;
     writer->ahead.cuts = wish.cuts;
     unsigned threads = pipe->threads ? pipe->threads : sfs_cpus();
     uint64_t budget = (uint64_t)threads * A_THREAD, least = wish.cuts ? CUT_STRETCHES : STRETCHES;

@@ -276,7 +276,7 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
     pthread_mutex_init(&pipe->lock, NULL);
     pthread_cond_init(&pipe->more, NULL);
     pthread_cond_init(&pipe->room, NULL);
-    bool packs = options->plan.format != SFS_COMPRESS_NONE;
+    bool packs = options->plan.method != NULL;
     int r = packs ? sfs_pool_open(options->threads, &pipe->pool, err) : 0;
     if (r < 0)
         return r;

@@ -3,6 +3,7 @@
  * marked empty. */
 #include "commit/records.h"
 
+#include "blob/codecs.h"
 #include "image/document.h"
 #include "image/platform.h"
 #include <errno.h>
@@ -10,19 +11,16 @@
 
 #define CONFIG_TYPE      "application/vnd.oci.image.config.v1+json"
 #define MANIFEST_TYPE    "application/vnd.oci.image.manifest.v1+json"
-#define LAYER_TYPE       "application/vnd.oci.image.layer."
 #define COMPRESSION_NOTE "io.stagefs.compression"
 
-const char *sfs_record_media_type(const char *media_type, const char *codec)
+const char *sfs_record_media_type(const char *media_type)
 {
-    if (strncmp(media_type, LAYER_TYPE, sizeof LAYER_TYPE - 1) == 0)
+    enum sfs_codec codec;
+    enum sfs_layer_type type;
+    if (!sfs_codec_find_type(media_type, &codec, &type))
         return media_type;
-    bool foreign = strstr(media_type, ".foreign.");
-    if (strcmp(codec, "gzip") == 0)
-        return foreign ? LAYER_TYPE "nondistributable.v1.tar+gzip" : LAYER_TYPE "v1.tar+gzip";
-    if (strcmp(codec, "zstd") == 0)
-        return foreign ? LAYER_TYPE "nondistributable.v1.tar+zstd" : LAYER_TYPE "v1.tar+zstd";
-    return foreign ? LAYER_TYPE "nondistributable.v1.tar" : LAYER_TYPE "v1.tar";
+    bool is_foreign = sfs_layer_type_is_foreign(type);
+    return sfs_codec_media_type(codec, is_foreign ? SFS_LAYER_OCI_FOREIGN : SFS_LAYER_OCI);
 }
 
 /* RFC 3339, UTC. */

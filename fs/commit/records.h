@@ -16,8 +16,9 @@ struct sfs_layer_record {
     const json_t *annotations; /* of the descriptor that the layer had so far, or NULL; borrowed */
 };
 
-/* An OCI media type in place of Docker's; the bytes are the same. */
-const char *sfs_record_media_type(const char *media_type, const char *codec);
+/* OCI's media type of a layer in place of Docker's; the bytes are the same. What is no layer's
+ * comes back as it is. */
+const char *sfs_record_media_type(const char *media_type);
 
 struct sfs_config_record {
     const json_t *stage; /* as sfs_stage_config() has it */

@@ -32,23 +32,28 @@ struct sfs_target_ops {
                      struct sfs_error *err);
     int (*finish)(struct sfs_target *target, const struct sfs_target_image *image,
                   struct sfs_error *err);
-    void (*close)(
-        struct sfs_target *target); /* frees all, itself too; removes what is unfinished */
+    /* Frees all, itself too; removes what is unfinished. */
+    void (*close)(struct sfs_target *target);
 };
 
 struct sfs_target { /* embed as first member */
     const struct sfs_target_ops *ops;
 };
 
+/* Each opens what the reference says; `text` is the reference as it was given. Nothing of the
+ * destination changes. commit.c has the table of which is for which transport. */
+
 /* oci:DIR[:TAG] */
-int sfs_target_open_layout(const struct sfs_reference *reference, struct sfs_target **ret_target,
-                           struct sfs_error *err);
+int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
+                           struct sfs_target **ret_target, struct sfs_error *err);
 /* oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG]. EINVAL: FILE is there and is no file. */
-int sfs_target_open_archive(const struct sfs_reference *reference, struct sfs_target **ret_target,
-                            struct sfs_error *err);
-/* containers-storage:NAME, as `text` has it: skopeo reads it. ENOENT: there is no skopeo. */
-int sfs_target_open_storage(const char *text, struct sfs_target **ret_target,
-                            struct sfs_error *err);
+int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
+                            struct sfs_target **ret_target, struct sfs_error *err);
+/* containers-storage:NAME, by skopeo, which is given the text. ENOENT: there is no skopeo. */
+int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
+                            struct sfs_target **ret_target, struct sfs_error *err);
+
+/* Removes what is unfinished, and frees. */
 void sfs_target_close(struct sfs_target **target);
 
 /* Adds a small blob whose bytes are at hand. */

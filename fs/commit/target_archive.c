@@ -211,9 +211,10 @@ static const struct sfs_target_ops archive_ops = {
     .close = archive_close,
 };
 
-int sfs_target_open_archive(const struct sfs_reference *reference, struct sfs_target **ret_target,
-                            struct sfs_error *err)
+int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
+                            struct sfs_target **ret_target, struct sfs_error *err)
 {
+    (void)text;
     struct stat st;
     if (stat(reference->path, &st) == 0 && !S_ISREG(st.st_mode))
         return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);

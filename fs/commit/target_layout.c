@@ -98,9 +98,10 @@ static struct layout_target *make_target(const struct sfs_target_ops *ops)
     return self;
 }
 
-int sfs_target_open_layout(const struct sfs_reference *reference, struct sfs_target **ret_target,
-                           struct sfs_error *err)
+int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
+                           struct sfs_target **ret_target, struct sfs_error *err)
 {
+    (void)text;
     struct layout_target *self = make_target(&layout_ops);
     AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
     if (!self || (reference->name && !(self->tag = strdup(reference->name))))
@@ -229,8 +230,10 @@ static const char *temp_parent(void)
     return dir && *dir ? dir : "/var/tmp";
 }
 
-int sfs_target_open_storage(const char *text, struct sfs_target **ret_target, struct sfs_error *err)
+int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
+                            struct sfs_target **ret_target, struct sfs_error *err)
 {
+    (void)reference;
     int r = find_skopeo(text, err);
     if (r < 0)
         return r;

@@ -4,7 +4,6 @@
 #include "image/parts.h"
 
 #include "base/buf.h"
-#include "blob/unpack.h"
 #include <errno.h>
 #include <inttypes.h>
 
@@ -121,13 +120,6 @@ static int make_key(struct sfs_blob *blob, const struct sfs_digest *diff_id,
 
 static int fill_part(struct sfs_image *image, size_t i, const char *name, struct sfs_error *err)
 {
-    static const struct {
-        const char *codec, *media_type;
-    } kinds[] = {
-        { "none", "application/vnd.docker.image.rootfs.diff.tar" },
-        { "gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip" },
-        { "zstd", "application/vnd.docker.image.rootfs.diff.tar.zstd" },
-    };
     struct sfs_image_part *part = &image->parts[i];
     struct sfs_image_layer *layer = &part->layer;
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
@@ -135,11 +127,11 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
     char text[SFS_DIGEST_TEXT];
     int r = sfs_members_open(image->members, name, &blob, err);
     if (r == 0)
-        r = sfs_codec_guess(blob, &part->codec, err);
+        r = sfs_codec_guess(blob, &layer->codec, err);
     if (r < 0)
         return r;
     layer->has_digest = digest_in_name(name, "blobs/sha256/", "", &layer->digest);
-    if (!layer->has_digest && part->codec == SFS_CODEC_NONE) { /* the blob is the tar */
+    if (!layer->has_digest && sfs_codec_get(layer->codec)->is_plain) { /* the blob is the tar */
         layer->digest = layer->diff_id;
         layer->has_digest = true;
     }
@@ -155,8 +147,7 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
         return sfs_fail_memory(err);
     layer->size = blob->size;
     layer->key = part->key;
-    layer->codec = kinds[part->codec].codec;
-    layer->media_type = kinds[part->codec].media_type;
+    layer->media_type = sfs_codec_media_type(layer->codec, SFS_LAYER_DOCKER);
     return 0;
 }
 

@@ -25,56 +25,55 @@ static int open_dir(struct sfs_image *image, const struct sfs_reference *referen
         return sfs_fail_memory(err);
     image->parts[0].layer = (struct sfs_image_layer){
         .media_type = "inode/directory",
-        .codec = "directory",
+        .is_directory = true,
         .key = image->parts[0].key,
     };
     return 0;
 }
 
-static int refuse_docker(struct sfs_image *image, const struct sfs_reference *reference,
-                         const struct sfs_platform *platform, struct sfs_error *err)
+static int refuse_tar(struct sfs_image *image, const struct sfs_reference *reference,
+                      const struct sfs_platform *platform, struct sfs_error *err)
 {
     (void)image;
+    (void)reference;
     (void)platform;
-    return sfs_fail(err, ENOTSUP,
-                    "images in registries are not read directly; bring it here first: skopeo copy "
-                    "docker://%.300s oci:DIR:TAG",
-                    reference->name);
+    return sfs_fail(err, EINVAL, "standard input is not read: name an image, as in oci:DIR:TAG");
 }
 
-static int refuse_storage(struct sfs_image *image, const struct sfs_reference *reference,
+/* How each transport is read. How it is written in a reference stands in reference.c, how an image
+ * is written to it in commit/commit.c, by the same enum. */
+static const struct reader {
+    int (*open)(struct sfs_image *image, const struct sfs_reference *reference,
+                const struct sfs_platform *platform, struct sfs_error *err);
+    /* Where `open` is NULL: why it is not read, and what to do. The image's name goes between. */
+    const char *refusal, *refusal_end;
+} readers[] = {
+    [SFS_TRANSPORT_OCI] = { .open = sfs_oci_open_dir },
+    [SFS_TRANSPORT_OCI_ARCHIVE] = { .open = sfs_oci_open_archive },
+    [SFS_TRANSPORT_DOCKER_ARCHIVE] = { .open = sfs_docker_open_archive },
+    [SFS_TRANSPORT_DIR] = { .open = open_dir },
+    [SFS_TRANSPORT_DOCKER] = { .refusal = "images in registries are not read directly; bring it "
+                                          "here first: skopeo copy docker://",
+                               .refusal_end = " oci:DIR:TAG" },
+    [SFS_TRANSPORT_STORAGE] = { .refusal = "containers-storage is not read directly; export the "
+                                           "image first: skopeo copy containers-storage:",
+                                .refusal_end = " oci:DIR:TAG" },
+    [SFS_TRANSPORT_DAEMON] = { .refusal = "docker's daemon is not asked; export the image first: "
+                                          "docker save -o FILE ",
+                               .refusal_end = ", then docker-archive:FILE" },
+    [SFS_TRANSPORT_TAR] = { .open = refuse_tar },
+};
+_Static_assert(sizeof readers / sizeof *readers == SFS_TRANSPORTS, "a row for each transport");
+
+static int open_reference(struct sfs_image *image, const struct sfs_reference *reference,
                           const struct sfs_platform *platform, struct sfs_error *err)
 {
-    (void)image;
-    (void)platform;
-    return sfs_fail(err, ENOTSUP,
-                    "containers-storage is not read directly; export the image first: skopeo copy "
-                    "containers-storage:%.300s oci:DIR:TAG",
-                    reference->name);
+    const struct reader *reader = &readers[reference->transport];
+    if (reader->open)
+        return reader->open(image, reference, platform, err);
+    return sfs_fail(err, ENOTSUP, "%s%.300s%s", reader->refusal, reference->name,
+                    reader->refusal_end);
 }
-
-static int refuse_daemon(struct sfs_image *image, const struct sfs_reference *reference,
-                         const struct sfs_platform *platform, struct sfs_error *err)
-{
-    (void)image;
-    (void)platform;
-    return sfs_fail(err, ENOTSUP,
-                    "docker's daemon is not asked; export the image first: docker save -o FILE "
-                    "%.300s, then docker-archive:FILE",
-                    reference->name);
-}
-
-/* One opener a transport. */
-static int (*const openers[])(struct sfs_image *image, const struct sfs_reference *reference,
-                              const struct sfs_platform *platform, struct sfs_error *err) = {
-    [SFS_TRANSPORT_OCI] = sfs_oci_open_dir,
-    [SFS_TRANSPORT_OCI_ARCHIVE] = sfs_oci_open_archive,
-    [SFS_TRANSPORT_DOCKER_ARCHIVE] = sfs_docker_open_archive,
-    [SFS_TRANSPORT_DIR] = open_dir,
-    [SFS_TRANSPORT_DOCKER] = refuse_docker,
-    [SFS_TRANSPORT_STORAGE] = refuse_storage,
-    [SFS_TRANSPORT_DAEMON] = refuse_daemon,
-};
 
 int sfs_image_open(const char *ref, const char *platform_text, struct sfs_image **ret_image,
                    struct sfs_error *err)
@@ -89,7 +88,7 @@ int sfs_image_open(const char *ref, const char *platform_text, struct sfs_image 
     AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
     if (!image || !(image->ref = strdup(ref)))
         return sfs_fail_memory(err);
-    r = openers[reference.transport](image, &reference, &platform, err);
+    r = open_reference(image, &reference, &platform, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%.200s", ref);
     *ret_image = TAKE(image);
@@ -148,14 +147,20 @@ bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_dige
     return image->manifest_document.has_digest;
 }
 
+static bool is_foreign(const struct sfs_image_layer *layer)
+{
+    enum sfs_codec codec;
+    enum sfs_layer_type type;
+    return sfs_codec_find_type(layer->media_type, &codec, &type) && sfs_layer_type_is_foreign(type);
+}
+
 int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
                         struct sfs_error *err)
 {
     const struct sfs_image_part *part = &image->parts[i];
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_members_open(image->members, part->member, &blob, err);
-    if (r == -ENOENT && (strstr(part->layer.media_type, "nondistributable") ||
-                         strstr(part->layer.media_type, "foreign")))
+    if (r == -ENOENT && is_foreign(&part->layer))
         return sfs_fail_while(err, r, "a layer that is not distributed with its image");
     if (r < 0)
         return r;

@@ -4,11 +4,8 @@
 
 #include "base/pool.h"
 #include "base/thread.h"
-#include "blob/unpack.h"
 #include "layer/layer.h"
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 
 struct opening {
     struct sfs_image *image;
@@ -32,8 +29,7 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
                            const struct sfs_progress *progress, enum sfs_codec *ret_codec,
                            struct sfs_error *err)
 {
-    const struct sfs_image_part *part = &image->parts[i];
-    const struct sfs_image_layer *layer = &part->layer;
+    const struct sfs_image_layer *layer = &image->parts[i].layer;
     enum sfs_codec found;
     *ret_codec = SFS_CODEC_NONE;
     if (layer->has_digest && layer->has_diff_id &&
@@ -42,12 +38,11 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
     int r = sfs_codec_guess(blob, &found, err);
     if (r < 0)
         return r;
-    *ret_codec = found == SFS_CODEC_NONE ? part->codec : found;
-    if (*ret_codec != part->codec && progress && progress->warn) {
+    *ret_codec = found == SFS_CODEC_NONE ? layer->codec : found;
+    if (*ret_codec != layer->codec && progress && progress->warn) {
         char text[300], label[SFS_LAYER_LABEL];
         snprintf(text, sizeof text, "%s has media type %.100s, but its bytes are %s",
-                 sfs_image_label(image, i, label), layer->media_type,
-                 found == SFS_CODEC_GZIP ? "gzip" : "zstd");
+                 sfs_image_label(image, i, label), layer->media_type, sfs_codec_name(found));
         progress->warn(progress->user, text);
     }
     return 0;
@@ -91,22 +86,19 @@ static int open_layer(const struct opening *opening, size_t i, struct sfs_error 
 
 static bool has_failed(struct opening *opening)
 {
-    pthread_mutex_lock(&opening->lock);
-    bool failed = opening->result < 0;
-    pthread_mutex_unlock(&opening->lock);
-    return failed;
+    LOCK(&opening->lock);
+    return opening->result < 0;
 }
 
 static void note_failure(struct opening *opening, size_t layer, int r,
                          const struct sfs_error *error)
 {
-    pthread_mutex_lock(&opening->lock);
-    if (opening->result == 0 || layer < opening->failed) {
-        opening->result = r;
-        opening->failed = layer;
-        opening->error = *error;
-    }
-    pthread_mutex_unlock(&opening->lock);
+    LOCK(&opening->lock);
+    if (opening->result < 0 && layer > opening->failed)
+        return;
+    opening->result = r;
+    opening->failed = layer;
+    opening->error = *error;
 }
 
 static void run_job(void *arg)
@@ -223,7 +215,6 @@ int sfs_image_order(struct sfs_image *image, size_t **ret_order, struct sfs_erro
 int sfs_image_open_pool(const struct sfs_image *image, struct sfs_pool **ret_pool,
                         struct sfs_error *err)
 {
-    cpu_set_t set;
-    size_t cpus = sched_getaffinity(0, sizeof set, &set) < 0 ? 1 : (size_t)CPU_COUNT(&set);
-    return sfs_pool_open((unsigned)(image->count < cpus ? image->count : cpus), ret_pool, err);
+    unsigned cpus = sfs_cpus();
+    return sfs_pool_open(image->count < cpus ? (unsigned)image->count : cpus, ret_pool, err);
 }

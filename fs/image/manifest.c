@@ -8,24 +8,6 @@
 #define OCI    "application/vnd.oci.image."
 #define DOCKER "application/vnd.docker."
 
-static const struct layer_type {
-    const char *media_type;
-    enum sfs_codec codec;
-} layer_types[] = {
-    { OCI "layer.v1.tar", SFS_CODEC_NONE },
-    { OCI "layer.v1.tar+gzip", SFS_CODEC_GZIP },
-    { OCI "layer.v1.tar+zstd", SFS_CODEC_ZSTD },
-    { OCI "layer.nondistributable.v1.tar", SFS_CODEC_NONE },
-    { OCI "layer.nondistributable.v1.tar+gzip", SFS_CODEC_GZIP },
-    { OCI "layer.nondistributable.v1.tar+zstd", SFS_CODEC_ZSTD },
-    { DOCKER "image.rootfs.diff.tar", SFS_CODEC_NONE },
-    { DOCKER "image.rootfs.diff.tar.gzip", SFS_CODEC_GZIP },
-    { DOCKER "image.rootfs.diff.tar.zstd", SFS_CODEC_ZSTD },
-    { DOCKER "image.rootfs.foreign.diff.tar", SFS_CODEC_NONE },
-    { DOCKER "image.rootfs.foreign.diff.tar.gzip", SFS_CODEC_GZIP },
-    { DOCKER "image.rootfs.foreign.diff.tar.zstd", SFS_CODEC_ZSTD },
-};
-
 static bool is_one_of(const char *text, const char *a, const char *b)
 {
     return strcmp(text, a) == 0 || strcmp(text, b) == 0;
@@ -65,12 +47,9 @@ int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error
 static int find_codec(const char *media_type, size_t i, enum sfs_codec *ret_codec,
                       struct sfs_error *err)
 {
-    for (size_t t = 0; t < sizeof layer_types / sizeof layer_types[0]; t++) {
-        if (strcmp(media_type, layer_types[t].media_type) == 0) {
-            *ret_codec = layer_types[t].codec;
-            return 0;
-        }
-    }
+    enum sfs_layer_type type;
+    if (sfs_codec_find_type(media_type, ret_codec, &type))
+        return 0;
     size_t size = strlen(media_type);
     if (size > 10 && strcmp(media_type + size - 10, "+encrypted") == 0)
         return sfs_fail(err, ENOTSUP,
@@ -82,14 +61,14 @@ static int find_codec(const char *media_type, size_t i, enum sfs_codec *ret_code
 
 static int fill_part(struct sfs_image *image, size_t i, const json_t *json, struct sfs_error *err)
 {
-    static const char *const codecs[] = { "none", "gzip", "zstd" };
     struct sfs_image_part *part = &image->parts[i];
     struct sfs_descriptor descriptor;
+    enum sfs_codec codec;
     char what[32], path[SFS_BLOB_PATH], digest[SFS_DIGEST_TEXT];
     snprintf(what, sizeof what, "layer %zu", i);
     int r = sfs_descriptor_parse(json, what, &descriptor, err);
     if (r == 0)
-        r = find_codec(descriptor.media_type, i, &part->codec, err);
+        r = find_codec(descriptor.media_type, i, &codec, err);
     if (r < 0)
         return r;
     part->member = strdup(sfs_blob_path(&descriptor.digest, path));
@@ -102,7 +81,7 @@ static int fill_part(struct sfs_image *image, size_t i, const json_t *json, stru
         .has_digest = true,
         .size = descriptor.size,
         .media_type = descriptor.media_type,
-        .codec = codecs[part->codec],
+        .codec = codec,
         .key = part->key,
         .annotations = json_is_object(annotations) ? annotations : NULL,
     };

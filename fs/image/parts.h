@@ -2,7 +2,7 @@
 #ifndef STAGEFS_PARTS_H
 #define STAGEFS_PARTS_H
 
-#include "blob/seek.h"
+#include "blob/codecs.h"
 #include "image/document.h"
 #include "image/platform.h"
 #include "image/reference.h"
@@ -17,7 +17,6 @@ struct sfs_image_document {
 
 struct sfs_image_part {
     struct sfs_image_layer layer;
-    enum sfs_codec codec;
     char *member; /* the blob's name among the members; owned; NULL for dir: */
     char *key;    /* owned; layer.key */
 };
@@ -35,7 +34,7 @@ struct sfs_image {
 /* Room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
 int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);
 
-/* The openers: one for each transport; image.c has the table. image->ref is set. */
+/* The openers: one for each transport; image.c has their table. image->ref is set. */
 int sfs_oci_open_dir(struct sfs_image *image, const struct sfs_reference *reference,
                      const struct sfs_platform *platform, struct sfs_error *err);
 int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *reference,

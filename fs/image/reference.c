@@ -5,7 +5,7 @@
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
 
-enum form { FORM_PATH_TAG, FORM_PATH_NAME, FORM_PATH, FORM_NAME };
+enum form { FORM_PATH_TAG, FORM_PATH_NAME, FORM_PATH, FORM_NAME, FORM_ALONE /* no rest */ };
 
 static const struct transport {
     const char *prefix; /* what stands before the rest, ':' and all */
@@ -21,6 +21,7 @@ static const struct transport {
     { "docker-image://", SFS_TRANSPORT_DOCKER, FORM_NAME },
     { "containers-storage:", SFS_TRANSPORT_STORAGE, FORM_NAME },
     { "docker-daemon:", SFS_TRANSPORT_DAEMON, FORM_NAME },
+    { "-", SFS_TRANSPORT_TAR, FORM_ALONE },
 };
 #define TRANSPORTS (sizeof transports / sizeof transports[0])
 
@@ -161,6 +162,8 @@ static int parse_rest(enum form form, char *rest, struct sfs_reference *referenc
     case FORM_PATH:
         r = copy_part(rest, strlen(rest), &reference->path, err);
         break;
+    case FORM_ALONE:
+        return 0;
     default:
         r = sfs_reference_full_name(rest, &reference->name, err);
         if (r == 0) {
@@ -179,10 +182,12 @@ static int fail_unknown(const char *text, struct sfs_error *err)
 {
     const char *known[TRANSPORTS + 1] = { NULL };
     char names[TRANSPORTS][32];
+    size_t count = 0;
     for (size_t i = 0; i < TRANSPORTS; i++) {
         snprintf(names[i], sizeof names[i], "%.*s", (int)strcspn(transports[i].prefix, ":"),
                  transports[i].prefix);
-        known[i] = names[i];
+        if (transports[i].form != FORM_ALONE)
+            known[count++] = names[i];
     }
     size_t size = strcspn(text, ":");
     char word[64];
@@ -203,16 +208,33 @@ static int fail_unknown(const char *text, struct sfs_error *err)
                     text, word, text);
 }
 
+static bool is_spelt(const char *text, const struct transport *transport)
+{
+    return transport->form == FORM_ALONE
+               ? strcmp(text, transport->prefix) == 0
+               : strncmp(text, transport->prefix, strlen(transport->prefix)) == 0;
+}
+
+/* The "//" of a prefix is no matter: without it the parser says what is wrong. */
+bool sfs_reference_has_transport(const char *text)
+{
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        const char *prefix = transports[i].prefix, *colon = strchr(prefix, ':');
+        if (colon && strncmp(text, prefix, (size_t)(colon - prefix) + 1) == 0)
+            return true;
+    }
+    return false;
+}
+
 int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
                         struct sfs_error *err)
 {
     for (size_t i = 0; i < TRANSPORTS; i++) {
-        size_t size = strlen(transports[i].prefix);
-        if (strncmp(text, transports[i].prefix, size) != 0)
+        if (!is_spelt(text, &transports[i]))
             continue;
         AUTO(sfs_reference_done)
         struct sfs_reference reference = { .transport = transports[i].transport };
-        AUTO(sfs_free) char *rest = strdup(text + size);
+        AUTO(sfs_free) char *rest = strdup(text + strlen(transports[i].prefix));
         if (!rest)
             return sfs_fail_memory(err);
         int r = parse_rest(transports[i].form, rest, &reference, err);

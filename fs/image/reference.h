@@ -4,7 +4,7 @@
  *   oci:DIR[:TAG|@DIGEST]   oci-layout://DIR[:TAG|@DIGEST]   oci-archive:FILE[:TAG|@DIGEST]
  *   docker-archive:FILE[:NAME[:TAG]]   dir:DIR
  *   docker://NAME[:TAG|@DIGEST]   docker-image://NAME...   containers-storage:NAME[:TAG]
- *   docker-daemon:NAME[:TAG]
+ *   docker-daemon:NAME[:TAG]   -
  *
  * The path ends at the first ':' where something exists; if there is none such, at the first ':',
  * as in skopeo (a tag may hold ':', e.g. a whole image name). */
@@ -14,6 +14,9 @@
 #include "base/io.h"
 #include <stagefs/digest.h>
 
+/* What is known of a transport stands in three tables with a row for each, in the order of the
+ * arrows: here how it is spelt (reference.c), how an image is read from it (image.c), and how one
+ * is written to it (commit/commit.c). */
 enum sfs_transport {
     SFS_TRANSPORT_OCI,
     SFS_TRANSPORT_OCI_ARCHIVE,
@@ -22,6 +25,8 @@ enum sfs_transport {
     SFS_TRANSPORT_DOCKER,
     SFS_TRANSPORT_STORAGE,
     SFS_TRANSPORT_DAEMON,
+    SFS_TRANSPORT_TAR, /* "-": a stream, to or from who called */
+    SFS_TRANSPORTS
 };
 
 struct sfs_reference {
@@ -37,6 +42,8 @@ struct sfs_reference {
  * ends it with sfs_reference_done(). */
 int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
                         struct sfs_error *err);
+/* Does it begin as a reference does, with a transport and ':'? */
+bool sfs_reference_has_transport(const char *text);
 /* Frees what it holds. Fine on an all-zero struct. */
 void sfs_reference_done(struct sfs_reference *reference);
 

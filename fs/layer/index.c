@@ -1,6 +1,7 @@
 #include "layer/index.h"
 
 #include "base/limits.h"
+#include "blob/codecs.h"
 #include <isa-l/crc64.h>
 #include <sys/mman.h>
 
@@ -156,7 +157,7 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
         return "a layer index of another version";
     if (header->file_size != file_size)
         return "cut off";
-    if (header->codec > SFS_CODEC_ZSTD || header->seek_codec > SFS_CODEC_ZSTD ||
+    if (!sfs_codec_get(header->codec) || !sfs_codec_get(header->seek_codec) ||
         header->check > SFS_CHECK_SHA256 || (header->flags & ~FLAGS))
         return "unknown codec";
     /* Nothing but the digests of its chunks vouches for the bytes. */

@@ -63,9 +63,8 @@ void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
 struct sfs_layer_source {
     const char *key; /* name of its index in the store: the blob's digest "sha256:HEX", or another
                         unique key */
-    enum sfs_codec
-        codec; /* what the media type says; for archives that do not say, from sfs_codec_guess() */
-    bool has_digest; /* digest is the blob's, to be verified while indexing */
+    enum sfs_codec codec; /* what the media type says; for archives that do not say, the bytes */
+    bool has_digest;      /* digest is the blob's, to be verified while indexing */
     struct sfs_digest digest;
     uint64_t size;    /* bytes that the blob should have, for messages; 0: unknown */
     bool has_diff_id; /* diff_id from the config, to be verified while indexing */

@@ -1,5 +1,6 @@
 /* A tar, plain or compressed, as a layer: its index is looked up in the store or made there by one
  * pass over the blob; file bytes come from the blob (or its seekable copy) through spans. */
+#include "blob/codecs.h"
 #include "layer/index.h"
 #include "layer/layer.h"
 #include "layer/store.h"
@@ -273,7 +274,7 @@ static int read_blob(struct making *making, struct sfs_error *err)
 {
     const struct sfs_layer_source *source = making->source;
     struct sfs_error read_err = { 0 }, finish_err = { 0 };
-    bool is_estargz = source->codec == SFS_CODEC_GZIP && sfs_toc_is_estargz(making->blob);
+    bool is_estargz = sfs_toc_is_estargz(source, making->blob);
     int read_r = sfs_tar_read(making->unpack, making->builder, is_estargz, &read_err);
     int finish_r = sfs_unpack_finish(making->unpack, &making->unpacked, &finish_err);
     if (finish_r == 0 || finish_r == -EBADMSG) {
@@ -371,7 +372,7 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
         r = write_toc_index(&making, progress, err);
     if (r > 0)
         return 0;
-    if (r == 0 && source->codec == SFS_CODEC_ZSTD)
+    if (r == 0 && sfs_codec_get(source->codec)->may_be_copied)
         r = sfs_store_start_file(store, SFS_STORE_COPY, &making.copy_file, err);
     if (r < 0)
         return r;

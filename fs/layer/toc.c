@@ -9,6 +9,28 @@ static const char *const prefixes[] = { "io.github.containers.zstd-chunked.",
                                         "io.containers.zstd-chunked." };
 #define PREFIXES (sizeof prefixes / sizeof *prefixes)
 
+static const struct sfs_toc_kind kinds[] = {
+    { .codec = SFS_CODEC_GZIP, .read = sfs_toc_read_estargz, .has_marks = true },
+    { .codec = SFS_CODEC_ZSTD,
+      .read = sfs_toc_read_chunked,
+      .is_packed = true,
+      .lends_digest = true },
+};
+
+const struct sfs_toc_kind *sfs_toc_find_kind(enum sfs_codec codec)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].codec == codec)
+            return &kinds[i];
+    return NULL;
+}
+
+bool sfs_toc_is_estargz(const struct sfs_layer_source *source, struct sfs_blob *blob)
+{
+    const struct sfs_toc_kind *kind = sfs_toc_find_kind(source->codec);
+    return kind && kind->has_marks && sfs_toc_ends_estargz(blob);
+}
+
 static const char *get_annotation(const struct sfs_layer_source *source, const char *prefix,
                                   const char *key)
 {
@@ -60,7 +82,8 @@ static int find_claim(const struct sfs_layer_source *source, struct sfs_toc_clai
                       struct sfs_error *err)
 {
     *ret_claim = (struct sfs_toc_claim){ 0 };
-    if (!json_is_object(source->annotations) || source->codec == SFS_CODEC_NONE)
+    const struct sfs_toc_kind *kind = sfs_toc_find_kind(source->codec);
+    if (!json_is_object(source->annotations) || !kind)
         return 0;
     struct sfs_toc_claim claim = { 0 };
     int r = find_digest(source, ESTARGZ_DIGEST, "", &claim.has_plain, &claim.plain, err);
@@ -72,8 +95,9 @@ static int find_claim(const struct sfs_layer_source *source, struct sfs_toc_clai
     }
     if (r < 0)
         return r;
-    if (source->codec == SFS_CODEC_GZIP && claim.has_packed)
-        return sfs_fail(err, EBADMSG, "annotations of zstd:chunked on a gzip layer");
+    if (claim.has_packed && !kind->is_packed)
+        return sfs_fail(err, EBADMSG, "annotations of zstd:chunked on a %s layer",
+                        sfs_codec_name(source->codec));
     *ret_claim = claim;
     return claim.has_plain || claim.has_packed;
 }
@@ -136,11 +160,11 @@ static int read_table(struct sfs_blob *blob, const struct sfs_layer_source *sour
 {
     AUTO(sfs_toc_text_done) struct sfs_toc_text text = { 0 };
     AUTO(sfs_toc_index_close) struct sfs_toc_index *index = NULL;
-    int r = source->codec == SFS_CODEC_GZIP ? sfs_toc_read_estargz(blob, claim, &text, err)
-                                            : sfs_toc_read_chunked(blob, claim, &text, err);
+    const struct sfs_toc_kind *kind = sfs_toc_find_kind(source->codec);
+    int r = kind->read(blob, claim, &text, err);
     if (r < 0)
         return r;
-    index = sfs_toc_index_open(text.data_end, source->codec);
+    index = sfs_toc_index_open(text.data_end, kind);
     if (!index)
         return sfs_fail_memory(err);
     r = sfs_toc_json_each(text.data, text.size, add_entry, index, err);

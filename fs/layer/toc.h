@@ -30,6 +30,10 @@ bool sfs_toc_vouches(const struct sfs_layer_source *source, const struct sfs_ind
 int sfs_toc_write(struct sfs_blob *blob, const struct sfs_layer_source *source,
                   const struct sfs_progress *progress, int fd, struct sfs_error *err);
 
+/* Are files in this layer marks of the format (sfs_estargz_is_mark())? What annotations say does
+ * not matter. Reads the blob's end. */
+bool sfs_toc_is_estargz(const struct sfs_layer_source *source, struct sfs_blob *blob);
+
 /* ---- between the files named above ---- */
 
 /* What the annotations say of the table. */
@@ -48,13 +52,28 @@ struct sfs_toc_text {
 };
 void sfs_toc_text_done(struct sfs_toc_text *text);
 
-/* Finds, checks and decodes the table. EBADMSG, EKEYREJECTED, E2BIG, ENOTSUP: it cannot be used. */
+/* A kind of table. */
+struct sfs_toc_kind {
+    enum sfs_codec codec; /* of the layers that bring it */
+    /* Finds, checks and decodes the table. EBADMSG, EKEYREJECTED, E2BIG, ENOTSUP: it cannot be
+     * used.
+     */
+    int (*read)(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
+                struct sfs_toc_text *ret_text, struct sfs_error *err);
+    bool is_packed;    /* the manifest vouches for its compressed bytes, too */
+    bool has_marks;    /* of the layer's files some are the format's: sfs_estargz_is_mark() */
+    bool lends_digest; /* a chunk that is a whole file may leave the digest to the file */
+};
+/* The kind that layers of this codec bring; NULL: there is none. */
+const struct sfs_toc_kind *sfs_toc_find_kind(enum sfs_codec codec);
+
+/* What the kinds read by. */
 int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
 int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
-/* Does the blob end as an eStargz layer does? What annotations say does not matter. */
-bool sfs_toc_is_estargz(struct sfs_blob *blob);
+/* Does the blob end as an eStargz layer does? */
+bool sfs_toc_ends_estargz(struct sfs_blob *blob);
 /* Reads all of a range. EBADMSG: it is not inside the blob. */
 int sfs_toc_read_range(struct sfs_blob *blob, void *data, uint64_t size, uint64_t offset,
                        struct sfs_error *err);
@@ -83,10 +102,9 @@ struct sfs_toc_entry {
 int sfs_toc_entry_parse(const json_t *json, struct sfs_toc_entry *ret_entry, struct sfs_error *err);
 void sfs_toc_entry_done(struct sfs_toc_entry *entry);
 
-/* Names, and where their bytes are, in the making. */
+/* Names, and where their bytes are, in the making. NULL: out of memory. */
 struct sfs_toc_index;
-struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end,
-                                         enum sfs_codec codec); /* NULL: memory */
+struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end, const struct sfs_toc_kind *kind);
 void sfs_toc_index_close(struct sfs_toc_index **index);
 int sfs_toc_index_add(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                       struct sfs_error *err);

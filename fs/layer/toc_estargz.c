@@ -80,7 +80,7 @@ static int find_table(struct sfs_blob *blob, uint64_t *ret_start, uint64_t *ret_
     return r;
 }
 
-bool sfs_toc_is_estargz(struct sfs_blob *blob)
+bool sfs_toc_ends_estargz(struct sfs_blob *blob)
 {
     uint64_t start, end;
     return find_table(blob, &start, &end, NULL) == 0;

@@ -26,7 +26,7 @@ struct toc_file { /* a regular file whose chunks are coming */
 struct sfs_toc_index {
     struct sfs_builder *builder;
     struct sfs_buf points, tags;
-    enum sfs_codec codec;
+    const struct sfs_toc_kind *kind;
     uint64_t data_end, out;
     uint64_t in, inner_end; /* the last chunk: where its frame starts, where it ends in there */
     uint64_t gap;           /* from here on nothing was needed; 0: it is not known */
@@ -44,14 +44,14 @@ static void close_file(struct toc_file *file)
     *file = (struct toc_file){ 0 };
 }
 
-struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end, enum sfs_codec codec)
+struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end, const struct sfs_toc_kind *kind)
 {
     AUTO(sfs_toc_index_close) struct sfs_toc_index *index = calloc(1, sizeof *index);
     if (!index)
         return NULL;
     index->builder = sfs_builder_open();
     index->data_end = data_end;
-    index->codec = codec;
+    index->kind = kind;
     return index->builder ? TAKE(index) : NULL;
 }
 
@@ -161,7 +161,7 @@ static const struct sfs_digest *find_digest(const struct sfs_toc_index *index,
     if (entry->has_chunk_digest)
         return &entry->chunk_digest;
     bool is_whole =
-        index->codec == SFS_CODEC_ZSTD && entry->has_digest && size == index->file.inode.size;
+        index->kind->lends_digest && entry->has_digest && size == index->file.inode.size;
     return is_whole ? &entry->digest : NULL;
 }
 
@@ -186,7 +186,7 @@ static int add_chunk(struct sfs_toc_index *index, const struct sfs_toc_entry *en
 static int add_name(struct sfs_toc_index *index, const char *path,
                     const struct sfs_builder_item *item, struct sfs_error *err)
 {
-    if (index->codec == SFS_CODEC_GZIP && sfs_estargz_is_mark(path))
+    if (index->kind->has_marks && sfs_estargz_is_mark(path))
         return 0;
     int r = sfs_whiteout_take(index->builder, path, err);
     if (r != 0)
@@ -349,7 +349,7 @@ int sfs_toc_index_finish(struct sfs_toc_index *index, struct sfs_seek_table *ret
         r = check_names(index, &tables, err);
     if (r < 0)
         return r;
-    struct sfs_seek_table seek = { .codec = index->codec,
+    struct sfs_seek_table seek = { .codec = index->kind->codec,
                                    .check = SFS_CHECK_SHA256,
                                    .is_framed = true,
                                    .in_size = index->data_end,

@@ -29,18 +29,6 @@ const struct sfs_stage_pair *sfs_eval_find_context(const struct eval *eval, cons
     return NULL;
 }
 
-static bool has_transport(const char *text)
-{
-    static const char *const transports[] = {
-        "oci:",    "oci-layout:",   "oci-archive:",        "docker-archive:", "dir:",
-        "docker:", "docker-image:", "containers-storage:", "docker-daemon:"
-    };
-    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++)
-        if (strncmp(text, transports[i], strlen(transports[i])) == 0)
-            return true;
-    return false;
-}
-
 static int open_nothing(struct eval *eval, struct eval_source *ret_source)
 {
     *ret_source = (struct eval_source){ 0 };
@@ -68,7 +56,7 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     if (strcmp(value, "docker-image://scratch") == 0)
         return open_nothing(eval, ret_source);
     int r;
-    if (has_transport(value))
+    if (sfs_reference_has_transport(value))
         r = open_image(eval, value, platform, ret_source);
     else if (strstr(value, "://") || strncmp(value, "git@", 4) == 0)
         return sfs_fail(eval->err, ENOTSUP,
@@ -95,7 +83,7 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     if (strcmp(name, "scratch") == 0)
         return open_nothing(eval, ret_source);
     /* What stagefs itself can read may stand in a Dockerfile too, as buildah allows. */
-    if (has_transport(name))
+    if (sfs_reference_has_transport(name))
         return open_image(eval, name, platform, ret_source);
     AUTO(sfs_free) char *full = NULL;
     int r = sfs_reference_full_name(name, &full, eval->err);

@@ -12,6 +12,11 @@ enum sfs_compression {
     SFS_COMPRESS_ESTARGZ,
     SFS_COMPRESS_ZSTD_CHUNKED
 };
+/* "gzip", "zstd", "none", "estargz", "zstd:chunked". A constant string. */
+const char *sfs_compression_name(enum sfs_compression compression);
+/* By that name. EINVAL: there is none such; the words list those that there are. */
+int sfs_compression_parse(const char *name, enum sfs_compression *ret_compression,
+                          struct sfs_error *err);
 
 /* A change of the image's config, or of its manifest's annotations, as `buildah config` makes it.
  * ENV, LABEL, ANNOTATION: "NAME=VALUE" sets, "NAME-" removes, "-" removes all.

@@ -5,6 +5,7 @@
 
 #include <stagefs/auto.h>
 #include <stagefs/cache.h>
+#include <stagefs/codec.h>
 #include <stagefs/digest.h>
 #include <stagefs/progress.h>
 #include <stdbool.h>
@@ -21,8 +22,10 @@ struct sfs_image_layer {
     bool has_diff_id;
     uint64_t size; /* bytes of the blob; for dir: 0 */
     const char *media_type;
-    const char *codec;                /* "none", "gzip", "zstd", or "directory" */
-    const char *key;                  /* its name in the store (see layer.h); "" for dir: */
+    bool is_directory; /* dir:, which has no blob, and codec NONE */
+    enum sfs_codec
+        codec;       /* of the blob: as the media type says; where none says, as its bytes do */
+    const char *key; /* its name in the store (see layer.h); "" for dir: */
     const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
 };
 

@@ -1,7 +1,10 @@
-/* zstd with points at frame starts. Small frames share a span; a frame too large for one makes the
+/* zstd. Points are at frame starts. Small frames share a span; a frame too large for one makes the
  * pass write a seekable copy instead. */
+#include "blob/codecs.h"
+
 #include "blob/unpack_pass.h"
 #include <errno.h>
+#include <zstd.h>
 #include <zstd_errors.h>
 
 #define GROUP     (1u << 20)                      /* decoded bytes of frames that share a span */
@@ -10,6 +13,20 @@
 #define MAX_IN    (SFS_SPAN_IN_MAX - 2 * SFS_PASS_BLOCK)
 #define MAX_SKIP  (256u << 10) /* larger skippable frames are no part of a span */
 #define HEAD      8u           /* bytes of a skippable frame's header */
+
+#define WINDOW_MAX (8u << 20) /* what RFC 8878 asks of every decoder */
+
+static bool is_skippable(const uint8_t *head)
+{
+    return (head[0] & 0xf0) == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18;
+}
+
+static bool is_frame(const uint8_t *head)
+{
+    return head[0] == 0x28 && head[1] == 0xb5 && head[2] == 0x2f && head[3] == 0xfd;
+}
+
+/* ---- one pass, with points ---- */
 
 struct zstd_pass {
     struct sfs_pass *pass;
@@ -86,15 +103,13 @@ static int see_head(struct zstd_pass *zstd, struct sfs_error *err)
     const uint8_t *head = zstd->head;
     uint32_t size =
         head[4] | (uint32_t)head[5] << 8 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 24;
-    bool is_skippable =
-        (head[0] & 0xf0) == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18;
-    if (!is_skippable || size <= MAX_SKIP || zstd->point_in == zstd->frame_in)
+    if (!is_skippable(head) || size <= MAX_SKIP || zstd->point_in == zstd->frame_in)
         return 0;
     return add_point(zstd, zstd->frame_out, zstd->frame_in, err);
 }
 
 /* Shows the decoder as much as is there, but a frame's first bytes alone. */
-static int step(struct zstd_pass *zstd, struct sfs_error *err)
+static int step_pass(struct zstd_pass *zstd, struct sfs_error *err)
 {
     size_t size = zstd->in.size, start = zstd->in.pos;
     bool heads = zstd->head_size < HEAD;
@@ -157,13 +172,13 @@ static int run(struct zstd_pass *zstd, struct sfs_error *err)
             if (!zstd->in_frame)
                 r = begin_frame(zstd, err);
             if (r == 0)
-                r = step(zstd, err);
+                r = step_pass(zstd, err);
         }
     }
     return r;
 }
 
-int sfs_pass_zstd(struct sfs_pass *pass, struct sfs_error *err)
+static int unpack(struct sfs_pass *pass, struct sfs_error *err)
 {
     struct zstd_pass zstd = { .pass = pass, .decoder = ZSTD_createDCtx() };
     if (!zstd.decoder)
@@ -176,3 +191,92 @@ int sfs_pass_zstd(struct sfs_pass *pass, struct sfs_error *err)
         return sfs_fail(err, EBADMSG, "zstd stream is truncated");
     return sfs_pass_deliver(pass, zstd.out.pos, err);
 }
+
+/* ---- entering at a point ---- */
+
+struct zstd_decoder {
+    struct sfs_decoder decoder;
+    ZSTD_DCtx *zstd;
+};
+
+static ZSTD_DCtx *context_of(const struct sfs_decoder *decoder)
+{
+    return ((const struct zstd_decoder *)decoder)->zstd;
+}
+
+static void close_decoder(struct sfs_decoder *decoder)
+{
+    ZSTD_freeDCtx(context_of(decoder));
+    free(decoder);
+}
+
+static struct sfs_decoder *open_decoder(void)
+{
+    struct zstd_decoder *zstd = calloc(1, sizeof *zstd);
+    if (!zstd)
+        return NULL;
+    AUTO(sfs_decoder_close) struct sfs_decoder *decoder = &zstd->decoder;
+    decoder->codec = &sfs_codec_zstd;
+    zstd->zstd = ZSTD_createDCtx();
+    return zstd->zstd ? TAKE(decoder) : NULL;
+}
+
+static size_t get_memory(const struct sfs_decoder *decoder)
+{
+    return sizeof(struct zstd_decoder) + ZSTD_sizeof_DCtx(context_of(decoder));
+}
+
+static void start(struct sfs_decoder *decoder)
+{
+    ZSTD_DCtx_reset(context_of(decoder), ZSTD_reset_session_only);
+}
+
+static int step(struct sfs_decoder *decoder, struct sfs_decoder_io *io,
+                struct sfs_decoder_step *ret_step, struct sfs_error *err)
+{
+    ZSTD_inBuffer in = { io->in, io->in_size, 0 };
+    ZSTD_outBuffer out = { io->out, io->out_size, 0 };
+    size_t left = ZSTD_decompressStream(context_of(decoder), &out, &in);
+    *io = (struct sfs_decoder_io){ io->in + in.pos, io->in_size - in.pos, io->out + out.pos,
+                                   io->out_size - out.pos };
+    bool has_moved = in.pos > 0 || out.pos > 0;
+    *ret_step =
+        (struct sfs_decoder_step){ .has_moved = has_moved, .has_ended = left == 0 && has_moved };
+    if (ZSTD_isError(left))
+        return sfs_fail(err, EBADMSG, "zstd data is damaged: %s", ZSTD_getErrorName(left));
+    return 0;
+}
+
+/* ---- who it is ---- */
+
+static bool is_head(const uint8_t head[SFS_CODEC_HEAD])
+{
+    return is_frame(head) || is_skippable(head);
+}
+
+/* RFC 8878, 3.1.1.1: no dictionary, and a window that every reader has memory for. A frame in a
+ * single segment has one of its own size. */
+static bool may_move(const uint8_t *in, size_t in_size, const uint8_t *out, size_t out_size)
+{
+    (void)out;
+    (void)out_size;
+    if (in_size < 6 || !is_frame(in) || (in[4] & 3) != 0)
+        return false;
+    bool is_single = in[4] & 0x20;
+    uint64_t base = 1ull << (10 + (in[5] >> 3));
+    return is_single || base + base / 8 * (in[5] & 7) <= WINDOW_MAX;
+}
+
+const struct sfs_codec_row sfs_codec_zstd = {
+    .name = "zstd",
+    .media_types = SFS_LAYER_MEDIA_TYPES("+zstd", ".zstd"),
+    .is_head = is_head,
+    .may_be_copied = true,
+    .unpack = unpack,
+    .open = open_decoder,
+    .close = close_decoder,
+    .memory = get_memory,
+    .start = start,
+    .step = step,
+    .may_move = may_move,
+};

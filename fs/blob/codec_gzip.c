@@ -1,19 +1,29 @@
-/* gzip with points. A member's start is a point for free. Inside a member, the inflater is asked to
- * stop behind a block where a point is wanted, and goes on as a reader would that enters there: so
- * a point that does not work is noticed by the member's checksum, at the latest. */
+/* gzip. Its form is read by gunzip.c; here is what the rest of the house wants of it.
+ *
+ * Points: a member's start is one for free. Inside a member, the inflater is asked to stop behind a
+ * block where a point is wanted, and goes on as a reader would that enters there: so a point that
+ * does not work is noticed by the member's checksum, at the latest. */
+#include "blob/codecs.h"
+
 #include "blob/gunzip.h"
 #include "blob/unpack_pass.h"
 #include <errno.h>
+#include <isa-l/crc.h>
+#include <zstd.h>
 
 #define FEED    (32u << 10) /* bytes of input between looks at what is wanted, at least */
 #define STEP    512u        /* the same where the inflater cannot be asked to stop */
 #define MAX_OUT (SFS_SPAN_MAX - SFS_PASS_BLOCK)
 #define MAX_IN  (SFS_SPAN_IN_MAX - 2 * SFS_PASS_BLOCK)
 
+#define MIN_MEMBER 18u /* bytes of header and trailer */
+
+/* ---- one pass, with points ---- */
+
 struct gzip_pass {
     struct sfs_pass *pass;
     struct sfs_gunzip gunzip;
-    struct sfs_gunzip_io io;
+    struct sfs_decoder_io io;
     uint8_t *block;               /* where the present block of output began */
     uint64_t block_out;           /* decoded offset of `block` */
     uint64_t point_out, point_in; /* the last point */
@@ -168,7 +178,7 @@ static int drain(struct gzip_pass *gzip, struct sfs_error *err)
     return 0;
 }
 
-int sfs_pass_gzip(struct sfs_pass *pass, struct sfs_error *err)
+static int unpack(struct sfs_pass *pass, struct sfs_error *err)
 {
     AUTO(sfs_free) struct gzip_pass *gzip = calloc(1, sizeof *gzip);
     if (!gzip)
@@ -178,3 +188,154 @@ int sfs_pass_gzip(struct sfs_pass *pass, struct sfs_error *err)
     int r = run(gzip, err);
     return r < 0 ? r : drain(gzip, err);
 }
+
+/* ---- entering at a point ---- */
+
+struct gzip_decoder {
+    struct sfs_decoder decoder;
+    ZSTD_DCtx *zstd; /* for windows, which are stored as zstd frames */
+    struct sfs_gunzip gunzip;
+    uint8_t window[SFS_WINDOW_MAX], packed_window[ZSTD_COMPRESSBOUND(SFS_WINDOW_MAX)];
+};
+
+static struct gzip_decoder *gzip_of(struct sfs_decoder *decoder)
+{
+    return (struct gzip_decoder *)decoder;
+}
+
+static void close_decoder(struct sfs_decoder *decoder)
+{
+    ZSTD_freeDCtx(gzip_of(decoder)->zstd);
+    free(decoder);
+}
+
+static struct sfs_decoder *open_decoder(void)
+{
+    struct gzip_decoder *gzip = calloc(1, sizeof *gzip);
+    if (!gzip)
+        return NULL;
+    AUTO(sfs_decoder_close) struct sfs_decoder *decoder = &gzip->decoder;
+    decoder->codec = &sfs_codec_gzip;
+    gzip->zstd = ZSTD_createDCtx();
+    return gzip->zstd ? TAKE(decoder) : NULL;
+}
+
+static size_t get_memory(const struct sfs_decoder *decoder)
+{
+    const struct gzip_decoder *gzip = (const struct gzip_decoder *)decoder;
+    return sizeof *gzip + ZSTD_sizeof_DCtx(gzip->zstd);
+}
+
+static void start(struct sfs_decoder *decoder)
+{
+    sfs_gunzip_start(&gzip_of(decoder)->gunzip, false);
+}
+
+/* NULL: it cannot be had. */
+static const uint8_t *load_window(struct gzip_decoder *gzip, const struct sfs_seek_table *table,
+                                  const struct sfs_point *point)
+{
+    if (table->windows)
+        return table->windows + point->window;
+    size_t size = point->window_size;
+    if (size > sizeof gzip->packed_window)
+        return NULL;
+    ssize_t n = sfs_io_read_at(table->windows_fd, gzip->packed_window, size,
+                               table->windows_at + point->window);
+    return n == (ssize_t)size ? gzip->packed_window : NULL;
+}
+
+/* *ret_size: bytes that are in gzip->window; 0 where the point needs none. */
+static int open_window(struct gzip_decoder *gzip, const struct sfs_seek_table *table,
+                       const struct sfs_point *point, size_t *ret_size)
+{
+    *ret_size = 0;
+    if (point->window_size == 0)
+        return 0;
+    const uint8_t *packed = load_window(gzip, table, point);
+    if (!packed)
+        return -EBADMSG;
+    *ret_size = ZSTD_decompressDCtx(gzip->zstd, gzip->window, sizeof gzip->window, packed,
+                                    point->window_size);
+    return ZSTD_isError(*ret_size) ? -EBADMSG : 0;
+}
+
+static int enter(struct sfs_decoder *decoder, const struct sfs_seek_table *table,
+                 const struct sfs_point *point, struct sfs_decoder_io *io,
+                 struct sfs_decoder_window *ret_window, struct sfs_error *err)
+{
+    struct gzip_decoder *gzip = gzip_of(decoder);
+    if (!(point->bits & SFS_POINT_RAW)) {
+        start(decoder);
+        return 0;
+    }
+    unsigned bits = point->bits & 7;
+    size_t window;
+    if (bits > 0 && io->in_size == 0)
+        return sfs_fail(err, EBADMSG, "it has no input");
+    if (open_window(gzip, table, point, &window) < 0)
+        return sfs_fail(err, EBADMSG, "its window is damaged, or cannot be read");
+    if (sfs_gunzip_resume(&gzip->gunzip, bits > 0 ? io->in[0] : 0, bits, gzip->window, window) < 0)
+        return sfs_fail(err, EBADMSG, "its window cannot be used");
+    if (bits > 0) { /* that byte is in the state now */
+        io->in++;
+        io->in_size--;
+    }
+    *ret_window = (struct sfs_decoder_window){ gzip->window, window };
+    return 0;
+}
+
+static int step(struct sfs_decoder *decoder, struct sfs_decoder_io *io,
+                struct sfs_decoder_step *ret_step, struct sfs_error *err)
+{
+    struct sfs_gunzip *gunzip = &gzip_of(decoder)->gunzip;
+    enum sfs_gunzip_phase phase = gunzip->phase;
+    const uint8_t *in = io->in, *out = io->out;
+    int r = sfs_gunzip_step(gunzip, io, err);
+    *ret_step = (struct sfs_decoder_step){
+        .has_moved = gunzip->phase != phase || io->in != in || io->out != out,
+        .has_ended = phase == SFS_GUNZIP_TRAILER && gunzip->phase == SFS_GUNZIP_BETWEEN,
+        .is_rest = gunzip->phase == SFS_GUNZIP_REST,
+    };
+    return r;
+}
+
+static struct sfs_gunzip *get_inflater(struct sfs_decoder *decoder)
+{
+    return &gzip_of(decoder)->gunzip;
+}
+
+/* ---- who it is ---- */
+
+static bool is_head(const uint8_t head[SFS_CODEC_HEAD])
+{
+    return head[0] == 0x1f && head[1] == 0x8b;
+}
+
+/* One without optional fields, of at least an empty block between header and trailer. Its checksum
+ * is compared here and not by the decoder, for which a wrong one would be an end. */
+static bool may_move(const uint8_t *in, size_t in_size, const uint8_t *out, size_t out_size)
+{
+    static const uint8_t head[4] = { 0x1f, 0x8b, 8, 0 };
+    if (in_size < MIN_MEMBER || memcmp(in, head, sizeof head) != 0)
+        return false;
+    const uint8_t *trailer = in + in_size - 8;
+    return sfs_gunzip_load32(trailer) == crc32_gzip_refl(0, out, out_size) &&
+           sfs_gunzip_load32(trailer + 4) == out_size;
+}
+
+const struct sfs_codec_row sfs_codec_gzip = {
+    .name = "gzip",
+    .media_types = SFS_LAYER_MEDIA_TYPES("+gzip", ".gzip"),
+    .is_head = is_head,
+    .enters_bits = true,
+    .unpack = unpack,
+    .open = open_decoder,
+    .close = close_decoder,
+    .memory = get_memory,
+    .start = start,
+    .enter = enter,
+    .step = step,
+    .may_move = may_move,
+    .inflater = get_inflater,
+};
