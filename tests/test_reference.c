@@ -101,7 +101,23 @@ Test(reference, asks_for_what_is_missing)
     assert_wrong("oci:", EINVAL, "path is missing");
     assert_wrong("oci::tag", EINVAL, "path is missing");
     assert_wrong("dir:", EINVAL, "path is missing");
-    assert_wrong("oci:/no/dir:", EINVAL, "tag may be left out");
+    assert_wrong("docker-archive:no.tar:", EINVAL, "name may be left out");
+    assert_parses("oci:/no/dir:", SFS_TRANSPORT_OCI, "/no/dir", NULL);
+}
+
+Test(reference, counts_images_behind_the_at_sign)
+{
+    struct sfs_error err;
+    cr_assert_eq(parse("docker-archive:no.tar:@12", &err), 0, "%s", err.text);
+    cr_assert(parsed.has_position && parsed.position == 12 && !parsed.name);
+    sfs_reference_done(&parsed);
+    cr_assert_eq(parse("oci:/no/dir:@0", &err), 0, "%s", err.text);
+    cr_assert(parsed.has_position && parsed.position == 0 && !parsed.name);
+    sfs_reference_done(&parsed);
+    assert_wrong("docker-archive:no.tar:@", EINVAL, "write a number");
+    assert_wrong("docker-archive:no.tar:@-1", EINVAL, "write a number");
+    assert_wrong("oci-archive:no.tar:@1x", EINVAL, "write a number");
+    assert_wrong("oci:no:@99999999999999999999", EINVAL, "write a number");
 }
 
 Test(reference, suggests_the_nearest_transport)

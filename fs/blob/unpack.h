@@ -25,7 +25,8 @@ struct sfs_unpack_options {
     const char *what;                    /* for progress */
 };
 
-/* The codec by the first bytes: gzip 1f 8b, zstd 28 b5 2f fd or a skippable frame, else none. */
+/* The codec by the first bytes: gzip 1f 8b, zstd 28 b5 2f fd or a skippable frame, else none.
+ * ENOTSUP: they are bzip2 or xz, which docker loads and this does not decode. */
 int sfs_codec_guess(struct sfs_blob *blob, enum sfs_codec *ret_codec, struct sfs_error *err);
 
 /* Borrows blob and options until close. */
