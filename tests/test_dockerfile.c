@@ -160,6 +160,26 @@ Test(dockerfile, tells_the_line_of_a_mistake)
           "Dockerfile:2: when using JSON array syntax, arrays must be comprised of strings only");
 }
 
+Test(dockerfile, takes_blanks_before_a_delimiter)
+{
+    static const char text[] = "RUN << E\none\nE\nRUN cat <<  \"A B\"\ntwo $x\nA B\n";
+    struct sfs_dockerfile dockerfile;
+    struct sfs_error err = { "" };
+    cr_assert_eq(sfs_dockerfile_parse(text, strlen(text), "x", &dockerfile, &err), 0, "%s",
+                 err.text);
+    cr_assert_eq(dockerfile.count, 2);
+    cr_assert_str_eq(dockerfile.instructions[0].heredocs[0].content, "one\n");
+    cr_assert_str_eq(dockerfile.instructions[1].heredocs[0].name, "A B");
+    cr_assert_not(dockerfile.instructions[1].heredocs[0].expand);
+    sfs_dockerfile_close(&dockerfile);
+}
+
+Test(dockerfile, trims_the_blanks_of_every_script)
+{
+    check(" FROM a　\nENV a=b c=d\n", "(from \"a\")(env \"a\" \"b\" \"=\" \"c\" \"d\" \"=\")");
+    check("FROM a\n # a comment\nCMD b", "(from \"a\")(cmd \"b\")");
+}
+
 Test(dockerfile, reads_heredocs)
 {
     static const char text[] =

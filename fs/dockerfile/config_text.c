@@ -1,6 +1,7 @@
 #include "dockerfile/config_text.h"
 
 #include "dockerfile/dockerfile_words.h"
+#include "dockerfile/rune.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -9,18 +10,7 @@
 /* Bytes of the UTF-8 sequence at `text`; 0: it is none. */
 static size_t sequence_size(const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    size_t size = *at < 0x80 ? 1 : *at >= 0xc2 && *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    if (*at < 0x80)
-        return 1;
-    if (*at < 0xc2 || *at > 0xf4)
-        return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_bad = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xed && at[1] > 0x9f) ||
-                  (*at == 0xf0 && at[1] < 0x90) || (*at == 0xf4 && at[1] > 0x8f);
-    return is_bad ? 0 : size;
+    return sfs_rune_read(text, strnlen(text, 4), NULL);
 }
 
 int sfs_text_clean(const char *text, struct sfs_buf *out)

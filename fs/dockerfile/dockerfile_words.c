@@ -1,6 +1,7 @@
 #include "dockerfile/dockerfile_words.h"
 
 #include "base/buf.h"
+#include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
@@ -29,7 +30,7 @@ static const char *word_end(const char *at, char escape)
 {
     char quote = 0;
     for (; *at; at++) {
-        if (!quote && is_blank(*at))
+        if (!quote && sfs_rune_blank(at, strnlen(at, 4)) > 0)
             break;
         if (*at == quote)
             quote = 0;
@@ -44,8 +45,9 @@ static const char *word_end(const char *at, char escape)
 int sfs_words_quoted(const char *text, char escape, struct sfs_vars *words)
 {
     for (const char *at = text; *at;) {
-        if (is_blank(*at)) {
-            at++;
+        size_t blank = sfs_rune_blank(at, strnlen(at, 4));
+        if (blank > 0) {
+            at += blank;
             continue;
         }
         const char *end = word_end(at, escape);

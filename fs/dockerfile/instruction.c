@@ -1,6 +1,7 @@
 #include "dockerfile/instruction.h"
 
 #include "base/banned.h"
+#include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
@@ -214,7 +215,9 @@ static int check_volume(const struct sfs_instruction *instruction, const char *n
     int r = check_some(instruction, name, err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *text = instruction->args.items[i];
-        if (!text[strspn(text, " \t\r\n\v\f")])
+        size_t size = strlen(text);
+        sfs_rune_trim(&text, &size);
+        if (size == 0)
             r = sfs_fail(err, EINVAL, "VOLUME specified can not be an empty string");
     }
     return r;

@@ -4,7 +4,7 @@
 
 #include "base/banned.h"
 #include "dockerfile/config_text.h"
-#include <ctype.h>
+#include "dockerfile/rune.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <time.h>
@@ -329,10 +329,7 @@ static int set_volumes(struct eval *eval, struct eval_stage *stage,
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *path;
         size_t size = strlen(word);
-        for (; isspace((unsigned char)*word); size--)
-            word++;
-        while (size > 0 && isspace((unsigned char)word[size - 1]))
-            size--;
+        sfs_rune_trim(&word, &size);
         AUTO(sfs_free) char *trimmed = strndup(word, size);
         r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_fail_memory(eval->err);
         if (r == 0 && !*path)
