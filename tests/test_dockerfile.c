@@ -14,7 +14,10 @@ static void quote(struct sfs_buf *out, const char *text)
     sfs_buf_add_str(out, "\"");
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
         const char *named = strchr("\aa\bb\ff\nn\rr\tt\vv", *p);
-        if (*p == '"' || *p == '\\')
+        if (strncmp((const char *)p, "\xf4\x8f\xbf\xbfu0000", 9) == 0) {
+            sfs_buf_add_str(out, "\\x00");
+            p += 8;
+        } else if (*p == '"' || *p == '\\')
             sfs_buf_printf(out, "\\%c", *p);
         else if (*p < 0x20 && named)
             sfs_buf_printf(out, "\\%c", named[1]);
@@ -83,10 +86,6 @@ Test(dockerfile, agrees_with_the_parser_vectors)
         while (result_size > 0 && result[result_size - 1] == '\n')
             result[--result_size] = 0;
         out.data[out.size - 1] = 0;
-        /* Known difference: our strings end at a NUL, which no command line could carry either. */
-        char *nul = strstr(result, "\\x00");
-        if (nul)
-            memmove(nul, nul + 4, strlen(nul + 4) + 1);
         cr_expect_str_eq(out.data, result, "%s:\n%s\n---\n%s", entry->d_name, out.data, result);
         sfs_dockerfile_close(&dockerfile);
         sfs_buf_close(&out);
@@ -144,6 +143,15 @@ Test(dockerfile, joins_lines_as_the_escape_directive_says)
           "FROM a",
           "(from \"a\")");
     check("from a\r\nrun b\r\n", "(from \"a\")(run \"b\")");
+}
+
+Test(dockerfile, takes_what_go_takes_for_json)
+{
+    check("CMD [\"a\\u0000b\"]", "(cmd \"a\\x00b\")");
+    check("CMD [\"a\\ud800\"]", "(cmd \"a\xef\xbf\xbd\")");
+    check("CMD [\"a\xff\"]", "(cmd \"a\xef\xbf\xbd\")");
+    check("CMD [1e5]",
+          "Dockerfile:1: when using JSON array syntax, arrays must be comprised of strings only");
 }
 
 Test(dockerfile, tells_the_line_of_a_mistake)

@@ -4,6 +4,7 @@
 #include "support.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stagefs/json.h>
 #include <stagefs/stage.h>
 #include <sys/stat.h>
 
@@ -454,6 +455,23 @@ Test(evaluate_config, replaces_bytes_that_are_no_text)
     cr_expect_str_eq(field("Labels"), "{\"a\":\"b\xef\xbf\xbd\"}");
 }
 
+Test(evaluate_config, keeps_a_nul_of_the_json_form)
+{
+    open_stage("FROM base\nCMD [\"a\\u0000b\"]\nVOLUME [\"/v\\u0000\"]\n", OPTIONS(0));
+    const json_t *settings = json_object_get(sfs_stage_config(stage), "config");
+    AUTO(sfs_free) char *cmd = sfs_json_print(json_object_get(settings, "Cmd"), JSON_COMPACT);
+    AUTO(sfs_free)
+    char *volumes = sfs_json_print(json_object_get(settings, "Volumes"), JSON_COMPACT);
+    cr_expect_str_eq(cmd, "[\"a\\u0000b\"]");
+    cr_expect_str_eq(volumes, "{\"/v\\u0000\":{}}");
+}
+
+Test(evaluate_config, sets_a_variable_that_the_base_names_twice)
+{
+    open_stage("FROM base AS b\nENV A=1 B=2\nFROM b\nENV A=3\n", OPTIONS(0));
+    cr_expect_not_null(strstr(field("Env"), "\"A=3\",\"B=2\"]"), "%s", field("Env"));
+}
+
 /* ---- failures ---- */
 
 static const struct {
@@ -471,6 +489,7 @@ static const struct {
     { "FROM base\nCOPY --link=perhaps a b\n", EINVAL, "expecting boolean value for flag --link" },
     { "FROM base\nCOPY --chown=1 --chown=2 a b\n", EINVAL, "duplicate flag specified: --chown" },
     { "FROM base\nCOPY --chown a b\n", EINVAL, "missing a value on flag: --chown" },
+    { "FROM base\nCOPY [\"a\\u0000b\", \"/x\"]\n", EINVAL, "COPY: a path holds a NUL" },
     { "FROM base\nCOPY a\n", EINVAL, "COPY requires at least two arguments" },
     { "FROM base\nCOPY --from=$X a b\n", EINVAL, "variable expansion is not supported for --from" },
     { "FROM base\nWORKDIR\n", EINVAL, "WORKDIR requires exactly one argument" },

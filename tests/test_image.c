@@ -282,7 +282,7 @@ Test(image_hostile, sizes_are_checked)
     index_with("\"" FAKE "\"", "\"12\"", OCI_MANIFEST);
     assert_refuses(ref(NULL), NULL, EBADMSG, "size");
     index_with("\"" FAKE "\"", "99999999999999999999", OCI_MANIFEST);
-    assert_refuses(ref(NULL), NULL, EBADMSG, "not JSON");
+    assert_refuses(ref(NULL), NULL, EBADMSG, "size");
     index_with("\"" FAKE "\"", "9223372036854775807", OCI_MANIFEST);
     assert_refuses(ref(NULL), NULL, E2BIG, FAKE);
 }
@@ -305,7 +305,7 @@ Test(image_hostile, fields_of_wrong_types_are_named)
           "annotations" },
         { "{\"manifests\":", "not JSON" },
         { "", "not JSON" },
-        { "{\"a\":\"\\u0000\"}", "not JSON" },
+        { "{\"manifests\":[1e9]}", "no descriptor" },
     };
     dir = begin_layout("types");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

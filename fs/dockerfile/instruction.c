@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
+#include <stagefs/json.h>
 #include <stagefs/suggest.h>
 #include <stdint.h>
 
@@ -69,6 +70,9 @@ static int check_sources(const struct sfs_instruction *instruction, const char *
                         "%s requires at least two arguments, but only %s was provided. Destination "
                         "could not be determined",
                         name, args->count ? "one" : "none");
+    for (size_t i = 0; i < args->count; i++)
+        if (sfs_json_is_marked(args->items[i]))
+            return sfs_fail(err, EINVAL, "%s: a path holds a NUL", name);
     struct sfs_heredoc heredoc;
     int r = sfs_heredoc_parse(args->items[args->count - 1], &heredoc, err);
     if (r <= 0)

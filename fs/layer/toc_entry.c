@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "layer/tar_read.h"
 #include <openssl/evp.h>
+#include <stagefs/json.h>
 #include <time.h>
 
 /* A text, "" if it is not there. Go writes U+FFFD for bytes that are not UTF-8, so that the true
@@ -17,7 +18,7 @@ static int get_text(const json_t *json, const char *key, const char **ret_text,
     if (!json_is_string(value))
         return sfs_fail(err, EBADMSG, "%s is not a string", key);
     *ret_text = json_string_value(value);
-    if (strstr(*ret_text, "\xef\xbf\xbd"))
+    if (strstr(*ret_text, "\xef\xbf\xbd") || sfs_json_is_marked(*ret_text))
         return sfs_fail(err, ENOTSUP, "%s is not in UTF-8 in the tar", key);
     return 0;
 }
@@ -138,7 +139,7 @@ static int get_xattrs(const json_t *json, struct sfs_toc_entry *entry, struct sf
         int size = json_is_string(value) ? decode_base64(json_string_value(value), place) : 0;
         if (size < 0)
             return sfs_fail(err, EBADMSG, "extended attribute %s is not base64", name);
-        if (strstr(name, "\xef\xbf\xbd"))
+        if (strstr(name, "\xef\xbf\xbd") || sfs_json_is_marked(name))
             return sfs_fail(err, ENOTSUP, "the name of an attribute is not in UTF-8 in the tar");
         if (!sfs_tar_xattr_is_shown(name))
             continue;
