@@ -261,6 +261,19 @@ Test(evaluate, knows_the_platform_it_builds_for)
     cr_expect_not_null(strstr(field("Env"), "\"OUT=amd64,linux/amd64\""));
 }
 
+Test(evaluate, names_platforms_as_containerd_does)
+{
+    open_stage("ARG P=linux/aarch64/v8\nFROM --platform=$P scratch\nLABEL a=$P\n", OPTIONS(0));
+    const json_t *config = sfs_stage_config(stage);
+    cr_expect_str_eq(json_string_value(json_object_get(config, "architecture")), "arm64");
+    cr_expect_null(json_object_get(config, "variant"));
+    sfs_stage_close(&stage);
+    open_stage("FROM --platform=armhf scratch\n", OPTIONS(0));
+    config = sfs_stage_config(stage);
+    cr_expect_str_eq(json_string_value(json_object_get(config, "architecture")), "arm");
+    cr_expect_str_eq(json_string_value(json_object_get(config, "variant")), "v7");
+}
+
 Test(evaluate, lets_an_instruction_see_what_was_before_it)
 {
     open_stage("FROM base\nENV abc=hello\nENV abc=bye def=$abc\nENV ghi=$abc\n", OPTIONS(0));
