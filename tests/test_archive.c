@@ -275,9 +275,35 @@ Test(docker_archive, is_opened_by_name)
     cr_assert_str_eq(opened_mark(say("docker-archive:%s:localhost/own:1", path), NULL), "packed");
     assert_refuses(say("docker-archive:%s", path), NULL, ENOENT,
                    "3 images are here, say which one; there are: debian:12, me/deb:x, "
-                   "localhost/own:1");
+                   "localhost/own:1, @2 (it has no name)");
     assert_refuses(say("docker-archive:%s:debian", path), NULL, ENOENT,
                    "docker.io/library/debian:latest");
+}
+
+Test(docker_archive, is_opened_by_its_place)
+{
+    char *path = docker_archive();
+    cr_assert_str_eq(opened_mark(say("docker-archive:%s:@0", path), NULL), "plain");
+    cr_assert_str_eq(opened_mark(say("docker-archive:%s:@2", path), NULL), "nameless");
+    assert_refuses(say("docker-archive:%s:@3", path), NULL, ENOENT,
+                   "3 images are here, none at @3");
+    path = layout_archive("");
+    cr_assert_str_eq(opened_mark(say("oci-archive:%s:@0", path), NULL), "one");
+    assert_refuses(say("oci-archive:%s:@1", path), NULL, ENOENT, "1 images are here, none at @1");
+}
+
+Test(docker_archive, names_a_compression_that_it_does_not_read)
+{
+    static const int filters[] = { ARCHIVE_FILTER_XZ, ARCHIVE_FILTER_BZIP2 };
+    static const char *const names[] = { "xz", "bzip2" };
+    for (size_t i = 0; i < 2; i++) {
+        tar_begin(&tar, ARCHIVE_FILTER_NONE);
+        char *entry = add_docker_image("m", filters[i], "null");
+        add_text("manifest.json", say("[%s]", entry));
+        char *path = finish_tar("foreign.tar");
+        assert_refuses(say("docker-archive:%s", path), NULL, ENOTSUP,
+                       say("layer 0: its bytes are %s", names[i]));
+    }
 }
 
 Test(docker_archive, layers_are_plain_or_compressed)

@@ -157,6 +157,8 @@ Test(suggest, finds_the_near_word_and_no_far_one)
     cr_assert_str_eq(sfs_suggest("comit", known), "commit");
     cr_assert_str_eq(sfs_suggest("MOUNT", known), "mount");
     cr_assert_str_eq(sfs_suggest("insepct", known), "inspect");
+    cr_assert_str_eq(sfs_suggest("com", known), "commit");
     cr_assert_null(sfs_suggest("frobnicate", known));
+    cr_assert_null(sfs_suggest("c", known));
     cr_assert_null(sfs_suggest("", known));
 }

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stagefs/auto.h>
+#include <stagefs/json.h>
 
 static struct sfs_error err;
 
@@ -41,15 +42,31 @@ Test(config_edit, adds_a_variable)
     expect("{}", SFS_EDIT_ENV, "A=x=y", "{\"config\":{\"Env\":[\"A=x=y\"]}}");
 }
 
-Test(config_edit, sets_a_variable_where_it_stands)
+Test(config_edit, sets_a_variable_once_and_last)
 {
-    expect(TWO, SFS_EDIT_ENV, "A=", "{\"config\":{\"Env\":[\"A=\",\"B=2\"]}}");
+    expect(TWO, SFS_EDIT_ENV, "A=", "{\"config\":{\"Env\":[\"B=2\",\"A=\"]}}");
+    expect("{\"config\":{\"Env\":[\"A=1\",\"AB=1\",\"A=2\"]}}", SFS_EDIT_ENV, "A=3",
+           "{\"config\":{\"Env\":[\"AB=1\",\"A=3\"]}}");
+}
+
+Test(config_edit, leaves_alone_what_it_does_not_change)
+{
+    static const char config[] = "{\"config\":{\"Env\":[\"B=\\u0000\"],\"X\":[\"\\ud800\",1e400]}}";
+    AUTO(sfs_json_close) json_t *json = NULL;
+    cr_assert_eq(sfs_json_parse(config, strlen(config), 0, &json, &err), 0);
+    const struct sfs_edit edit = { SFS_EDIT_CMD, "[\"a\\u0000\"]" };
+    cr_assert_eq(sfs_config_edit(json, NULL, &edit, 1, &err), 0);
+    AUTO(sfs_free) char *printed = sfs_json_print(json, JSON_COMPACT | JSON_SORT_KEYS);
+    cr_expect_str_eq(printed, "{\"config\":{\"Cmd\":[\"a\\u0000\"],\"Env\":[\"B=\\u0000\"],"
+                              "\"X\":[\"\\ud800\",1e400]}}");
 }
 
 Test(config_edit, removes_a_variable)
 {
     expect(TWO, SFS_EDIT_ENV, "A-", "{\"config\":{\"Env\":[\"B=2\"]}}");
     expect(TWO, SFS_EDIT_ENV, "C-", TWO);
+    expect("{\"config\":{\"Env\":[\"A=1\",\"AB=1\",\"A=2\"]}}", SFS_EDIT_ENV, "A-",
+           "{\"config\":{\"Env\":[\"AB=1\"]}}");
     expect(TWO, SFS_EDIT_ENV, "-", "{\"config\":{\"Env\":[]}}");
 }
 

@@ -4,6 +4,7 @@
 #include "support.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stagefs/json.h>
 #include <stagefs/stage.h>
 #include <sys/stat.h>
 
@@ -260,6 +261,19 @@ Test(evaluate, knows_the_platform_it_builds_for)
     cr_expect_not_null(strstr(field("Env"), "\"OUT=amd64,linux/amd64\""));
 }
 
+Test(evaluate, names_platforms_as_containerd_does)
+{
+    open_stage("ARG P=linux/aarch64/v8\nFROM --platform=$P scratch\nLABEL a=$P\n", OPTIONS(0));
+    const json_t *config = sfs_stage_config(stage);
+    cr_expect_str_eq(json_string_value(json_object_get(config, "architecture")), "arm64");
+    cr_expect_null(json_object_get(config, "variant"));
+    sfs_stage_close(&stage);
+    open_stage("FROM --platform=armhf scratch\n", OPTIONS(0));
+    config = sfs_stage_config(stage);
+    cr_expect_str_eq(json_string_value(json_object_get(config, "architecture")), "arm");
+    cr_expect_str_eq(json_string_value(json_object_get(config, "variant")), "v7");
+}
+
 Test(evaluate, lets_an_instruction_see_what_was_before_it)
 {
     open_stage("FROM base\nENV abc=hello\nENV abc=bye def=$abc\nENV ghi=$abc\n", OPTIONS(0));
@@ -301,6 +315,79 @@ Test(evaluate, makes_the_workdir_for_the_user)
     cr_expect_str_eq(content("/home/app/sub"), "1000:1001 ");
     cr_expect_str_eq(content("/home"), "1000:1001 ");
     cr_expect_str_eq(field("WorkingDir"), "\"/home/app/sub\"");
+}
+
+Test(evaluate, names_an_absolute_workdir_as_it_is_written)
+{
+    open_stage("FROM base\nWORKDIR /srv/\nCOPY a .\n", OPTIONS(0));
+    cr_expect_str_eq(field("WorkingDir"), "\"/srv/\"");
+    cr_expect_str_eq(content("/srv/a"), "0:0 A");
+    sfs_stage_close(&stage);
+    open_stage("FROM base\nWORKDIR /srv/\nWORKDIR x//y/\n", OPTIONS(0));
+    cr_expect_str_eq(field("WorkingDir"), "\"/srv/x/y\"");
+}
+
+Test(evaluate, makes_what_a_link_leads_to)
+{
+    static const char *const cases[][2] = {
+        { "WORKDIR /d/l", "/x/y" },          { "WORKDIR /d/l/z", "/x/y/z" },
+        { "ADD t.tar /d/l/", "/x/y/sub/c" }, { "ADD t.tar /d/l/z/", "/x/y/z/sub/c" },
+        { "COPY a /d/l/z/", "/x/y/z/a" },
+    };
+    char command[400], text[200];
+    snprintf(command, sizeof command,
+             "cd '%s' && mkdir base/d && ln -s ../x/y base/d/l && "
+             "tar -cf context/t.tar -C context sub",
+             dir);
+    cr_assert_eq(system(command), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "FROM base\n%s\n", cases[i][0]);
+        open_stage(text, OPTIONS(0));
+        sfs_node node;
+        struct sfs_attr attr;
+        cr_expect_neq(content(cases[i][1])[0], 0, "%s", text);
+        cr_assert_eq(sfs_tree_resolve(sfs_stage_tree(stage), "/d/l", 0, &node, NULL), 0);
+        sfs_tree_attr(sfs_stage_tree(stage), node, &attr);
+        cr_expect(S_ISLNK(attr.mode), "%s", text);
+        sfs_stage_close(&stage);
+    }
+}
+
+Test(evaluate, is_dated_by_the_argument)
+{
+    static const struct {
+        const char *text, *argument;
+        int64_t date; /* -1: none */
+    } cases[] = {
+        { "FROM base\n", "1700000001", 1700000001 },
+        { "ARG SOURCE_DATE_EPOCH=5\nFROM base\n", NULL, 5 },
+        { "ARG SOURCE_DATE_EPOCH=5\nFROM base\n", "7", 7 },
+        { "ARG SOURCE_DATE_EPOCH=5\nFROM base\n", "", -1 },
+        { "ARG SOURCE_DATE_EPOCH=context\nFROM base\n", NULL, -1 },
+        { "FROM base\nARG SOURCE_DATE_EPOCH=5\n", NULL, -1 },
+    };
+    unsetenv("SOURCE_DATE_EPOCH");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t date = -1;
+        struct options options = { 0 };
+        if (cases[i].argument)
+            options.build_args[0] =
+                (struct sfs_stage_pair){ "SOURCE_DATE_EPOCH", cases[i].argument };
+        open_stage(cases[i].text, options);
+        cr_expect_eq(sfs_stage_epoch(stage, &date), cases[i].date >= 0, "%zu", i);
+        cr_expect_eq(date, cases[i].date, "%zu: %lld", i, (long long)date);
+        sfs_stage_close(&stage);
+    }
+    expect_error("ARG SOURCE_DATE_EPOCH=yesterday\nFROM base\n", OPTIONS(0), EINVAL,
+                 "SOURCE_DATE_EPOCH is 'yesterday'");
+}
+
+Test(evaluate, takes_the_date_of_the_environment_for_an_argument)
+{
+    setenv("SOURCE_DATE_EPOCH", "9", 1);
+    open_stage("FROM base\nARG SOURCE_DATE_EPOCH\nLABEL d=$SOURCE_DATE_EPOCH\n", OPTIONS(0));
+    cr_expect_str_eq(field("Labels"), "{\"d\":\"9\"}");
+    cr_expect_eq(warnings.count, 0);
 }
 
 Test(evaluate, unpacks_tars_that_are_added_and_copies_what_is_none)
@@ -381,6 +468,23 @@ Test(evaluate_config, replaces_bytes_that_are_no_text)
     cr_expect_str_eq(field("Labels"), "{\"a\":\"b\xef\xbf\xbd\"}");
 }
 
+Test(evaluate_config, keeps_a_nul_of_the_json_form)
+{
+    open_stage("FROM base\nCMD [\"a\\u0000b\"]\nVOLUME [\"/v\\u0000\"]\n", OPTIONS(0));
+    const json_t *settings = json_object_get(sfs_stage_config(stage), "config");
+    AUTO(sfs_free) char *cmd = sfs_json_print(json_object_get(settings, "Cmd"), JSON_COMPACT);
+    AUTO(sfs_free)
+    char *volumes = sfs_json_print(json_object_get(settings, "Volumes"), JSON_COMPACT);
+    cr_expect_str_eq(cmd, "[\"a\\u0000b\"]");
+    cr_expect_str_eq(volumes, "{\"/v\\u0000\":{}}");
+}
+
+Test(evaluate_config, sets_a_variable_that_the_base_names_twice)
+{
+    open_stage("FROM base AS b\nENV A=1 B=2\nFROM b\nENV A=3\n", OPTIONS(0));
+    cr_expect_not_null(strstr(field("Env"), "\"A=3\",\"B=2\"]"), "%s", field("Env"));
+}
+
 /* ---- failures ---- */
 
 static const struct {
@@ -398,6 +502,7 @@ static const struct {
     { "FROM base\nCOPY --link=perhaps a b\n", EINVAL, "expecting boolean value for flag --link" },
     { "FROM base\nCOPY --chown=1 --chown=2 a b\n", EINVAL, "duplicate flag specified: --chown" },
     { "FROM base\nCOPY --chown a b\n", EINVAL, "missing a value on flag: --chown" },
+    { "FROM base\nCOPY [\"a\\u0000b\", \"/x\"]\n", EINVAL, "COPY: a path holds a NUL" },
     { "FROM base\nCOPY a\n", EINVAL, "COPY requires at least two arguments" },
     { "FROM base\nCOPY --from=$X a b\n", EINVAL, "variable expansion is not supported for --from" },
     { "FROM base\nWORKDIR\n", EINVAL, "WORKDIR requires exactly one argument" },

@@ -20,7 +20,10 @@ static int pretend(const struct sfs_run_request *request, struct sfs_run_result 
 {
     FILE *out = fmemopen(said, sizeof said, "w");
     (void)err;
-    fprintf(out, "%u:%u %s", request->uid, request->gid, request->cwd);
+    fprintf(out, "%u:%u", request->uid, request->gid);
+    for (size_t i = 0; i < request->group_count; i++)
+        fprintf(out, "%c%u", i > 0 ? '+' : '/', request->groups[i]);
+    fprintf(out, " %s", request->cwd);
     for (const char *const *arg = request->args; *arg; arg++)
         fprintf(out, " [%s]", *arg);
     for (const char *const *env = request->env; *env; env++)
@@ -56,7 +59,9 @@ static void set_up(void)
     snprintf(command, sizeof command,
              "cd '%s' && mkdir -p base/etc base/bin upper && touch base/bin/sh && "
              "printf 'app:x:1000:1001::/home/app:/bin/sh\\n' >base/etc/passwd && "
-             "printf 'more:x:7:app\\n' >base/etc/group && echo made >upper/made && echo s >secret",
+             "printf '1001:x:5:5::/:/bin/sh\\n' >>base/etc/passwd && "
+             "printf 'more:x:7:app\\n1001:x:8:\\nown:x:1001:app\\n' >base/etc/group && echo made "
+             ">upper/made && echo s >secret",
              dir);
     cr_assert_eq(system(command), 0);
     snprintf(command, sizeof command, "%s/store", dir);
@@ -109,7 +114,29 @@ static void expect_said(const char *instructions, const char *words)
 Test(run_request, has_the_shell_the_user_and_the_workdir)
 {
     expect_said("SHELL [\"/bin/sh\", \"-e\"]\nUSER app\nWORKDIR /w\nRUN echo $HOME \\\n  x\n",
-                "1000:1001 /w [/bin/sh] [-e] [echo $HOME   x]");
+                "1000:1001/1001+7 /w [/bin/sh] [-e] [echo $HOME   x]");
+}
+
+Test(run_request, has_the_primary_group_among_the_others)
+{
+    expect_said("RUN x\n", "0:0/0 /");
+    expect_said("USER 1234\nRUN x\n", "1234:0/0 /");
+    expect_said("USER 1234:77\nRUN x\n", "1234:77/77 /");
+    expect_said("USER app:more\nRUN x\n", "1000:7/7 /");
+    expect_said("USER 1000\nRUN x\n", "1000:1001/1001+7 /");
+}
+
+Test(run_request, takes_a_number_for_no_name)
+{
+    expect_said("USER 1001:1001\nRUN x\n", "1001:1001/1001 /");
+    expect_said("USER root:root\nRUN x\n", "0:0/0 /");
+}
+
+Test(run_request, does_without_an_agent_unless_it_is_required)
+{
+    expect_said("RUN --mount=type=ssh x\n", "0:0/0 / [/bin/sh] [-c] [x]");
+    cr_expect_eq(open_stage("RUN --mount=type=ssh,required x\n"), -ENOTSUP);
+    cr_expect_not_null(strstr(error.text, "type=ssh is required"), "%s", error.text);
 }
 
 Test(run_request, has_args_and_env_and_a_home)
@@ -179,6 +206,7 @@ Test(run_result, is_dropped_if_the_command_fails)
 static const struct {
     const char *flag, *words;
 } wrong[] = {
+    { "type=tmp,target=/x", "unsupported mount type \"tmp\" (did you mean tmpfs?)" },
     { "type=bnd,target=/x", "unsupported mount type \"bnd\" (did you mean bind?)" },
     { "type=bind,target=/x,size=1", "unexpected key 'size' for mount type 'bind'" },
     { "type=bind,target=/x,mode=0755", "mode not allowed for \"bind\" type mounts" },

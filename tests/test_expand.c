@@ -14,6 +14,7 @@ static struct sfs_vars shell_vars(void)
     sfs_vars_set(&vars, "SHELL", "bash");
     sfs_vars_set(&vars, "KOREAN", "한국어");
     sfs_vars_set(&vars, "NULL", "");
+    sfs_vars_set(&vars, "LINES", "a*\nb");
     return vars;
 }
 
@@ -115,9 +116,33 @@ Test(expand, knows_every_modifier)
         { "${KOREAN%?}", "한국" },
         { "${PWD/\\/h/x}", "xome" },
         { "a$SHELL$", "abash$" },
+        { "${SHELL#\\b}", "error" },
+        { "${SHELL%\\h}", "error" },
+        { "${SHELL/\\a/x}", "error" },
+        { "${LINES#*}", "a*\nb" },
+        { "${LINES#a\\*?}", "a*\nb" },
+        { "${LINES%%*}", "a*\n" },
+        { "${LINES#a\\*}", "\nb" },
+        { "$SHELL·x", "bash·x" },
+        { "$SHELL’s", "bash’s" },
+        { "$SHELL가", "" },
+        { "$١x", "x" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(cases[i][0], cases[i][1]);
+}
+
+Test(expand, parts_words_at_every_blank_but_behind_an_arrow)
+{
+    static const struct sfs_vars none;
+    struct sfs_vars words = { 0 };
+    struct sfs_error err;
+    cr_assert_eq(sfs_expand_words("a　b << \tE <c <d", '\\', &none, 0, &words, &err), 0);
+    static const char *const expected[] = { "a", "b", "<< \tE", "<c", "<d" };
+    cr_assert_eq(words.count, 5);
+    for (size_t i = 0; i < 5; i++)
+        cr_expect_str_eq(words.items[i], expected[i]);
+    sfs_vars_close(&words);
 }
 
 Test(expand, agrees_with_the_words_vectors)

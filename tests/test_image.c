@@ -235,7 +235,7 @@ Test(image_platform, chooses_in_index_json_itself)
                                  platform("linux", "arm64", "v8"))));
     cr_assert_str_eq(opened_mark(ref(NULL), "linux/arm64"), "arm64");
     cr_assert_str_eq(opened_mark(ref(NULL), "linux/amd64"), "amd64");
-    assert_refuses(ref(NULL), "linux/386", ENOENT, "linux/arm64/v8");
+    assert_refuses(ref(NULL), "linux/386", ENOENT, "linux/amd64, linux/arm64");
 }
 
 Test(image_platform, reads_dockers_manifest_list)
@@ -283,7 +283,7 @@ Test(image_hostile, sizes_are_checked)
     index_with("\"" FAKE "\"", "\"12\"", OCI_MANIFEST);
     assert_refuses(ref(NULL), NULL, EBADMSG, "size");
     index_with("\"" FAKE "\"", "99999999999999999999", OCI_MANIFEST);
-    assert_refuses(ref(NULL), NULL, EBADMSG, "not JSON");
+    assert_refuses(ref(NULL), NULL, EBADMSG, "size");
     index_with("\"" FAKE "\"", "9223372036854775807", OCI_MANIFEST);
     assert_refuses(ref(NULL), NULL, E2BIG, FAKE);
 }
@@ -306,7 +306,7 @@ Test(image_hostile, fields_of_wrong_types_are_named)
           "annotations" },
         { "{\"manifests\":", "not JSON" },
         { "", "not JSON" },
-        { "{\"a\":\"\\u0000\"}", "not JSON" },
+        { "{\"manifests\":[1e9]}", "no descriptor" },
     };
     dir = begin_layout("types");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -1,6 +1,8 @@
 #include "layer_fixture.h"
 
 #include <sys/sysmacros.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/xattr.h>
 
 static char top[96];
@@ -66,12 +68,48 @@ Test(layer_dir, hard_links_are_one_inode)
     fixture_expect_bytes(layer, "d/b", "hello", 5);
 }
 
-Test(layer_dir, sockets_are_left_out)
+Test(layer_dir, sockets_are_left_out_and_told)
 {
-    put("a", "", 0644);
-    cr_assert_eq(mknod("socket", S_IFSOCK | 0600, 0), 0);
+    put("a", "", 0600);
+    cr_assert_eq(mknod("s", S_IFSOCK | 0600, 0), 0);
     AUTO(sfs_layer_close) struct sfs_layer *layer = open_layer(0);
-    fixture_expect(layer, " d755\na f644 0\n");
+    fixture_expect(layer, " d755\na f600 0\n");
+    cr_assert_str_eq(sfs_layer_dir_left_out(layer), "1 socket (s)");
+    for (int i = 0; i < 3; i++) {
+        char name[] = { (char)('t' + i), 0 };
+        cr_assert_eq(mknod(name, S_IFSOCK | 0600, 0), 0);
+    }
+    AUTO(sfs_layer_close) struct sfs_layer *more = open_layer(0);
+    cr_assert_not_null(strstr(sfs_layer_dir_left_out(more), "4 sockets ("));
+    cr_assert_not_null(strstr(sfs_layer_dir_left_out(more), ", ...)"));
+}
+
+Test(layer_dir, sockets_of_a_context_are_empty_files)
+{
+    cr_assert_eq(mknod("s", S_IFSOCK, 0), 0);
+    cr_assert_eq(chmod("s", 0555), 0);
+    cr_assert_eq(link("s", "same"), 0);
+    AUTO(sfs_layer_close) struct sfs_layer *layer = open_layer(SFS_LAYER_DIR_STUBS);
+    fixture_expect(layer, " d755\ns f555 0 x2\nsame f555 0 x2\n");
+    cr_assert_null(sfs_layer_dir_left_out(layer));
+}
+
+Test(layer_dir, what_is_mounted_inside_is_part_of_it)
+{
+    cr_assert_eq(mkdir("d", 0755), 0);
+    cr_assert_eq(mkdir("d/proc", 0755), 0);
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "d", "tmpfs", 0, "mode=755") < 0)
+        cr_skip_test("needs root");
+    put("d/file", "hello", 0644);
+    cr_assert_eq(mkdir("d/proc", 0755), 0);
+    cr_assert_eq(mount("none", "d/proc", "proc", 0, NULL), 0);
+    AUTO(sfs_layer_close) struct sfs_layer *layer = open_layer(0);
+    fixture_expect(layer, " d755\nd d755\nd/file f644 5\nd/proc d555\n");
+    fixture_expect_bytes(layer, "d/file", "hello", 5);
+    cr_assert_str_eq(sfs_layer_dir_left_out(layer), "1 file system of the kernel's own (d/proc)");
+    umount2("d/proc", MNT_DETACH);
+    umount2("d", MNT_DETACH);
 }
 
 Test(layer_dir, extended_attributes_are_shown_with_any_bytes)

@@ -101,7 +101,23 @@ Test(reference, asks_for_what_is_missing)
     assert_wrong("oci:", EINVAL, "path is missing");
     assert_wrong("oci::tag", EINVAL, "path is missing");
     assert_wrong("dir:", EINVAL, "path is missing");
-    assert_wrong("oci:/no/dir:", EINVAL, "tag may be left out");
+    assert_wrong("docker-archive:no.tar:", EINVAL, "name may be left out");
+    assert_parses("oci:/no/dir:", SFS_TRANSPORT_OCI, "/no/dir", NULL);
+}
+
+Test(reference, counts_images_behind_the_at_sign)
+{
+    struct sfs_error err;
+    cr_assert_eq(parse("docker-archive:no.tar:@12", &err), 0, "%s", err.text);
+    cr_assert(parsed.has_position && parsed.position == 12 && !parsed.name);
+    sfs_reference_done(&parsed);
+    cr_assert_eq(parse("oci:/no/dir:@0", &err), 0, "%s", err.text);
+    cr_assert(parsed.has_position && parsed.position == 0 && !parsed.name);
+    sfs_reference_done(&parsed);
+    assert_wrong("docker-archive:no.tar:@", EINVAL, "write a number");
+    assert_wrong("docker-archive:no.tar:@-1", EINVAL, "write a number");
+    assert_wrong("oci-archive:no.tar:@1x", EINVAL, "write a number");
+    assert_wrong("oci:no:@99999999999999999999", EINVAL, "write a number");
 }
 
 Test(reference, takes_a_lone_dash_for_a_stream)
@@ -198,11 +214,48 @@ Test(platform, is_the_hosts_if_not_given)
 #endif
 }
 
+Test(platform, is_one_however_it_is_written)
+{
+    static const char *const cases[][2] = {
+        { "linux/arm", "linux/arm/v7" },
+        { "linux/arm/7", "linux/arm/v7" },
+        { "linux/arm/v6", "linux/arm/v6" },
+        { "linux/armhf", "linux/arm/v7" },
+        { "linux/armel/v7", "linux/arm/v6" },
+        { "linux/arm64/v8", "linux/arm64" },
+        { "linux/arm64/8", "linux/arm64" },
+        { "Linux/AArch64", "linux/arm64" },
+        { "linux/arm64/v9", "linux/arm64/v9" },
+        { "linux/amd64/v1", "linux/amd64" },
+        { "linux/amd64/v2", "linux/amd64/v2" },
+        { "linux/i386/v1", "linux/386" },
+        { "macos/arm64", "darwin/arm64" },
+        { "arm64", "linux/arm64" },
+        { "armhf", "linux/arm/v7" },
+        { "riscv64", "linux/riscv64" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sfs_platform platform;
+        struct sfs_error err;
+        char text[SFS_PLATFORM_TEXT];
+        cr_assert_eq(sfs_platform_parse(cases[i][0], &platform, &err), 0, "%s", err.text);
+        cr_expect_str_eq(sfs_platform_print(&platform, text), cases[i][1], "%s is %s", cases[i][0],
+                         text);
+    }
+    struct sfs_platform host, linux_only, windows;
+    cr_assert_eq(sfs_platform_parse(NULL, &host, NULL), 0);
+    cr_assert_eq(sfs_platform_parse("linux", &linux_only, NULL), 0);
+    cr_assert_eq(sfs_platform_parse("windows", &windows, NULL), 0);
+    cr_expect_str_eq(linux_only.arch, host.arch);
+    cr_expect_str_eq(windows.os, "windows");
+    cr_expect_str_eq(windows.arch, host.arch);
+}
+
 Test(platform, refuses_what_is_not_one)
 {
     static const char *const wrong[] = {
         "",
-        "linux",
+        "linucks",
         "linux/",
         "/amd64",
         "linux/amd64/v1/x",

@@ -100,7 +100,7 @@ Test(toc_bad, is_ignored_if_it_is_malformed)
         { "\"dir/link", "\"./dir//first", "more than once" },
         { "\"name\":\"dir/second\"", "\"name\":\"../second\"", "\"..\" in a path" },
         { "\"name\":\"dir/second\"", "\"name\":\"\"", "has no name" },
-        { "\"name\":\"dir/second\"", "\"name\":\"dir/\\u0000\"", "not JSON" },
+        { "\"name\":\"dir/second\"", "\"name\":\"dir/\\u0000\"", "not in UTF-8" },
         { "\"name\":\"dir/second\"", "\"name\":\"dir/\xff\"", "not JSON" },
         { "\"name\":\"dir/second\"", "\"name\":\"dir/\xef\xbf\xbd\"", "not in UTF-8" },
         { "\"linkName\":\"dir/first\"", "\"linkName\":\"dir/nowhere\"", "what is not there" },

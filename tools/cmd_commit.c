@@ -142,6 +142,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
     bool has_timestamp = args->timestamp >= 0;
+    int64_t date = args->session.tool.context.epoch;
+    bool has_date = sfs_stage_epoch(args->session.stage, &date) || (epoch && *epoch);
     struct sfs_commit_options options = {
         .destination = args->destination,
         .fd = STDOUT_FILENO,
@@ -150,8 +152,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .threads = (unsigned)args->session.tool.threads,
         .squash = args->squash,
         .dry_run = args->dry_run,
-        .has_epoch = has_timestamp || (epoch && *epoch),
-        .epoch = has_timestamp ? args->timestamp : args->session.tool.context.epoch,
+        .has_epoch = has_timestamp || has_date,
+        .epoch = has_timestamp ? args->timestamp : date,
         .set_mtimes = has_timestamp,
         .edits = args->edits,
         .edit_count = args->edit_count,

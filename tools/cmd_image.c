@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include <errno.h>
+#include <stagefs/json.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,7 +98,7 @@ static void print_config_line(const json_t *config, const char *key, const char 
     const json_t *value = json_object_get(config, key);
     if (!value || json_is_null(value))
         return;
-    AUTO(sfs_free) char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    AUTO(sfs_free) char *text = sfs_json_print(value, JSON_ENCODE_ANY | JSON_COMPACT);
     printf("%-12s %s\n", title, text ? text : "");
 }
 

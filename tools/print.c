@@ -3,6 +3,7 @@
 
 #include <stagefs/utf8.h>
 #include <jansson.h>
+#include <stagefs/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -70,7 +71,7 @@ void print_path(const char *path)
 
 int print_json(json_t *json)
 {
-    if (!json || json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0) {
+    if (sfs_json_write(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER, stdout) < 0) {
         fprintf(stderr, "stagefs: the answer could not be written as JSON\n");
         json_decref(json);
         return EXIT_FAILED;

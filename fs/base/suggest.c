@@ -30,9 +30,23 @@ static unsigned distance(const char *a, const char *b)
     return row[width];
 }
 
+/* The only one that begins with `word`; NULL: there is none, or several. */
+static const char *complete(const char *word, size_t length, const char *const *known)
+{
+    const char *only = NULL;
+    for (; length >= 2 && *known; known++) {
+        if (strncasecmp(word, *known, length) != 0)
+            continue;
+        if (only)
+            return NULL;
+        only = *known;
+    }
+    return only;
+}
+
 const char *sfs_suggest(const char *word, const char *const *known)
 {
-    const char *best = NULL;
+    const char *best = NULL, *const *first = known;
     size_t length = strlen(word);
     unsigned limit = length <= 3 ? 1 : (unsigned)(length + 2) / 3;
     if (length > MAX_WORD)
@@ -48,5 +62,5 @@ const char *sfs_suggest(const char *word, const char *const *known)
                 break;
         }
     }
-    return best;
+    return best ? best : complete(word, length, first);
 }

@@ -14,7 +14,7 @@
 
 #define SFS_CODECS 3u /* values of enum sfs_codec */
 /* Bytes at a blob's start that tell its codec; zeros where it has fewer. */
-#define SFS_CODEC_HEAD 4u
+#define SFS_CODEC_HEAD 10u
 
 /* In whose words a layer's media type is. FOREIGN: it is not distributed with its image. */
 enum sfs_layer_type {
@@ -81,7 +81,8 @@ extern const struct sfs_codec_row sfs_codec_none, sfs_codec_gzip, sfs_codec_zstd
 /* NULL: no such codec (a value out of an index). */
 const struct sfs_codec_row *sfs_codec_get(enum sfs_codec codec);
 
-/* The codec by the blob's first bytes; NONE where they tell nothing. Reads. */
+/* The codec by the blob's first bytes; NONE where they tell nothing. Reads. ENOTSUP: they are bzip2
+ * or xz, which docker loads and stagefs does not decode. */
 int sfs_codec_guess(struct sfs_blob *blob, enum sfs_codec *ret_codec, struct sfs_error *err);
 
 /* What a layer's media type says. false: it is that of no layer that can be read. */

@@ -496,6 +496,9 @@ static int parse_destination(struct commit *commit, struct sfs_error *err)
     if (commit->destination.has_digest)
         return sfs_fail(err, EINVAL,
                         "'%.300s': name a tag, the digest comes out of what is written", text);
+    if (commit->destination.has_position)
+        return sfs_fail(err, EINVAL, "'%.300s': give a name, @N counts images that are there",
+                        text);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "image/document.h"
 #include <errno.h>
+#include <stagefs/json.h>
 
 /* JSON is UTF-8. */
 static int make_string(const char *text, size_t size, const char *what, json_t **ret_string,
@@ -40,18 +41,14 @@ static bool is_removal(const char *text)
     return !strchr(text, '=') && size > 0 && text[size - 1] == '-';
 }
 
-/* The place of NAME in an array of "NAME=VALUE"; its size: there is none. */
-static size_t find_env(const json_t *env, const char *name, size_t size)
+/* Drops NAME from an array of "NAME=VALUE", however often it stands there. */
+static void drop_env(json_t *env, const char *name, size_t size)
 {
-    size_t i;
-    const json_t *item;
-    json_array_foreach(env, i, item)
-    {
-        const char *text = json_string_value(item);
+    for (size_t i = json_array_size(env); i > 0; i--) {
+        const char *text = json_string_value(json_array_get(env, i - 1));
         if (text && strncmp(text, name, size) == 0 && text[size] == '=')
-            break;
+            json_array_remove(env, i - 1);
     }
-    return i;
 }
 
 static int edit_env(json_t *settings, const char *text, struct sfs_error *err)
@@ -66,16 +63,12 @@ static int edit_env(json_t *settings, const char *text, struct sfs_error *err)
     if (!removes && (!end || end == text))
         return sfs_fail(err, EINVAL, "--env '%.200s' has no %s", text, end ? "name" : "value");
     size_t size = removes ? strlen(text) - 1 : (size_t)(end - text);
-    size_t at = find_env(env, text, size);
-    if (removes)
-        return at < json_array_size(env) ? json_array_remove(env, at) : 0;
     json_t *item = NULL;
-    int r = make_string(text, strlen(text), "env", &item, err);
+    int r = removes ? 0 : make_string(text, strlen(text), "env", &item, err);
     if (r < 0)
         return r;
-    r = at < json_array_size(env) ? json_array_set_new(env, at, item)
-                                  : json_array_append_new(env, item);
-    return r < 0 ? sfs_fail_memory(err) : 0;
+    drop_env(env, text, size);
+    return item && json_array_append_new(env, item) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 /* NAME=VALUE, NAME (an empty value), NAME- (removes it), - (removes all). */
@@ -106,14 +99,14 @@ static int edit_map(json_t *map, const char *what, const char *text, struct sfs_
 /* A JSON array of strings, or NULL. */
 static json_t *parse_array(const char *text)
 {
-    AUTO(sfs_json_close) json_t *array = json_loads(text, 0, NULL);
+    AUTO(sfs_json_close) json_t *array = NULL;
     size_t i;
     const json_t *item;
-    if (!json_is_array(array))
+    if (sfs_json_parse(text, strlen(text), 0, &array, NULL) < 0 || !json_is_array(array))
         return NULL;
     json_array_foreach(array, i, item)
     {
-        if (!json_is_string(item))
+        if (!json_is_string(item) || sfs_json_is_number(json_string_value(item)))
             return NULL;
     }
     return TAKE(array);

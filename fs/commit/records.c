@@ -7,6 +7,7 @@
 #include "image/document.h"
 #include "image/platform.h"
 #include <errno.h>
+#include <stagefs/json.h>
 #include <time.h>
 
 #define CONFIG_TYPE      "application/vnd.oci.image.config.v1+json"
@@ -239,6 +240,6 @@ int sfs_descriptor_make(const struct sfs_digest *manifest, size_t size, const js
 
 int sfs_record_print(const json_t *json, struct sfs_buf *buf, struct sfs_error *err)
 {
-    AUTO(sfs_free) char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+    AUTO(sfs_free) char *text = sfs_json_print(json, JSON_COMPACT | JSON_SORT_KEYS);
     return !text || sfs_buf_add_str(buf, text) < 0 ? sfs_fail_memory(err) : 0;
 }

@@ -10,6 +10,7 @@
 #include "image/document.h"
 #include "image/members.h"
 #include <errno.h>
+#include <stagefs/json.h>
 #include <sys/stat.h>
 
 #define REF_NAME   "org.opencontainers.image.ref.name"
@@ -126,7 +127,7 @@ static int add_file(struct archive_target *self, const char *name, const char *t
 static int add_json(struct archive_target *self, const char *name, json_t *json,
                     struct sfs_error *err)
 {
-    AUTO(sfs_free) char *text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    AUTO(sfs_free) char *text = sfs_json_print(json, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(json);
     return text ? add_file(self, name, text, err) : sfs_fail_memory(err);
 }

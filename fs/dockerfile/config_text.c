@@ -1,6 +1,7 @@
 #include "dockerfile/config_text.h"
 
 #include "dockerfile/dockerfile_words.h"
+#include "dockerfile/rune.h"
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "dockerfile/dockerfile_words.h"
+#include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
@@ -42,8 +43,8 @@ static size_t without_newline(const char *line, size_t size)
 static size_t leading_blanks(const char *line, size_t size)
 {
     size_t n = 0;
-    while (n < size && isspace((unsigned char)line[n]))
-        n++;
+    for (size_t blank; (blank = sfs_rune_blank(line + n, size - n)) > 0;)
+        n += blank;
     return n;
 }
 

@@ -1,6 +1,7 @@
 /* One logical line: keyword, flags, and arguments by the instruction's own shape. */
 #include "dockerfile/dockerfile.h"
 #include "dockerfile/dockerfile_words.h"
+#include "dockerfile/rune.h"
 
 #include "base/banned.h"
 #include <ctype.h>
@@ -146,11 +147,8 @@ static int parse_args(struct sfs_instruction *instruction, const char *rest, cha
 /* Without blanks at either end. */
 static char *trimmed(const char *text)
 {
-    while (isspace((unsigned char)*text))
-        text++;
     size_t size = strlen(text);
-    while (size > 0 && isspace((unsigned char)text[size - 1]))
-        size--;
+    sfs_rune_trim(&text, &size);
     return strndup(text, size);
 }
 

@@ -1,10 +1,14 @@
 #include "dockerfile/dockerfile_words.h"
 
 #include "base/buf.h"
+#include "dockerfile/config_text.h"
+#include "dockerfile/rune.h"
+#include <stagefs/utf8.h>
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stagefs/auto.h>
+#include <stagefs/json.h>
 
 int sfs_words_add(struct sfs_vars *words, const char *text, size_t size)
 {
@@ -29,7 +33,7 @@ static const char *word_end(const char *at, char escape)
 {
     char quote = 0;
     for (; *at; at++) {
-        if (!quote && is_blank(*at))
+        if (!quote && sfs_rune_blank(at, strnlen(at, 4)) > 0)
             break;
         if (*at == quote)
             quote = 0;
@@ -44,8 +48,9 @@ static const char *word_end(const char *at, char escape)
 int sfs_words_quoted(const char *text, char escape, struct sfs_vars *words)
 {
     for (const char *at = text; *at;) {
-        if (is_blank(*at)) {
-            at++;
+        size_t blank = sfs_rune_blank(at, strnlen(at, 4));
+        if (blank > 0) {
+            at += blank;
             continue;
         }
         const char *end = word_end(at, escape);
@@ -114,32 +119,32 @@ int sfs_words_flags(const char *text, char escape, struct sfs_vars *flags, const
     }
 }
 
+static int add_item(const json_t *item, struct sfs_vars *words, struct sfs_error *err)
+{
+    const char *text = json_string_value(item);
+    if (!text || sfs_json_is_number(text))
+        return sfs_fail(err, EINVAL,
+                        "when using JSON array syntax, arrays must be comprised of strings only");
+    AUTO(sfs_free) char *filled = sfs_json_fill_pairs(text);
+    return !filled || sfs_words_add(words, filled, strlen(filled)) < 0 ? sfs_fail_memory(err) : 0;
+}
+
 int sfs_words_json(const char *text, struct sfs_vars *words, struct sfs_error *err)
 {
     while (is_blank(*text))
         text++;
     if (*text != '[')
         return 0;
-    /* Go's decoder, which is the reference, takes \u0000; a NUL cannot be passed on to a command
-     * anyway. */
-    json_t *array = json_loads(text, JSON_ALLOW_NUL, NULL);
-    if (!array)
-        return 0;
-    int r = 1;
-    size_t i;
-    json_t *item;
-    json_array_foreach(array, i, item)
-    {
-        if (!json_is_string(item)) {
-            r = sfs_fail(err, EINVAL,
-                         "when using JSON array syntax, arrays must be comprised of strings only");
-            break;
-        }
-        if (sfs_words_add(words, json_string_value(item), json_string_length(item)) < 0) {
-            r = sfs_fail_memory(err);
-            break;
-        }
-    }
+    /* As for Go's decoder, bytes that are no UTF-8 do not keep it from being an array. */
+    AUTO(sfs_free) char *clean = sfs_utf8_clean(text);
+    json_t *array = NULL;
+    if (!clean)
+        return sfs_fail_memory(err);
+    int r = sfs_json_parse(clean, strlen(clean), 0, &array, err);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    for (size_t i = 0; r == 0 && i < json_array_size(array); i++)
+        r = add_item(json_array_get(array, i), words, err);
     json_decref(array);
-    return r;
+    return r < 0 ? r : 1;
 }

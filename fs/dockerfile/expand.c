@@ -1,9 +1,10 @@
-/* A recursive scanner over bytes. What is special is ASCII; bytes of UTF-8 sequences count as
- * letters of names, and pass unchanged elsewhere. */
+/* A recursive scanner over bytes. What is special is ASCII, but names and words end where Unicode's
+ * letters end and its blanks are; bytes that are no UTF-8 pass unchanged. */
 #include "dockerfile/expand.h"
 
 #include "base/buf.h"
 #include "dockerfile/expand_pattern.h"
+#include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
@@ -75,11 +76,13 @@ static int add_protected(struct expand_words *words, const char *data, size_t si
 static int add_splitting(struct expand_words *words, const char *data, size_t size)
 {
     int r = 0;
-    for (size_t i = 0; words->list && r == 0 && i < size; i++) {
-        if (!isspace((unsigned char)data[i]))
+    for (size_t i = 0; words->list && r == 0 && i < size;) {
+        size_t blank = sfs_rune_blank(data + i, size - i);
+        if (blank == 0)
             r = add_protected(words, data + i, 1);
         else if (words->in_word && words->word.size > 0)
             r = end_word(words);
+        i += blank > 0 ? blank : 1;
     }
     return r;
 }
@@ -87,23 +90,28 @@ static int add_splitting(struct expand_words *words, const char *data, size_t si
 static int expand_until(struct scanner *scanner, int stop, bool raw_escapes, struct sfs_buf *out,
                         struct expand_words *words);
 
-static bool is_name_byte(int c)
+/* Takes letters, digits and '_', or digits alone. */
+static void skip_name(struct scanner *scanner, bool digits_only)
 {
-    return c != END && (isalnum(c) || c == '_' || c >= 0x80);
+    uint32_t rune;
+    size_t size;
+    while ((size = sfs_rune_read(scanner->at, strnlen(scanner->at, 4), &rune)) > 0) {
+        bool is_digit = sfs_rune_is_digit(rune);
+        if (!is_digit && (digits_only || (rune != '_' && !sfs_rune_is_letter(rune))))
+            break;
+        scanner->at += size;
+    }
 }
 
 /* The name at the scanner: letters, or all digits, or one of the shell's special parameters. */
 static size_t take_name(struct scanner *scanner, const char **ret_name)
 {
     const char *start = scanner->at;
-    if (peek(scanner) != END && isdigit(peek(scanner)))
-        while (peek(scanner) != END && isdigit(peek(scanner)))
-            next(scanner);
-    else if (peek(scanner) != END && strchr("@*#?-$!", peek(scanner)))
+    skip_name(scanner, true);
+    if (scanner->at == start && peek(scanner) != END && strchr("@*#?-$!", peek(scanner)))
         next(scanner);
-    else
-        while (is_name_byte(peek(scanner)))
-            next(scanner);
+    else if (scanner->at == start)
+        skip_name(scanner, false);
     *ret_name = start;
     return (size_t)(scanner->at - start);
 }
@@ -133,6 +141,18 @@ static int unsupported(const struct scanner *scanner, bool colon, int c)
                     colon ? modifier : modifier + 1);
 }
 
+static int check_pattern(const struct scanner *scanner, const char *pattern)
+{
+    const char *bad = sfs_expand_bad_escape(pattern);
+    if (!bad)
+        return 0;
+    return sfs_fail(
+        scanner->err, EINVAL,
+        "invalid pattern (%.200s) in substitution: a backslash stands before * ? \\ } / "
+        "alone, not before '%.*s'",
+        pattern, (int)sfs_rune_read(bad, strnlen(bad, 4), NULL), bad);
+}
+
 /* ${name-word} and its kin; the scanner stands behind the modifier. */
 static int expand_modifier(struct scanner *scanner, const char *name, size_t size, int modifier,
                            bool null_is_unset, struct sfs_buf *out)
@@ -159,7 +179,8 @@ static int expand_modifier(struct scanner *scanner, const char *name, size_t siz
     }
     bool longest = word.data[0] == modifier;
     const char *pattern = word.data + longest;
-    return sfs_expand_trim(pattern, value ? value : "", modifier == '%', longest, out);
+    r = check_pattern(scanner, pattern);
+    return r < 0 ? r : sfs_expand_trim(pattern, value ? value : "", modifier == '%', longest, out);
 }
 
 /* ${name/pattern/replacement}, ${name//pattern/replacement}; the scanner stands behind the first
@@ -179,6 +200,9 @@ static int expand_replace(struct scanner *scanner, const char *name, size_t size
         r = expand_until(scanner, '/', true, &pattern, NULL);
     if (r == 0)
         r = expand_until(scanner, '}', true, &replacement, NULL);
+    if (r < 0)
+        return r;
+    r = check_pattern(scanner, pattern.data);
     if (r < 0)
         return r;
     const char *value = sfs_vars_get(scanner->vars, name, size);
@@ -315,23 +339,40 @@ static int expand_special(struct scanner *scanner, bool raw_escapes, struct sfs_
 static int expand_plain(struct scanner *scanner, bool raw_escapes, struct sfs_buf *out,
                         struct expand_words *words)
 {
-    char c = (char)next(scanner);
-    bool escaped = c == scanner->escape;
+    const char *at = scanner->at;
+    bool escaped = *at == scanner->escape;
     int r = 0;
     if (escaped) {
+        next(scanner);
         if (raw_escapes) {
-            r = put(out, c);
+            r = put(out, *at);
             if (r == 0 && words)
-                r = add_protected(words, &c, 1);
+                r = add_protected(words, at, 1);
         }
-        int after = next(scanner);
-        if (after == END)
+        at = scanner->at;
+        if (peek(scanner) == END)
             return r; /* an escape at the end is dropped */
-        c = (char)after;
     }
+    size_t size = sfs_rune_read(at, strnlen(at, 4), NULL);
+    size = size > 0 ? size : 1;
+    scanner->at += size;
     if (r == 0 && words)
-        r = escaped ? add_protected(words, &c, 1) : add_splitting(words, &c, 1);
-    return r < 0 ? r : put(out, c);
+        r = escaped ? add_protected(words, at, size) : add_splitting(words, at, size);
+    return r < 0 ? r : sfs_buf_add(out, at, size);
+}
+
+/* Blanks between "<<" and the delimiter of a heredoc do not end the word. */
+static int expand_arrow(struct scanner *scanner, struct sfs_buf *out, struct expand_words *words)
+{
+    const char *start = scanner->at;
+    next(scanner);
+    if (peek(scanner) == '<') {
+        next(scanner);
+        scanner->at += strspn(scanner->at, " \t\r");
+    }
+    size_t size = (size_t)(scanner->at - start);
+    int r = words ? add_protected(words, start, size) : 0;
+    return r < 0 ? r : sfs_buf_add(out, start, size);
 }
 
 /* Expands up to the byte `stop` (taken, not kept) or the end of the text. */
@@ -348,6 +389,8 @@ static int expand_until(struct scanner *scanner, int stop, bool raw_escapes, str
         }
         if (c == '$' || (quotes && (c == '\'' || c == '"')))
             r = expand_special(scanner, raw_escapes, out, words);
+        else if (c == '<')
+            r = expand_arrow(scanner, out, words);
         else
             r = expand_plain(scanner, raw_escapes, out, words);
     }

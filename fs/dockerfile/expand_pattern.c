@@ -1,7 +1,20 @@
 #include "dockerfile/expand_pattern.h"
 
+const char *sfs_expand_bad_escape(const char *pattern)
+{
+    for (; *pattern; pattern++) {
+        if (*pattern != '\\')
+            continue;
+        pattern++;
+        if (!*pattern || !strchr("*?\\}/", *pattern))
+            return pattern;
+    }
+    return NULL;
+}
+
 /* Does the pattern match exactly the first `size` bytes of text? Iterative, with one point to come
- * back to: the classic matcher for '*', linear in practice and quadratic at worst. */
+ * back to: the classic matcher for '*', linear in practice and quadratic at worst. Neither wildcard
+ * stands for the end of a line. */
 static bool matches(const char *pattern, const char *text, size_t size)
 {
     const char *end = text + size, *star = NULL, *star_text = NULL;
@@ -12,7 +25,7 @@ static bool matches(const char *pattern, const char *text, size_t size)
             star_text = text;
             continue;
         }
-        if (text < end && *pattern == '?') {
+        if (text < end && *pattern == '?' && *text != '\n') {
             /* One character, not one byte. */
             do
                 text++;
@@ -25,7 +38,7 @@ static bool matches(const char *pattern, const char *text, size_t size)
             text++;
             continue;
         }
-        if (!star || star_text >= end)
+        if (!star || star_text >= end || *star_text == '\n')
             return false;
         pattern = star;
         text = ++star_text;

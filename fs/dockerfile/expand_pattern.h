@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* What stands behind the first backslash that protects something else; NULL: there is none. */
+const char *sfs_expand_bad_escape(const char *pattern);
+
 /* Adds `value` without the shortest (or longest) match at its start (or end). 0 or -ENOMEM. */
 int sfs_expand_trim(const char *pattern, const char *value, bool at_end, bool longest,
                     struct sfs_buf *out);

@@ -2,20 +2,10 @@
 
 #include "base/banned.h"
 #include "dockerfile/dockerfile_words.h"
+#include "dockerfile/rune.h"
 #include "base/path.h"
-#include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
-
-static void trim(const char **text, size_t *size)
-{
-    while (*size > 0 && isspace((unsigned char)**text)) {
-        (*text)++;
-        (*size)--;
-    }
-    while (*size > 0 && isspace((unsigned char)(*text)[*size - 1]))
-        (*size)--;
-}
 
 static int add_pattern(const char *text, size_t size, bool invert, struct sfs_vars *patterns)
 {
@@ -46,13 +36,13 @@ int sfs_ignore_parse(const char *text, size_t size, struct sfs_vars *patterns)
         size_t line_size = (size_t)((newline ? newline : end) - text);
         text = newline ? newline + 1 : end;
         bool is_comment = line_size > 0 && *line == '#';
-        trim(&line, &line_size);
+        sfs_rune_trim(&line, &line_size);
         if (is_comment || line_size == 0)
             continue;
         bool invert = *line == '!';
         line += invert;
         line_size -= invert;
-        trim(&line, &line_size);
+        sfs_rune_trim(&line, &line_size);
         r = add_pattern(line, line_size, invert, patterns);
     }
     return r;

@@ -1,9 +1,11 @@
 #include "dockerfile/instruction.h"
 
 #include "base/banned.h"
+#include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/auto.h>
+#include <stagefs/json.h>
 #include <stagefs/suggest.h>
 #include <stdint.h>
 
@@ -68,6 +70,9 @@ static int check_sources(const struct sfs_instruction *instruction, const char *
                         "%s requires at least two arguments, but only %s was provided. Destination "
                         "could not be determined",
                         name, args->count ? "one" : "none");
+    for (size_t i = 0; i < args->count; i++)
+        if (sfs_json_is_marked(args->items[i]))
+            return sfs_fail(err, EINVAL, "%s: a path holds a NUL", name);
     struct sfs_heredoc heredoc;
     int r = sfs_heredoc_parse(args->items[args->count - 1], &heredoc, err);
     if (r <= 0)
@@ -214,7 +219,9 @@ static int check_volume(const struct sfs_instruction *instruction, const char *n
     int r = check_some(instruction, name, err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *text = instruction->args.items[i];
-        if (!text[strspn(text, " \t\r\n\v\f")])
+        size_t size = strlen(text);
+        sfs_rune_trim(&text, &size);
+        if (size == 0)
             r = sfs_fail(err, EINVAL, "VOLUME specified can not be an empty string");
     }
     return r;

@@ -26,30 +26,39 @@ static int fail_with_names(const json_t *manifest, const char *text, struct sfs_
     AUTO(sfs_buf_close) struct sfs_buf names = { 0 };
     for (size_t i = 0; i < json_array_size(manifest); i++) {
         const json_t *tags = json_object_get(json_array_get(manifest, i), "RepoTags");
+        if (json_array_size(tags) == 0 && names.size < 600)
+            sfs_buf_printf(&names, "%s@%zu (it has no name)", names.size ? ", " : "", i);
         for (size_t t = 0; t < json_array_size(tags) && names.size < 600; t++) {
             const char *tag = json_string_value(json_array_get(tags, t));
             if (tag)
                 sfs_buf_printf(&names, "%s%.200s", names.size ? ", " : "", tag);
         }
     }
-    return sfs_fail(err, ENOENT, "%s; there are: %s", text, names.size ? names.data : "none named");
+    return sfs_fail(err, ENOENT, "%s; there are: %s", text, names.size ? names.data : "none");
 }
 
-static int choose_entry(const json_t *manifest, const char *name, const json_t **ret_entry,
-                        struct sfs_error *err)
+static int choose_entry(const json_t *manifest, const struct sfs_reference *reference,
+                        const json_t **ret_entry, struct sfs_error *err)
 {
+    const char *name = reference->name;
     size_t count = json_array_size(manifest);
     char text[400];
     if (!json_is_array(manifest))
         return sfs_fail(err, EBADMSG, "manifest.json is not an array");
     if (count == 0)
         return sfs_fail(err, ENOENT, "the archive holds no image");
-    for (size_t i = 0; i < count; i++) {
+    *ret_entry = json_array_get(manifest, reference->position);
+    if (reference->has_position && *ret_entry)
+        return 0;
+    for (size_t i = 0; i < count && !reference->has_position; i++) {
         *ret_entry = json_array_get(manifest, i);
         if (name ? has_name(*ret_entry, name) : count == 1)
             return 0;
     }
-    if (name)
+    if (reference->has_position)
+        snprintf(text, sizeof text, "%zu images are here, none at @%zu (the first is @0)", count,
+                 reference->position);
+    else if (name)
         snprintf(text, sizeof text, "no image is named %.300s", name);
     else
         snprintf(text, sizeof text, "%zu images are here, say which one", count);
@@ -189,6 +198,6 @@ int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference 
                         "index.json",
                         reference->path);
     if (r == 0)
-        r = choose_entry(manifest, reference->name, &entry, err);
+        r = choose_entry(manifest, reference, &entry, err);
     return r < 0 ? r : take_entry(image, entry, err);
 }

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stagefs/json.h>
 
 void sfs_json_close(json_t **json)
 {
@@ -25,16 +26,8 @@ int sfs_document_parse(const char *data, size_t size, const char *what, json_t *
 {
     if (has_too_many_values(data, size))
         return sfs_fail(err, E2BIG, "%s: more than %u values", what, SFS_MAX_JSON_VALUES);
-    /* Its text quotes the document, which may hold secrets: it is not shown. */
-    json_error_t error;
-    json_t *json = json_loadb(data, size, 0, &error);
-    if (!json && json_error_code(&error) == json_error_out_of_memory)
-        return sfs_fail(err, ENOMEM, "%s: out of memory", what);
-    if (!json)
-        return sfs_fail(err, EBADMSG, "%s is not JSON (line %d, column %d)", what, error.line,
-                        error.column);
-    *ret_json = json;
-    return 0;
+    int r = sfs_json_parse(data, size, 0, ret_json, err);
+    return r < 0 ? sfs_fail_while(err, r, "%s", what) : 0;
 }
 
 static int read_whole(struct sfs_blob *blob, char **ret_data, struct sfs_error *err)

@@ -72,13 +72,30 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
     return r;
 }
 
+static int open_directory(const struct opening *opening, size_t i, const char *label,
+                          struct sfs_error *err)
+{
+    const char *path = opening->image->directory, *left_out;
+    const struct sfs_progress *progress = opening->progress;
+    int r = sfs_layer_open_dir(path, 0, label, &opening->layers[i], err);
+    if (r < 0 || !progress || !progress->warn)
+        return r;
+    left_out = sfs_layer_dir_left_out(opening->layers[i]);
+    if (left_out) {
+        struct sfs_error clean;
+        sfs_fail(&clean, EINVAL, "%s: left out: %s", path,
+                 left_out); /* without control characters */
+        progress->warn(progress->user, clean.text);
+    }
+    return 0;
+}
+
 static int open_layer(const struct opening *opening, size_t i, struct sfs_error *err)
 {
     char label[SFS_LAYER_LABEL];
     sfs_image_label(opening->image, i, label);
-    int r = opening->image->directory
-                ? sfs_layer_open_dir(opening->image->directory, 0, label, &opening->layers[i], err)
-                : open_tar(opening, i, label, err);
+    int r = opening->image->directory ? open_directory(opening, i, label, err)
+                                      : open_tar(opening, i, label, err);
     if (r == 0 || strncmp(err->text, label, strlen(label)) == 0) /* the layer said who it is */
         return r;
     return sfs_fail_while(err, r, "%s", label);

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stagefs/json.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -308,7 +309,7 @@ static int tag_locked(struct sfs_layout *layout, const char *tag, const json_t *
         return sfs_fail(err, ENOMEM, "out of memory (or tag '%.100s' is not UTF-8)",
                         tag ? tag : "");
     AUTO(sfs_free)
-    char *text = json_dumps(index, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *text = sfs_json_print(index, JSON_COMPACT);
     if (!text)
         return sfs_fail_memory(err);
     return sfs_io_replace_file(layout->dir, "index.json", text, strlen(text), 0644, err);

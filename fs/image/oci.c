@@ -153,6 +153,20 @@ static bool is_one_image(const json_t *manifests)
     return same_digest || same_name;
 }
 
+/* By its place among all, whatever it is called. */
+static int choose_position(const json_t *manifests, size_t position, const json_t **ret_entry,
+                           struct sfs_error *err)
+{
+    char text[120];
+    size_t count = json_array_size(manifests);
+    *ret_entry = json_array_get(manifests, position);
+    if (*ret_entry)
+        return 0;
+    snprintf(text, sizeof text, "%zu images are here, none at @%zu (the first is @0)", count,
+             position);
+    return fail_with_list(manifests, false, text, err);
+}
+
 /* By tag, or the only one there is. */
 static int choose_entry(const json_t *manifests, const struct sfs_reference *reference,
                         const struct sfs_platform *platform, const json_t **ret_entry,
@@ -313,7 +327,8 @@ int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
     if (reference->has_digest) {
         r = find_digest(image, manifests, &reference->digest, &descriptor, &keep, err);
     } else {
-        r = choose_entry(manifests, reference, platform, &entry, err);
+        r = reference->has_position ? choose_position(manifests, reference->position, &entry, err)
+                                    : choose_entry(manifests, reference, platform, &entry, err);
         if (r == 0)
             r = sfs_descriptor_parse(entry, "index.json", &descriptor, err);
     }

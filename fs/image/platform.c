@@ -1,5 +1,5 @@
-/* Variants are levels: a v7 machine runs v6. What an image leaves out is its architecture's usual
- * level (arm v7, arm64 v8, amd64 v1), as in containerd and containers/image. */
+/* Names are made one as containerd does it. Variants are levels: a v7 machine runs v6. What an
+ * image leaves out is its architecture's usual level (arm v7, arm64 v8, amd64 v1). */
 #include "image/platform.h"
 
 #include "base/banned.h"
@@ -30,24 +30,44 @@ static void lower(char *text)
         *text = (char)tolower((unsigned char)*text);
 }
 
+static void set_text(char text[32], const char *value)
+{
+    snprintf(text, 32, "%s", value);
+}
+
+/* The usual level of an architecture goes without saying; of arm, which has none, it is said. */
+static void normalise_variant(struct sfs_platform *platform)
+{
+    char *variant = platform->variant;
+    if (isdigit((unsigned char)variant[0])) {
+        memmove(variant + 1, variant, sizeof platform->variant - 1);
+        variant[0] = 'v';
+        variant[sizeof platform->variant - 1] = 0;
+    }
+    if (strcmp(platform->arch, "arm") == 0 && !variant[0])
+        set_text(variant, "v7");
+    if (strcmp(platform->arch, "386") == 0 ||
+        (strcmp(platform->arch, "amd64") == 0 && strcmp(variant, "v1") == 0) ||
+        (strcmp(platform->arch, "arm64") == 0 && strcmp(variant, "v8") == 0))
+        variant[0] = 0;
+}
+
 static void normalise(struct sfs_platform *platform)
 {
     lower(platform->os);
     lower(platform->arch);
     lower(platform->variant);
+    if (strcmp(platform->os, "macos") == 0)
+        set_text(platform->os, "darwin");
     for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
         if (strcmp(platform->arch, aliases[i].name) != 0)
             continue;
-        snprintf(platform->arch, sizeof platform->arch, "%s", aliases[i].arch);
-        if (!platform->variant[0])
-            snprintf(platform->variant, sizeof platform->variant, "%s", aliases[i].variant);
+        set_text(platform->arch, aliases[i].arch);
+        if (aliases[i].variant[0])
+            set_text(platform->variant, aliases[i].variant);
         break;
     }
-    if (isdigit((unsigned char)platform->variant[0])) {
-        memmove(platform->variant + 1, platform->variant, sizeof platform->variant - 1);
-        platform->variant[0] = 'v';
-        platform->variant[sizeof platform->variant - 1] = 0;
-    }
+    normalise_variant(platform);
 }
 
 static bool take_word(const char **text, char *word, size_t size)
@@ -64,6 +84,12 @@ static bool take_word(const char **text, char *word, size_t size)
     return true;
 }
 
+static int fail_form(const char *text, struct sfs_error *err)
+{
+    return sfs_fail(err, EINVAL,
+                    "platform '%.100s': write OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64", text);
+}
+
 static int host_platform(struct sfs_platform *ret_platform, struct sfs_error *err)
 {
     struct utsname host;
@@ -76,19 +102,57 @@ static int host_platform(struct sfs_platform *ret_platform, struct sfs_error *er
     return 0;
 }
 
+static bool is_among(const char *word, const char *const *list)
+{
+    while (*list && strcmp(word, *list) != 0)
+        list++;
+    return *list;
+}
+
+/* "linux", or "arm64": the other half is this machine's. */
+static int parse_word(const char *word, struct sfs_platform *ret_platform, struct sfs_error *err)
+{
+    static const char *const systems[] = { "aix",     "android", "darwin",  "dragonfly", "freebsd",
+                                           "hurd",    "illumos", "ios",     "js",        "linux",
+                                           "nacl",    "netbsd",  "openbsd", "plan9",     "solaris",
+                                           "windows", "zos",     NULL };
+    static const char *const machines[] = {
+        "386",     "amd64",   "amd64p32", "arm",     "armbe",    "arm64",     "arm64be",
+        "loong64", "mips",    "mipsle",   "mips64",  "mips64le", "mips64p32", "ppc",
+        "ppc64",   "ppc64le", "riscv",    "riscv64", "s390",     "s390x",     "mips64p32le",
+        "sparc",   "sparc64", "wasm",     NULL
+    };
+    struct sfs_platform host, platform = { .os = "linux" };
+    int r = host_platform(&host, err);
+    if (r < 0)
+        return r;
+    set_text(platform.arch, word);
+    normalise(&platform);
+    if (is_among(platform.arch, machines)) {
+        *ret_platform = platform;
+        return 0;
+    }
+    set_text(host.os, word);
+    normalise(&host);
+    if (!is_among(host.os, systems))
+        return fail_form(word, err);
+    *ret_platform = host;
+    return 0;
+}
+
 int sfs_platform_parse(const char *text, struct sfs_platform *ret_platform, struct sfs_error *err)
 {
     if (!text)
         return host_platform(ret_platform, err);
     struct sfs_platform platform = { 0 };
     const char *rest = text;
+    if (!strchr(text, '/') && take_word(&rest, platform.os, sizeof platform.os))
+        return parse_word(platform.os, ret_platform, err);
     bool ok = take_word(&rest, platform.os, sizeof platform.os) &&
               take_word(&rest, platform.arch, sizeof platform.arch) &&
               (!*rest || take_word(&rest, platform.variant, sizeof platform.variant));
     if (!ok || *rest)
-        return sfs_fail(err, EINVAL,
-                        "platform '%.100s': write OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64",
-                        text);
+        return fail_form(text, err);
     normalise(&platform);
     *ret_platform = platform;
     return 0;

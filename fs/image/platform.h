@@ -10,8 +10,9 @@ struct sfs_platform {
     char os[32], arch[32], variant[32]; /* variant "": any that the plain architecture can run */
 };
 
-/* "OS/ARCH[/VARIANT]", also with names as uname or Debian have them (x86_64, aarch64, armhf).
- * NULL: this machine. EINVAL: not of that form. */
+/* "OS/ARCH[/VARIANT]", OS or ARCH, also with names as uname or Debian have them (x86_64, aarch64,
+ * armhf, macos), made one: linux/arm64/v8 is linux/arm64, linux/arm is linux/arm/v7. NULL: this
+ * machine. EINVAL: not of that form. */
 int sfs_platform_parse(const char *text, struct sfs_platform *ret_platform, struct sfs_error *err);
 
 /* How well a descriptor's "platform" object suits: 0 exactly, larger is worse, -1 not at all.

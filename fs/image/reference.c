@@ -115,6 +115,20 @@ static int take_digest(char *text, struct sfs_reference *reference, struct sfs_e
     return 0;
 }
 
+/* The N of ":@N". */
+static int take_position(const char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long position = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno)
+        return sfs_fail(err, EINVAL,
+                        "'@%.100s' is no place: write a number behind the '@', from @0 on", text);
+    reference->has_position = true;
+    reference->position = (size_t)position;
+    return 0;
+}
+
 static int parse_path_tag(char *text, struct sfs_reference *reference, struct sfs_error *err)
 {
     int r = take_digest(text, reference, err);
@@ -128,10 +142,13 @@ static int parse_path_tag(char *text, struct sfs_reference *reference, struct sf
         return r;
     if (reference->has_digest)
         return sfs_fail(err, EINVAL, "give a tag or a digest, not both");
+    if (!text[end + 1] && reference->transport != SFS_TRANSPORT_DOCKER_ARCHIVE)
+        return 0; /* skopeo itself prints a layout without a tag so */
     if (!text[end + 1])
         return sfs_fail(err, EINVAL,
-                        "nothing behind the last ':' (the tag may be left out, with "
-                        "its ':')");
+                        "nothing behind the last ':' (the name may be left out, with its ':')");
+    if (text[end + 1] == '@')
+        return take_position(text + end + 2, reference, err);
     return copy_part(text + end + 1, strlen(text + end + 1), &reference->name, err);
 }
 

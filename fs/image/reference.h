@@ -1,10 +1,13 @@
 /* An image reference, taken apart: where the image lies and which one there. Text only, except that
  * a path with ':' in it is told from a tag by looking whether the path is there.
  *
- *   oci:DIR[:TAG|@DIGEST]   oci-layout://DIR[:TAG|@DIGEST]   oci-archive:FILE[:TAG|@DIGEST]
- *   docker-archive:FILE[:NAME[:TAG]]   dir:DIR
+ *   oci:DIR[:TAG|:@N|@DIGEST]   oci-layout://DIR[...]   oci-archive:FILE[...]
+ *   docker-archive:FILE[:NAME[:TAG]|:@N]   dir:DIR
  *   docker://NAME[:TAG|@DIGEST]   docker-image://NAME...   containers-storage:NAME[:TAG]
  *   docker-daemon:NAME[:TAG]   -
+ *
+ * ":@N" counts the images of an archive or a layout from 0, in the order of its manifest.json or
+ * index.json: so those without a name have one.
  *
  * The path ends at the first ':' where something exists; if there is none such, at the first ':',
  * as in skopeo (a tag may hold ':', e.g. a whole image name). */
@@ -36,6 +39,8 @@ struct sfs_reference {
                    "docker.io/library/debian:12"); NULL: not given */
     bool has_digest;
     struct sfs_digest digest;
+    bool has_position;
+    size_t position; /* N of ":@N"; then there is neither name nor digest */
 };
 
 /* EINVAL: not a reference; the words suggest one. ENOTSUP: a digest other than sha256. The caller

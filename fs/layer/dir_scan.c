@@ -4,7 +4,13 @@
 #include "layer/layer.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#define MAX_NAMED      3 /* of what is left out */
+#define CONFIGFS_MAGIC 0x62656570
+#define FUSE_CTL_MAGIC 0x65735543
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -17,12 +23,18 @@ struct seen_inode { /* a file with several names */
     UT_hash_handle hh;
 };
 
+struct left_out { /* of one kind */
+    size_t count;
+    struct sfs_buf names; /* of the first ones */
+};
+
 struct dir_scan {
     int root;
     unsigned flags;
     struct sfs_builder *builder;
     struct sfs_dir_files *files;
-    uint64_t dev;             /* other file systems are not entered */
+    uint64_t dev; /* of the root */
+    struct left_out sockets, systems;
     struct seen_inode *links; /* uthash */
     struct sfs_buf todo;      /* a stack of paths of directories still to be read, NUL-terminated */
     struct sfs_buf path;      /* of the entry at hand */
@@ -41,13 +53,64 @@ static void close_scan(struct dir_scan *scan)
     sfs_buf_close(&scan->todo);
     sfs_buf_close(&scan->path);
     sfs_buf_close(&scan->extents);
+    sfs_buf_close(&scan->sockets.names);
+    sfs_buf_close(&scan->systems.names);
 }
 
 void sfs_dir_files_done(struct sfs_dir_files *files)
 {
     sfs_buf_close(&files->files);
     sfs_buf_close(&files->paths);
+    sfs_buf_close(&files->left_out);
 }
+
+/* ---- what is left out ---- */
+
+static int leave_out(struct dir_scan *scan, struct left_out *kind, struct sfs_error *err)
+{
+    if (++kind->count <= MAX_NAMED)
+        sfs_buf_printf(&kind->names, "%s%.200s", kind->count > 1 ? ", " : "", scan->path.data);
+    return sfs_buf_check(&kind->names, err);
+}
+
+static void tell_kind(struct sfs_buf *text, const struct left_out *kind, const char *one,
+                      const char *many)
+{
+    if (kind->count > 0)
+        sfs_buf_printf(text, "%s%zu %s (%s%s)", text->size > 0 ? " and " : "", kind->count,
+                       kind->count > 1 ? many : one, kind->names.data,
+                       kind->count > MAX_NAMED ? ", ..." : "");
+}
+
+static int tell_left_out(const struct dir_scan *scan, struct sfs_error *err)
+{
+    struct sfs_buf *text = &scan->files->left_out;
+    tell_kind(text, &scan->sockets, "socket", "sockets");
+    tell_kind(text, &scan->systems, "file system of the kernel's own",
+              "file systems of the kernel's own");
+    return sfs_buf_check(text, err);
+}
+
+/* Where the kernel shows itself: such files have no true sizes, and their number has no end. */
+static bool is_kernels_own(int fd)
+{
+    static const unsigned long magics[] = {
+        PROC_SUPER_MAGIC, SYSFS_MAGIC,        CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+        DEBUGFS_MAGIC,    TRACEFS_MAGIC,      SECURITYFS_MAGIC,   BPF_FS_MAGIC,
+        PSTOREFS_MAGIC,   EFIVARFS_MAGIC,     DEVPTS_SUPER_MAGIC, BINFMTFS_MAGIC,
+        SELINUX_MAGIC,    CONFIGFS_MAGIC,     NSFS_MAGIC,         RDTGROUP_SUPER_MAGIC,
+        FUSE_CTL_MAGIC,   AUTOFS_SUPER_MAGIC,
+    };
+    struct statfs st;
+    if (fstatfs(fd, &st) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+        if ((unsigned long)st.f_type == magics[i])
+            return true;
+    return false;
+}
+
+/* ---- reading ---- */
 
 static void close_stream(DIR **stream)
 {
@@ -234,8 +297,12 @@ static int take_entry(struct dir_scan *scan, int dir, const char *name, struct s
         return 0;
     if (fd < 0)
         return sfs_fail_errno(err, -fd, "opening");
-    if (S_ISSOCK(st.st_mode))
-        return 0;
+    if (S_ISSOCK(st.st_mode) && !(scan->flags & SFS_LAYER_DIR_STUBS))
+        return leave_out(scan, &scan->sockets, err);
+    if (S_ISSOCK(st.st_mode)) {
+        st.st_mode = S_IFREG | (st.st_mode & 07777);
+        st.st_size = 0;
+    }
     if (overlay && S_ISCHR(st.st_mode) && st.st_rdev == 0)
         return sfs_builder_whiteout(scan->builder, scan->path.data, err);
     const char *first = NULL;
@@ -250,9 +317,10 @@ static int take_entry(struct dir_scan *scan, int dir, const char *name, struct s
         return sfs_builder_whiteout(scan->builder, scan->path.data, err);
     if (r == 0)
         r = add_entry(scan, fd, &st, &xattrs, err);
-    if (r == 0 && S_ISDIR(st.st_mode) && st.st_dev == scan->dev)
-        r = push_dir(scan, err);
-    return r;
+    if (r < 0 || !S_ISDIR(st.st_mode))
+        return r;
+    bool is_mounted = st.st_dev != scan->dev && is_kernels_own(fd);
+    return is_mounted ? leave_out(scan, &scan->systems, err) : push_dir(scan, err);
 }
 
 /* Path of an entry of the directory whose path takes the first `dir_size` bytes of scan->path. */
@@ -332,5 +400,5 @@ int sfs_dir_scan(int root, unsigned flags, struct sfs_builder *builder, struct s
             return sfs_fail_memory(err);
         r = scan_dir(&scan, err);
     }
-    return r;
+    return r < 0 ? r : tell_left_out(&scan, err);
 }

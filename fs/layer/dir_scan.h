@@ -14,6 +14,7 @@ struct sfs_dir_file {
 struct sfs_dir_files {
     struct sfs_buf files; /* struct sfs_dir_file */
     struct sfs_buf paths;
+    struct sfs_buf left_out; /* "2 sockets (run/a, run/b)"; empty: nothing */
 };
 void sfs_dir_files_done(struct sfs_dir_files *files);
 

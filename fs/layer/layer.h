@@ -88,11 +88,16 @@ enum sfs_layer_dir_flags {
     /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted./user.overlay.opaque=y,
      * and those xattrs are not shown. */
     SFS_LAYER_DIR_OVERLAY = 1 << 0,
+    /* Sockets are empty regular files of their mode, as in BuildKit's contexts. */
+    SFS_LAYER_DIR_STUBS = 1 << 1,
 };
-/* A directory tree as one layer. Does not cross mounts, does not follow links; sockets are left
- * out. */
+/* A directory tree as one layer: all that it shows, what is mounted inside too, but the file
+ * systems in which the kernel shows itself (proc, sysfs, cgroup, ...) and, without STUBS, sockets.
+ * Does not follow links. */
 int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
                        struct sfs_layer **ret_layer, struct sfs_error *err);
+/* What was left out of it, in words, or NULL. Lives as long as the layer. */
+const char *sfs_layer_dir_left_out(const struct sfs_layer *layer);
 
 /* A layer in memory from a finished builder, whose ops and source numbers the caller defines.
  * For COPY (stage/) and for tests. `ops` NULL: its regular files must be empty. */

@@ -68,6 +68,12 @@ static void close_dir(struct sfs_layer *base)
     sfs_dir_files_done(&layer->files);
 }
 
+const char *sfs_layer_dir_left_out(const struct sfs_layer *base)
+{
+    const struct dir_layer *layer = (const struct dir_layer *)base;
+    return layer->files.left_out.size > 0 ? layer->files.left_out.data : NULL;
+}
+
 static const struct sfs_layer_ops dir_ops = { .pin = pin, .close = close_dir };
 
 int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,

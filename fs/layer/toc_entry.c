@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "layer/tar_read.h"
 #include <openssl/evp.h>
+#include <stagefs/json.h>
 #include <time.h>
 
 /* Reads the fields of one entry. The first failure stays in `r`, and what is read after it is
@@ -29,7 +30,8 @@ static const char *get_text(struct field_reader *reader, const char *key)
         return "";
     if (!json_is_string(value))
         reader->r = sfs_fail(reader->err, EBADMSG, "%s is not a string", key);
-    else if (strstr(json_string_value(value), "\xef\xbf\xbd"))
+    else if (strstr(json_string_value(value), "\xef\xbf\xbd") ||
+             sfs_json_is_marked(json_string_value(value)))
         reader->r = sfs_fail(reader->err, ENOTSUP, "%s is not in UTF-8 in the tar", key);
     return reader->r == 0 ? json_string_value(value) : "";
 }
@@ -143,7 +145,7 @@ static int get_xattrs(const json_t *json, struct sfs_toc_entry *entry, struct sf
         int size = json_is_string(value) ? decode_base64(json_string_value(value), place) : 0;
         if (size < 0)
             return sfs_fail(err, EBADMSG, "extended attribute %s is not base64", name);
-        if (strstr(name, "\xef\xbf\xbd"))
+        if (strstr(name, "\xef\xbf\xbd") || sfs_json_is_marked(name))
             return sfs_fail(err, ENOTSUP, "the name of an attribute is not in UTF-8 in the tar");
         if (!sfs_tar_xattr_is_shown(name))
             continue;

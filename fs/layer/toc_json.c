@@ -3,6 +3,8 @@
  * values. */
 #include "layer/toc.h"
 
+#include <stagefs/json.h>
+
 #define ENTRY_MAX  (4u << 20)  /* bytes; a path and extended attributes of the largest kind fit */
 #define VALUES_MAX (64u << 10) /* in one entry */
 
@@ -72,17 +74,11 @@ static bool take_value(struct json_scan *scan, struct value *ret_value)
 
 static int load(const struct value *value, json_t **ret_json, struct sfs_error *err)
 {
-    json_error_t error;
     if (value->size > ENTRY_MAX || value->count > VALUES_MAX)
         return sfs_fail(err, E2BIG, "one of its entries is too large");
-    json_t *json =
-        json_loadb(value->data, value->size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!json && json_error_code(&error) == json_error_out_of_memory)
-        return sfs_fail_memory(err);
-    if (!json)
-        return sfs_fail(err, EBADMSG, "it is not JSON");
-    *ret_json = json;
-    return 0;
+    int r = sfs_json_parse(value->data, value->size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+                           ret_json, err);
+    return r == -EBADMSG ? sfs_fail(err, EBADMSG, "it is not JSON") : r;
 }
 
 static void close_json(json_t **json)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stagefs/json.h>
 #include <stagefs/mount.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -369,6 +370,18 @@ static void shrink_space(const struct sfs_run_space *space)
     }
 }
 
+/* An image's config may hold what cannot be handed to a program. */
+static int check_texts(const char *const *texts, const char *what, struct sfs_error *err)
+{
+    for (; *texts; texts++)
+        if (sfs_json_is_marked(*texts))
+            return sfs_fail(
+                err, EINVAL,
+                "%s %.*s holds a NUL or half a character, which no program can be given", what,
+                (int)strcspn(*texts, "= \xf4"), *texts);
+    return 0;
+}
+
 static int run_command(const struct sfs_run_request *request, struct sfs_run_result *ret_result,
                        struct sfs_error *err)
 {
@@ -376,7 +389,11 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
     struct run run = { .request = request, .err = err, .events = { -1, -1 }, .root = -1 };
     if (geteuid() != 0)
         return sfs_fail(err, EPERM, "running commands takes root");
-    int r = sfs_run_space_open(request->work_dir, &run.space, err);
+    int r = check_texts(request->args, "the argument", err);
+    if (r == 0)
+        r = check_texts(request->env, "the variable", err);
+    if (r == 0)
+        r = sfs_run_space_open(request->work_dir, &run.space, err);
     if (r == 0)
         r = collect_trees(&run);
     if (r == 0 && pipe2(run.events, O_CLOEXEC) < 0)

@@ -4,12 +4,14 @@
 
 #include "base/io.h"
 #include "image/platform.h"
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/suggest.h>
 #include <stdarg.h>
 
 #define MAX_DOCKERFILE (16u << 20) /* bytes */
+#define EPOCH          "SOURCE_DATE_EPOCH"
 
 int sfs_eval_keep(struct eval *eval, char *text, const char **ret_text)
 {
@@ -118,6 +120,16 @@ static int check_instructions(struct eval *eval)
 
 /* ---- the global scope ---- */
 
+/* As docker and buildx do, the variable counts as a build argument if none of that name is given.
+ */
+static int take_epoch_variable(struct eval *eval)
+{
+    const char *value = getenv(EPOCH);
+    if (!value || !*value || sfs_vars_get(&eval->build_args, EPOCH, strlen(EPOCH)))
+        return 0;
+    return sfs_vars_set(&eval->build_args, EPOCH, value) < 0 ? sfs_fail_memory(eval->err) : 0;
+}
+
 static int set_build_args(struct eval *eval)
 {
     for (size_t i = 0; i < eval->spec->build_arg_count; i++) {
@@ -130,7 +142,34 @@ static int set_build_args(struct eval *eval)
         if (sfs_vars_set(&eval->build_args, pair->left, value) < 0)
             return sfs_fail_memory(eval->err);
     }
-    return sfs_vars_copy(&eval->build_args, &eval->unused) < 0 ? sfs_fail_memory(eval->err) : 0;
+    if (sfs_vars_copy(&eval->build_args, &eval->unused) < 0)
+        return sfs_fail_memory(eval->err);
+    return take_epoch_variable(eval);
+}
+
+/* SOURCE_DATE_EPOCH, an argument or the default of a global ARG, dates what the build makes. Empty,
+ * or "context" (a directory has no date of its own), is as if it were not there. */
+static int set_epoch(struct eval *eval)
+{
+    const char *text = sfs_vars_get(&eval->build_args, EPOCH, strlen(EPOCH));
+    if (!text)
+        text = sfs_vars_get(&eval->globals, EPOCH, strlen(EPOCH));
+    if (!text)
+        return 0;
+    if (!*text || strcmp(text, "context") == 0) {
+        sfs_vars_unset(&eval->build_args, EPOCH);
+        sfs_vars_unset(&eval->globals, EPOCH);
+        return 0;
+    }
+    char *end;
+    errno = 0;
+    long long seconds = strtoll(text, &end, 10);
+    if (errno || *end || seconds < 0 || isspace((unsigned char)*text))
+        return sfs_fail(eval->err, EINVAL, "%s: " EPOCH " is '%.100s', not a number of seconds",
+                        eval->file, text);
+    eval->stage->has_epoch = true;
+    eval->stage->context.epoch = seconds;
+    return 0;
 }
 
 static int set_platform_args(struct eval *eval, const char *prefix, const char *platform)
@@ -393,6 +432,8 @@ static int evaluate(struct eval *eval)
         r = set_build_args(eval);
     if (r == 0)
         r = set_globals(eval);
+    if (r == 0)
+        r = set_epoch(eval);
     for (size_t i = 0; r == 0 && i < eval->count; i++) {
         r = resolve_from(eval, &eval->stages[i]);
         if (r < 0)

@@ -158,8 +158,8 @@ struct eval_unpack {
 };
 int sfs_eval_unpack_layer(const struct eval_unpack *unpack, struct sfs_layer **ret_layer,
                           struct sfs_error *err);
-/* Where `path` leads in a tree, symlinks followed as far as it exists; the rest stays as it is.
- * Begins with '/'. The caller frees. ENOTDIR. */
+/* Where `path` leads in a tree, symlinks followed, also one whose target is still to be made.
+ * Begins with '/'. The caller frees. ENOTDIR, ELOOP. */
 int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret_path,
                        struct sfs_error *err);
 /* Directories that `path` (real) lacks, into a builder. */

@@ -2,6 +2,7 @@
  * File bytes are unpacked to an unnamed temporary file, since most tars come compressed. */
 #include "stage/evaluate.h"
 
+#include "copy/copy_draft.h"
 #include "layer/tar_read.h"
 #include <archive.h>
 #include <archive_entry.h>
@@ -18,30 +19,20 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
                        struct sfs_error *err)
 {
     AUTO(sfs_buf_close) struct sfs_buf real = { 0 };
-    AUTO(sfs_free) char *head = strdup(path);
-    if (!head)
-        return sfs_fail_memory(err);
-    size_t size = strlen(head);
-    sfs_node node = SFS_ROOT;
-    int r;
-    while ((r = sfs_tree_resolve(tree, head, SFS_RESOLVE_FOLLOW, &node, err)) == -ENOENT &&
-           size > 0) {
-        while (size > 0 && head[size - 1] != '/')
-            size--;
-        while (size > 0 && head[size - 1] == '/')
-            size--;
-        head[size] = 0;
-    }
+    AUTO(sfs_draft_done) struct draft draft;
+    AUTO(sfs_draft_place_done) struct draft_place place = { 0 };
+    sfs_draft_init(&draft, tree, tree);
+    int r = sfs_draft_resolve(&draft, path, &place, err);
     if (r < 0)
         return r;
-    struct sfs_attr attr;
-    sfs_tree_attr(tree, node, &attr);
-    if (!S_ISDIR(attr.mode))
-        return sfs_fail(err, ENOTDIR, "%s: not a directory", head);
-    if (sfs_tree_dir_path(tree, node, &real) < 0 || sfs_buf_add_str(&real, path + size) < 0)
+    if (!sfs_draft_is_dir(&draft, place.node))
+        return sfs_fail(err, ENOTDIR, "%s: not a directory", path);
+    if (sfs_draft_path(place.node, &real) < 0)
         return sfs_fail_memory(err);
-    if (real.size > 1 && real.data[real.size - 1] == '/')
-        real.data[--real.size] = 0;
+    if (place.rest.size > 0)
+        sfs_buf_printf(&real, "%s%s", real.size > 1 ? "/" : "", place.rest.data);
+    if (sfs_buf_check(&real, err) < 0)
+        return -ENOMEM;
     *ret_path = TAKE(real.data);
     return 0;
 }

@@ -4,9 +4,9 @@
 
 #include "base/banned.h"
 #include "dockerfile/config_text.h"
-#include <stagefs/utf8.h>
-#include <ctype.h>
+#include "dockerfile/rune.h"
 #include <errno.h>
+#include <stagefs/utf8.h>
 #include <stdarg.h>
 #include <time.h>
 
@@ -82,20 +82,21 @@ int sfs_eval_history(struct eval *eval, struct eval_stage *stage, bool layer, co
 static int set_env(struct eval *eval, json_t *env, const char *name, const char *value)
 {
     AUTO(sfs_buf_close) struct sfs_buf item = { 0 };
-    size_t i, size = strlen(name);
-    json_t *old;
+    size_t size = strlen(name), place = SIZE_MAX;
     if (sfs_buf_printf(&item, "%s=%s", name, value) < 0)
         return sfs_fail_memory(eval->err);
-    json_array_foreach(env, i, old)
-    {
-        const char *text = json_string_value(old);
-        if (text && strncmp(text, name, size) == 0 && (text[size] == '=' || !text[size]))
-            return json_array_set_new(env, i, sfs_eval_text(item.data)) < 0
-                       ? sfs_fail_memory(eval->err)
-                       : 0;
+    for (size_t i = json_array_size(env); i > 0; i--) {
+        const char *text = json_string_value(json_array_get(env, i - 1));
+        if (!text || strncmp(text, name, size) != 0 || (text[size] != '=' && text[size]))
+            continue;
+        if (place != SIZE_MAX)
+            json_array_remove(env, place); /* a base may name it twice, and the last would count */
+        place = i - 1;
     }
-    return json_array_append_new(env, sfs_eval_text(item.data)) < 0 ? sfs_fail_memory(eval->err)
-                                                                    : 0;
+    json_t *text = sfs_eval_text(item.data);
+    int r =
+        place == SIZE_MAX ? json_array_append_new(env, text) : json_array_set_new(env, place, text);
+    return r < 0 ? sfs_fail_memory(eval->err) : 0;
 }
 
 /* All words see the variables as they were before the instruction. */
@@ -328,10 +329,7 @@ static int set_volumes(struct eval *eval, struct eval_stage *stage,
     for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *path;
         size_t size = strlen(word);
-        for (; isspace((unsigned char)*word); size--)
-            word++;
-        while (size > 0 && isspace((unsigned char)word[size - 1]))
-            size--;
+        sfs_rune_trim(&word, &size);
         AUTO(sfs_free) char *trimmed = strndup(word, size);
         r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_fail_memory(eval->err);
         if (r == 0 && !*path)

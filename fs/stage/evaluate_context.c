@@ -73,9 +73,12 @@ static int open_directory(struct eval *eval, const char *path, const char *ignor
     int r = find_ignore(eval, path, ignore, &patterns);
     if (r == 0 && sfs_buf_printf(&label, "context %s", path) < 0)
         r = sfs_fail_memory(eval->err);
-    struct sfs_layer *layer = NULL;
+    AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
     if (r == 0)
-        r = sfs_layer_open_dir(path, 0, label.data, &layer, eval->err);
+        r = sfs_layer_open_dir(path, SFS_LAYER_DIR_STUBS, label.data, &layer, eval->err);
+    const char *left_out = r == 0 ? sfs_layer_dir_left_out(layer) : NULL;
+    if (left_out)
+        r = sfs_eval_let_pass(eval, EINVAL, "%s: left out: %s", path, left_out);
     struct sfs_layer *listed = layer;
     if (r == 0)
         r = sfs_stage_add_layer(eval->stage, &layer, eval->err);

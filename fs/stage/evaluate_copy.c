@@ -374,7 +374,8 @@ int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
 {
     const char *text, *path;
     int r = sfs_eval_expand(eval, stage, instruction->args.items[0], &text);
-    if (r == 0)
+    path = text; /* an absolute one is named as it is written, a slash behind it included */
+    if (r == 0 && *text != '/')
         r = sfs_eval_keep(eval, sfs_path_join(sfs_config_workdir(stage->config), text), &path);
     if (r == 0 &&
         json_object_set_new(sfs_eval_settings(stage), "WorkingDir", sfs_eval_text(path)) < 0)

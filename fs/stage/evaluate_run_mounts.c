@@ -175,6 +175,18 @@ static int add_secret(struct run_job *job, const struct mount_options *options,
     return r < 0 ? r : 1;
 }
 
+/* ---- ssh ---- */
+
+/* No agent is ever handed on, and a command that does not require one runs without. */
+static int skip_agent(struct run_job *job, const struct mount_options *options)
+{
+    if (!options->required)
+        return 0;
+    return sfs_fail(job->eval->err, ENOTSUP,
+                    "--mount=type=ssh is required, but no ssh agent is handed on; fetch what needs "
+                    "it into the build context first");
+}
+
 /* ---- all of them ---- */
 
 /* 1: one more in *mount. */
@@ -183,11 +195,12 @@ static int add_mount(struct run_job *job, const struct mount_options *options,
 {
     const char *workdir = sfs_config_workdir(job->stage->config);
     int r = 0;
+    if (options->type == MOUNT_SSH)
+        return skip_agent(job, options);
     if (options->type != MOUNT_SECRET || options->target)
         r = keep(job, sfs_path_join(workdir, options->target ? options->target : ""),
                  &mount->target);
-    if (r == 0 && options->type != MOUNT_SECRET &&
-        (!options->target || strcmp(mount->target, "/") == 0))
+    if (r == 0 && options->type != MOUNT_SECRET && strcmp(mount->target, "/") == 0)
         r = sfs_fail(job->eval->err, EINVAL, "invalid mount target \"%s\"",
                      options->target ? options->target : "");
     if (r < 0)
@@ -207,7 +220,7 @@ static int add_mount(struct run_job *job, const struct mount_options *options,
     case MOUNT_SECRET:
         return add_secret(job, options, mount);
     case MOUNT_SSH:
-        return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=ssh is not supported");
+        break;
     }
     return r < 0 ? r : 1;
 }

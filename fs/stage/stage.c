@@ -183,6 +183,13 @@ struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage)
     return stage->base_image;
 }
 
+bool sfs_stage_epoch(const struct sfs_stage *stage, int64_t *ret_epoch)
+{
+    if (stage->has_epoch)
+        *ret_epoch = stage->context.epoch;
+    return stage->has_epoch;
+}
+
 const struct json_t *sfs_stage_config(const struct sfs_stage *stage)
 {
     return stage->config;

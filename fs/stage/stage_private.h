@@ -21,6 +21,7 @@ struct sfs_stage {
     struct sfs_image *base_image; /* NULL: none */
     json_t *config;               /* owned */
     char *created_by;             /* owned */
+    bool has_epoch;               /* the Dockerfile, or its arguments, set context.epoch */
 };
 
 /* A stage with nothing in it; sfs_stage_close() takes it in any state. */

@@ -71,7 +71,7 @@ static int find_user(const char *wanted, char *passwd, struct sfs_run_user *user
     while (next_line(&passwd, fields)) {
         if (!parse_id(fields[2], &id) || !parse_id(fields[3], &group))
             continue;
-        if (strcmp(fields[0], wanted) != 0 && !(is_number && id == number))
+        if (is_number ? id != number : strcmp(fields[0], wanted) != 0)
             continue;
         user->uid = id;
         user->gid = group;
@@ -91,12 +91,15 @@ static int find_group(const char *wanted, char *group, uint32_t *ret_gid, struct
 {
     const char *fields[MAX_FIELDS];
     uint32_t id;
+    if (parse_id(wanted, ret_gid))
+        return 0;
     while (next_line(&group, fields))
         if (strcmp(fields[0], wanted) == 0 && parse_id(fields[2], &id)) {
             *ret_gid = id;
             return 0;
         }
-    if (parse_id(wanted, ret_gid))
+    *ret_gid = 0;
+    if (strcmp(wanted, "root") == 0)
         return 0;
     return sfs_fail(err, EINVAL, "there is no group '%.100s' in the stage's /etc/group", wanted);
 }
@@ -113,14 +116,22 @@ static bool is_member(const char *list, const char *name)
     return false;
 }
 
+static void add_group(struct sfs_run_user *user, uint32_t id)
+{
+    for (size_t i = 0; i < user->group_count; i++)
+        if (user->groups[i] == id)
+            return;
+    if (user->group_count < SFS_MAX_GROUPS)
+        user->groups[user->group_count++] = id;
+}
+
 static void find_groups(const char *name, char *group, struct sfs_run_user *user)
 {
     const char *fields[MAX_FIELDS];
     uint32_t id;
     while (next_line(&group, fields))
-        if (is_member(fields[3], name) && parse_id(fields[2], &id) &&
-            user->group_count < SFS_MAX_GROUPS)
-            user->groups[user->group_count++] = id;
+        if (is_member(fields[3], name) && parse_id(fields[2], &id))
+            add_group(user, id);
 }
 
 int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_run_user *ret_user,
@@ -141,9 +152,13 @@ int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_
         r = find_user(*wanted ? wanted : "0", passwd, &user, name, err);
     if (r < 0)
         return r;
-    if (colon && colon[1])
+    bool names_group = colon && colon[1];
+    if (names_group)
         r = find_group(colon + 1, group, &user.gid, err);
-    else
+    /* The primary group is among the others too: a process that gives it up still counts as one of
+     * it where a file denies something to its group. */
+    add_group(&user, user.gid);
+    if (!names_group)
         find_groups(name, group, &user);
     if (r == 0)
         *ret_user = user;

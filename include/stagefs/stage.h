@@ -72,6 +72,9 @@ struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage);
  * layer, which commit adds: {"architecture","os","config":{..},"history":[..base and empty_layer
  * entries..]}. */
 const struct json_t *sfs_stage_config(const struct sfs_stage *stage);
+/* The date, in seconds, that a Dockerfile's SOURCE_DATE_EPOCH gives to what is built: a build
+ * argument, the variable, or the default of a global ARG. False: none, and *ret_epoch is left. */
+bool sfs_stage_epoch(const struct sfs_stage *stage, int64_t *ret_epoch);
 /* history[].created_by of the one layer. */
 const char *sfs_stage_created_by(const struct sfs_stage *stage);
 

@@ -3,7 +3,8 @@
 #define STAGEFS_SUGGEST_H
 
 /* The member of `known` (ended by NULL) that is nearest to `word` by edit distance, letter case
- * aside; NULL if none is near enough to be what was meant. */
+ * aside, else the only one that begins with it; NULL if none is near enough to be what was meant.
+ */
 const char *sfs_suggest(const char *word, const char *const *known);
 
 #endif
