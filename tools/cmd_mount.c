@@ -133,6 +133,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         return tool_usage(command,
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
     const char *mountpoint = args.session.rest[wanted - 1];
+    if (!args.foreground && args.trace && strcmp(args.trace, "-") == 0)
+        return tool_usage(command, "--trace - needs --foreground");
 
     signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
     struct sfs_error err;

@@ -115,11 +115,11 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
     return 0;
 }
 
-/* Names of files are given to a thread with a working directory of its own. */
+/* Names of files are given to a thread with a working directory of its own; "-" is none. */
 static int make_absolute(struct run_args *args, const char **path, struct sfs_error *err)
 {
     char *text = NULL;
-    if (!*path || **path == '/')
+    if (!*path || **path == '/' || strcmp(*path, "-") == 0)
         return 0;
     AUTO(sfs_free) char *dir = getcwd(NULL, 0);
     if (!dir)
@@ -226,7 +226,8 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
           "fetch at once what such a file of trace tells (repeatable)" },
     };
     const struct option_spec of_trace[] = {
-        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE", "the file to be written" },
+        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE",
+          "the file to be written; - is standard output" },
     };
     options_add(&args.session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {

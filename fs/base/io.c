@@ -211,3 +211,49 @@ int sfs_io_replace_file(const char *dir, const char *name, const void *data, siz
         return sfs_fail_errno(err, -r, "writing %s/%s", dir, name);
     return sfs_io_temp_commit(&temp, name, err);
 }
+
+/* The regular file that is open: under the name that it has, not under the one that led to it. */
+static int replace_opened(int fd, const char *path, const void *data, size_t size, mode_t mode,
+                          struct sfs_error *err)
+{
+    char link[32], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, name, sizeof name - 1);
+    char *slash = n > 0 ? memrchr(name, '/', (size_t)n) : NULL;
+    if (!slash)
+        return sfs_fail_errno(err, n < 0 ? errno : EIO, "%s", path);
+    name[n] = 0;
+    *slash = 0;
+    return sfs_io_replace_file(slash == name ? "/" : name, slash + 1, data, size, mode, err);
+}
+
+static int write_through(const char *path, const void *data, size_t size, mode_t mode,
+                         struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (S_ISREG(st.st_mode) && st.st_nlink > 0)
+        return replace_opened(fd, path, data, size, mode, err);
+    int r = sfs_io_write_all(fd, data, size);
+    return r < 0 ? sfs_fail_errno(err, -r, "writing %s", path) : 0;
+}
+
+int sfs_io_write_output(const char *path, const void *data, size_t size, mode_t mode,
+                        struct sfs_error *err)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0) {
+        int r = sfs_io_write_all(STDOUT_FILENO, data, size);
+        return r < 0 ? sfs_fail_errno(err, -r, "writing to standard output") : 0;
+    }
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return write_through(path, data, size, mode, err);
+    const char *slash = strrchr(path, '/');
+    AUTO(sfs_free)
+    char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!dir)
+        return sfs_fail_memory(err);
+    return sfs_io_replace_file(dir, slash ? slash + 1 : path, data, size, mode, err);
+}
