@@ -136,14 +136,15 @@ static int make_paths(struct run_args *args, struct sfs_error *err)
     return r;
 }
 
-/* Where the command's overlay lies. NULL: out of memory. */
-static const char *find_work_dir(struct run_args *args)
+/* Where the command's overlay lies. */
+static int find_work_dir(struct run_args *args, const char **ret_dir, struct sfs_error *err)
 {
-    const char *tmp = getenv("TMPDIR");
-    const char *store = sfs_store_dir(args->session.tool.context.store);
     char *dir = NULL;
-    int size = tmp && *tmp ? asprintf(&dir, "%s", tmp) : asprintf(&dir, "%s/run", store);
-    return keep(args, size < 0 ? NULL : dir);
+    int r = sfs_store_work_dir(args->session.tool.context.store, &dir, err);
+    if (r < 0)
+        return r;
+    *ret_dir = keep(args, dir);
+    return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
 /* The command's status, or negative errno. */
@@ -160,9 +161,9 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         r = make_mounts(args, err);
     if (r == 0)
         r = make_paths(args, err);
-    const char *work_dir = r == 0 ? find_work_dir(args) : NULL;
-    if (r == 0 && !work_dir)
-        r = sfs_fail_memory(err);
+    const char *work_dir = NULL;
+    if (r == 0)
+        r = find_work_dir(args, &work_dir, err);
     if (r < 0)
         return r;
     const char *network = args->session.stage_args.network;

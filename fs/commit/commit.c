@@ -8,7 +8,7 @@
 #include "commit/layer_write.h"
 #include "commit/records.h"
 #include "commit/target.h"
-#include "commit/temp_dir.h"
+#include "base/temp_dir.h"
 #include "commit/order.h"
 #include "image/parts.h"
 #include "tree/profile.h"
@@ -444,7 +444,7 @@ static int extract_to(struct commit *commit, const struct sfs_changes *changes,
 {
     const struct sfs_commit_options *options = commit->options;
     const char *path = commit->destination.path;
-    AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1 };
+    AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1, .parent = -1 };
     AUTO(sfs_free) char *parent = sfs_parent_of(path);
     if (!parent)
         return sfs_fail_memory(err);

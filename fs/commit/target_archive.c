@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "commit/tar.h"
-#include "commit/temp_dir.h"
+#include "base/temp_dir.h"
 #include "image/document.h"
 #include "image/members.h"
 #include <errno.h>

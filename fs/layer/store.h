@@ -11,6 +11,11 @@
 #include "base/io.h"
 #include <stagefs/cache.h>
 
+/* Makes DIR and DIR/NAME if they are not there, both for this user alone. The caller frees
+ * *ret_path. EROFS, EACCES, ENOSPC, ...: the words name the cache directory. */
+int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_path,
+                       struct sfs_error *err);
+
 /* Opens a file for reading and marks it as used now. ENOENT: not there. */
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                         int *ret_fd, struct sfs_error *err);

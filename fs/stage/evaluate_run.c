@@ -224,13 +224,9 @@ static int run_it(struct run_job *job, const struct sfs_tree *tree)
 
 static int find_work_dir(struct run_job *job)
 {
-    const char *dir = getenv("TMPDIR");
     char *path = NULL;
-    if (dir && *dir)
-        path = strdup(dir);
-    else if (asprintf(&path, "%s/run", sfs_store_dir(job->eval->stage->context.store)) < 0)
-        path = NULL;
-    return sfs_eval_keep(job->eval, path, &job->work_dir);
+    int r = sfs_store_work_dir(job->eval->stage->context.store, &path, job->eval->err);
+    return r < 0 ? r : sfs_eval_keep(job->eval, path, &job->work_dir);
 }
 
 static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)

@@ -3,6 +3,7 @@
 
 #include "base/io.h"
 #include "base/path.h"
+#include "layer/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/digest.h>
@@ -58,19 +59,22 @@ static int add_cache(struct run_job *job, const struct mount_options *options,
                      struct sfs_run_mount *mount)
 {
     const char *id = options->id && *options->id ? options->id : mount->target;
-    const char *store = sfs_store_dir(job->eval->stage->context.store);
     struct sfs_digest digest;
+    AUTO(sfs_free) char *dir = NULL;
     char text[SFS_DIGEST_TEXT], *path = NULL;
     if (options->from && *options->from)
         return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=cache with from= is not supported");
+    int r = sfs_store_make_dir(job->eval->stage->context.store, "run-cache", &dir, job->eval->err);
+    if (r < 0)
+        return r;
     if (sfs_digest_of(id, strlen(id), &digest) < 0 ||
-        asprintf(&path, "%s/run-cache/%s", store, sfs_digest_print(&digest, text) + 7) < 0)
+        asprintf(&path, "%s/%s", dir, sfs_digest_print(&digest, text) + 7) < 0)
         return sfs_fail_memory(job->eval->err);
-    int r = keep(job, path, &mount->source);
+    r = keep(job, path, &mount->source);
     struct stat st;
     bool is_new = r == 0 && stat(path, &st) < 0;
     if (r == 0)
-        r = sfs_io_make_dirs(path, job->eval->err);
+        r = sfs_io_make_private_dir(path, job->eval->err);
     if (r == 0 && is_new &&
         (chmod(path, options->has_mode ? options->mode & 07777 : 0755) < 0 ||
          chown(path, options->uid, options->gid) < 0))

@@ -42,6 +42,11 @@ int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_err
 void sfs_store_close(struct sfs_store **store);
 const char *sfs_store_dir(const struct sfs_store *store);
 
+/* Where commands that are run write to: in $TMPDIR, below a directory that is this user's alone;
+ * where $TMPDIR is not set, or other users could put something in that directory's place, in the
+ * cache directory. Makes what lacks. Absolute; the caller frees. */
+int sfs_store_work_dir(struct sfs_store *store, char **ret_path, struct sfs_error *err);
+
 /* A file is one that a mount with passthrough keeps decompressed (mount.h). */
 enum sfs_store_kind { SFS_STORE_INDEX, SFS_STORE_COPY, SFS_STORE_FILE };
 

@@ -45,7 +45,7 @@ struct sfs_run_request {
         *trace_path; /* what the command used of the tree is written there; NULL: it is not */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir; /* a directory for what is written, made if it is not there */
+    const char *work_dir; /* a directory for what is written: sfs_store_work_dir() */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
