@@ -5,6 +5,7 @@
 #include "layer/store.h"
 #include "layer/tar_read.h"
 #include "layer/toc.h"
+#include "layer/verified.h"
 
 #include <isa-l/crc64.h>
 
@@ -381,11 +382,18 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     making.builder = sfs_builder_open();
     if (!making.builder)
         return sfs_fail_memory(err);
+    int file = sfs_blob_file(blob);
+    struct sfs_file_id id;
+    bool is_file = file >= 0 && sfs_file_identify(file, &id) == 0;
     r = sfs_unpack_open(blob, &options, &making.unpack, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", source->label);
     r = read_blob(&making, err);
-    return r < 0 ? r : write_files(&making, err);
+    if (r == 0)
+        r = write_files(&making, err);
+    if (r == 0 && is_file && source->has_digest)
+        sfs_verified_note(store, file, &id, &source->digest);
+    return r;
 }
 
 /* Gives the layer its index and its bytes. ENOENT: they have to be made first. */
@@ -479,7 +487,8 @@ int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_lay
                                            .index_size = index.map_size,
                                            .out_size = index.seek.out_size,
                                            .entries = index.tables.entry_count,
-                                           .spans = index.seek.count };
+                                           .spans = index.seek.count,
+                                           .digest = index.digest };
     if (index.copy_size && sfs_store_open_file(store, SFS_STORE_COPY, key, &copy_fd, NULL) == 0)
         ret_state->copy_size = size_of(copy_fd);
     return 0;

@@ -16,7 +16,8 @@ static const struct {
     const char *dir, *suffix;
 } kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" },
               [SFS_STORE_COPY] = { "copy", ".zst" },
-              [SFS_STORE_FILE] = { "file", ".bin" } };
+              [SFS_STORE_FILE] = { "file", ".bin" },
+              [SFS_STORE_SEEN] = { "seen", ".id" } };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 
