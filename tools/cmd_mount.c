@@ -99,7 +99,7 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
 
 int cmd_mount(const struct command *command, int argc, char **argv)
 {
-    struct mount_args args = { .report_fd = -1 };
+    struct mount_args args = { .report_fd = -1, .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
         { "foreground", 0, OPTION_FLAG, &args.foreground, NULL, "stay in the foreground" },
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,

@@ -221,7 +221,7 @@ static void run_args_done(struct run_args *args)
 
 static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
 {
-    AUTO(run_args_done) struct run_args args = { 0 };
+    AUTO(run_args_done) struct run_args args = { .session.stage_args.allow_run = true };
     const struct option_spec of_run[] = {
         { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },

@@ -154,6 +154,17 @@ static struct sfs_spans *find_spans(struct sfs_layer *base, sfs_inode inode, uin
     return is_there && offset - *ret_size == start ? layer->spans : NULL;
 }
 
+/* The tar's digest; of a layer by table of contents that of the table, and the blob's. */
+static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest)
+{
+    const struct sfs_index *index = &((const struct tar_layer *)base)->index;
+    const struct sfs_digest digests[2] = { index->diff_id, index->digest };
+    if (index->from_toc)
+        return sfs_digest_of(digests, sizeof digests, ret_digest) == 0;
+    *ret_digest = index->diff_id;
+    return true;
+}
+
 static void close_tar(struct sfs_layer *base)
 {
     struct tar_layer *layer = (struct tar_layer *)base;
@@ -165,6 +176,7 @@ static const struct sfs_layer_ops tar_ops = { .pin = pin,
                                               .prefetch = prefetch,
                                               .follow = follow,
                                               .content_name = content_name,
+                                              .identify = identify,
                                               .find_spans = find_spans,
                                               .close = close_tar };
 

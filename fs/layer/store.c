@@ -17,7 +17,8 @@ static const struct {
 } kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" },
               [SFS_STORE_COPY] = { "copy", ".zst" },
               [SFS_STORE_FILE] = { "file", ".bin" },
-              [SFS_STORE_SEEN] = { "seen", ".id" } };
+              [SFS_STORE_SEEN] = { "seen", ".id" },
+              [SFS_STORE_RESULT] = { "result", ".tar" } };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 

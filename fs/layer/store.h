@@ -3,6 +3,7 @@
  *   DIR/index/sha256-HEX.idx   layer indexes
  *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
  *   DIR/file/sha256-HEX.HEX.bin  decompressed files, for FUSE passthrough
+ *   DIR/result/sha256-HEX.tar  the layer that a RUN made (stage/run_kept.h)
  *   DIR/seen/sha256-HEX.id     which file was found to have that digest (verified.h)
  *
  * A file that is open here carries a shared flock, which keeps prune away from it. */

@@ -49,12 +49,19 @@ const char *sfs_store_dir(const struct sfs_store *store);
 int sfs_store_work_dir(struct sfs_store *store, char **ret_path, struct sfs_error *err);
 
 /* A file is one that a mount with passthrough keeps decompressed (mount.h). Seen are notes of a few
- * bytes, which file was found to have a digest. */
-enum sfs_store_kind { SFS_STORE_INDEX, SFS_STORE_COPY, SFS_STORE_FILE, SFS_STORE_SEEN };
+ * bytes, which file was found to have a digest. A result is the layer that a RUN made. */
+enum sfs_store_kind {
+    SFS_STORE_INDEX,
+    SFS_STORE_COPY,
+    SFS_STORE_FILE,
+    SFS_STORE_SEEN,
+    SFS_STORE_RESULT
+};
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
-    char key[160]; /* "sha256:HEX", the blob it belongs to; a file's: sfs_tree_content_name() */
+    char key[160]; /* "sha256:HEX", the blob it belongs to; a file's: sfs_tree_content_name(); a
+                      result's: of all that it depends on */
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */
     bool in_use;   /* some process has it open now */
