@@ -391,6 +391,16 @@ Test(docker_archive, config_that_does_not_match_its_name_is_refused)
     assert_refuses(say("docker-archive:%s", finish_tar("bad.tar")), NULL, EKEYREJECTED, digest + 7);
 }
 
+Test(docker_archive, config_that_does_not_match_its_digest_is_refused)
+{
+    const char *config = config_of("x", "");
+    char *digest = digest_text(config, strlen(config));
+    tar_begin(&tar, ARCHIVE_FILTER_NONE);
+    add_text(digest, config_of("y", ""));
+    add_text("manifest.json", say("[{\"Config\":\"%s\",\"Layers\":null}]", digest));
+    assert_refuses(say("docker-archive:%s", finish_tar("bad.tar")), NULL, EKEYREJECTED, digest);
+}
+
 Test(docker_archive, damage_in_manifest_json_is_named)
 {
     static const struct {

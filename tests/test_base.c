@@ -112,6 +112,38 @@ Test(io, a_file_appears_whole_under_its_name, .init = make_dir, .fini = remove_d
     close(dirfd);
 }
 
+/* Devices cannot be made everywhere, pipes can. */
+Test(io, outputs_that_are_no_files_are_written_to, .init = make_dir, .fini = remove_dir)
+{
+    char path[200], text[8] = "";
+    struct stat st;
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CLOEXEC);
+    cr_assert_eq(sfs_io_write_output(path, "hello", 5, 0644, NULL), 0);
+    cr_assert_eq(read(fd, text, sizeof text), 5);
+    cr_assert_eq(lstat(path, &st), 0);
+    cr_expect(S_ISFIFO(st.st_mode));
+}
+
+Test(io, outputs_are_written_where_their_links_lead, .init = make_dir, .fini = remove_dir)
+{
+    char link[200], sub[200], target[220], text[8] = "";
+    struct stat st;
+    snprintf(link, sizeof link, "%s/link", dir);
+    snprintf(sub, sizeof sub, "%s/sub", dir);
+    snprintf(target, sizeof target, "%s/target", sub);
+    cr_assert_eq(mkdir(sub, 0700), 0);
+    cr_assert_eq(symlink("sub/target", link), 0);
+    for (int i = 0; i < 2; i++) { /* to nothing at first */
+        cr_assert_eq(sfs_io_write_output(link, "hello", 5, 0644, NULL), 0);
+        AUTO(sfs_close_fd) int fd = open(target, O_RDONLY | O_CLOEXEC);
+        cr_expect_eq(read(fd, text, sizeof text), 5);
+        cr_assert_eq(lstat(link, &st), 0);
+        cr_expect(S_ISLNK(st.st_mode));
+    }
+}
+
 Test(io, sweeping_removes_what_a_killed_writer_left_and_nothing_else, .init = make_dir,
      .fini = remove_dir)
 {

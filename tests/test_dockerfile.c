@@ -116,6 +116,29 @@ Test(dockerfile, refuses_what_buildkit_refuses)
     closedir(dir);
 }
 
+Test(dockerfile, refuses_a_nul_wherever_it_stands)
+{
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *words;
+    } files[] = {
+#define WITH_NUL(text, words) { text, sizeof text - 1, words }
+        WITH_NUL("#a=b\0c\nFROM scratch\n", "f:1: there is a NUL byte"),
+        WITH_NUL("FROM scratch\n# \0\n", "f:2: there is a NUL byte"),
+        WITH_NUL("FROM a\nRUN <<E\n\0\nE\n", "f:3: there is a NUL byte"),
+        WITH_NUL("F\0R\0O\0M\0", "f:1: there is a NUL byte"),
+#undef WITH_NUL
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct sfs_dockerfile dockerfile;
+        struct sfs_error err;
+        cr_expect_eq(sfs_dockerfile_parse(files[i].text, files[i].size, "f", &dockerfile, &err),
+                     -EINVAL);
+        cr_expect_str_eq(err.text, files[i].words);
+    }
+}
+
 static void check(const char *text, const char *expected)
 {
     struct sfs_dockerfile dockerfile;

@@ -1,5 +1,6 @@
 /* What a Dockerfile comes to: trees, configs, failures. RUN is in test_evaluate_run.c and in the
  * end-to-end tests. */
+#include "stage/evaluate.h"
 #include "image/document.h"
 #include "support.h"
 #include <criterion/criterion.h>
@@ -59,6 +60,7 @@ static void tear_down(void)
 
 TestSuite(evaluate, .init = set_up, .fini = tear_down);
 TestSuite(evaluate_error, .init = set_up, .fini = tear_down);
+TestSuite(evaluate_add, .init = set_up, .fini = tear_down);
 TestSuite(evaluate_config, .init = set_up, .fini = tear_down);
 
 struct options {
@@ -402,6 +404,78 @@ Test(evaluate, unpacks_tars_that_are_added_and_copies_what_is_none)
     cr_expect_str_eq(content("/u/a"), "0:0 A");
     cr_expect_str_eq(content("/u/t.tgz"), "");
     cr_expect_neq(content("/copied")[0], 0);
+}
+
+/* A tar in the context, from a script for Python: t is the tar, add(NAME, LINK, KIND) an entry. */
+static void make_tar(const char *name, const char *script)
+{
+    char path[160], command[2000];
+    snprintf(path, sizeof path, "%s/context/%s", dir, name);
+    snprintf(command, sizeof command,
+             "python3 - '%s' <<'E'\nimport sys, tarfile, io\nt = tarfile.open(sys.argv[1], 'w')\n"
+             "def add(name, link='', kind=None):\n"
+             " e = tarfile.TarInfo(name)\n e.linkname = link\n e.mode = 0o755\n"
+             " e.type = kind or (tarfile.SYMTYPE if link else tarfile.REGTYPE)\n"
+             " e.size = 1 if e.type == tarfile.REGTYPE else 0\n"
+             " t.addfile(e, io.BytesIO(b'x'))\n%s\nt.close()\nE",
+             path, script);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(evaluate_add, keeps_what_links_lead_to_below_the_destination)
+{
+    static const struct {
+        const char *script, *found;
+    } tars[] = {
+        { "add('s', '..'); add('s/f')", "/d/f" },
+        { "add('etc/x'); add('s', '/etc'); add('s/f')", "/d/etc/f" },
+        { "add('a/b/x'); add('a/b/s', '../../a'); add('a/b/s/f')", "/d/a/f" },
+        { "add('d/f'); add('s', '/d'); add('g', 's/f', tarfile.LNKTYPE)", "/d/g" },
+        { "add('s', '/etc'); add('s', kind=tarfile.DIRTYPE); add('s/f')", "/d/s/f" },
+        { "add('bin/x'); add('to-bin/f')", "/d/bin/f" },
+    };
+    for (size_t i = 0; i < sizeof tars / sizeof *tars; i++) {
+        make_tar("t.tar", tars[i].script);
+        make_tar("base.tar", "add('to-bin', '/bin')");
+        open_stage("FROM base\nADD base.tar t.tar /d/\n", OPTIONS(0));
+        cr_expect_str_eq(content(tars[i].found), "0:0 x", "%s", tars[i].script);
+        sfs_stage_close(&stage);
+    }
+}
+
+Test(evaluate_add, refuses_what_lies_behind_a_link_to_nothing)
+{
+    make_tar("t.tar", "add('s', '/nothing'); add('s/f')");
+    cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG);
+    make_tar("t.tar", "add('a', 'b'); add('b', 'a'); add('a/f')");
+    cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG);
+}
+
+/* A file that cannot be read may be a tar or not: to copy it as it is would be to guess. */
+Test(evaluate_add, tells_that_a_file_cannot_be_read)
+{
+    struct sfs_builder *builder = sfs_builder_open();
+    const struct sfs_builder_item item = { .inode = { .mode = S_IFREG | 0644, .size = 10240 } };
+    struct sfs_layer *unreadable = NULL, *layer = NULL;
+    struct sfs_tree *tree = NULL;
+    cr_assert_eq(sfs_builder_add(builder, "t.tar", &item, &error), 0);
+    cr_assert_eq(sfs_layer_open_built(builder, "unreadable", &unreadable, &error), 0);
+    cr_assert_eq(sfs_tree_merge(&unreadable, 1, &tree, &error), 0);
+    struct eval_unpack unpack = { .source = tree, .tree = tree, .destination = "/", .label = "x" };
+    cr_assert_eq(sfs_tree_resolve(tree, "t.tar", 0, &unpack.node, &error), 0);
+    cr_expect_eq(sfs_eval_unpack_layer(&unpack, &layer, &error), -EIO);
+    cr_expect_null(layer);
+    sfs_tree_close(&tree);
+    sfs_layer_close(&unreadable);
+    sfs_builder_close(&builder);
+}
+
+Test(evaluate_add, tells_that_an_ignore_file_cannot_be_read)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/context/.dockerignore", dir);
+    cr_assert_eq(symlink(".dockerignore", path), 0);
+    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), ELOOP, ".dockerignore");
 }
 
 /* ---- config ---- */

@@ -4,14 +4,17 @@
 #include "support.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stagefs/cache.h>
 #include <stagefs/run.h>
 #include <stagefs/stage.h>
 #include <sys/stat.h>
 
 static char dir[64], said[2048], upper[128];
 static int status;
-static unsigned discarded;
+static unsigned ran, discarded;
+static bool looks_only, wants_anew;
 static struct sfs_store *store;
+static struct sfs_cache *cache;
 static struct sfs_error error;
 static struct sfs_stage *stage;
 
@@ -20,6 +23,7 @@ static int pretend(const struct sfs_run_request *request, struct sfs_run_result 
 {
     FILE *out = fmemopen(said, sizeof said, "w");
     (void)err;
+    ran++;
     fprintf(out, "%u:%u", request->uid, request->gid);
     for (size_t i = 0; i < request->group_count; i++)
         fprintf(out, "%c%u", i > 0 ? '+' : '/', request->groups[i]);
@@ -66,18 +70,28 @@ static void set_up(void)
     cr_assert_eq(system(command), 0);
     snprintf(command, sizeof command, "%s/store", dir);
     cr_assert_eq(sfs_store_open(command, &store, &error), 0);
+    cr_assert_eq(sfs_cache_open(0, 1, &cache, &error), 0);
 }
 
 static void tear_down(void)
 {
     char command[128];
     sfs_stage_close(&stage);
+    sfs_cache_close(&cache);
     sfs_store_close(&store);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     cr_assert_eq(system(command), 0);
 }
 
+static void shell(const char *command)
+{
+    char text[600];
+    snprintf(text, sizeof text, "cd '%s' && %s", dir, command);
+    cr_assert_eq(system(text), 0, "%s", command);
+}
+
 TestSuite(run_request, .init = set_up, .fini = tear_down);
+TestSuite(run_kept, .init = set_up, .fini = tear_down);
 TestSuite(run_result, .init = set_up, .fini = tear_down);
 
 static int open_stage(const char *instructions)
@@ -97,9 +111,11 @@ static int open_stage(const char *instructions)
                                          .build_contexts = &context,
                                          .build_context_count = 1,
                                          .secrets = secrets,
-                                         .secret_count = 1 };
+                                         .secret_count = 1,
+                                         .allow_run = !looks_only,
+                                         .no_cache = wants_anew };
     const struct sfs_context opened = {
-        .store = store, .platform = "linux/amd64", .epoch = 1, .runner = &runner
+        .store = store, .cache = cache, .platform = "linux/amd64", .epoch = 1, .runner = &runner
     };
     return sfs_stage_open(&spec, &opened, &stage, &error);
 }
@@ -182,15 +198,30 @@ Test(run_request, can_do_without_a_network)
     expect_said("RUN --network=none x\n", " no network");
 }
 
-Test(run_result, becomes_a_layer_that_lives_with_the_stage)
+static bool shows(const char *path)
+{
+    sfs_node node;
+    return sfs_tree_resolve(sfs_stage_tree(stage), path, 0, &node, NULL) == 0;
+}
+
+Test(run_result, becomes_a_layer)
 {
     cr_assert_eq(open_stage("ARG A=1\nRUN x\n"), 0, "%s", error.text);
-    sfs_node node;
-    cr_expect_eq(sfs_tree_resolve(sfs_stage_tree(stage), "/made", 0, &node, NULL), 0);
+    cr_expect(shows("/made"));
     cr_expect_str_eq(sfs_stage_created_by(stage), "RUN |1 A=1 /bin/sh -c x # buildkit");
+    cr_expect_eq(discarded, 1, "what is kept needs no space of its own");
+}
+
+Test(run_result, lives_with_the_stage_if_it_cannot_be_kept)
+{
+    shell("touch upper/.wh.x");
+    cr_assert_eq(open_stage("RUN x\nRUN y\n"), 0, "%s", error.text);
+    cr_expect(shows("/made"));
     cr_expect_eq(discarded, 0);
     sfs_stage_close(&stage);
-    cr_expect_eq(discarded, 1);
+    cr_expect_eq(discarded, 2);
+    looks_only = true;
+    cr_expect_eq(open_stage("RUN x\nRUN y\n"), -EPERM);
 }
 
 Test(run_result, is_dropped_if_the_command_fails)
@@ -242,4 +273,171 @@ Test(run_mount, reads_quoted_fields_and_sizes)
     cr_expect_eq(options.size, 2u << 20);
     cr_expect_not(options.read_only);
     sfs_mount_options_close(&options);
+}
+
+/* ---- what is kept ---- */
+
+/* How often commands run when a stage is opened. */
+static unsigned count_runs(const char *instructions)
+{
+    unsigned before = ran;
+    sfs_stage_close(&stage);
+    int r = open_stage(instructions);
+    cr_assert_eq(r, 0, "%s: %s", instructions, error.text);
+    cr_expect(shows("/made"));
+    return ran - before;
+}
+
+Test(run_kept, runs_once_for_all_who_build_or_look)
+{
+    cr_expect_eq(count_runs("RUN x\nRUN y\n"), 2);
+    cr_expect_eq(count_runs("RUN x\nRUN y\n"), 0);
+    looks_only = true;
+    cr_expect_eq(count_runs("RUN x\nRUN y\n"), 0);
+    cr_expect_str_eq(sfs_stage_created_by(stage), "RUN /bin/sh -c x # buildkit; RUN /bin/sh -c y "
+                                                  "# buildkit");
+}
+
+Test(run_kept, is_not_run_by_who_only_looks)
+{
+    looks_only = true;
+    cr_expect_eq(open_stage("\nRUN x\n"), -EPERM);
+    cr_expect_not_null(strstr(error.text,
+                              "Dockerfile:3: RUN: no result of it is kept, and what "
+                              "only looks at a stage executes nothing: add --allow-run"),
+                       "%s", error.text);
+    cr_expect_eq(ran, 0);
+}
+
+Test(run_kept, is_run_anew_where_that_is_asked_for)
+{
+    cr_expect_eq(count_runs("RUN x\n"), 1);
+    wants_anew = true;
+    cr_expect_eq(count_runs("RUN x\n"), 1);
+    looks_only = true;
+    cr_expect_eq(open_stage("RUN x\n"), -EPERM);
+}
+
+Test(run_kept, depends_on_all_that_goes_in)
+{
+    static const char *const stages[] = {
+        "RUN x\n",
+        "RUN y\n",
+        "RUN [\"/bin/sh\", \"x\"]\n",
+        "ENV A=1\nRUN x\n",
+        "ARG A=2\nRUN x\n",
+        "USER app\nRUN x\n",
+        "USER app:7\nRUN x\n",
+        "WORKDIR /bin\nRUN x\n",
+        "COPY secret /\nRUN x\n",
+        "RUN --network=none x\n",
+        "RUN --mount=type=tmpfs,target=/t x\n",
+        "RUN --mount=type=tmpfs,target=/u x\n",
+        "RUN --mount=source=secret,target=/t x\n",
+        "RUN --mount=type=cache,target=/t x\n",
+        "RUN --mount=type=secret,id=s x\n",
+        "RUN --mount=type=secret,id=s,env=T x\n",
+        "RUN <<E\n#!/bin/sh\nx\nE\n",
+        "RUN <<E\n#!/bin/sh\ny\nE\n",
+    };
+    const size_t count = sizeof stages / sizeof *stages;
+    for (size_t i = 0; i < count; i++)
+        cr_expect_eq(count_runs(stages[i]), 1, "%s", stages[i]);
+    for (size_t i = 0; i < count; i++)
+        cr_expect_eq(count_runs(stages[i]), 0, "%s", stages[i]);
+}
+
+Test(run_kept, depends_on_contents)
+{
+    static const char *const stages[] = { "RUN x\n", "RUN --mount=source=data,target=/t x\n",
+                                          "COPY data /\nRUN x\n" };
+    static const char *const changes[] = {
+        "echo changed >base/etc/group",
+        "touch -r data/f t && echo two >data/f && touch -r t data/f", "chmod 600 data/f"
+    };
+    shell("mkdir data && echo one >data/f");
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        cr_expect_eq(count_runs(stages[i]), 1);
+        cr_expect_eq(count_runs(stages[i]), 0);
+        shell(changes[i]);
+        cr_expect_eq(count_runs(stages[i]), 1, "%s: a result from before %s", stages[i],
+                     changes[i]);
+    }
+}
+
+Test(run_kept, depends_on_no_secret_and_no_cache)
+{
+    static const char secret[] = "RUN --mount=type=secret,id=s,env=T --mount=type=secret,id=s x\n";
+    cr_expect_eq(count_runs(secret), 1);
+    shell("echo another >secret");
+    cr_expect_eq(count_runs(secret), 0);
+    shell("! grep -r another store");
+}
+
+Test(run_kept, is_run_anew_if_what_is_kept_is_damaged)
+{
+    cr_expect_eq(count_runs("RUN x\n"), 1);
+    shell("for f in store/result/*; do printf X | dd of=$f bs=1 seek=600 conv=notrunc 2>dd; done");
+    cr_expect_eq(count_runs("RUN x\n"), 1);
+    cr_expect_eq(count_runs("RUN x\n"), 0);
+    shell("for f in store/result/*; do truncate -s -1 $f; done");
+    looks_only = true;
+    cr_expect_eq(open_stage("RUN x\n"), -EPERM);
+}
+
+static int add_line(void *user, const char *path, sfs_node node)
+{
+    const struct sfs_tree *tree = sfs_stage_tree(stage);
+    struct sfs_attr attr;
+    char text[64] = "";
+    uint64_t hole = 0;
+    sfs_tree_attr(tree, node, &attr);
+    if (S_ISREG(attr.mode) && sfs_tree_read(tree, node, text, sizeof text - 1, 0, &error) < 0)
+        snprintf(text, sizeof text, "unreadable");
+    if (S_ISREG(attr.mode) && sfs_tree_seek(tree, node, 0, true, &hole) < 0)
+        hole = 0;
+    fprintf(user, "%s %o %u:%u %llu %lld.%u %u %u,%u %s %u '%s' %llu\n", path, attr.mode, attr.uid,
+            attr.gid, S_ISDIR(attr.mode) ? 0ull : (unsigned long long)attr.size,
+            (long long)attr.mtime_sec, attr.mtime_nsec, attr.nlink, attr.rdev_major,
+            attr.rdev_minor, sfs_tree_target(tree, node), sfs_tree_xattr_count(tree, node), text,
+            (unsigned long long)hole);
+    return 0;
+}
+
+static void list_stage(char *text, size_t size)
+{
+    FILE *out = fmemopen(text, size, "w");
+    cr_assert_eq(sfs_tree_walk(sfs_stage_tree(stage), SFS_ROOT, add_line, out, &error), 0);
+    fclose(out);
+}
+
+/* Shown from the directory that the command wrote, and from what is kept of that. */
+Test(run_kept, is_the_same_as_what_was_written)
+{
+    static char written[16384], kept[16384];
+    if (geteuid() != 0)
+        cr_skip_test("takes root");
+    shell("cd upper && mkdir -m 1777 -p d/e etc && ln -s ../x d/link && ln made d/hard && "
+          "mknod d/dev c 5 7 && mkfifo d/fifo && mknod bin c 0 0 && chown 70000:3000000 d/e && "
+          "printf a >\"$(printf 'd/\\377\\303\\244')\" && truncate -s 1M d/hole && "
+          "printf x >d/part && truncate -s 300000 d/part && touch -d @-5.25 d/old && "
+          "chmod 4755 made && setfattr -n user.a -v b made 2>/dev/null; touch -d @77.5 .");
+    shell("touch upper/.wh.y");
+    cr_assert_eq(open_stage("RUN x\n"), 0, "%s", error.text);
+    cr_assert_eq(discarded, 0);
+    sfs_stage_close(&stage);
+    shell("rm upper/.wh.y && touch -d @77.5 upper");
+    cr_assert_eq(open_stage("RUN x\n"), 0, "%s", error.text);
+    cr_assert_eq(discarded, 2);
+    list_stage(kept, sizeof kept);
+    shell("touch upper/.wh.z && touch -d @77.5 upper");
+    wants_anew = true;
+    sfs_stage_close(&stage);
+    cr_assert_eq(open_stage("RUN x\n"), 0, "%s", error.text);
+    list_stage(written, sizeof written);
+    char *mark = strstr(written, ".wh.z");
+    cr_assert(mark);
+    memmove(mark, strchr(mark, '\n') + 1, strlen(strchr(mark, '\n') + 1) + 1);
+    cr_expect_str_eq(kept, written);
+    cr_expect_not(shows("/bin/sh"));
 }

@@ -367,12 +367,29 @@ Test(layout_layer, that_does_not_match_its_digest_is_not_kept)
     cr_assert_eq(sfs_layout_add_layer(layout, archive, 0, &err), -EKEYREJECTED, "%s", err.text);
     assert_says(err, layer->key + 7);
     cr_assert_eq(count_files(say("%s/blobs/sha256", dir)), 0);
+    cr_assert_eq(sfs_layout_add_layer(layout, image, 0, &err), -EKEYREJECTED, "%s", err.text);
+    assert_says(err, layer->key + 7);
+    cr_assert_eq(count_files(say("%s/blobs/sha256", dir)), 0, "a changed blob was linked");
     put_file(path, bytes.data, bytes.size - 1);
     cr_assert_eq(sfs_layout_add_layer(layout, image, 0, &err), -EKEYREJECTED, "%s", err.text);
     assert_says(err, "truncated");
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(sfs_layout_add_layer(layout, image, 0, &err), -ENOENT, "%s", err.text);
     cr_assert_eq(count_files(say("%s/blobs/sha256", dir)), 0);
+}
+
+Test(layout_layer, that_is_there_and_wrong_is_brought_again)
+{
+    char *source = source_layout(), *dir = say("%s/l", scratch);
+    AUTO(sfs_image_close) struct sfs_image *image = open_image(say("oci:%s", source));
+    AUTO(sfs_layout_close) struct sfs_layout *layout = open_layout(dir);
+    char *from = say("%s/blobs/sha256/%s", source, sfs_image_layer(image, 0)->key + 7);
+    char *to = say("%s/blobs/sha256/%s", dir, sfs_image_layer(image, 0)->key + 7);
+    AUTO(bytes_free) struct bytes bytes = get_file(from);
+    bytes.data[bytes.size / 2] ^= 1;
+    put_file(to, bytes.data, bytes.size);
+    cr_assert_eq(sfs_layout_add_layer(layout, image, 0, &err), 0, "%s", err.text);
+    assert_same_file(from, to);
 }
 
 Test(layout_layer, of_a_directory_has_no_digest)

@@ -1,4 +1,5 @@
 #include "layer/store.h"
+#include "layer/verified.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -320,4 +321,54 @@ Test(store, there_is_no_room_beside_what_is_in_use_or_for_what_is_too_large)
     cr_assert_eq(make_room(10, 6), -ENOSPC);
     cr_assert_eq(make_room(10, 11), -ENOSPC);
     cr_assert_eq(make_room(10, 5), 0);
+}
+
+/* ---- files known to have a digest ---- */
+
+TestSuite(verified, .init = open_store, .fini = close_store);
+
+/* A file of that text, last changed so many seconds ago. */
+static int make_file(const char *text, time_t ago)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/file", top);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    const struct timespec times[2] = { { .tv_sec = time(NULL) - ago },
+                                       { .tv_sec = time(NULL) - ago } };
+    cr_assert_eq(sfs_io_write_all(fd, text, strlen(text)), 0);
+    cr_assert_eq(futimens(fd, times), 0);
+    return fd;
+}
+
+/* The file's bytes are changed, and its time set back: only a reading could tell. */
+static void change_in_secret(int fd)
+{
+    struct stat st;
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert_eq(pwrite(fd, "X", 1, 0), 1);
+    const struct timespec times[2] = { st.st_atim, st.st_mtim };
+    cr_assert_eq(futimens(fd, times), 0);
+}
+
+Test(verified, a_file_is_read_once_and_again_when_it_was_changed)
+{
+    struct sfs_digest digest;
+    sfs_digest_of("hello", 5, &digest);
+    AUTO(sfs_close_fd) int fd = make_file("hello", 100);
+    cr_assert_eq(sfs_verified_check(store, fd, 5, &digest, &err), 0, "%s", err.text);
+    change_in_secret(fd);
+    cr_expect_eq(sfs_verified_check(store, fd, 5, &digest, &err), 0, "it was read twice");
+    cr_expect_eq(sfs_verified_check(NULL, fd, 5, &digest, &err), -EKEYREJECTED);
+    cr_assert_eq(pwrite(fd, "Y", 1, 0), 1);
+    cr_expect_eq(sfs_verified_check(store, fd, 5, &digest, &err), -EKEYREJECTED);
+}
+
+Test(verified, a_file_that_was_just_written_is_read_each_time)
+{
+    struct sfs_digest digest;
+    sfs_digest_of("hello", 5, &digest);
+    AUTO(sfs_close_fd) int fd = make_file("hello", 0);
+    cr_assert_eq(sfs_verified_check(store, fd, 5, &digest, &err), 0, "%s", err.text);
+    change_in_secret(fd);
+    cr_expect_eq(sfs_verified_check(store, fd, 5, &digest, &err), -EKEYREJECTED);
 }

@@ -267,7 +267,7 @@ static int measure(struct bench_args *args, struct sfs_error *err)
 
 int cmd_bench(const struct command *command, int argc, char **argv)
 {
-    struct bench_args args = { 0 };
+    struct bench_args args = { .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
         { "lib", 0, OPTION_LIST, &args.libs, "GLOB",
           "load libraries that match, '**' crosses '/' (repeatable)" },

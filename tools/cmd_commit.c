@@ -176,7 +176,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
 
 int cmd_commit(const struct command *command, int argc, char **argv)
 {
-    struct commit_args args = { .timestamp = -1 };
+    struct commit_args args = { .timestamp = -1, .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
         { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE",
           "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"

@@ -99,7 +99,7 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
 
 int cmd_mount(const struct command *command, int argc, char **argv)
 {
-    struct mount_args args = { .report_fd = -1 };
+    struct mount_args args = { .report_fd = -1, .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
         { "foreground", 0, OPTION_FLAG, &args.foreground, NULL, "stay in the foreground" },
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
@@ -133,6 +133,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         return tool_usage(command,
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
     const char *mountpoint = args.session.rest[wanted - 1];
+    if (!args.foreground && args.trace && strcmp(args.trace, "-") == 0)
+        return tool_usage(command, "--trace - needs --foreground");
 
     signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
     struct sfs_error err;

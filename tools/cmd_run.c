@@ -115,11 +115,11 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
     return 0;
 }
 
-/* Names of files are given to a thread with a working directory of its own. */
+/* Names of files are given to a thread with a working directory of its own; "-" is none. */
 static int make_absolute(struct run_args *args, const char **path, struct sfs_error *err)
 {
     char *text = NULL;
-    if (!*path || **path == '/')
+    if (!*path || **path == '/' || strcmp(*path, "-") == 0)
         return 0;
     AUTO(sfs_free) char *dir = getcwd(NULL, 0);
     if (!dir)
@@ -136,14 +136,15 @@ static int make_paths(struct run_args *args, struct sfs_error *err)
     return r;
 }
 
-/* Where the command's overlay lies. NULL: out of memory. */
-static const char *find_work_dir(struct run_args *args)
+/* Where the command's overlay lies. */
+static int find_work_dir(struct run_args *args, const char **ret_dir, struct sfs_error *err)
 {
-    const char *tmp = getenv("TMPDIR");
-    const char *store = sfs_store_dir(args->session.tool.context.store);
     char *dir = NULL;
-    int size = tmp && *tmp ? asprintf(&dir, "%s", tmp) : asprintf(&dir, "%s/run", store);
-    return keep(args, size < 0 ? NULL : dir);
+    int r = sfs_store_work_dir(args->session.tool.context.store, &dir, err);
+    if (r < 0)
+        return r;
+    *ret_dir = keep(args, dir);
+    return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
 /* The command's status, or negative errno. */
@@ -160,9 +161,9 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         r = make_mounts(args, err);
     if (r == 0)
         r = make_paths(args, err);
-    const char *work_dir = r == 0 ? find_work_dir(args) : NULL;
-    if (r == 0 && !work_dir)
-        r = sfs_fail_memory(err);
+    const char *work_dir = NULL;
+    if (r == 0)
+        r = find_work_dir(args, &work_dir, err);
     if (r < 0)
         return r;
     const char *network = args->session.stage_args.network;
@@ -220,13 +221,14 @@ static void run_args_done(struct run_args *args)
 
 static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
 {
-    AUTO(run_args_done) struct run_args args = { 0 };
+    AUTO(run_args_done) struct run_args args = { .session.stage_args.allow_run = true };
     const struct option_spec of_run[] = {
         { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
     };
     const struct option_spec of_trace[] = {
-        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE", "the file to be written" },
+        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE",
+          "the file to be written; - is standard output" },
     };
     options_add(&args.session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {

@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stagefs/suggest.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,8 +149,21 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+/* Cron and supervisors start programs with some of the first three descriptors closed. The next
+ * file, pipe or socket that is opened would then get that number, and be written to as if it were
+ * the output, or be replaced when a mount goes to the background. Standard output cannot be written
+ * to, so that what was asked for and is lost is told of. */
+static void keep_standard_descriptors(void)
+{
+    static const int modes[] = { O_RDWR, O_RDONLY, O_RDWR };
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            _exit(EXIT_FAILED);
+}
+
 int main(int argc, char **argv)
 {
+    keep_standard_descriptors();
     if (argc < 2)
         return print_overview(stderr);
     const char *word = argv[1];

@@ -33,6 +33,11 @@ void stage_options(struct stage_args *args, struct option_set *set)
           "stage: for RUN --mount=type=secret; or id=ID,env=NAME (repeatable)" },
         { "network", 0, OPTION_TEXT, &args->network, "MODE",
           "stage: of RUN: host (default) or none" },
+        { "allow-run", 0, OPTION_FLAG, &args->allow_run, NULL,
+          "stage: execute RUN where no result of it is kept (commit, mount, run, trace and bench "
+          "do)" },
+        { "no-cache", 0, OPTION_FLAG, &args->no_cache, NULL,
+          "stage: execute RUN anew, whatever is kept" },
     };
     options_add(set, specs, sizeof specs / sizeof *specs);
 }
@@ -120,6 +125,8 @@ int stage_open(struct stage_args *args, const char *image, const struct sfs_cont
         .secrets = args->secrets.items,
         .secret_count = args->secrets.count,
         .network = args->network,
+        .allow_run = args->allow_run,
+        .no_cache = args->no_cache,
         .from = args->from,
         .base = args->base,
         .copies = copies,

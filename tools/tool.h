@@ -106,6 +106,8 @@ struct stage_args {
     const char *from, *base, *chown, *chmod;
     struct text_list copies, excludes;
     bool parents;
+    bool allow_run; /* set before by commands that do more than look */
+    bool no_cache;
     struct sfs_stage_pair *pairs; /* owned: what the lists were split into */
 };
 void stage_options(struct stage_args *args, struct option_set *set);

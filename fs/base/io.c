@@ -117,7 +117,34 @@ int sfs_io_make_dirs(const char *path, struct sfs_error *err)
     return 0;
 }
 
-static void random_name(char name[64])
+/* mkdir() takes the umask's bits away, and chmod() would follow what another one puts there. */
+static int set_private(const char *path)
+{
+    char link[32];
+    AUTO(sfs_close_fd) int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return fd < 0 || chmod(link, 0700) < 0 ? -errno : 0;
+}
+
+int sfs_io_make_private_dir(const char *path, struct sfs_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    const char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        AUTO(sfs_free) char *parent = strndup(path, (size_t)(slash - path));
+        int r = parent ? sfs_io_make_dirs(parent, err) : sfs_fail_memory(err);
+        if (r < 0)
+            return r;
+    }
+    if (mkdir(path, 0700) < 0)
+        return errno == EEXIST ? 0 : sfs_fail_errno(err, errno, "making directory %s", path);
+    int r = set_private(path);
+    return r < 0 ? sfs_fail_errno(err, -r, "making directory %s", path) : 0;
+}
+
+void sfs_io_temp_name(char name[64])
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
     uint8_t bytes[12];
@@ -137,7 +164,7 @@ int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, str
         return sfs_fail_errno(err, errno, "%s", dir);
     for (int attempt = 0; attempt < 100; attempt++) {
         char name[sizeof temp->name];
-        random_name(name);
+        sfs_io_temp_name(name);
         AUTO(sfs_close_fd)
         int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
         if (fd < 0 && errno == EEXIST)
@@ -183,7 +210,9 @@ void sfs_io_temp_close(struct sfs_io_temp *temp)
 static void remove_if_left_behind(int dirfd, const char *name)
 {
     AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    struct stat st;
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+        flock(fd, LOCK_EX | LOCK_NB) == 0)
         unlinkat(dirfd, name, 0);
 }
 
@@ -210,4 +239,50 @@ int sfs_io_replace_file(const char *dir, const char *name, const void *data, siz
     if (r < 0)
         return sfs_fail_errno(err, -r, "writing %s/%s", dir, name);
     return sfs_io_temp_commit(&temp, name, err);
+}
+
+/* The regular file that is open: under the name that it has, not under the one that led to it. */
+static int replace_opened(int fd, const char *path, const void *data, size_t size, mode_t mode,
+                          struct sfs_error *err)
+{
+    char link[32], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, name, sizeof name - 1);
+    char *slash = n > 0 ? memrchr(name, '/', (size_t)n) : NULL;
+    if (!slash)
+        return sfs_fail_errno(err, n < 0 ? errno : EIO, "%s", path);
+    name[n] = 0;
+    *slash = 0;
+    return sfs_io_replace_file(slash == name ? "/" : name, slash + 1, data, size, mode, err);
+}
+
+static int write_through(const char *path, const void *data, size_t size, mode_t mode,
+                         struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (S_ISREG(st.st_mode) && st.st_nlink > 0)
+        return replace_opened(fd, path, data, size, mode, err);
+    int r = sfs_io_write_all(fd, data, size);
+    return r < 0 ? sfs_fail_errno(err, -r, "writing %s", path) : 0;
+}
+
+int sfs_io_write_output(const char *path, const void *data, size_t size, mode_t mode,
+                        struct sfs_error *err)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0) {
+        int r = sfs_io_write_all(STDOUT_FILENO, data, size);
+        return r < 0 ? sfs_fail_errno(err, -r, "writing to standard output") : 0;
+    }
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return write_through(path, data, size, mode, err);
+    const char *slash = strrchr(path, '/');
+    AUTO(sfs_free)
+    char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!dir)
+        return sfs_fail_memory(err);
+    return sfs_io_replace_file(dir, slash ? slash + 1 : path, data, size, mode, err);
 }

@@ -28,6 +28,9 @@ void sfs_io_own_files(void);
 
 /* mkdir -p, mode 0777 less umask for what is made. */
 int sfs_io_make_dirs(const char *path, struct sfs_error *err);
+/* A directory of this user's alone: mode 0700 whatever the umask, if it is not there yet. What
+ * lacks above it is made as by sfs_io_make_dirs(). */
+int sfs_io_make_private_dir(const char *path, struct sfs_error *err);
 
 /* A file under a temporary name ("." SFS_IO_TEMP "XXXXXX" in the directory it will live in), locked
  * (flock) while it is written so that sfs_io_sweep() can tell a live one from one that was left
@@ -38,17 +41,26 @@ struct sfs_io_temp {
     int dirfd;
     char name[64];
 };
+/* A name that nothing has, probably. */
+void sfs_io_temp_name(char name[64]);
 int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, struct sfs_error *err);
 /* fsync, rename to `name` in the same directory (replacing what is there), fsync of the directory.
  */
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
 /* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
 void sfs_io_temp_close(struct sfs_io_temp *temp);
-/* Removes temporary files in `dir` whose writer is gone. Best effort, no errors. */
+/* Removes this user's temporary files in `dir` whose writer is gone. Best effort, no errors. */
 void sfs_io_sweep(const char *dir);
 
 /* Writes a whole small file in the same manner. */
 int sfs_io_replace_file(const char *dir, const char *name, const void *data, size_t size,
                         mode_t mode, struct sfs_error *err);
+
+/* Writes what a user asked for to the file that the user named, as a shell's ">" would: what is no
+ * regular file (a device, a pipe) stays and is written to, and a symlink is followed, by the
+ * kernel's rules for other users' links. A regular file is replaced as above. "-" is standard
+ * output. Waits for who reads a pipe. */
+int sfs_io_write_output(const char *path, const void *data, size_t size, mode_t mode,
+                        struct sfs_error *err);
 
 #endif

@@ -15,4 +15,9 @@
 #define SFS_MAX_XATTRS    (1u << 20)   /* bytes of all extended attributes of one file */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 
+/* What a RUN may cost that nobody asked for. */
+#define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */
+#define SFS_MAX_RUN_RESULT  (8ull << 30)  /* bytes of one result that is kept */
+#define SFS_MAX_RUN_RESULTS (16ull << 30) /* bytes of all of them */
+
 #endif

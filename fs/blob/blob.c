@@ -33,3 +33,8 @@ void sfs_blob_close(struct sfs_blob **blob_ptr)
     sfs_free(&blob->name);
     blob->ops->close(blob);
 }
+
+int sfs_blob_file(const struct sfs_blob *blob)
+{
+    return blob->ops->file ? blob->ops->file(blob) : -1;
+}

@@ -17,6 +17,8 @@ struct sfs_blob_ops {
     /* Tells that a range will be read soon. May be NULL. Does not wait. */
     void (*will_read)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
     void (*close)(struct sfs_blob *blob);
+    /* See sfs_blob_file(); NULL: there is no such file. */
+    int (*file)(const struct sfs_blob *blob);
 };
 
 struct sfs_blob {
@@ -29,6 +31,8 @@ ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t
                          struct sfs_error *err);
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 void sfs_blob_close(struct sfs_blob **blob);
+/* The open file that the blob is the whole of, borrowed; -1: it is not one. */
+int sfs_blob_file(const struct sfs_blob *blob);
 
 /* Bytes [offset, offset+size) of the file; size UINT64_MAX: to its end. Takes over *fd on success.
  * EBADMSG: the range is not inside the file (a truncated archive). */

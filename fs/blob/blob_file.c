@@ -41,7 +41,18 @@ static void file_close(struct sfs_blob *blob)
     free(file);
 }
 
-static const struct sfs_blob_ops file_ops = { file_read_at, file_will_read, file_close };
+static int file_file(const struct sfs_blob *blob)
+{
+    const struct file_blob *file = (const struct file_blob *)blob;
+    struct stat st;
+    bool is_whole =
+        file->start == 0 && fstat(file->fd, &st) == 0 && (uint64_t)st.st_size == blob->size;
+    return is_whole ? file->fd : -1;
+}
+
+static const struct sfs_blob_ops file_ops = {
+    .read_at = file_read_at, .will_read = file_will_read, .close = file_close, .file = file_file
+};
 
 int sfs_blob_open_file(int *fd, const char *name, uint64_t offset, uint64_t size,
                        struct sfs_blob **ret_blob, struct sfs_error *err)

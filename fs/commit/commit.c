@@ -8,8 +8,9 @@
 #include "commit/layer_write.h"
 #include "commit/records.h"
 #include "commit/target.h"
-#include "commit/temp_dir.h"
+#include "base/temp_dir.h"
 #include "commit/order.h"
+#include "image/layout.h"
 #include "image/parts.h"
 #include "tree/profile.h"
 #include <dirent.h>
@@ -274,7 +275,9 @@ static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *
         return sfs_fail(err, EKEYREJECTED, "%s does not match its diff_id", blob->name);
     if (layer->has_digest && !sfs_digest_equal(&record->digest, &layer->digest))
         return sfs_fail(err, EKEYREJECTED, "%s does not match its digest", blob->name);
-    return end_blob(commit, &record->digest, blob->size, err);
+    if (!layer->has_digest)
+        r = sfs_image_check_copied(commit->base_image, i, &record->digest, err);
+    return r < 0 ? r : end_blob(commit, &record->digest, blob->size, err);
 }
 
 static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
@@ -294,12 +297,12 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
         .annotations = layer->annotations,
     };
     struct sfs_target *target = commit->target;
-    if (layer->has_digest) {
-        if (!target || target->ops->has(target, &layer->digest, layer->size))
-            return 0;
-        if (target->ops->add_layer)
-            return target->ops->add_layer(target, commit->base_image, i, err);
-    }
+    if (layer->has_digest && !target)
+        return 0;
+    if (layer->has_digest && target->ops->add_layer)
+        return target->ops->add_layer(target, commit->base_image, i, err);
+    if (layer->has_digest && target->ops->has(target, &layer->digest, layer->size))
+        return 0;
     return copy_layer(commit, i, record, err);
 }
 
@@ -419,7 +422,7 @@ static int extract_to(struct commit *commit, const struct sfs_changes *changes,
 {
     const struct sfs_commit_options *options = commit->options;
     const char *path = commit->destination.path;
-    AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1 };
+    AUTO(sfs_temp_dir_close) struct sfs_temp_dir temp = { .fd = -1, .parent = -1 };
     AUTO(sfs_free) char *parent = sfs_parent_of(path);
     if (!parent)
         return sfs_fail_memory(err);

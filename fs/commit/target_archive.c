@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "commit/tar.h"
-#include "commit/temp_dir.h"
+#include "base/temp_dir.h"
 #include "image/document.h"
 #include "image/members.h"
 #include <errno.h>
@@ -217,8 +217,14 @@ int sfs_target_open_archive(const struct sfs_reference *reference, const char *t
 {
     (void)text;
     struct stat st;
-    if (stat(reference->path, &st) == 0 && !S_ISREG(st.st_mode))
+    bool is_there = stat(reference->path, &st) == 0;
+    if (is_there && !S_ISREG(st.st_mode))
         return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);
+    /* The file is replaced, and not a symlink that leads to it. */
+    AUTO(sfs_free)
+    char *path = is_there ? realpath(reference->path, NULL) : strdup(reference->path);
+    if (!path)
+        return sfs_fail_errno(err, errno, "%s", reference->path);
     struct archive_target *self = calloc(1, sizeof *self);
     if (!self)
         return sfs_fail_memory(err);
@@ -226,8 +232,8 @@ int sfs_target_open_archive(const struct sfs_reference *reference, const char *t
     self->target.ops = &archive_ops;
     self->temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
     self->is_docker = reference->transport == SFS_TRANSPORT_DOCKER_ARCHIVE;
-    AUTO(sfs_free) char *dir = sfs_parent_of(reference->path);
-    if (!dir || !(self->file = strdup(reference->path)) ||
+    AUTO(sfs_free) char *dir = sfs_parent_of(path);
+    if (!dir || !(self->file = strdup(path)) ||
         (reference->name && !(self->name = strdup(reference->name))))
         return sfs_fail_memory(err);
     char *slash = strrchr(self->file, '/');

@@ -2,7 +2,7 @@
  * one who knows its forms and locks. */
 #include "commit/target.h"
 
-#include "commit/temp_dir.h"
+#include "base/temp_dir.h"
 #include "image/layout.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -46,9 +46,9 @@ static int layout_end(struct sfs_target *target, const struct sfs_digest *digest
                       struct sfs_error *err)
 {
     struct layout_target *self = (struct layout_target *)target;
-    int r = 0;
-    if (!sfs_layout_has(self->layout, digest, size))
-        r = sfs_layout_commit(self->layout, &self->blob, digest, err);
+    (void)size;
+    /* Also over one of that name, which nobody has read. */
+    int r = sfs_layout_commit(self->layout, &self->blob, digest, err);
     layout_drop(target);
     return r;
 }
@@ -94,7 +94,7 @@ static struct layout_target *make_target(const struct sfs_target_ops *ops)
         return NULL;
     self->target.ops = ops;
     self->blob = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
-    self->temp.fd = -1;
+    self->temp = (struct sfs_temp_dir){ .fd = -1, .parent = -1 };
     return self;
 }
 
@@ -241,7 +241,10 @@ int sfs_target_open_storage(const struct sfs_reference *reference, const char *t
     AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
     if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
         return sfs_fail_memory(err);
-    r = sfs_temp_dir_open(&self->temp, temp_parent(), err);
+    AUTO(sfs_free) char *home = NULL;
+    r = sfs_temp_dir_home(temp_parent(), &home, err);
+    if (r == 0)
+        r = sfs_temp_dir_open(&self->temp, home, err);
     if (r < 0)
         return r;
     AUTO(sfs_free) char *dir = NULL;

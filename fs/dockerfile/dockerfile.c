@@ -320,8 +320,6 @@ static int parse_all(struct line_reader *reader, struct sfs_dockerfile *dockerfi
     while ((r = read_logical_line(reader, &buf, line, err)) == 1) {
         if (!buf.data || buf.size == 0)
             continue;
-        if (memchr(buf.data, 0, buf.size))
-            return sfs_fail(err, EINVAL, "there is a NUL byte");
         if (dockerfile->count == MAX_INSTRUCTIONS || nests_too_deeply(buf.data))
             return sfs_fail(err, EINVAL, "too many instructions");
         struct sfs_instruction instruction;
@@ -340,6 +338,19 @@ static int parse_all(struct line_reader *reader, struct sfs_dockerfile *dockerfi
     return r;
 }
 
+/* Checked before anything else, comments and heredocs too: all that follows takes what it cuts out
+ * of the text for strings, which a NUL would end early. */
+static int check_bytes(const char *text, size_t size, const char *name, struct sfs_error *err)
+{
+    const char *nul = memchr(text, 0, size);
+    unsigned line = 1;
+    if (!nul)
+        return 0;
+    for (const char *p = text; p < nul; p++)
+        line += *p == '\n';
+    return sfs_fail(err, EINVAL, "%s:%u: there is a NUL byte", name, line);
+}
+
 int sfs_dockerfile_parse(const char *text, size_t size, const char *name,
                          struct sfs_dockerfile *ret_dockerfile, struct sfs_error *err)
 {
@@ -348,7 +359,10 @@ int sfs_dockerfile_parse(const char *text, size_t size, const char *name,
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         reader.at += 3;
     unsigned line = 1;
-    int r = parse_all(&reader, &dockerfile, &line, err);
+    int r = check_bytes(text, size, name, err);
+    if (r < 0)
+        return r;
+    r = parse_all(&reader, &dockerfile, &line, err);
     if (r == -ENOMEM)
         return sfs_fail(err, ENOMEM, "%s: out of memory", name);
     if (r < 0)

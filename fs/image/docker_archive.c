@@ -65,7 +65,7 @@ static int choose_entry(const json_t *manifest, const struct sfs_reference *refe
     return fail_with_names(manifest, text, err);
 }
 
-/* Is this name made of a digest: "HEX.json", "blobs/sha256/HEX"? */
+/* Is this name made of a digest, as prefix and suffix have it around the hex digits? */
 static bool digest_in_name(const char *name, const char *prefix, const char *suffix,
                            struct sfs_digest *ret_digest)
 {
@@ -78,14 +78,22 @@ static bool digest_in_name(const char *name, const char *prefix, const char *suf
     return sfs_digest_parse(text, ret_digest, NULL) == 0;
 }
 
+/* The forms in use: docker and skopeo "HEX.json", docker 25 "blobs/sha256/HEX", and crane, ko,
+ * kaniko and jib "sha256:HEX". */
+static bool config_digest_in_name(const char *name, struct sfs_digest *ret_digest)
+{
+    return digest_in_name(name, "", ".json", ret_digest) ||
+           digest_in_name(name, "blobs/sha256/", "", ret_digest) ||
+           digest_in_name(name, "sha256:", "", ret_digest);
+}
+
 static int take_config(struct sfs_image *image, const json_t *entry, struct sfs_error *err)
 {
     struct sfs_image_document *document = &image->config_document;
     const char *name = sfs_document_string(entry, "Config");
     if (!name)
         return sfs_fail(err, EBADMSG, "manifest.json names no Config");
-    document->has_digest = digest_in_name(name, "", ".json", &document->digest) ||
-                           digest_in_name(name, "blobs/sha256/", "", &document->digest);
+    document->has_digest = config_digest_in_name(name, &document->digest);
     document->member = strdup(name);
     if (!document->member)
         return sfs_fail_memory(err);
@@ -139,7 +147,8 @@ static int fill_part(struct sfs_image *image, size_t i, const char *name, struct
         r = sfs_codec_guess(blob, &layer->codec, err);
     if (r < 0)
         return r;
-    layer->has_digest = digest_in_name(name, "blobs/sha256/", "", &layer->digest);
+    layer->has_digest = digest_in_name(name, "blobs/sha256/", "", &layer->digest) ||
+                        digest_in_name(name, "sha256:", "", &layer->digest);
     if (!layer->has_digest && sfs_codec_get(layer->codec)->is_plain) { /* the blob is the tar */
         layer->digest = layer->diff_id;
         layer->has_digest = true;

@@ -190,6 +190,7 @@ int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, stru
     };
     if (!opening.layers)
         return sfs_fail_memory(err);
+    image->store = store;
     pthread_mutex_init(&opening.lock, NULL);
     int r = open_all(&opening, err);
     pthread_mutex_destroy(&opening.lock);

@@ -31,10 +31,16 @@ int sfs_layout_commit(struct sfs_layout *layout, struct sfs_io_temp *temp,
 int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t size,
                          struct sfs_digest *ret_digest, struct sfs_error *err);
 /* Brings layer i of an open image here: nothing if it is there already, else a hard link, a reflink
- * or a copy (the copy is verified against the digest while it is made). ENOTSUP: the layer has no
- * digest of its own. EKEYREJECTED: its bytes have another one. */
+ * or a copy. Each is held to the digest: read, unless the store that the image's layers were opened
+ * with knows the file as it is (layer/verified.h). ENOTSUP: the layer has no digest of its own.
+ * EKEYREJECTED: its bytes have another one. */
 int sfs_layout_add_layer(struct sfs_layout *layout, struct sfs_image *image, size_t i,
                          struct sfs_error *err);
+
+/* For a layer without a digest of its own, whose copy was found to have this one: is that what it
+ * was indexed from, and its diff_id found for? EKEYREJECTED: no. */
+int sfs_image_check_copied(const struct sfs_image *image, size_t i, const struct sfs_digest *found,
+                           struct sfs_error *err);
 
 /* Enters a manifest in index.json under `tag` (NULL: without a name), replacing an entry of that
  * name. `descriptor` needs mediaType, digest, size; gets the ref.name annotation. Everything else

@@ -1,8 +1,10 @@
 /* Blobs on their way into a layout. The cheapest way first: it is there, a hard link, a reflink, a
- * copy. Only the copy passes through this process, and is digested on the way. */
+ * copy. A copy is digested on its way; what is there, linked or cloned is read for that, unless it
+ * is known that it was read since it was changed last. */
 #include "image/layout_parts.h"
 
 #include "image/parts.h"
+#include "layer/verified.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -45,12 +47,25 @@ int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t siz
     char text[SFS_DIGEST_TEXT];
     if (sfs_digest_of(data, size, &digest) < 0)
         return sfs_fail_memory(err);
-    int r = 0;
-    if (!sfs_layout_has(layout, &digest, size))
-        r = sfs_io_replace_file(layout->blobs, hex_of(&digest, text), data, size, 0644, err);
+    int r = sfs_io_replace_file(layout->blobs, hex_of(&digest, text), data, size, 0644, err);
     if (r == 0)
         *ret_digest = digest;
     return r;
+}
+
+/* Is the blob there, and right? One that is not is replaced by who brings it. */
+static int check_present(const struct sfs_layout *layout, const struct sfs_image *image,
+                         const struct sfs_image_layer *layer, struct sfs_error *err)
+{
+    char text[SFS_DIGEST_TEXT];
+    if (!sfs_layout_has(layout, &layer->digest, layer->size))
+        return -ENOENT;
+    AUTO(sfs_close_fd)
+    int fd = openat(layout->blobs_fd, hex_of(&layer->digest, text), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return sfs_fail_errno(err, errno, "%s", layout->blobs);
+    int r = sfs_verified_check(image->store, fd, layer->size, &layer->digest, err);
+    return r == -EKEYREJECTED ? -ENOENT : r;
 }
 
 /* A second name for the source's file. Any failure means: some other way. */
@@ -116,17 +131,35 @@ int sfs_layout_add_layer(struct sfs_layout *layout, struct sfs_image *image, siz
                         "%s of %.200s has no digest of its own; copy the image to a layout first: "
                         "skopeo copy %.200s oci:DIR:TAG",
                         label, image->ref, image->ref);
-    if (sfs_layout_has(layout, &layer->digest, layer->size))
-        return 0;
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
-    int r = sfs_image_open_blob(image, i, &blob, err);
+    int r = check_present(layout, image, layer, err);
+    if (r != -ENOENT)
+        return r < 0 ? sfs_fail_while(err, r, "%s", label) : 0;
+    r = sfs_image_open_blob(image, i, &blob, err);
     if (r == 0) {
         AUTO(sfs_close_fd) int source = -1;
         if (members->ops->open_file)
             source = members->ops->open_file(members, image->parts[i].member);
+        if (source >= 0)
+            r = sfs_verified_check(image->store, source, layer->size, &layer->digest, err);
+        if (r < 0)
+            return sfs_fail_while(err, r, "%s: %s", label, blob->name);
         if (source >= 0 && link_file(layout, source, layer))
             return 0;
         r = copy_layer(layout, blob, source, layer, err);
     }
     return r < 0 ? sfs_fail_while(err, r, "%s", label) : 0;
+}
+
+int sfs_image_check_copied(const struct sfs_image *image, size_t i, const struct sfs_digest *found,
+                           struct sfs_error *err)
+{
+    const struct sfs_image_layer *layer = sfs_image_layer(image, i);
+    struct sfs_layer_state state;
+    char label[SFS_LAYER_LABEL];
+    int r = image->store ? sfs_layer_get_state(image->store, layer->key, &state, err) : 0;
+    if (r < 0 || !image->store || !state.indexed || sfs_digest_equal(&state.digest, found))
+        return r;
+    return sfs_fail(err, EKEYREJECTED, "%s of %.200s was changed since it was indexed",
+                    sfs_image_label(image, i, label), image->ref);
 }

@@ -29,6 +29,7 @@ struct sfs_image {
     struct sfs_image_document manifest_document, config_document;
     struct sfs_image_part *parts;
     size_t count;
+    struct sfs_store *store; /* that its layers were opened with; borrowed; NULL: none */
 };
 
 /* Room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */

@@ -41,6 +41,11 @@ int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
     return layer->ops->content_name(layer, inode, ret_name);
 }
 
+bool sfs_layer_identify(const struct sfs_layer *layer, struct sfs_digest *ret_digest)
+{
+    return layer->ops && layer->ops->identify && layer->ops->identify(layer, ret_digest);
+}
+
 struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                        uint64_t *ret_position, uint64_t *ret_size)
 {

@@ -32,6 +32,8 @@ struct sfs_layer_ops {
                    const struct sfs_layer **ret_layer, uint64_t *ret_position);
     /* See sfs_tree_content_name(); NULL: no file has one. */
     int (*content_name)(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME]);
+    /* See sfs_layer_identify(); NULL: it is not known. */
+    bool (*identify)(const struct sfs_layer *layer, struct sfs_digest *ret_digest);
     /* See sfs_tree_find_spans(); NULL: no file is in frames. */
     struct sfs_spans *(*find_spans)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                     uint64_t *ret_position, uint64_t *ret_size);
@@ -53,6 +55,9 @@ void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position);
 int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
                            char ret_name[SFS_CONTENT_NAME]);
+/* A digest of what the layer is, the same wherever the same tar is opened. No I/O. False: none is
+ * known, as for directories, whose contents nobody has read. */
+bool sfs_layer_identify(const struct sfs_layer *layer, struct sfs_digest *ret_digest);
 struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                        uint64_t *ret_position, uint64_t *ret_size);
 bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,

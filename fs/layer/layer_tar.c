@@ -6,6 +6,7 @@
 #include "layer/store.h"
 #include "layer/tar_read.h"
 #include "layer/toc.h"
+#include "layer/verified.h"
 
 #include <isa-l/crc64.h>
 
@@ -154,6 +155,17 @@ static struct sfs_spans *find_spans(struct sfs_layer *base, sfs_inode inode, uin
     return is_there && offset - *ret_size == start ? layer->spans : NULL;
 }
 
+/* The tar's digest; of a layer by table of contents that of the table, and the blob's. */
+static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest)
+{
+    const struct sfs_index *index = &((const struct tar_layer *)base)->index;
+    const struct sfs_digest digests[2] = { index->diff_id, index->digest };
+    if (index->from_toc)
+        return sfs_digest_of(digests, sizeof digests, ret_digest) == 0;
+    *ret_digest = index->diff_id;
+    return true;
+}
+
 static void close_tar(struct sfs_layer *base)
 {
     struct tar_layer *layer = (struct tar_layer *)base;
@@ -165,6 +177,7 @@ static const struct sfs_layer_ops tar_ops = { .pin = pin,
                                               .prefetch = prefetch,
                                               .follow = follow,
                                               .content_name = content_name,
+                                              .identify = identify,
                                               .find_spans = find_spans,
                                               .close = close_tar };
 
@@ -382,11 +395,18 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     making.builder = sfs_builder_open();
     if (!making.builder)
         return sfs_fail_memory(err);
+    int file = sfs_blob_file(blob);
+    struct sfs_file_id id;
+    bool is_file = file >= 0 && sfs_file_identify(file, &id) == 0;
     r = sfs_unpack_open(blob, &options, &making.unpack, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", source->label);
     r = read_blob(&making, err);
-    return r < 0 ? r : write_files(&making, err);
+    if (r == 0)
+        r = write_files(&making, err);
+    if (r == 0 && is_file && source->has_digest)
+        sfs_verified_note(store, file, &id, &source->digest);
+    return r;
 }
 
 /* Gives the layer its index and its bytes. ENOENT: they have to be made first. */
@@ -480,7 +500,8 @@ int sfs_layer_get_state(struct sfs_store *store, const char *key, struct sfs_lay
                                            .index_size = index.map_size,
                                            .out_size = index.seek.out_size,
                                            .entries = index.tables.entry_count,
-                                           .spans = index.seek.count };
+                                           .spans = index.seek.count,
+                                           .digest = index.digest };
     if (index.copy_size && sfs_store_open_file(store, SFS_STORE_COPY, key, &copy_fd, NULL) == 0)
         ret_state->copy_size = size_of(copy_fd);
     return 0;

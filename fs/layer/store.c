@@ -1,6 +1,7 @@
 #include "layer/store.h"
 #include "base/array.h"
 
+#include "base/temp_dir.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,9 @@ static const struct {
     const char *dir, *suffix;
 } kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" },
               [SFS_STORE_COPY] = { "copy", ".zst" },
-              [SFS_STORE_FILE] = { "file", ".bin" } };
+              [SFS_STORE_FILE] = { "file", ".bin" },
+              [SFS_STORE_SEEN] = { "seen", ".id" },
+              [SFS_STORE_RESULT] = { "result", ".tar" } };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 
@@ -128,39 +131,32 @@ int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const
     return 0;
 }
 
-static int make_dir(const char *path, struct sfs_error *err)
+int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_path,
+                       struct sfs_error *err)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return 0;
-    char *slash = strrchr(path, '/');
-    if (slash && slash != path) {
-        AUTO(sfs_free) char *parent = strndup(path, (size_t)(slash - path));
-        if (!parent)
-            return sfs_fail_memory(err);
-        int r = sfs_io_make_dirs(parent, err);
-        if (r < 0)
-            return r;
-    }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return sfs_fail_errno(err, errno, "making directory %s", path);
-    return 0;
-}
-
-/* The caller frees *ret_path. */
-static int make_kind_dir(struct sfs_store *store, enum sfs_store_kind kind, char **ret_path,
-                         struct sfs_error *err)
-{
-    AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
+    AUTO(sfs_free) char *path = join(store->dir, name);
     if (!path)
         return sfs_fail_memory(err);
-    int r = make_dir(store->dir, err);
+    int r = sfs_io_make_private_dir(store->dir, err);
     if (r == 0)
-        r = make_dir(path, err);
+        r = sfs_io_make_private_dir(path, err);
     if (r < 0)
         return sfs_fail_while(err, r, "cache directory %s", store->dir);
     *ret_path = TAKE(path);
     return 0;
+}
+
+int sfs_store_work_dir(struct sfs_store *store, char **ret_path, struct sfs_error *err)
+{
+    const char *dir = getenv("TMPDIR");
+    if (dir && *dir && sfs_temp_dir_home(dir, ret_path, NULL) == 0)
+        return 0;
+    AUTO(sfs_free) char *path = NULL;
+    int r = sfs_store_make_dir(store, "run", &path, err);
+    if (r < 0)
+        return r;
+    *ret_path = realpath(path, NULL);
+    return *ret_path ? 0 : sfs_fail_errno(err, errno, "%s", path);
 }
 
 int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
@@ -168,7 +164,7 @@ int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
 {
     AUTO(sfs_free) char *path = NULL;
     *ret_temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
-    int r = make_kind_dir(store, kind, &path, err);
+    int r = sfs_store_make_dir(store, kinds[kind].dir, &path, err);
     if (r < 0)
         return r;
     r = sfs_io_temp_open(ret_temp, path, 0600, err);
@@ -194,7 +190,7 @@ int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lo
     AUTO(sfs_free) char *path = NULL;
     int r = make_name(key, ".lock", name, err);
     if (r == 0)
-        r = make_kind_dir(store, SFS_STORE_INDEX, &dir, err);
+        r = sfs_store_make_dir(store, kinds[SFS_STORE_INDEX].dir, &dir, err);
     if (r < 0)
         return r;
     /* Named as a temporary file, so that the sweep takes what a killed process leaves. */

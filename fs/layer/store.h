@@ -3,6 +3,8 @@
  *   DIR/index/sha256-HEX.idx   layer indexes
  *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
  *   DIR/file/sha256-HEX.HEX.bin  decompressed files, for FUSE passthrough
+ *   DIR/result/sha256-HEX.tar  the layer that a RUN made (stage/run_kept.h)
+ *   DIR/seen/sha256-HEX.id     which file was found to have that digest (verified.h)
  *
  * A file that is open here carries a shared flock, which keeps prune away from it. */
 #ifndef STAGEFS_STORE_H
@@ -10,6 +12,11 @@
 
 #include "base/io.h"
 #include <stagefs/cache.h>
+
+/* Makes DIR and DIR/NAME if they are not there, both for this user alone. The caller frees
+ * *ret_path. EROFS, EACCES, ENOSPC, ...: the words name the cache directory. */
+int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_path,
+                       struct sfs_error *err);
 
 /* Opens a file for reading and marks it as used now. ENOENT: not there. */
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,

@@ -24,9 +24,15 @@ static int count_layers(struct sfs_server *server, struct sfs_error *err)
 static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
 {
     const char *path = server->options->trace_path, *slash = strrchr(path, '/');
+    if (strcmp(path, "-") == 0) { /* standard output */
+        server->trace_path = strdup(path);
+        return server->trace_path ? 0 : sfs_fail_memory(err);
+    }
     AUTO(sfs_free) char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     AUTO(sfs_free) char *real = dir ? realpath(dir, NULL) : NULL;
-    if (!real || access(real, W_OK) < 0)
+    struct stat st;
+    bool is_replaced = stat(path, &st) < 0 || S_ISREG(st.st_mode); /* which its directory allows */
+    if (!real || access(is_replaced ? real : path, W_OK) < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     if (asprintf(&server->trace_path, "%s/%s", real, slash ? slash + 1 : path) < 0) {
         server->trace_path = NULL;

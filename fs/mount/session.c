@@ -255,16 +255,6 @@ static bool try_mount(struct mount_session *session)
     return true;
 }
 
-static int replace_file(const char *path, const struct sfs_buf *buf, struct sfs_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    AUTO(sfs_free)
-    char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    if (!dir)
-        return sfs_fail_memory(err);
-    return sfs_io_replace_file(dir, slash ? slash + 1 : path, buf->data, buf->size, 0644, err);
-}
-
 static void tell_statistics(struct sfs_server *server)
 {
     const struct sfs_mount_options *options = server->options;
@@ -272,7 +262,7 @@ static void tell_statistics(struct sfs_server *server)
     struct sfs_error err;
     int r = sfs_stats_print(&server->stats, options->cache, &buf);
     if (r == 0 && options->stats_path) {
-        r = replace_file(options->stats_path, &buf, &err);
+        r = sfs_io_write_output(options->stats_path, buf.data, buf.size, 0644, &err);
         if (r < 0 && options->warn)
             options->warn(options->user, err.text);
     } else if (r == 0 && options->warn) {
@@ -286,7 +276,8 @@ static int write_trace(struct sfs_server *server, struct sfs_error *err)
 {
     struct sfs_buf buf = { 0 };
     int r = sfs_recorder_print(server->recorder, &buf);
-    r = r < 0 ? sfs_fail_memory(err) : replace_file(server->trace_path, &buf, err);
+    r = r < 0 ? sfs_fail_memory(err)
+              : sfs_io_write_output(server->trace_path, buf.data, buf.size, 0644, err);
     sfs_buf_close(&buf);
     return r;
 }

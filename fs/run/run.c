@@ -361,13 +361,8 @@ static void shrink_space(const struct sfs_run_space *space)
 {
     static const char *const names[] = { "work",   "fuse",  "merged", "bundle",
                                          "memory", "state", "pid",    "pid-bwrap" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        AUTO(sfs_free) char *path = NULL;
-        if (asprintf(&path, "%s/%s", space->path, names[i]) >= 0)
-            sfs_run_remove(path);
-        else
-            path = NULL;
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        sfs_temp_remove(space->fd, names[i]);
 }
 
 /* An image's config may hold what cannot be handed to a program. */

@@ -3,22 +3,20 @@
 #ifndef STAGEFS_RUN_PARTS_H
 #define STAGEFS_RUN_PARTS_H
 
-#include "base/io.h"
+#include "base/temp_dir.h"
 #include <pthread.h>
 #include <stagefs/run.h>
 #include <time.h>
 
-/* A directory "stagefs-run-XXXXXX", locked (flock) as long as its process lives, so that later ones
- * can sweep what a killed process left. */
+/* A temporary directory, locked as long as its process lives. */
 struct sfs_run_space {
-    char *path;  /* absolute */
-    char *upper; /* path/upper */
-    int fd;      /* holds the lock */
+    struct sfs_temp_dir temp;
+    const char *path; /* temp's, absolute */
+    char *upper;      /* path/upper */
+    int fd;           /* temp's */
 };
 int sfs_run_space_open(const char *dir, struct sfs_run_space **ret_space, struct sfs_error *err);
 void sfs_run_space_close(struct sfs_run_space **space);
-/* rm -rf, within one file system. Best effort. */
-void sfs_run_remove(const char *path);
 
 /* A name that had to be made for something to be mounted on it. */
 struct run_stub {

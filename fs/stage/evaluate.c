@@ -466,6 +466,7 @@ static void sfs_eval_done(struct eval *eval)
     }
     free(eval->stages);
     free(eval->directories);
+    free(eval->identities);
     sfs_dockerfile_close(&eval->dockerfile);
     sfs_vars_close(&eval->build_args);
     sfs_vars_close(&eval->unused);

@@ -33,6 +33,7 @@ struct eval_stage { /* one FROM and what follows it */
     struct sfs_image *base_image;
     const struct sfs_tree *base_tree; /* NULL: nothing */
     struct sfs_buf created_by;        /* of the layers made so far, joined */
+    bool unkeyed; /* it holds the result of a RUN that is not kept: nothing on it can be */
 };
 
 /* What a name stands for: an image, a directory, or nothing (scratch). */
@@ -48,6 +49,12 @@ struct eval_directory {
     struct eval_source source;
 };
 
+/* What a layer without a digest of its own is, found by reading it. */
+struct eval_identity {
+    const struct sfs_layer *layer;
+    struct sfs_digest digest;
+};
+
 struct eval {
     const struct sfs_stage_spec *spec;
     struct sfs_stage *stage;
@@ -60,6 +67,8 @@ struct eval {
     size_t count;
     struct eval_directory *directories;
     size_t directory_count;
+    struct eval_identity *identities;
+    size_t identity_count;
     struct sfs_vars texts; /* strings kept until the end */
     bool located;          /* the words of the failure name their line */
     struct sfs_error *err;
@@ -166,7 +175,7 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
 int sfs_eval_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder, const char *path,
                        const struct sfs_inode_rec *inode, bool *ret_made, struct sfs_error *err);
 
-/* ---- run_instruction.c ---- */
+/* ---- evaluate_run.c ---- */
 
 int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
                  const struct sfs_instruction *instruction);

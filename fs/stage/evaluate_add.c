@@ -2,6 +2,7 @@
  * File bytes are unpacked to an unnamed temporary file, since most tars come compressed. */
 #include "stage/evaluate.h"
 
+#include "base/limits.h"
 #include "copy/copy_draft.h"
 #include "layer/tar_read.h"
 #include <archive.h>
@@ -122,7 +123,8 @@ struct add_job {
     char *block; /* READ_BLOCK bytes lent to libarchive */
     struct sfs_builder *builder;
     char *destination; /* real */
-    void *known; /* paths (tsearch) of directories and symlinks that the layer has put there */
+    void *put;         /* struct put_name (tsearch) */
+    int read_failure;  /* of the source, told in err: it may be a tar or not */
     int fd;
     uint64_t written;
     struct sfs_buf path, extents;
@@ -134,7 +136,7 @@ static void job_done(struct add_job *job)
     free(job->block);
     sfs_builder_close(&job->builder);
     free(job->destination);
-    tdestroy(job->known, free);
+    tdestroy(job->put, free);
     sfs_close_fd(&job->fd);
     sfs_buf_close(&job->path);
     sfs_buf_close(&job->extents);
@@ -143,11 +145,11 @@ static void job_done(struct add_job *job)
 static la_ssize_t read_block(struct archive *archive, void *user, const void **ret_data)
 {
     struct add_job *job = user;
-    struct sfs_error err;
     ssize_t n = sfs_tree_read(job->unpack->source, job->unpack->node, job->block, READ_BLOCK,
-                              job->at, &err);
+                              job->at, job->err);
     if (n < 0) {
-        archive_set_error(archive, (int)-n, "%s", err.text);
+        job->read_failure = (int)n;
+        archive_set_error(archive, (int)-n, "%s", job->err->text);
         return ARCHIVE_FATAL;
     }
     job->at += (uint64_t)n;
@@ -155,83 +157,184 @@ static la_ssize_t read_block(struct archive *archive, void *user, const void **r
     return n;
 }
 
-static int compare_paths(const void *a, const void *b)
+/* ---- where entries go: as if the destination were the root ---- */
+
+/* A directory or symlink that the layer has put there; what it brings hides the tree's. */
+struct put_name {
+    const char *path; /* these bytes' end is `text`'s */
+    const char *link; /* the target; NULL: a directory */
+    char text[];
+};
+
+static int compare_names(const void *a, const void *b)
 {
-    return strcmp(a, b);
+    return strcmp(((const struct put_name *)a)->path, ((const struct put_name *)b)->path);
 }
 
-static bool is_known(const struct add_job *job, const char *path)
+static const struct put_name *find_put(const struct add_job *job, const char *path)
 {
-    return tfind(path, &job->known, compare_paths);
+    const struct put_name key = { .path = path };
+    void *found = tfind(&key, &job->put, compare_names);
+    return found ? *(const struct put_name **)found : NULL;
 }
 
-static int know(struct add_job *job, const char *path)
+static void forget_put(struct add_job *job, const char *path)
 {
-    if (is_known(job, path))
+    struct put_name *old = (struct put_name *)(uintptr_t)find_put(job, path);
+    if (old) {
+        tdelete(old, &job->put, compare_names);
+        free(old);
+    }
+}
+
+/* Remembers job->path as a directory (link NULL) or symlink. */
+static int note_put(struct add_job *job, const char *link)
+{
+    size_t path_size = job->path.size + 1, link_size = link ? strlen(link) + 1 : 0;
+    forget_put(job, job->path.data);
+    struct put_name *name = malloc(sizeof *name + path_size + link_size);
+    if (!name)
+        return sfs_fail_memory(job->err);
+    memcpy(name->text, job->path.data, path_size);
+    if (link)
+        memcpy(name->text + path_size, link, link_size);
+    name->path = name->text;
+    name->link = link ? name->text + path_size : NULL;
+    if (tsearch(name, &job->put, compare_names))
         return 0;
-    char *copy = strdup(path);
-    if (copy && tsearch(copy, &job->known, compare_paths))
-        return 0;
-    free(copy);
+    free(name);
     return sfs_fail_memory(job->err);
 }
 
-static int add_parent(struct add_job *job)
+/* A path of the tree whose directories are none of them symlinks. */
+static int find_plain(const struct sfs_tree *tree, const char *path, sfs_node *ret_node)
 {
-    const struct eval_unpack *unpack = job->unpack;
-    const struct sfs_builder_item item = { .inode = { .mode = S_IFDIR | 0755,
-                                                      .mtime_sec = unpack->epoch } };
-    int r = sfs_builder_add(job->builder, job->path.data, &item, job->err);
-    return r < 0 ? r : know(job, job->path.data);
+    sfs_node node = SFS_ROOT;
+    int r = 0;
+    while (r == 0 && *(path += strspn(path, "/"))) {
+        size_t size = strcspn(path, "/");
+        r = sfs_tree_find(tree, node, path, size, &node);
+        path += size;
+    }
+    *ret_node = node;
+    return r;
 }
 
-/* job->path is a directory above an entry: makes it real, and there. */
-static int enter(struct add_job *job)
+static int put_parent(struct add_job *job)
+{
+    const struct sfs_builder_item item = { .inode = { .mode = S_IFDIR | 0755,
+                                                      .mtime_sec = job->unpack->epoch } };
+    int r = sfs_builder_add(job->builder, job->path.data, &item, job->err);
+    return r < 0 ? r : note_put(job, NULL);
+}
+
+/* A path on its way down: what is still to be walked, and how much of that is the entry's own name
+ * and not the target of a symlink on the way. */
+struct place_walk {
+    struct sfs_buf rest;
+    const char *at;  /* in rest */
+    size_t own_size; /* bytes at the end of rest */
+    unsigned hops;
+};
+
+static void walk_done(struct place_walk *walk)
+{
+    sfs_buf_close(&walk->rest);
+}
+
+/* Puts the target in front of what is still to be walked; job->path is where the link is. */
+static int follow_link(struct add_job *job, struct place_walk *walk, const char *target)
+{
+    AUTO(sfs_buf_close) struct sfs_buf rest = { 0 };
+    if (++walk->hops > SFS_MAX_LINK_HOPS)
+        return sfs_fail(job->err, EBADMSG, "too many symbolic links");
+    sfs_buf_printf(&rest, "%s/%s", target, walk->at);
+    if (sfs_buf_check(&rest, job->err) < 0)
+        return -ENOMEM;
+    if (rest.size > SFS_MAX_PATH)
+        return sfs_fail(job->err, E2BIG, "the path is longer than %u bytes", SFS_MAX_PATH);
+    if (*target == '/')
+        job->path.size = strlen(job->destination);
+    else
+        job->path.size = (size_t)(strrchr(job->path.data, '/') - job->path.data);
+    job->path.data[job->path.size] = 0;
+    struct sfs_buf old = walk->rest;
+    walk->rest = rest;
+    rest = old;
+    walk->at = walk->rest.data + strspn(walk->rest.data, "/");
+    return 0;
+}
+
+/* job->path is a directory above an entry: makes it one that is there, or goes where it leads. */
+static int enter(struct add_job *job, struct place_walk *walk, bool is_own)
 {
     const struct sfs_tree *tree = job->unpack->tree;
+    const struct put_name *put = find_put(job, job->path.data);
     sfs_node node;
     struct sfs_attr attr = { 0 };
-    if (is_known(job, job->path.data))
-        return 0;
-    if (sfs_tree_resolve(tree, job->path.data, 0, &node, NULL) == 0)
+    if (put)
+        return put->link ? follow_link(job, walk, put->link) : 0;
+    if (find_plain(tree, job->path.data, &node) == 0)
         sfs_tree_attr(tree, node, &attr);
     if (S_ISDIR(attr.mode))
         return 0;
-    if (S_ISLNK(attr.mode)) {
-        AUTO(sfs_free) char *real = NULL;
-        int r = sfs_eval_real_path(tree, job->path.data, &real, job->err);
-        if (r < 0)
-            return r;
-        if (sfs_tree_resolve(tree, real, 0, &node, NULL) == 0) {
-            job->path.size = 0;
-            return sfs_buf_add_str(&job->path, real) < 0 ? sfs_fail_memory(job->err) : 0;
-        }
-    }
-    return add_parent(job);
+    if (S_ISLNK(attr.mode))
+        return follow_link(job, walk, sfs_tree_target(tree, node));
+    if (!is_own)
+        return sfs_fail(job->err, EBADMSG, "it lies behind a symbolic link that leads nowhere");
+    return put_parent(job);
 }
 
-/* Fills job->path with where the entry `name` goes. 0: it is the destination itself. */
+/* One component down, or up: ".." of a link's target ends at the destination. */
+static int walk_component(struct add_job *job, struct place_walk *walk, size_t size)
+{
+    const char *name = walk->at;
+    bool is_own = strlen(name) <= walk->own_size;
+    walk->at += size;
+    walk->at += strspn(walk->at, "/");
+    if (is_own)
+        walk->own_size = strlen(walk->at);
+    if (size == 1 && *name == '.')
+        return 0;
+    if (size == 2 && name[0] == '.' && name[1] == '.') {
+        if (is_own)
+            return sfs_fail(job->err, EBADMSG, "an entry leads out of the destination by \"..\"");
+        if (job->path.size > strlen(job->destination))
+            job->path.size = (size_t)(strrchr(job->path.data, '/') - job->path.data);
+        job->path.data[job->path.size] = 0;
+        return 0;
+    }
+    if (sfs_buf_printf(&job->path, "/%.*s", (int)size, name) < 0)
+        return sfs_fail_memory(job->err);
+    /* "." and "/" behind it lead no further: then it is the entry itself, and not followed. */
+    bool is_above = walk->at[strspn(walk->at, "./")] || strstr(walk->at, "..");
+    return is_above ? enter(job, walk, is_own) : 0;
+}
+
+/* Fills job->path with where the entry `name` goes: no directory in it is a symlink. 0: it is the
+ * destination itself. */
 static int find_place(struct add_job *job, const char *name)
 {
+    AUTO(walk_done) struct place_walk walk = { 0 };
     job->path.size = 0;
-    int r = sfs_buf_add_str(&job->path, job->destination);
-    bool any = false;
-    while (r == 0) {
-        name += strspn(name, "/");
-        size_t size = strcspn(name, "/");
-        if (size == 0)
-            return any;
-        if (size == 2 && name[0] == '.' && name[1] == '.')
-            return sfs_fail(job->err, EBADMSG, "an entry leads out of the destination by \"..\"");
-        if (!(size == 1 && *name == '.')) {
-            r = any ? enter(job) : 0;
-            if (r == 0 && sfs_buf_printf(&job->path, "/%.*s", (int)size, name) < 0)
-                r = sfs_fail_memory(job->err);
-            any = true;
-        }
-        name += size;
-    }
-    return r;
+    sfs_buf_add_str(&job->path, job->destination);
+    sfs_buf_add_str(&walk.rest, name + strspn(name, "/"));
+    if (job->path.failed || sfs_buf_check(&walk.rest, job->err) < 0)
+        return sfs_fail_memory(job->err);
+    walk.at = walk.rest.data;
+    walk.own_size = walk.rest.size;
+    int r = 0;
+    while (r == 0 && *walk.at)
+        r = walk_component(job, &walk, strcspn(walk.at, "/"));
+    return r < 0 ? r : job->path.size > strlen(job->destination);
+}
+
+/* A source that cannot be read is told as that. */
+static int fail_archive(struct add_job *job)
+{
+    if (job->read_failure < 0)
+        return job->read_failure;
+    return sfs_fail(job->err, EBADMSG, "%s", archive_error_string(job->archive));
 }
 
 static int write_data(struct add_job *job)
@@ -259,8 +362,7 @@ static int write_data(struct add_job *job)
         }
         job->written += size;
     }
-    return r == ARCHIVE_EOF ? 0
-                            : sfs_fail(job->err, EBADMSG, "%s", archive_error_string(job->archive));
+    return r == ARCHIVE_EOF ? 0 : fail_archive(job);
 }
 
 static int add_entry(struct add_job *job, struct archive_entry *entry)
@@ -293,7 +395,8 @@ static int add_entry(struct add_job *job, struct archive_entry *entry)
     if (r == 0)
         r = sfs_builder_add(job->builder, job->path.data, &item, job->err);
     if (r == 0 && (S_ISDIR(mode) || S_ISLNK(mode)))
-        r = know(job, job->path.data);
+        return note_put(job, item.target);
+    forget_put(job, job->path.data);
     return r;
 }
 
@@ -305,6 +408,7 @@ static int add_link(struct add_job *job, const char *target)
     int r = find_place(job, target);
     if (r == 0)
         return sfs_fail(job->err, EBADMSG, "a hard link to the destination");
+    forget_put(job, path);
     return r < 0 ? r : sfs_builder_link(job->builder, path, job->path.data, job->err);
 }
 
@@ -319,7 +423,7 @@ static int unpack_entry(struct add_job *job, struct archive_entry *entry)
     return r < 0 ? sfs_fail_while(job->err, r, "%s", name) : 0;
 }
 
-/* 1: a tar; 0: something else. */
+/* 1: a tar; 0: something else. What cannot be read is neither. */
 static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
 {
     job->archive = archive_read_new();
@@ -332,27 +436,31 @@ static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
     archive_read_support_filter_zstd(job->archive);
     archive_read_support_format_tar(job->archive);
     archive_read_set_options(job->archive, "hdrcharset=BINARY");
-    if (archive_read_open(job->archive, job, NULL, read_block, NULL) != ARCHIVE_OK)
-        return 0;
-    int r = archive_read_next_header(job->archive, ret_entry);
+    int r = archive_read_open(job->archive, job, NULL, read_block, NULL);
+    if (r == ARCHIVE_OK)
+        r = archive_read_next_header(job->archive, ret_entry);
+    if (job->read_failure < 0)
+        return job->read_failure;
+    if (archive_errno(job->archive) == ENOMEM)
+        return sfs_fail_memory(job->err);
     return r == ARCHIVE_OK || r == ARCHIVE_WARN;
 }
 
+/* Without a name, so that nothing is left behind; where that cannot be, it loses its name at once.
+ */
 static int open_temp(struct add_job *job)
 {
     const char *dir = getenv("TMPDIR");
-    AUTO(sfs_buf_close) struct sfs_buf name = { 0 };
     dir = dir && *dir ? dir : "/tmp";
     job->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (job->fd >= 0)
         return 0;
-    if (sfs_buf_printf(&name, "%s/stagefs-XXXXXX", dir) < 0)
-        return sfs_fail_memory(job->err);
-    job->fd = mkostemp(name.data, O_CLOEXEC);
-    if (job->fd < 0)
-        return sfs_fail_errno(job->err, errno, "%s", name.data);
-    unlink(name.data);
-    return 0;
+    AUTO(sfs_io_temp_close) struct sfs_io_temp temp;
+    int r = sfs_io_temp_open(&temp, dir, 0600, job->err);
+    if (r < 0)
+        return r;
+    job->fd = fcntl(temp.fd, F_DUPFD_CLOEXEC, 3);
+    return job->fd < 0 ? sfs_fail_errno(job->err, errno, "a temporary file in %s", dir) : 0;
 }
 
 static int unpack_all(struct add_job *job, struct archive_entry *entry)
@@ -377,7 +485,7 @@ static int unpack_all(struct add_job *job, struct archive_entry *entry)
             next = archive_read_next_header(job->archive, &entry);
     }
     if (r == 0 && next != ARCHIVE_EOF)
-        r = sfs_fail(job->err, EBADMSG, "%s", archive_error_string(job->archive));
+        r = fail_archive(job);
     return r;
 }
 

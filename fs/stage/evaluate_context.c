@@ -16,11 +16,15 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
 {
     AUTO(sfs_free) char *text = NULL;
     size_t size = 0;
+    /* Only one that is not there leaves nothing out: what it names may be secret. */
     if (access(path, F_OK) < 0)
-        return 0;
+        return errno == ENOENT || errno == ENOTDIR ? 0
+                                                   : sfs_fail_errno(eval->err, errno, "%s", path);
     int r = sfs_io_read_file(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
     if (r < 0)
         return r;
+    if (memchr(text, 0, size))
+        return sfs_fail(eval->err, EINVAL, "%s: there is a NUL byte", path);
     return sfs_ignore_parse(text, size, patterns) < 0 ? sfs_fail_memory(eval->err) : 1;
 }
 

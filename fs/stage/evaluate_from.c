@@ -113,6 +113,7 @@ static int copy_parent(struct eval *eval, struct eval_stage *stage)
     stage->stack.tree = parent->stack.tree;
     stage->base_image = parent->base_image;
     stage->base_tree = parent->base_tree;
+    stage->unkeyed = parent->unkeyed;
     stage->config = json_deep_copy(parent->config);
     if (!stage->config || sfs_vars_copy(&parent->env, &stage->env) < 0 ||
         sfs_vars_copy(&parent->args, &stage->args) < 0 ||

@@ -3,6 +3,8 @@
 #include "stage/evaluate_run.h"
 
 #include "image/document.h"
+#include "layer/store.h"
+#include "stage/run_kept.h"
 #include "base/path.h"
 #include <errno.h>
 #include <stagefs/run.h>
@@ -168,21 +170,69 @@ static int fail_status(struct run_job *job, int status)
     return sfs_fail(job->eval->err, EIO, "\"%.400s\" ended with status %d", text.data, status);
 }
 
+static int print_label(const struct run_job *job, struct sfs_buf *label)
+{
+    sfs_buf_printf(label, "RUN of line %u", job->instruction->line);
+    return sfs_buf_check(label, job->eval->err);
+}
+
+/* 1: a result that was kept lies on top now; 0: there is none. */
+static int take_kept(struct run_job *job)
+{
+    AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
+    struct sfs_layer *layer = NULL;
+    if (!job->has_key)
+        return 0;
+    int r = print_label(job, &label);
+    if (r == 0)
+        r = sfs_run_kept_open(job, &job->key, label.data, &layer);
+    if (r <= 0)
+        return r;
+    r = sfs_stage_stack_push(job->eval->stage, &job->stage->stack, &layer, job->eval->err);
+    return r < 0 ? r : 1;
+}
+
+/* Puts what was written in the store. 0: it is not kept, which the user hears of. */
+static int keep_layer(struct run_job *job, struct sfs_layer *layer)
+{
+    const struct sfs_context *context = &job->eval->stage->context;
+    struct sfs_error err, told;
+    if (!job->has_key)
+        return 0;
+    int r = sfs_run_kept_write(context->store, &job->key, layer, &err);
+    if (r == 0)
+        return take_kept(job);
+    sfs_fail(&told, EIO, "the result of RUN in line %u is not kept: %.400s", job->instruction->line,
+             err.text);
+    if (context->progress && context->progress->warn)
+        context->progress->warn(context->progress->user, told.text);
+    return 0;
+}
+
+/* A result that cannot be kept is used as it lies in the command's space, until the stage is
+ * closed. */
 static int take_layer(struct run_job *job, struct sfs_run_result *result)
 {
     struct sfs_stage *stage = job->eval->stage;
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
-    const char *upper = result->upper;
-    int r = sfs_stage_add_space(stage, &result->space, job->eval->err);
-    if (r == 0 && sfs_buf_printf(&label, "RUN of line %u", job->instruction->line) < 0)
-        r = sfs_fail_memory(job->eval->err);
-    struct sfs_layer *layer = NULL;
+    AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
+    int r = print_label(job, &label);
     if (r == 0)
-        r = sfs_layer_open_dir(upper, SFS_LAYER_DIR_OVERLAY, label.data, &layer, job->eval->err);
+        r = sfs_layer_open_dir(result->upper, SFS_LAYER_DIR_OVERLAY, label.data, &layer,
+                               job->eval->err);
+    if (r == 0)
+        r = keep_layer(job, layer);
+    if (r != 0) {
+        sfs_layer_close(&layer);
+        stage->context.runner->discard(&result->space);
+        return r < 0 ? r : 0;
+    }
+    job->stage->unkeyed = true;
+    r = sfs_stage_add_space(stage, &result->space, job->eval->err);
     return r < 0 ? r : sfs_stage_stack_push(stage, &job->stage->stack, &layer, job->eval->err);
 }
 
-static bool has_network(const struct run_job *job)
+bool sfs_eval_run_has_network(const struct run_job *job)
 {
     const char *network = sfs_flag_text(job->instruction, "network");
     const char *given = job->eval->spec->network;
@@ -206,7 +256,7 @@ static int run_it(struct run_job *job, const struct sfs_tree *tree)
         .group_count = job->user.group_count,
         .mounts = job->mounts,
         .mount_count = job->mount_count,
-        .no_network = !has_network(job),
+        .no_network = !sfs_eval_run_has_network(job),
         .quiet_input = true,
         .runtime = getenv("STAGEFS_RUNTIME"),
         .work_dir = job->work_dir,
@@ -224,15 +274,12 @@ static int run_it(struct run_job *job, const struct sfs_tree *tree)
 
 static int find_work_dir(struct run_job *job)
 {
-    const char *dir = getenv("TMPDIR");
     char *path = NULL;
-    if (dir && *dir)
-        path = strdup(dir);
-    else if (asprintf(&path, "%s/run", sfs_store_dir(job->eval->stage->context.store)) < 0)
-        path = NULL;
-    return sfs_eval_keep(job->eval, path, &job->work_dir);
+    int r = sfs_store_work_dir(job->eval->stage->context.store, &path, job->eval->err);
+    return r < 0 ? r : sfs_eval_keep(job->eval, path, &job->work_dir);
 }
 
+/* What the command is, without touching anything that only running it takes. */
 static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
 {
     const char *user = json_string_value(json_object_get(sfs_eval_settings(job->stage), "User"));
@@ -243,14 +290,53 @@ static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
     if (r == 0)
         r = sfs_run_user_find(user ? user : "", *ret_tree, &job->user, eval->err);
     if (r == 0)
-        r = make_env(job);
+        r = sfs_eval_run_options(job);
+    if (r < 0)
+        return r;
+    r = sfs_eval_run_key(job, &job->key);
+    job->has_key = r > 0;
+    return r < 0 ? r : 0;
+}
+
+static int check_allowed(const struct run_job *job)
+{
+    if (!job->eval->stage->context.runner)
+        return sfs_fail(job->eval->err, ENOTSUP, "commands are not run here");
+    if (job->eval->spec->allow_run)
+        return 0;
+    return sfs_fail(job->eval->err, EPERM,
+                    "%s, and what only looks at a stage executes nothing: add --allow-run",
+                    job->eval->spec->no_cache ? "a kept result is not to be used"
+                    : job->has_key            ? "no result of it is kept"
+                                              : "its result cannot be kept");
+}
+
+static int run_anew(struct run_job *job, const struct sfs_tree *tree)
+{
+    int r = make_env(job);
     if (r == 0)
         r = sfs_eval_run_mounts(job);
     if (r == 0)
-        r = find_program(job, *ret_tree);
+        r = find_program(job, tree);
     if (r == 0 && sfs_vars_ended(&job->env) < 0)
-        r = sfs_fail_memory(eval->err);
-    return r < 0 ? r : find_work_dir(job);
+        r = sfs_fail_memory(job->eval->err);
+    if (r == 0)
+        r = find_work_dir(job);
+    return r < 0 ? r : run_it(job, tree);
+}
+
+/* Whoever else builds the same at the same time waits, and takes what the first one kept. */
+static int run_once(struct run_job *job, const struct sfs_tree *tree)
+{
+    AUTO(sfs_store_unlock) struct sfs_store_lock lock = { .fd = -1 };
+    char name[SFS_DIGEST_TEXT];
+    struct eval *eval = job->eval;
+    int r = job->has_key ? sfs_store_lock(eval->stage->context.store,
+                                          sfs_digest_print(&job->key, name), &lock, eval->err)
+                         : 0;
+    if (r == 0 && !eval->spec->no_cache)
+        r = take_kept(job);
+    return r == 0 ? run_anew(job, tree) : r;
 }
 
 int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
@@ -259,10 +345,14 @@ int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
     AUTO(run_job_done)
     struct run_job job = { .eval = eval, .stage = stage, .instruction = instruction };
     const struct sfs_tree *tree = NULL;
-    if (!eval->stage->context.runner)
-        return sfs_fail(eval->err, ENOTSUP, "commands are not run here");
     int r = prepare(&job, &tree);
+    if (r == 0 && !eval->spec->no_cache)
+        r = take_kept(&job);
     if (r == 0)
-        r = run_it(&job, tree);
+        r = check_allowed(&job);
+    else if (r > 0)
+        return add_history(&job);
+    if (r == 0)
+        r = run_once(&job, tree);
     return r < 0 ? r : add_history(&job);
 }

@@ -1,4 +1,4 @@
-/* One RUN: shared by run_instruction.c and run_sources.c. */
+/* One RUN: shared by evaluate_run.c, evaluate_run_mounts.c, run_key.c and run_kept.c. */
 #ifndef STAGEFS_EVALUATE_RUN_H
 #define STAGEFS_EVALUATE_RUN_H
 
@@ -22,9 +22,24 @@ struct run_job {
     int *locks; /* of caches, held until the command has ended */
     size_t lock_count;
     const char *work_dir;
+    bool has_key;
+    struct sfs_digest key; /* of all that the result depends on */
 };
 
-/* Fills job->mounts from the instruction's --mount flags; secrets may add to job->env. */
+/* ---- evaluate_run_mounts.c ---- */
+
+/* Reads the instruction's --mount flags into job->options: nothing is made, locked or looked up. */
+int sfs_eval_run_options(struct run_job *job);
+/* What a mount of type bind shows; evaluates the stage that it is from. */
+int sfs_eval_run_bind(struct run_job *job, const struct mount_options *options,
+                      const struct sfs_tree **ret_tree, const char **ret_path, sfs_node *ret_node);
+/* Fills job->mounts from job->options, for the command to be run: caches are made and locked,
+ * secrets are read, and may add to job->env. */
 int sfs_eval_run_mounts(struct run_job *job);
+
+/* ---- evaluate_run.c ---- */
+
+/* May the command reach this machine's network? */
+bool sfs_eval_run_has_network(const struct run_job *job);
 
 #endif

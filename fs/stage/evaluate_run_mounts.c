@@ -3,6 +3,7 @@
 
 #include "base/io.h"
 #include "base/path.h"
+#include "layer/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/digest.h>
@@ -18,20 +19,26 @@ static int keep(struct run_job *job, char *text, const char **ret_text)
 
 /* ---- bind ---- */
 
+int sfs_eval_run_bind(struct run_job *job, const struct mount_options *options,
+                      const struct sfs_tree **ret_tree, const char **ret_path, sfs_node *ret_node)
+{
+    int r = options->from && *options->from
+                ? sfs_eval_open_from(job->eval, job->stage, options->from, ret_tree)
+                : sfs_eval_open_main_context(job->eval, ret_tree);
+    if (r == 0)
+        r = keep(job, sfs_path_join("/", options->source ? options->source : "/"), ret_path);
+    if (r == 0)
+        r = sfs_tree_resolve(*ret_tree, *ret_path, SFS_RESOLVE_FOLLOW, ret_node, job->eval->err);
+    return r < 0 ? sfs_fail_while(job->eval->err, r, "--mount") : 0;
+}
+
 static int add_bind(struct run_job *job, const struct mount_options *options,
                     struct sfs_run_mount *mount)
 {
+    sfs_node node;
     mount->kind = SFS_RUN_TREE;
     mount->read_only = options->read_only;
-    int r = options->from && *options->from
-                ? sfs_eval_open_from(job->eval, job->stage, options->from, &mount->tree)
-                : sfs_eval_open_main_context(job->eval, &mount->tree);
-    if (r == 0)
-        r = keep(job, sfs_path_join("/", options->source ? options->source : "/"), &mount->source);
-    sfs_node node;
-    if (r == 0)
-        r = sfs_tree_resolve(mount->tree, mount->source, SFS_RESOLVE_FOLLOW, &node, job->eval->err);
-    return r < 0 ? sfs_fail_while(job->eval->err, r, "--mount") : 0;
+    return sfs_eval_run_bind(job, options, &mount->tree, &mount->source, &node);
 }
 
 /* ---- cache ---- */
@@ -58,19 +65,22 @@ static int add_cache(struct run_job *job, const struct mount_options *options,
                      struct sfs_run_mount *mount)
 {
     const char *id = options->id && *options->id ? options->id : mount->target;
-    const char *store = sfs_store_dir(job->eval->stage->context.store);
     struct sfs_digest digest;
+    AUTO(sfs_free) char *dir = NULL;
     char text[SFS_DIGEST_TEXT], *path = NULL;
     if (options->from && *options->from)
         return sfs_fail(job->eval->err, ENOTSUP, "--mount=type=cache with from= is not supported");
+    int r = sfs_store_make_dir(job->eval->stage->context.store, "run-cache", &dir, job->eval->err);
+    if (r < 0)
+        return r;
     if (sfs_digest_of(id, strlen(id), &digest) < 0 ||
-        asprintf(&path, "%s/run-cache/%s", store, sfs_digest_print(&digest, text) + 7) < 0)
+        asprintf(&path, "%s/%s", dir, sfs_digest_print(&digest, text) + 7) < 0)
         return sfs_fail_memory(job->eval->err);
-    int r = keep(job, path, &mount->source);
+    r = keep(job, path, &mount->source);
     struct stat st;
     bool is_new = r == 0 && stat(path, &st) < 0;
     if (r == 0)
-        r = sfs_io_make_dirs(path, job->eval->err);
+        r = sfs_io_make_private_dir(path, job->eval->err);
     if (r == 0 && is_new &&
         (chmod(path, options->has_mode ? options->mode & 07777 : 0755) < 0 ||
          chown(path, options->uid, options->gid) < 0))
@@ -225,33 +235,40 @@ static int add_mount(struct run_job *job, const struct mount_options *options,
     return r < 0 ? r : 1;
 }
 
-int sfs_eval_run_mounts(struct run_job *job)
+int sfs_eval_run_options(struct run_job *job)
 {
     struct eval *eval = job->eval;
-    size_t count = job->instruction->flags.count;
-    job->options = calloc(count + 1, sizeof *job->options);
-    job->mounts = calloc(count + 1, sizeof *job->mounts);
-    if (!job->options || !job->mounts)
+    job->options = calloc(job->instruction->flags.count + 1, sizeof *job->options);
+    if (!job->options)
         return sfs_fail_memory(eval->err);
-    if (job->script.target)
-        job->mounts[job->mount_count++] = job->script;
     const char *text;
     for (size_t at = 0; (text = sfs_flag_next(job->instruction, "mount", &at));) {
-        struct mount_options *options = &job->options[job->option_count];
-        int r = sfs_mount_options_parse(text, eval->dockerfile.escape, &job->stage->env, options,
-                                        eval->err);
+        int r = sfs_mount_options_parse(text, eval->dockerfile.escape, &job->stage->env,
+                                        &job->options[job->option_count], eval->err);
         if (r < 0)
             return r;
         job->option_count++;
-        r = add_mount(job, options, &job->mounts[job->mount_count]);
-        if (r < 0)
-            return r;
-        job->mount_count += r > 0;
     }
     const char *security = sfs_flag_text(job->instruction, "security");
     if (security && strcmp(security, "sandbox") != 0)
         return sfs_fail(eval->err, ENOTSUP, "--security=%.50s is not supported", security);
     if (sfs_flag_text(job->instruction, "device"))
         return sfs_fail(eval->err, ENOTSUP, "--device is not supported");
+    return 0;
+}
+
+int sfs_eval_run_mounts(struct run_job *job)
+{
+    job->mounts = calloc(job->option_count + 2, sizeof *job->mounts);
+    if (!job->mounts)
+        return sfs_fail_memory(job->eval->err);
+    if (job->script.target)
+        job->mounts[job->mount_count++] = job->script;
+    for (size_t i = 0; i < job->option_count; i++) {
+        int r = add_mount(job, &job->options[i], &job->mounts[job->mount_count]);
+        if (r < 0)
+            return r;
+        job->mount_count += r > 0;
+    }
     return 0;
 }

@@ -4,6 +4,7 @@
 #ifndef STAGEFS_CACHE_H
 #define STAGEFS_CACHE_H
 
+#include <stagefs/digest.h>
 #include <stagefs/error.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,12 +47,25 @@ void sfs_store_close(struct sfs_store **store);
 /* The directory that it is in; lives as long as the store. */
 const char *sfs_store_dir(const struct sfs_store *store);
 
-/* A file is one that a mount with passthrough keeps decompressed (mount.h). */
-enum sfs_store_kind { SFS_STORE_INDEX, SFS_STORE_COPY, SFS_STORE_FILE };
+/* Where commands that are run write to: in $TMPDIR, below a directory that is this user's alone;
+ * where $TMPDIR is not set, or other users could put something in that directory's place, in the
+ * cache directory. Makes what lacks. Absolute; the caller frees. */
+int sfs_store_work_dir(struct sfs_store *store, char **ret_path, struct sfs_error *err);
+
+/* A file is one that a mount with passthrough keeps decompressed (mount.h). Seen are notes of a few
+ * bytes, which file was found to have a digest. A result is the layer that a RUN made. */
+enum sfs_store_kind {
+    SFS_STORE_INDEX,
+    SFS_STORE_COPY,
+    SFS_STORE_FILE,
+    SFS_STORE_SEEN,
+    SFS_STORE_RESULT
+};
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
-    char key[160]; /* "sha256:HEX", the layer it belongs to; a file's: sfs_tree_content_name() */
+    char key[160]; /* "sha256:HEX", the blob it belongs to; a file's: sfs_tree_content_name(); a
+                      result's: of all that it depends on */
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */
     bool in_use;   /* some process has it open now */
@@ -72,6 +86,7 @@ struct sfs_layer_state { /* what `inspect` tells of a layer */
     uint64_t index_size, copy_size; /* bytes; copy_size 0: none */
     uint64_t out_size;              /* decoded bytes of the tar; from_toc: of its files */
     uint32_t entries, spans;
+    struct sfs_digest digest; /* of the blob that it was made from */
 };
 /* Is there a usable index in the store, and how large are it and its seekable copy? Opens the index
  * and checks it; a layer without one is no failure. ENOMEM. */

@@ -45,7 +45,7 @@ struct sfs_run_request {
         *trace_path; /* what the command used of the tree is written there; NULL: it is not */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir; /* a directory for what is written, made if it is not there */
+    const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
@@ -65,6 +65,10 @@ int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_
 /* Is there such a program: at its path, from cwd, or in `dirs` (as in PATH; may be NULL)? */
 bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char *dirs,
                    const char *cwd);
+
+/* To be raised with whatever changes what a command sees of its surroundings: results of RUN that
+ * were kept with another number are not used. */
+#define SFS_RUN_CONFINEMENT 1
 
 struct sfs_run_space; /* on disk: what the command wrote */
 

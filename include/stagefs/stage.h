@@ -38,6 +38,8 @@ struct sfs_stage_spec {
     const char *const *secrets; /* "id=ID,src=FILE" or "id=ID,env=NAME" */
     size_t secret_count;
     const char *network; /* of RUN: "none", or this machine's */
+    bool allow_run;      /* RUN may be executed; else only a kept result of it is used */
+    bool no_cache;       /* no kept result is used: RUN is executed anew */
 
     const char *from;
     const char *base; /* NULL: empty */

@@ -125,3 +125,15 @@ says lzma
 expect 1 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /nosuch -t "oci:$T/out:x"
 says nosuch
 [ ! -e "$T/out" ] || [ -z "$(find "$T/out" -type f)" ] || fail "a failed commit wrote something"
+
+# a base blob that was changed since it was indexed is not linked into the output, nor taken for right where it lies already
+mkdir "$T/more"
+echo more >"$T/more/file"
+cp -a "$T/layout" "$T/changed"
+"$STAGEFS" index -q "oci:$T/changed:x"
+printf Z | dd of="$T/changed/blobs/sha256/$hex" bs=1 seek=5000 conv=notrunc 2>/dev/null
+for out in "$T/out" "$T/changed"; do
+    expect 3 "$STAGEFS" commit -q --base "oci:$T/changed:x" --from "dir:$T/more" --copy /:/more -t "oci:$out:new"
+    says "$hex"
+done
+[ ! -e "$T/out" ] || fail "a layout with a changed blob was left"

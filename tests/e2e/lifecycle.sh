@@ -54,6 +54,17 @@ read -r _ <"$T/ready"
 "$STAGEFS" umount "$T/mnt"
 wait $! || fail "the foreground mount did not end with 0"
 
+# started with descriptors closed, as by cron: the mount is as any other
+for closed in '<&- >&- 2>&-' '<&- >&-' '>&- 2>&-' '<&-'; do
+    eval "\"\$STAGEFS\" mount \"oci:\$T/layout:x\" \"\$T/mnt\" $closed" || fail "with $closed: mount ends with $?"
+    [ -f "$T/mnt/etc/passwd" ] || fail "with $closed: the mount does not answer"
+    "$STAGEFS" umount "$T/mnt"
+done
+# what was asked for and cannot be written is told of
+got=0
+"$STAGEFS" ls "oci:$T/layout:x" >&- 2>/dev/null || got=$?
+[ "$got" = 1 ] || fail "ls with standard output closed ends with $got, not 1"
+
 # --layers
 "$STAGEFS" mount --layers "oci:$T/layout:x" "$T/mnt"
 [ -f "$T/mnt/0/etc/passwd" ] || fail "--layers shows no 0/etc/passwd"

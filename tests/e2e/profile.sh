@@ -80,6 +80,18 @@ done
 wait $!
 grep -q "/gone" "$T/words" || fail "no word of a path that is not there: $(cat "$T/words")"
 
+# a pipe or device is written to and stays
+mkfifo "$T/pipe"
+cat "$T/pipe" >"$T/piped" &
+"$STAGEFS" mount --trace "$T/pipe" "oci:$T/layout:x" "$T/mnt"
+cat "$T/mnt/d/a b" >/dev/null
+"$STAGEFS" umount "$T/mnt"
+wait $!
+[ -p "$T/pipe" ] || fail "--trace replaced a pipe"
+grep -qxF 'read /d/a\040b 0+6' "$T/piped" || fail "the pipe got $(cat "$T/piped")"
+expect 2 "$STAGEFS" mount --trace - "oci:$T/layout:x" "$T/mnt"
+says "--foreground"
+
 # trace and run: the same through a command
 if command -v runc >/dev/null 2>&1 || command -v crun >/dev/null 2>&1 || command -v bwrap >/dev/null 2>&1; then
     make_rootfs "$T/root"
