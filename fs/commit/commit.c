@@ -395,8 +395,10 @@ static int write_to_target(struct commit *commit, struct sfs_error *err)
     int r = commit->options->dry_run ? 0 : open_target(commit, err);
     if (r == 0)
         r = write_own_layer(commit, err);
-    for (size_t i = 0; i < commit->base_count && r == 0; i++)
+    for (size_t i = 0; i < commit->base_count && r == 0; i++) {
         r = bring_layer(commit, i, err);
+        commit->result.base_size += commit->layers[i].size;
+    }
     return r == 0 ? write_image(commit, err) : r;
 }
 

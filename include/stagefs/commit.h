@@ -61,6 +61,7 @@ struct sfs_commit_result {
     bool has_manifest; /* dir: and "-" have neither manifest nor config, dir: no layer */
     struct sfs_digest manifest, config, layer, diff_id;
     uint64_t manifest_size, layer_size, tar_size; /* bytes */
+    uint64_t base_size;                           /* bytes of the blobs below the new layer */
     uint64_t copied; /* bytes of the layer's blob that were taken from a source as they were */
     uint64_t entries, files, whiteouts;
     uint64_t file_bytes;

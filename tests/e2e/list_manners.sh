@@ -164,6 +164,25 @@ says "oci:$T/nothing.tar"
 # ---- what made the layers, and sums
 "$STAGEFS" commit -q --from "$I" --copy /opt:/opt -t "oci:$T/out:base" >/dev/null
 "$STAGEFS" commit -q --base "oci:$T/out:base" --from "$I" --copy /etc:/opt/etc -t "oci:$T/out:two" >/dev/null
+
+# ---- commit tells sizes before and after; standard output holds the digest alone
+expect 0 "$STAGEFS" commit --base "oci:$T/out:base" --from "$I" --copy /etc:/opt/etc -t "oci:$T/out:two"
+says "base "
+grep -qx 'base [0-9.]*[KM] + new [0-9.]*K* = [0-9.]*[KM] (builder [0-9.]*[KM])' "$T/stderr" || fail "commit: $(cat "$T/stderr")"
+grep -qx 'sha256:[0-9a-f]*' "$T/stdout" && [ "$(wc -l <"$T/stdout")" = 1 ] || fail "not the digest alone: $(cat "$T/stdout")"
+expect 0 "$STAGEFS" commit --dry-run "$I" -t "oci:$T/out:dry"
+grep -qx 'new [0-9.]*[KM] (was [0-9.]*[KM]), nothing was written' "$T/stderr" || fail "dry run: $(cat "$T/stderr")"
+echo 'FROM base
+COPY --from=build /etc /etc' >"$T/Dockerfile"
+expect 0 "$STAGEFS" commit -f "$T/Dockerfile" --build-context "base=oci:$T/out:base" --build-context "build=$I" --json -t "oci:$T/out:file"
+python3 - "$T/stdout" "$T/layout" "$T/out" <<'P' || fail "commit --json: $(cat "$T/stdout")"
+import json, os, sys
+answer = json.load(open(sys.argv[1]))
+def size(layout, manifest): return sum(l['size'] for l in json.load(open(f'{layout}/blobs/sha256/{manifest[7:]}'))['layers'])
+index = json.load(open(sys.argv[2] + '/index.json'))
+assert answer['builder_size'] == size(sys.argv[2], index['manifests'][0]['digest']), answer
+assert answer['image_size'] == size(sys.argv[3], answer['manifest']) == answer['base_size'] + answer['layer_size'], answer
+P
 rm -r "$STAGEFS_CACHE_DIR"/index
 "$STAGEFS" inspect "oci:$T/out:two" >"$T/got"
 grep -q '^    0  sha256:[0-9a-f]*  gzip  .* -  .* -  .* -  COPY /opt /opt$' "$T/got" || fail "inspect: not what made it: $(cat "$T/got")"
