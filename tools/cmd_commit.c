@@ -238,6 +238,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
+        .store = args->session.tool.store,
     };
     if (is_stream && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");

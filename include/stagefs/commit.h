@@ -55,6 +55,8 @@ struct sfs_commit_options {
     const char *const *profiles;
     size_t profile_count;
     const struct sfs_progress *progress;
+    struct sfs_store *store; /* gets the indexes of new layers, as far as it can be written to;
+                                NULL: they are made by who reads them first */
 };
 
 struct sfs_commit_result {
