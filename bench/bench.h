@@ -35,11 +35,25 @@ struct bench_list {
 int bench_list_add(struct bench_list *list, const char *text);
 void bench_list_close(struct bench_list *list);
 
+/* From now on SIGINT and SIGTERM only say that it is time to end: whoever measures keeps what it
+ * has. -1: the reason. */
+int bench_stop_watch(struct bench_reason *reason);
+/* The signal that came; 0: none. */
+int bench_stopped(void);
+/* Readable once one came; -1: nobody watches. */
+int bench_stop_fd(void);
+
+/* As `ls -h` and stagefs tell sizes: powers of 1024, rounded up; "59M". */
+const char *bench_format_size(uint64_t bytes, char *buf, size_t size);
+
 struct bench_options {
     struct bench_dir dirs[BENCH_MAX_DIRS];
     unsigned dir_count, reference;
+    unsigned found_in; /* the directory that patterns are looked up in */
     struct bench_list libs, execs, env, before_cold, drop_extra;
-    bool cold, gpu, no_root, json, quiet;
+    struct bench_list about; /* "KEY=VALUE", for whoever reads the report */
+    bool cold, gpu, no_root, json, quiet, list_needed;
+    const char *workdir; /* of commands; NULL: the root */
     const char *html;
     int record_fd; /* record.h; 0: none */
     unsigned runs, timeout_s;

@@ -38,7 +38,17 @@ static const char usage[] =
     "  --delay LABEL=MS    put a sleep into each run on LABEL, to try the harness itself\n"
     "  --record-fd N       where mounts that record can be had (bench/record.h): what is touched\n"
     "  --html FILE         write a page to look at\n"
-    "  --json              one JSON document on stdout\n";
+    "  --json              one JSON document on stdout\n"
+    "  --found-in LABEL    where GLOBs are looked up (default: the reference)\n"
+    "  --workdir DIR       where --exec begins\n"
+    "  --about KEY=VALUE   for whoever reads the report\n"
+    "  --list-needed       measure nothing: list what the libraries need, each path ended by a "
+    "NUL\n"
+    "  --quiet             no progress\n"
+    "\n"
+    "SIGINT and SIGTERM end it: what was measured by then is told. Exit status: 1 if anything "
+    "failed\n"
+    "that was asked for.\n";
 
 enum {
     OPT_DIR = 256,
@@ -58,6 +68,11 @@ enum {
     OPT_RECORD_FD,
     OPT_HTML,
     OPT_JSON,
+    OPT_FOUND_IN,
+    OPT_WORKDIR,
+    OPT_ABOUT,
+    OPT_LIST_NEEDED,
+    OPT_QUIET,
 };
 
 static const struct option long_options[] = {
@@ -78,13 +93,18 @@ static const struct option long_options[] = {
     { "record-fd", 1, NULL, OPT_RECORD_FD },
     { "html", 1, NULL, OPT_HTML },
     { "json", 0, NULL, OPT_JSON },
+    { "found-in", 1, NULL, OPT_FOUND_IN },
+    { "workdir", 1, NULL, OPT_WORKDIR },
+    { "about", 1, NULL, OPT_ABOUT },
+    { "list-needed", 0, NULL, OPT_LIST_NEEDED },
+    { "quiet", 0, NULL, OPT_QUIET },
     { "help", 0, NULL, 'h' },
     { 0 },
 };
 
 struct arguments {
     struct bench_options options;
-    const char *reference;
+    const char *reference, *found_in;
     struct bench_list delays;
 };
 
@@ -94,7 +114,8 @@ static void close_arguments(struct arguments *args)
     for (unsigned i = 0; i < options->dir_count; i++)
         free(options->dirs[i].path);
     struct bench_list *lists[] = { &options->libs,        &options->execs,      &options->env,
-                                   &options->before_cold, &options->drop_extra, &args->delays };
+                                   &options->before_cold, &options->drop_extra, &options->about,
+                                   &args->delays };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         bench_list_close(lists[i]);
 }
@@ -166,6 +187,8 @@ static int take_flag(struct arguments *args, int option)
     options->cold |= option == OPT_COLD;
     options->no_root |= option == OPT_NO_ROOT;
     options->json |= option == OPT_JSON;
+    options->quiet |= option == OPT_QUIET;
+    options->list_needed |= option == OPT_LIST_NEEDED;
     return 0;
 }
 
@@ -187,6 +210,15 @@ static int take_option(struct arguments *args, int option, char *text, struct be
     case OPT_ENV:
         return strchr(text, '=') ? add_text(&options->env, text, reason)
                                  : bench_fail(reason, "--env wants K=V, not '%s'", text);
+    case OPT_ABOUT:
+        return strchr(text, '=') ? add_text(&options->about, text, reason)
+                                 : bench_fail(reason, "--about wants KEY=VALUE, not '%s'", text);
+    case OPT_FOUND_IN:
+        args->found_in = text;
+        return 0;
+    case OPT_WORKDIR:
+        options->workdir = text;
+        return 0;
     case OPT_DELAY:
         return add_text(&args->delays, text, reason);
     case OPT_RUNS:
@@ -226,7 +258,11 @@ static int settle(struct arguments *args, struct bench_reason *reason)
     if (reference < 0 && args->reference)
         return bench_fail(reason, "no directory is called '%s'", args->reference);
     options->reference = reference < 0 ? options->dir_count - 1 : (unsigned)reference;
-    options->quiet = !isatty(STDERR_FILENO);
+    int found_in = args->found_in ? find_dir(options, args->found_in) : (int)options->reference;
+    if (found_in < 0)
+        return bench_fail(reason, "no directory is called '%s'", args->found_in);
+    options->found_in = (unsigned)found_in;
+    options->quiet |= !isatty(STDERR_FILENO);
     /* Not where children report, and none of theirs. */
     if (options->record_fd &&
         (options->record_fd = fcntl(options->record_fd, F_DUPFD_CLOEXEC, 10)) < 0)
@@ -268,21 +304,41 @@ static int write_html(const struct bench_report *report, const char *path)
     return 0;
 }
 
-/* Exit status. */
+static void tell_job(const struct bench_report *report, const struct bench_job *job)
+{
+    bench_report_job(report, job, stdout);
+}
+
+static void tell_rows(const struct bench_report *report, const struct bench_job *job,
+                      enum bench_state state)
+{
+    bench_report_rows(report, job, state, stdout);
+}
+
+/* Exit status: 128 and the signal for one that was ended, as a shell tells it. */
 static int measure_and_tell(const struct bench_options *options)
 {
+    static const struct bench_watcher table = { tell_job, tell_rows }, nobody = { NULL, NULL };
     AUTO(bench_report_close) struct bench_report report;
-    if (bench_measure(options, &report) < 0) {
+    struct bench_reason reason;
+    if (bench_stop_watch(&reason) < 0) {
+        fprintf(stderr, "stagefs-bench: %s\n", reason.text);
+        return EXIT_FAILURE;
+    }
+    if (bench_measure(options, options->json ? &nobody : &table, &report) < 0) {
         fputs("stagefs-bench: out of memory\n", stderr);
         return EXIT_FAILURE;
     }
-    if (options->json && bench_report_json(&report, stdout) < 0)
-        return EXIT_FAILURE;
-    if (!options->json)
-        bench_report_table(&report, stdout);
-    if (options->html && write_html(&report, options->html) < 0)
-        return EXIT_FAILURE;
-    return bench_report_is_useful(&report) ? EXIT_SUCCESS : EXIT_FAILURE;
+    bool told = true;
+    if (options->json)
+        told = bench_report_json(&report, stdout) == 0 && fflush(stdout) == 0;
+    else
+        bench_report_end(&report, stdout);
+    if (options->html)
+        told &= write_html(&report, options->html) == 0;
+    if (report.ended_by)
+        return 128 + report.ended_by;
+    return told && !bench_report_has_failed(&report) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
@@ -307,5 +363,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "stagefs-bench: %s\n", reason.text);
         return EXIT_USAGE;
     }
+    if (args.options.list_needed)
+        return bench_list_needed(&args.options, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     return measure_and_tell(&args.options);
 }

@@ -219,19 +219,20 @@ static double wait_for_end(pid_t pid, struct tail *tails, unsigned timeout_s, in
 {
     AUTO(sfs_close_fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     double deadline = bench_now() + timeout_s;
-    struct pollfd polls[3] = { { .fd = pidfd, .events = POLLIN },
+    struct pollfd polls[4] = { { .fd = pidfd, .events = POLLIN },
                                { .fd = tails[0].fd, .events = POLLIN },
-                               { .fd = tails[1].fd, .events = POLLIN } };
+                               { .fd = tails[1].fd, .events = POLLIN },
+                               { .fd = bench_stop_fd(), .events = POLLIN } };
     *ret_timed_out = false;
     while (!(polls[0].revents & POLLIN) && !(pidfd < 0 && has_ended(pid))) {
         double left = deadline - bench_now();
-        if (left <= 0) {
+        if (left <= 0 || bench_stopped()) {
             *ret_timed_out = true;
             kill(-pid, SIGKILL);
             kill(pid, SIGKILL);
             break;
         }
-        if (poll(polls, 3, pidfd < 0 ? 1 : (int)(left * 1000) + 1) < 0)
+        if (poll(polls, 4, pidfd < 0 ? 1 : (int)(left * 1000) + 1) < 0)
             polls[0].revents = 0;
         for (int i = 1; i < 3 && !(polls[0].revents & POLLIN); i++)
             if (polls[i].revents && read_tail(&tails[i - 1]) == 0)

@@ -28,7 +28,8 @@ struct bench_child {
 };
 
 /* Runs it to its end and fills `result`; a signal, a status other than 0, a time-out and what it
- * said last on stderr become result->reason. A child that told `start` gets a value "total". */
+ * said last on stderr become result->reason. Ends early when bench_stopped(): the result is of no
+ * use then. A child that told `start` gets a value "total". */
 void bench_child_run(const struct bench_child *child, struct bench_result *result);
 
 #endif

@@ -38,9 +38,15 @@ static const char head[] =
     "anywhere}.touch{display:grid;grid-template-columns:8.5rem 1fr 14rem;gap:.6rem;align-items:"
     "center;font-size:.85rem;margin:.15rem 0}.touch>*{min-width:0;overflow-wrap:anywhere}"
     ".strip{display:block;width:100%;height:.9rem;background:var(--track);border-radius:2px}"
-    ".strip.used{fill:#3b78c3}.strip.brought{fill:#d08a1d}.usedkey,.broughtkey{display:"
-    "inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px;background:#3b78c3}"
-    ".broughtkey{background:#d08a1d}\n"
+    ".strip.used{fill:#2e8b6f}.strip.brought{fill:#8a63b8}.usedkey,.broughtkey{display:"
+    "inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px;background:#2e8b6f}"
+    ".broughtkey{background:#8a63b8}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .8rem;margin:.6rem "
+    "0;font-size:"
+    ".88rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}summary{cursor:pointer}"
+    ".axis{color:var(--soft);font-size:.78rem}.axis>span:nth-child(2){display:flex;"
+    "justify-content:space-between;border-top:1px solid var(--line)}"
+    "code{overflow-wrap:anywhere}.reference .label{font-weight:600}\n"
     /* On a phone words and figures stand side by side, and what they are of below. */
     "@media(max-width:36rem){.bar,.touch{grid-template-columns:auto auto;gap:.1rem .6rem;"
     "margin:.45rem 0}.bar>.num,.touch>.num{grid-row:1;grid-column:2;text-align:right}"
@@ -78,21 +84,46 @@ static double percent(double part, double whole)
     return whole > 0 ? 100 * part / whole : 0;
 }
 
+/* Of what, by which command, when: whoever started the harness says it. */
+static void put_about(const struct bench_report *report, FILE *out)
+{
+    const struct bench_list *about = &report->options->about;
+    if (!about->count)
+        return;
+    fputs("<dl>", out);
+    for (size_t i = 0; i < about->count; i++) {
+        const char *pair = about->items[i], *value = strchr(pair, '=');
+        AUTO(sfs_free) char *key = strndup(pair, (size_t)(value - pair));
+        fputs("<dt>", out);
+        bench_html_text(out, key ? key : "");
+        fputs("</dt><dd>", out);
+        bench_html_text(out, value + 1);
+        fputs("</dd>", out);
+    }
+    fputs("</dl>\n", out);
+}
+
 static void put_intro(const struct bench_report *report, FILE *out)
 {
     const struct bench_options *options = report->options;
     struct utsname name;
+    char memory[16];
     uname(&name);
-    fputs("<h1>Load times by storage</h1>\n<p class=\"soft\">", out);
+    fputs("<h1>Load times by storage</h1>\n", out);
+    put_about(report, out);
+    if (report->ended_by)
+        fprintf(out, "<p class=\"failed\">Ended by SIG%s before all was measured.</p>\n",
+                sigabbrev_np(report->ended_by));
+    fputs("<p class=\"soft\">", out);
     fprintf(
         out,
         "%u runs of each, every run a fresh process, order shuffled. Bars are medians; the thin "
         "line is the interval that holds the median (95 %% from 6 runs on). Compared with ",
         options->runs);
     bench_html_text(out, options->dirs[options->reference].label);
-    fprintf(out, ". Linux %s, %ld CPUs, %.0f GB of memory.", name.release,
-            sysconf(_SC_NPROCESSORS_ONLN),
-            (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9);
+    fprintf(out, ". Linux %s, %ld CPUs, %s of memory.", name.release, sysconf(_SC_NPROCESSORS_ONLN),
+            bench_format_size((uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+                              memory, sizeof memory));
     fputs(" Cold: nothing in the page cache. Warm: run before.</p>\n", out);
     if (options->cold && !report->cold) {
         fputs("<p class=\"failed\">Cold runs were left out: ", out);
@@ -136,6 +167,21 @@ static struct worst find_worst(const struct bench_report *report, unsigned dir)
     return worst;
 }
 
+/* What to type: a profile has the bytes fetched before they are asked for. */
+static void put_cure(const struct worst *worst, FILE *out)
+{
+    fputs(
+        "Warm it is as fast as the rest, so the time goes into fetching and decoding its bytes for "
+        "the first time. Have them fetched before they are asked for: <code>stagefs trace IMAGE "
+        "-o start.profile -- ",
+        out);
+    bench_html_text(out, worst->job->kind == BENCH_EXEC ? worst->job->name : "COMMAND");
+    fputs(
+        "</code>, then <code>stagefs mount --profile start.profile IMAGE DIR</code>. Or leave out "
+        "what is never used: see below what was read.",
+        out);
+}
+
 static void put_advice(const struct bench_report *report, const struct worst *worst, FILE *out)
 {
     char lost[32];
@@ -160,32 +206,45 @@ static void put_advice(const struct bench_report *report, const struct worst *wo
             "work of each access.",
             out);
     else
-        fputs("Warm it is as fast as the rest, so the time goes into fetching and decoding its "
-              "bytes for the first time. Have it read ahead of need (a profile from a traced run), "
-              "store it in small independent frames, or leave out what is never used.",
-              out);
+        put_cure(worst, out);
     fputs("</p>\n", out);
 }
 
-/* How many could not be measured, by directory, and why the first could not. */
+/* Of all that could not be measured on `dir`: how many, and why the first could not. */
+static unsigned count_failures(const struct bench_report *report, unsigned dir,
+                               const struct bench_reason **ret_first)
+{
+    unsigned count = 0;
+    *ret_first = NULL;
+    for (size_t i = 0; i < report->job_count; i++)
+        for (unsigned r = 0; r < report->jobs[i].row_count; r++) {
+            const struct bench_samples *warm = &report->jobs[i].rows[r].samples[BENCH_WARM][dir];
+            *ret_first = warm->failed && !*ret_first ? &warm->reason : *ret_first;
+            count += warm->failed;
+        }
+    return count;
+}
+
+/* Directories that failed alike are told of together. */
 static bool put_failures(const struct bench_report *report, FILE *out)
 {
-    bool any = false;
+    bool told[BENCH_MAX_DIRS] = { false }, any = false;
     fputs("<h2>What to do</h2>\n", out);
     for (unsigned d = 0; d < report->options->dir_count; d++) {
-        unsigned count = 0;
-        const struct bench_reason *first = NULL;
-        for (size_t i = 0; i < report->job_count; i++)
-            for (unsigned r = 0; r < report->jobs[i].row_count; r++) {
-                const struct bench_samples *warm = &report->jobs[i].rows[r].samples[BENCH_WARM][d];
-                first = warm->failed && !first ? &warm->reason : first;
-                count += warm->failed;
-            }
-        if (!count)
+        const struct bench_reason *first, *other;
+        unsigned count = count_failures(report, d, &first);
+        if (!count || told[d])
             continue;
         any = true;
         fputs("<p class=\"failed\"><b>", out);
         bench_html_text(out, report->options->dirs[d].label);
+        for (unsigned e = d + 1; e < report->options->dir_count; e++)
+            if (count_failures(report, e, &other) == count &&
+                strcmp(other->text, first->text) == 0) {
+                told[e] = true;
+                fputs(", ", out);
+                bench_html_text(out, report->options->dirs[e].label);
+            }
         fprintf(out, "</b>: %u could not be measured, the first because: ", count);
         bench_html_text(out, first->text);
         fputs("</p>\n", out);
@@ -227,9 +286,10 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
     struct bench_summary summary = bench_row_summary(row, state, dir);
     struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
     char median[32];
-    fputs("<div class=\"bar\"><span class=\"label\">", out);
+    bool is_reference = dir == report->options->reference;
+    fprintf(out, "<div class=\"bar%s\"><span class=\"label\">", is_reference ? " reference" : "");
     bench_html_text(out, report->options->dirs[dir].label);
-    fprintf(out, ", %s</span>", bench_state_name(state));
+    fprintf(out, ", %s%s</span>", bench_state_name(state), is_reference ? " (reference)" : "");
     if (samples->count == 0) {
         fputs("<span class=\"failed\">", out);
         bench_html_text(out, samples->reason.text);
@@ -245,8 +305,19 @@ static void put_bar(const struct bench_report *report, const struct bench_row *r
     if (ratio.verdict == BENCH_SLOWER || ratio.verdict == BENCH_FASTER)
         fprintf(out, " (%.2f x)", ratio.ratio);
     else if (ratio.verdict != BENCH_NOTHING)
-        fprintf(out, " (%s)", bench_verdict_name(ratio.verdict));
+        fprintf(out, " (%.2f x, %s)", ratio.ratio, bench_verdict_name(ratio.verdict));
     fputs("</span></div>\n", out);
+}
+
+static void put_axis(double scale, FILE *out)
+{
+    char half[32], whole[32];
+    if (scale > 0)
+        fprintf(out,
+                "<div class=\"bar axis\"><span></span><span><span>0</span><span>%s</span>"
+                "<span>%s</span></span><span></span></div>\n",
+                bench_format_time(scale / 2, half, sizeof half),
+                bench_format_time(scale, whole, sizeof whole));
 }
 
 static void put_bars(const struct bench_report *report, const struct bench_job *job, FILE *out)
@@ -260,13 +331,14 @@ static void put_bars(const struct bench_report *report, const struct bench_job *
         fputs("</p>\n", out);
     }
     for (unsigned r = 0; r < job->row_count; r++) {
-        double scale = longest(report, &job->rows[r]);
+        double scale = 1.03 * longest(report, &job->rows[r]); /* no line ends at the bar's end */
         for (unsigned s = 0; s < BENCH_STATES; s++)
             for (unsigned d = 0; d < report->options->dir_count; d++) {
                 const struct bench_samples *samples = &job->rows[r].samples[s][d];
                 if (samples->count || samples->failed)
                     put_bar(report, &job->rows[r], s, d, scale, out);
             }
+        put_axis(scale, out);
     }
 }
 

@@ -43,23 +43,27 @@ static void put_strip(const struct bench_part *part, uint64_t size, const char *
 static void put_part(const char *name, const char *kind, const struct bench_part *part,
                      uint64_t size, FILE *out)
 {
+    char bytes[16];
     if (!part->known)
         return;
     fputs("<div class=\"touch\"><span class=\"label\">", out);
     bench_html_text(out, name);
     fputs("</span>", out);
     put_strip(part, size, kind, out);
-    fprintf(out, "<span class=\"num\">%.2f MB, %.1f %%, %zu range%s</span></div>\n",
-            (double)part->ranges.bytes / 1e6, 100 * (double)part->ranges.bytes / (double)size,
-            part->ranges.count, part->ranges.count == 1 ? "" : "s");
+    fprintf(out, "<span class=\"num\">%s, %.1f %%, %zu range%s</span></div>\n",
+            bench_format_size(part->ranges.bytes, bytes, sizeof bytes),
+            100 * (double)part->ranges.bytes / (double)size, part->ranges.count,
+            part->ranges.count == 1 ? "" : "s");
 }
 
 static void put_lib(const struct bench_report *report, const struct bench_touch *lib, FILE *out)
 {
     const char *slash = strrchr(lib->path, '/');
+    char size[16];
     fputs("<div class=\"lib\"><h4>", out);
     bench_html_text(out, slash ? slash + 1 : lib->path);
-    fprintf(out, " <span class=\"soft\">%.2f MB</span></h4>\n", (double)lib->size / 1e6);
+    fprintf(out, " <span class=\"soft\">%s</span></h4>\n",
+            bench_format_size(lib->size, size, sizeof size));
     put_part("dlopen", "used", &lib->load, lib->size, out);
     put_part("whole run", "used", &lib->run, lib->size, out);
     for (unsigned d = 0; d < report->options->dir_count; d++) {
@@ -70,9 +74,32 @@ static void put_lib(const struct bench_report *report, const struct bench_touch 
     fputs("</div>\n", out);
 }
 
+/* Used from end to end: nothing is to be seen in its strip. */
+static bool is_whole(const struct bench_touch *lib)
+{
+    const struct bench_part *used = lib->run.known ? &lib->run : &lib->load;
+    return used->known && used->ranges.bytes >= lib->size / 100 * 95;
+}
+
+static void put_whole_ones(const struct bench_report *report, const struct bench_touched *touched,
+                           FILE *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < touched->lib_count && i < MAX_LIBS; i++)
+        count += is_whole(&touched->libs[i]);
+    if (!count)
+        return;
+    fprintf(out, "<details><summary class=\"soft\">Used whole: %zu.</summary>\n", count);
+    for (size_t i = 0; i < touched->lib_count && i < MAX_LIBS; i++)
+        if (is_whole(&touched->libs[i]))
+            put_lib(report, &touched->libs[i], out);
+    fputs("</details>\n", out);
+}
+
 static void put_job(const struct bench_report *report, const struct bench_job *job, FILE *out)
 {
     const struct bench_touched *touched = &job->touched;
+    char others[16];
     fputs("<h3>", out);
     bench_html_text(out, job->name);
     fputs("</h3>\n", out);
@@ -82,10 +109,13 @@ static void put_job(const struct bench_report *report, const struct bench_job *j
         fputs("</p>\n", out);
         return;
     }
-    fprintf(out, "<p class=\"soft\">Libraries: %zu. Other files: %zu, %.2f MB of them.</p>\n",
-            touched->lib_count, touched->other_files, (double)touched->other_bytes / 1e6);
+    fprintf(out, "<p class=\"soft\">Libraries: %zu. Other files: %zu, %s of them.</p>\n",
+            touched->lib_count, touched->other_files,
+            bench_format_size(touched->other_bytes, others, sizeof others));
     for (size_t i = 0; i < touched->lib_count && i < MAX_LIBS; i++)
-        put_lib(report, &touched->libs[i], out);
+        if (!is_whole(&touched->libs[i]))
+            put_lib(report, &touched->libs[i], out);
+    put_whole_ones(report, touched, out);
     if (touched->lib_count > MAX_LIBS)
         fprintf(out, "<p class=\"soft\">And %zu with less.</p>\n", touched->lib_count - MAX_LIBS);
 }

@@ -74,11 +74,11 @@ static int add_glob_jobs(struct bench_report *report, const struct bench_tree *t
     return 0;
 }
 
-/* What is loaded is found once, in the reference's directory, so that all load the same files. */
+/* What is loaded is found once, in one directory, so that all load the same files. */
 static int make_tree_jobs(struct bench_report *report)
 {
     const struct bench_options *options = report->options;
-    const char *path = options->dirs[options->reference].path;
+    const char *path = options->dirs[options->found_in].path;
     AUTO(bench_tree_close) struct bench_tree tree = { .fd = -1 };
     struct bench_reason reason;
     if (bench_tree_open(&tree, path, &reason) < 0)
@@ -196,6 +196,8 @@ static int sample(struct bench_report *report, struct bench_job *job, enum bench
         result.failed = true;
     else
         run_alive(options, job, dir, &result);
+    if (bench_stopped())
+        return 0;
     return keep_result(job, &result, state, dir, options->runs);
 }
 
@@ -212,7 +214,8 @@ static void warm_up(const struct bench_options *options, struct bench_job *job, 
 {
     struct bench_result result;
     run_alive(options, job, dir, &result);
-    struct bench_row *row = result.failed ? find_row(job, main_row(job)) : NULL;
+    bool counts = result.failed && !bench_stopped();
+    struct bench_row *row = counts ? find_row(job, main_row(job)) : NULL;
     if (row)
         fail_samples(&row->samples[BENCH_WARM][dir], &result.reason);
 }
@@ -232,39 +235,91 @@ static int measure_state(struct bench_report *report, struct bench_job *job, enu
     unsigned order[BENCH_MAX_DIRS];
     for (unsigned i = 0; i < options->dir_count; i++) {
         order[i] = i;
-        if (state == BENCH_WARM)
+        if (state == BENCH_WARM && !bench_stopped())
             warm_up(options, job, i);
     }
-    for (unsigned round = 0; round < options->runs; round++) {
+    for (unsigned round = 0; round < options->runs && !bench_stopped(); round++) {
         show_progress(options, job, state, round);
         bench_shuffle(order, options->dir_count, random);
         for (unsigned i = 0; i < options->dir_count; i++)
-            if (!has_failed(job, state, order[i]) && sample(report, job, state, order[i]) < 0)
+            if (!bench_stopped() && !has_failed(job, state, order[i]) &&
+                sample(report, job, state, order[i]) < 0)
                 return -1;
     }
     return 0;
 }
 
-int bench_measure(const struct bench_options *options, struct bench_report *report)
+static void clear_progress(const struct bench_options *options)
+{
+    if (!options->quiet)
+        fputs("\r\033[K", stderr);
+}
+
+static int measure_and_tell_state(struct bench_report *report, struct bench_job *job,
+                                  enum bench_state state, const struct bench_watcher *watcher,
+                                  uint64_t *random)
+{
+    if (bench_stopped())
+        return 0;
+    int r = measure_state(report, job, state, random);
+    clear_progress(report->options);
+    if (r == 0 && watcher->state_ends)
+        watcher->state_ends(report, job, state);
+    return r;
+}
+
+static int measure_job(struct bench_report *report, struct bench_job *job,
+                       const struct bench_watcher *watcher, uint64_t *random)
+{
+    if (watcher->job_begins)
+        watcher->job_begins(report, job);
+    if (job->failed)
+        return 0;
+    int r = 0;
+    if (report->cold)
+        r = measure_and_tell_state(report, job, BENCH_COLD, watcher, random);
+    return r < 0 ? r : measure_and_tell_state(report, job, BENCH_WARM, watcher, random);
+}
+
+int bench_measure(const struct bench_options *options, const struct bench_watcher *watcher,
+                  struct bench_report *report)
 {
     *report = (struct bench_report){ .options = options };
     uint64_t random = options->seed;
     report->cold = options->cold && bench_cold_check(&report->cold_reason) == 0;
     if (make_jobs(report) < 0)
         return -1;
-    for (size_t i = 0; i < report->job_count; i++) {
-        struct bench_job *job = &report->jobs[i];
-        if (job->failed)
-            continue;
-        if (report->cold && measure_state(report, job, BENCH_COLD, &random) < 0)
+    for (size_t i = 0; i < report->job_count && !bench_stopped(); i++)
+        if (measure_job(report, &report->jobs[i], watcher, &random) < 0)
             return -1;
-        if (measure_state(report, job, BENCH_WARM, &random) < 0)
-            return -1;
-    }
     bench_touch_jobs(report);
-    if (!options->quiet)
-        fputs("\r\033[K", stderr);
+    clear_progress(options);
+    report->ended_by = bench_stopped();
     return 0;
+}
+
+static bool is_repeated(const struct bench_report *report, size_t job, size_t at)
+{
+    const char *path = report->jobs[job].plan.items[at];
+    for (size_t i = 0; i <= job; i++)
+        for (size_t k = 0; k < (i == job ? at : report->jobs[i].plan.count); k++)
+            if (strcmp(report->jobs[i].plan.items[k], path) == 0)
+                return true;
+    return false;
+}
+
+int bench_list_needed(const struct bench_options *options, FILE *out)
+{
+    AUTO(bench_report_close) struct bench_report report = { .options = options };
+    if (make_jobs(&report) < 0)
+        return -1;
+    for (size_t i = 0; i < report.job_count; i++)
+        for (size_t k = 0; k < report.jobs[i].plan.count; k++)
+            if (!is_repeated(&report, i, k) &&
+                fwrite(report.jobs[i].plan.items[k], strlen(report.jobs[i].plan.items[k]) + 1, 1,
+                       out) != 1)
+                return -1;
+    return fflush(out) == 0 ? 0 : -1;
 }
 
 /* ---- what was found */
@@ -285,20 +340,19 @@ void bench_report_close(struct bench_report *report)
     report->job_count = 0;
 }
 
-bool bench_report_is_useful(const struct bench_report *report)
+bool bench_report_has_failed(const struct bench_report *report)
 {
-    bool measured = false, failed = false;
     for (size_t i = 0; i < report->job_count; i++) {
         const struct bench_job *job = &report->jobs[i];
-        failed |= job->failed;
+        if (job->failed)
+            return true;
         for (unsigned r = 0; r < job->row_count; r++)
             for (unsigned s = 0; s < BENCH_STATES; s++)
-                for (unsigned d = 0; d < BENCH_MAX_DIRS; d++) {
-                    measured |= job->rows[r].samples[s][d].count > 0;
-                    failed |= job->rows[r].samples[s][d].failed;
-                }
+                for (unsigned d = 0; d < BENCH_MAX_DIRS; d++)
+                    if (job->rows[r].samples[s][d].failed)
+                        return true;
     }
-    return measured || !failed;
+    return false;
 }
 
 struct bench_summary bench_row_summary(const struct bench_row *row, enum bench_state state,

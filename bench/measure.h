@@ -5,6 +5,7 @@
 #include "bench.h"
 #include "stats.h"
 #include "touched.h"
+#include <stdio.h>
 
 enum bench_state { BENCH_COLD, BENCH_WARM, BENCH_STATES };
 
@@ -43,18 +44,31 @@ struct bench_report {
     size_t job_count;
     bool cold; /* was it measured? */
     struct bench_reason cold_reason;
+    int ended_by; /* a signal; 0: all was measured */
 };
 
-/* Measures everything; whatever fails is a row that says so. -1: memory is gone. */
-int bench_measure(const struct bench_options *options, struct bench_report *report);
+/* Who is told as it goes on, before and after what takes time; both may be NULL. */
+struct bench_watcher {
+    void (*job_begins)(const struct bench_report *report, const struct bench_job *job);
+    void (*state_ends)(const struct bench_report *report, const struct bench_job *job,
+                       enum bench_state state);
+};
+
+/* Measures everything; whatever fails is a row that says so. When bench_stopped(), what was
+ * measured until then. -1: memory is gone. */
+int bench_measure(const struct bench_options *options, const struct bench_watcher *watcher,
+                  struct bench_report *report);
+/* Writes the paths of all that the libraries of the options need, relative to their root, each
+ * ended by a NUL. -1: memory is gone, or `out` fails. */
+int bench_list_needed(const struct bench_options *options, FILE *out);
 void bench_report_close(struct bench_report *report);
 
 /* A run of the job on `dir`, which need not be one of the options'. */
 void bench_run_once(const struct bench_options *options, const struct bench_job *job,
                     const struct bench_dir *dir, struct bench_result *result);
 
-/* Was anything measured, or was all that was not measured left out for a good reason? */
-bool bench_report_is_useful(const struct bench_report *report);
+/* Has anything failed that was asked for? What is left out for a good reason has not. */
+bool bench_report_has_failed(const struct bench_report *report);
 
 struct bench_summary bench_row_summary(const struct bench_row *row, enum bench_state state,
                                        unsigned dir);

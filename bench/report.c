@@ -43,59 +43,76 @@ static void print_measured(const struct bench_report *report, const struct bench
     fputc('\n', out);
 }
 
-static void print_row(const struct bench_report *report, const struct bench_row *row, FILE *out)
+static void print_state(const struct bench_report *report, const struct bench_row *row,
+                        enum bench_state state, FILE *out)
 {
-    for (unsigned s = 0; s < BENCH_STATES; s++) {
-        for (unsigned d = 0; d < report->options->dir_count; d++) {
-            const struct bench_samples *samples = &row->samples[s][d];
-            if (samples->count)
-                print_measured(report, row, s, d, out);
-            else if (samples->failed || samples->left_out)
-                fprintf(out, "  %-12s %-5s %s: %s\n", report->options->dirs[d].label,
-                        bench_state_name(s), samples->failed ? "FAILED" : "left out",
-                        samples->reason.text);
-        }
+    for (unsigned d = 0; d < report->options->dir_count; d++) {
+        const struct bench_samples *samples = &row->samples[state][d];
+        if (samples->count)
+            print_measured(report, row, state, d, out);
+        else if (samples->failed || samples->left_out)
+            fprintf(out, "  %-12s %-5s %s: %s\n", report->options->dirs[d].label,
+                    bench_state_name(state), samples->failed ? "FAILED" : "left out",
+                    samples->reason.text);
     }
 }
 
-static void print_job(const struct bench_report *report, const struct bench_job *job, FILE *out)
+void bench_report_job(const struct bench_report *report, const struct bench_job *job, FILE *out)
 {
+    char size[16];
+    (void)report;
     fputs(job->name, out);
     if (job->kind == BENCH_LIB && !job->failed)
-        fprintf(out, " (%.1f MB, with %zu other%s)", (double)job->size / 1e6, job->plan.count - 1,
-                job->plan.count == 2 ? "" : "s");
+        fprintf(out, " (%s, with %zu other%s)", bench_format_size(job->size, size, sizeof size),
+                job->plan.count - 1, job->plan.count == 2 ? "" : "s");
     fputc('\n', out);
     if (job->failed)
         fprintf(out, "  FAILED: %s\n", job->reason.text);
+    fflush(out);
+}
+
+void bench_report_rows(const struct bench_report *report, const struct bench_job *job,
+                       enum bench_state state, FILE *out)
+{
     for (unsigned i = 0; i < job->row_count; i++) {
         if (job->kind == BENCH_GPU)
             fprintf(out, " %s\n", job->rows[i].name);
-        print_row(report, &job->rows[i], out);
+        print_state(report, &job->rows[i], state, out);
     }
-    bench_report_touched(report, job, out);
+    fflush(out);
 }
 
-void bench_report_table(const struct bench_report *report, FILE *out)
+/* What the intervals are, if there is one that all runs went into. */
+static void print_notes(const struct bench_report *report, FILE *out)
 {
     const struct bench_options *options = report->options;
     double coverage = 0;
-    for (size_t i = 0; i < report->job_count; i++) {
-        print_job(report, &report->jobs[i], out);
+    for (size_t i = 0; i < report->job_count; i++)
         for (unsigned r = 0; r < report->jobs[i].row_count; r++) {
             struct bench_summary s = bench_row_summary(&report->jobs[i].rows[r], BENCH_WARM, 0);
             coverage = s.count == options->runs ? s.coverage : coverage;
         }
-    }
     if (coverage > 0)
         fprintf(out,
                 "\nMedians of %u runs, each in a fresh process, in shuffled order; the interval "
                 "holds the median with %.0f %%%s.\nnot significant: the intervals overlap.\n",
                 options->runs, coverage * 100,
                 coverage < 0.95 ? " (6 runs or more give 95 %)" : "");
+}
+
+void bench_report_end(const struct bench_report *report, FILE *out)
+{
+    const struct bench_options *options = report->options;
+    for (size_t i = 0; i < report->job_count; i++)
+        bench_report_touched(report, &report->jobs[i], out);
+    print_notes(report, out);
     if (options->record_fd)
         fputs(bench_touched_words, out);
     if (options->cold && !report->cold)
         fprintf(out, "Left out: cold runs: %s\n", report->cold_reason.text);
+    if (report->ended_by)
+        fprintf(out, "Ended by SIG%s: what is above had been measured by then.\n",
+                sigabbrev_np(report->ended_by));
 }
 
 /* ---- JSON */
@@ -186,6 +203,19 @@ static json_t *pack_machine(void)
                      "environment", environment);
 }
 
+/* What whoever started the harness says of itself: the image, its digest, the command. */
+static json_t *pack_about(const struct bench_report *report)
+{
+    json_t *about = json_object();
+    for (size_t i = 0; i < report->options->about.count; i++) {
+        const char *pair = report->options->about.items[i], *value = strchr(pair, '=');
+        char key[32];
+        snprintf(key, sizeof key, "%.*s", (int)(value - pair), pair);
+        json_object_set_new(about, key, bench_json_text(value + 1));
+    }
+    return about;
+}
+
 int bench_report_json(const struct bench_report *report, FILE *out)
 {
     const struct bench_options *options = report->options;
@@ -204,6 +234,10 @@ int bench_report_json(const struct bench_report *report, FILE *out)
                   bench_json_text(options->dirs[options->reference].label), "runs",
                   (int)options->runs, "seed", (json_int_t)options->seed, "machine", pack_machine(),
                   "directories", directories, "benchmarks", jobs, "left_out", left_out);
+    json_object_set_new(json, "about", pack_about(report));
+    if (report->ended_by)
+        json_object_set_new(json, "ended_by",
+                            json_sprintf("SIG%s", sigabbrev_np(report->ended_by)));
     int r = json ? json_dumpf(json, out, JSON_INDENT(2)) : -1;
     json_decref(json);
     fputc('\n', out);

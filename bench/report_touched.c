@@ -23,16 +23,19 @@ const char bench_touched_words[] =
 
 static void print_part(const char *name, const struct bench_part *part, uint64_t size, FILE *out)
 {
+    char bytes[16];
     if (part->known)
-        fprintf(out, "  %s %7.2f MB %5.1f %% in %zu", name, (double)part->ranges.bytes / 1e6,
+        fprintf(out, "  %s %5s %5.1f %% in %zu", name,
+                bench_format_size(part->ranges.bytes, bytes, sizeof bytes),
                 100 * (double)part->ranges.bytes / (double)size, part->ranges.count);
 }
 
 static void print_lib(const struct bench_report *report, const struct bench_touch *lib, FILE *out)
 {
     const char *slash = strrchr(lib->path, '/');
-    fprintf(out, "    %s, %.2f MB\n      touched", slash ? slash + 1 : lib->path,
-            (double)lib->size / 1e6);
+    char size[16];
+    fprintf(out, "    %s, %s\n      touched", slash ? slash + 1 : lib->path,
+            bench_format_size(lib->size, size, sizeof size));
     print_part("load", &lib->load, lib->size, out);
     print_part("run", &lib->run, lib->size, out);
     bool begun = false;
@@ -48,13 +51,14 @@ static void print_lib(const struct bench_report *report, const struct bench_touc
 void bench_report_touched(const struct bench_report *report, const struct bench_job *job, FILE *out)
 {
     const struct bench_touched *touched = &job->touched;
+    char others[16];
     if (touched->failed)
-        fprintf(out, "  what it touches: FAILED: %s\n", touched->reason.text);
+        fprintf(out, "%s\n  what it touches: FAILED: %s\n", job->name, touched->reason.text);
     if (!touched->lib_count && !touched->other_files)
         return;
-    fprintf(out, "  touched: %zu librar%s and %zu other files (%.2f MB)\n", touched->lib_count,
-            touched->lib_count == 1 ? "y" : "ies", touched->other_files,
-            (double)touched->other_bytes / 1e6);
+    fprintf(out, "%s\n  touched: %zu librar%s and %zu other files (%s)\n", job->name,
+            touched->lib_count, touched->lib_count == 1 ? "y" : "ies", touched->other_files,
+            bench_format_size(touched->other_bytes, others, sizeof others));
     for (size_t i = 0; i < touched->lib_count && i < MAX_TOLD; i++)
         print_lib(report, &touched->libs[i], out);
     if (touched->lib_count > MAX_TOLD)

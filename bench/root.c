@@ -19,6 +19,7 @@ extern char **environ;
 struct root_command {
     const struct bench_dir *dir;
     bool no_root;
+    const char *workdir; /* NULL: the root */
 };
 
 static int write_file(const char *path, const char *text)
@@ -119,7 +120,23 @@ static int enter(const void *user, struct bench_reason *reason)
     mount_inside(root);
     if (chroot(root) < 0 || chdir("/") < 0)
         return bench_fail(reason, "chroot to %s: %s", root, strerror(errno));
+    /* One that is not there is an empty directory to a container, which the root is as well to most
+     * commands; it cannot be made where nothing is written. */
+    if (command->workdir && chdir(command->workdir) < 0 && errno != ENOENT)
+        return bench_fail(reason, "%s: %s", command->workdir, strerror(errno));
     return 0;
+}
+
+/* The driver's directory stays in the loader's path, whatever the image sets: it is the host's. */
+static int add_variable(struct bench_list *env, const char *pair)
+{
+    static const char loader[] = "LD_LIBRARY_PATH=";
+    if (strncmp(pair, loader, sizeof loader - 1) != 0)
+        return bench_list_add(env, pair);
+    AUTO(sfs_free) char *longer = NULL;
+    if (asprintf(&longer, "%s:" DRIVER_DIR, pair) < 0)
+        return -1;
+    return bench_list_add(env, longer);
 }
 
 static int make_environment(const struct bench_options *options, struct bench_list *env)
@@ -137,7 +154,7 @@ static int make_environment(const struct bench_options *options, struct bench_li
                 r |= bench_list_add(env, *one);
     /* A later one of the same name wins: putenv() replaces. */
     for (size_t i = 0; i < options->env.count; i++)
-        r |= bench_list_add(env, options->env.items[i]);
+        r |= add_variable(env, options->env.items[i]);
     return r;
 }
 
@@ -163,7 +180,7 @@ void bench_root_run(const struct bench_options *options, const struct bench_dir 
     }
     char sh[] = "/bin/sh", flag[] = "-c";
     char *argv[] = { sh, flag, script, NULL };
-    struct root_command entered = { dir, options->no_root };
+    struct root_command entered = { dir, options->no_root, options->workdir };
     struct bench_child child = { .argv = argv,
                                  .env = &env,
                                  .prepare = enter,

@@ -152,7 +152,7 @@ static void record_loads(const struct bench_options *options, struct bench_touch
     struct bench_reason reason;
     if (bench_tree_open(&tree, options->dirs[options->reference].path, &reason) < 0)
         return;
-    for (size_t i = 0; i < touched->lib_count && i < MAX_LOADS; i++)
+    for (size_t i = 0; i < touched->lib_count && i < MAX_LOADS && !bench_stopped(); i++)
         record_load(options, &tree, &touched->libs[i]);
 }
 
@@ -191,7 +191,7 @@ static void look_into_cache(const char *root, struct bench_touch *lib, unsigned 
 
 static void look_at_cold_runs(const struct bench_options *options, struct bench_job *job)
 {
-    for (unsigned d = 0; d < options->dir_count; d++) {
+    for (unsigned d = 0; d < options->dir_count && !bench_stopped(); d++) {
         struct bench_result result = { 0 };
         if (bench_cold_make(options, &options->dirs[d], &job->plan, &result.reason) < 0)
             continue;
@@ -209,7 +209,10 @@ static void touch_job(struct bench_report *report, struct bench_job *job)
     AUTO(bench_reads_close) struct bench_reads reads = { 0 };
     struct bench_reason reason;
     bool is_load = job->kind == BENCH_LIB;
-    if (record(options, job, &reads, &reason) < 0) {
+    int r = record(options, job, &reads, &reason);
+    if (bench_stopped())
+        return;
+    if (r < 0) {
         fail(&job->touched, &reason);
         return;
     }
@@ -224,7 +227,7 @@ void bench_touch_jobs(struct bench_report *report)
 {
     if (report->options->record_fd <= 0)
         return;
-    for (size_t i = 0; i < report->job_count; i++) {
+    for (size_t i = 0; i < report->job_count && !bench_stopped(); i++) {
         struct bench_job *job = &report->jobs[i];
         if (!report->options->quiet)
             fprintf(stderr, "\r\033[K%.60s: what it touches", job->name);

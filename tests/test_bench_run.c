@@ -160,7 +160,7 @@ Test(bench_run, tells_of_a_crash_and_goes_on)
     add_lib("a", CRASH);
     add_lib("a", PROBE);
     json_t *json = run("--dir a=a --lib '**/" CRASH "' --lib '**/" PROBE "' --runs 2", &status);
-    cr_assert_eq(status, 0);
+    cr_assert_eq(status, 1);
     cr_assert(strstr(text_of(result_of(json, 0, "a"), "failed"), "Aborted"));
     cr_assert_eq(json_array_size(json_object_get(result_of(json, 1, "a"), "samples")), 2);
     json_decref(json);
@@ -172,7 +172,7 @@ Test(bench_run, tells_which_directory_lacks_a_library)
     add_lib("a", PROBE);
     shell("mkdir %s/b", work);
     json_t *json = run("--dir b=b --dir dir=a --lib '**/" PROBE "' --runs 2", &status);
-    cr_assert_eq(status, 0);
+    cr_assert_eq(status, 1);
     cr_assert(strstr(text_of(result_of(json, 0, "b"), "failed"), "No such file"));
     cr_assert_eq(json_array_size(json_object_get(result_of(json, 0, "dir"), "samples")), 2);
     json_decref(json);
@@ -203,7 +203,7 @@ Test(bench_run, times_a_command_and_tells_how_it_failed)
     shell("mkdir %s/a", work);
     json_t *json = run(
         "--no-root --dir a=a --exec 'test -d .' --exec 'echo why >&2; exit 7' --runs 3", &status);
-    cr_assert_eq(status, 0);
+    cr_assert_eq(status, 1);
     cr_assert_eq(json_array_size(json_object_get(result_of(json, 0, "a"), "samples")), 3);
     cr_assert_str_eq(text_of(result_of(json, 1, "a"), "failed"), "exit status 7: why");
     json_decref(json);

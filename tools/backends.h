@@ -17,6 +17,7 @@ struct backends {
     char *work; /* temporary directory that holds all; owned */
     struct backend list[MAX_BACKENDS];
     size_t count;
+    unsigned left_out; /* files that this user may not read, of the last copy */
 };
 
 /* Makes the working directory below $TMPDIR. */
@@ -29,8 +30,9 @@ int backends_add(struct backends *backends, const char *label, struct sfs_error 
 int backends_fill(struct backends *backends, const char *source, struct sfs_error *err);
 /* Unmounts and removes everything. */
 void backends_close(struct backends *backends);
-
-/* Runs a program, output to stderr; its exit status, or 127. */
-int run_program(char *const argv[]);
+/* Copies `size` bytes of paths, each ended by a NUL, from one directory to another, which is empty,
+ * with the directories that they are in. Waits. EINTR: ending_signal() came. */
+int backends_copy_files(struct backends *backends, const char *source, const char *destination,
+                        const char *paths, size_t size, struct sfs_error *err);
 
 #endif

@@ -2,17 +2,22 @@
  * measure them. */
 #include "backends.h"
 #include "cmd.h"
+#include "ending.h"
 #include "recording.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stagefs/mount.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
-#define MAX_ARGUMENTS 512
+#define MAX_NEEDED_TEXT (16u << 20) /* bytes of the paths that libraries need */
 
 struct bench_args {
     struct session session;
@@ -21,7 +26,10 @@ struct bench_args {
     bool cold, gpu;
     long runs;
     struct backends backends;
-    pid_t server; /* the process that serves the mount; 0: none */
+    char *harness; /* the program that measures; owned */
+    char *config;  /* the file with the stage's config, which the server writes; owned */
+    char *line;    /* how this command was called */
+    pid_t server;  /* the process that serves the mount; 0: none */
     struct recording recording;
 };
 
@@ -29,9 +37,19 @@ static void tell_ready(void *user)
 {
     int fd = *(int *)user;
     progress_close();
+    /* A terminal's Ctrl-C is for who measures: the mount lives until that is done. */
+    signal(SIGINT, SIG_IGN);
     if (write(fd, "\n", 1) != 1)
         _exit(EXIT_FAILED);
     close(fd);
+}
+
+/* The stage is open in the server's process alone. */
+static int write_config(const struct bench_args *args, struct sfs_error *err)
+{
+    if (json_dump_file(sfs_stage_config(args->session.stage), args->config, 0) < 0)
+        return sfs_fail_errno(err, errno, "writing %s", args->config);
+    return 0;
 }
 
 /* In the child: serves the stage at `mountpoint` until it is unmounted. Exit status. */
@@ -39,6 +57,8 @@ static int serve(struct bench_args *args, const char *mountpoint, int ready_fd)
 {
     struct sfs_error err;
     int r = session_open(&args->session, true, &err);
+    if (r == 0)
+        r = write_config(args, &err);
     if (r == 0) {
         struct sfs_mount_options options = {
             .mountpoint = mountpoint,
@@ -62,24 +82,30 @@ static int start_server(struct bench_args *args, const char *mountpoint)
         return EXIT_FAILED;
     args->server = fork();
     if (args->server == 0) {
-        recording_restore_signals();
+        ending_unwatch();
         close(ends[0]);
         _exit(serve(args, mountpoint, ends[1]));
     }
     close(ends[1]);
+    if (args->server < 0) {
+        close(ends[0]);
+        args->server = 0;
+        return EXIT_FAILED;
+    }
+    ending_begin(args->server);
     char byte;
     ssize_t n;
     do
         n = read(ends[0], &byte, 1);
     while (n < 0 && errno == EINTR);
     close(ends[0]);
-    if (n == 1)
+    if (n == 1) {
+        ending_begin(0);
         return EXIT_DONE;
-    int status = 0;
-    if (args->server > 0)
-        waitpid(args->server, &status, 0);
+    }
+    int status = ending_finish(args->server);
     args->server = 0;
-    return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+    return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
 /* Also when it is busy or dead. */
@@ -92,38 +118,6 @@ static void stop_server(struct bench_args *args)
     waitpid(args->server, NULL, 0);
     args->server = 0;
     sfs_unmount(args->backends.list[0].path, &err); /* of one that was killed; else there is none */
-}
-
-/* Back ends named by --against, comma-separated. One that cannot be had is told and left out. */
-static int make_backends(struct bench_args *args, struct sfs_error *err)
-{
-    AUTO(sfs_free) char *names = strdup(args->against ? args->against : "");
-    if (!names)
-        return sfs_fail_memory(err);
-    static const char *const known[] = { "dir", "overlay", "squashfs", "erofs" };
-    const char *source = args->backends.list[0].path;
-    char *rest = names, *name;
-    while ((name = strsep(&rest, ","))) {
-        const char *label = NULL;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            if (strcmp(name, known[i]) == 0)
-                label = known[i];
-        if (!*name)
-            continue;
-        if (!label)
-            return sfs_fail(err, EINVAL, "unknown back end '%s': dir, overlay, squashfs, erofs",
-                            name);
-        int r = backends_add(&args->backends, label, err);
-        if (r == 0)
-            r = backends_fill(&args->backends, source, err);
-        if (r == -ENOTSUP) {
-            fprintf(stderr, "stagefs: left out %s: %s\n", label, err->text);
-            free(args->backends.list[--args->backends.count].path);
-        } else if (r < 0) {
-            return r;
-        }
-    }
-    return 0;
 }
 
 /* The harness stands beside this program, in ../libexec/stagefs, or in the build's bench/. */
@@ -148,27 +142,53 @@ static char *find_harness(void)
     return NULL;
 }
 
-struct argument_list {
-    const char *items[MAX_ARGUMENTS];
+/* ---- arguments for the harness */
+
+struct argument_list { /* all-zero is empty */
+    char **items;      /* owned, with a NULL at the end */
     size_t count;
-    char *owned[MAX_BACKENDS + 3];
-    size_t owned_count;
+    bool failed; /* memory is gone */
 };
 
-static void add_argument(struct argument_list *list, const char *text)
+static void arguments_close(struct argument_list *list)
 {
-    if (list->count < MAX_ARGUMENTS - 1)
-        list->items[list->count++] = text;
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
 }
 
-static void add_formatted(struct argument_list *list, const char *format, const char *a,
-                          const char *b)
+static void add(struct argument_list *list, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void add(struct argument_list *list, const char *format, ...)
 {
-    char *text;
-    if (list->owned_count == MAX_BACKENDS + 3 || asprintf(&text, format, a, b) < 0)
+    va_list args;
+    char **items = reallocarray(list->items, list->count + 2, sizeof *items);
+    char *text = NULL;
+    va_start(args, format);
+    if (items && vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    list->items = items ? items : list->items;
+    list->failed |= !text;
+    if (!text)
         return;
-    list->owned[list->owned_count++] = text;
-    add_argument(list, text);
+    items[list->count++] = text;
+    items[list->count] = NULL;
+}
+
+static void add_option(struct argument_list *list, const char *name, const struct text_list *values)
+{
+    for (size_t i = 0; i < values->count; i++) {
+        add(list, "%s", name);
+        add(list, "%s", values->items[i]);
+    }
+}
+
+static void add_dir(struct argument_list *list, const struct backend *backend)
+{
+    add(list, "--dir");
+    add(list, "%s=%s", backend->label, backend->path);
 }
 
 /* The mount drops what it holds decoded, as the kernel is told to drop its pages. */
@@ -179,81 +199,253 @@ static void add_drop_command(const struct bench_args *args, struct argument_list
     if (n <= 0)
         return;
     self[n] = 0;
-    add_argument(list, "--before-cold");
-    add_formatted(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
+    add(list, "--before-cold");
+    add(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
 }
 
-static void make_arguments(const struct bench_args *args, const char *harness,
-                           struct argument_list *list)
+/* Commands find what the image's config lets them find, as with `run`. */
+static void add_config(const struct bench_args *args, struct argument_list *list)
 {
-    add_argument(list, harness);
-    for (size_t i = 0; i < args->backends.count; i++) {
-        add_argument(list, "--dir");
-        add_formatted(list, "%s=%s", args->backends.list[i].label, args->backends.list[i].path);
+    json_auto_t *file = json_load_file(args->config, 0, NULL);
+    const json_t *config = json_object_get(file, "config"), *pair;
+    const char *workdir = json_string_value(json_object_get(config, "WorkingDir"));
+    size_t i;
+    json_array_foreach(json_object_get(config, "Env"), i, pair)
+    {
+        const char *text = json_string_value(pair);
+        if (text && strchr(text, '=')) {
+            add(list, "--env");
+            add(list, "%s", text);
+        }
     }
-    for (size_t i = 0; i < args->libs.count; i++) {
-        add_argument(list, "--lib");
-        add_argument(list, args->libs.items[i]);
+    if (workdir && *workdir) {
+        add(list, "--workdir");
+        add(list, "%s", workdir);
     }
-    for (size_t i = 0; i < args->execs.count; i++) {
-        add_argument(list, "--exec");
-        add_argument(list, args->execs.items[i]);
-    }
+}
+
+static void add_about(struct argument_list *list, const char *key, const char *value)
+{
+    add(list, "--about");
+    add(list, "%s=%s", key, value);
+}
+
+/* What a reader of the report wants to know of it: of what, by what, when. */
+static void add_all_about(const struct bench_args *args, struct argument_list *list)
+{
+    const char *ref = stage_is_given(&args->session.stage_args) ? NULL : args->session.rest[0];
+    AUTO(sfs_image_close) struct sfs_image *image = NULL;
+    struct sfs_digest digest;
+    char text[SFS_DIGEST_TEXT], date[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    if (ref)
+        add_about(list, "image", ref);
+    if (ref && sfs_image_open(ref, args->session.tool.platform, &image, NULL) == 0 &&
+        sfs_image_digest(image, &digest))
+        add_about(list, "digest", sfs_digest_print(&digest, text));
+    if (args->line)
+        add_about(list, "command", args->line);
+    add_about(list, "version", "stagefs " SFS_VERSION);
+    if (gmtime_r(&now, &tm) && strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        add_about(list, "date", date);
+}
+
+static void make_arguments(const struct bench_args *args, struct argument_list *list)
+{
+    add(list, "%s", args->harness);
+    for (size_t i = 0; i < args->backends.count; i++)
+        add_dir(list, &args->backends.list[i]);
+    add(list, "--found-in");
+    add(list, "%s", args->backends.list[0].label);
+    add_option(list, "--lib", &args->libs);
+    add_option(list, "--exec", &args->execs);
+    if (args->execs.count > 0)
+        add_config(args, list);
     if (args->runs > 0) {
-        char number[32];
-        snprintf(number, sizeof number, "%ld", args->runs);
-        add_argument(list, "--runs");
-        add_formatted(list, "%s%s", number, "");
+        add(list, "--runs");
+        add(list, "%ld", args->runs);
     }
     if (args->cold) {
-        add_argument(list, "--cold");
+        add(list, "--cold");
         add_drop_command(args, list);
     }
-    char fd[16];
-    snprintf(fd, sizeof fd, "%d", args->recording.lent);
-    add_argument(list, "--record-fd");
-    add_formatted(list, "%s%s", fd, "");
-    if (args->gpu)
-        add_argument(list, "--gpu");
+    add(list, "--record-fd");
+    add(list, "%d", args->recording.lent);
     if (args->html) {
-        add_argument(list, "--html");
-        add_argument(list, args->html);
+        add(list, "--html");
+        add(list, "%s", args->html);
     }
+    if (args->gpu)
+        add(list, "--gpu");
     if (args->session.tool.json)
-        add_argument(list, "--json");
+        add(list, "--json");
+    if (args->session.tool.quiet)
+        add(list, "--quiet");
+    add_all_about(args, list);
 }
+
+/* ---- other back ends */
+
+static void show_phase(const struct bench_args *args, const char *what, const char *label)
+{
+    if (!args->session.tool.quiet && isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s%s", what, label);
+}
+
+/* The paths that the libraries need, out of the harness, into `file`. Its exit status. */
+static int ask_for_needed(const struct bench_args *args, const char *file, struct sfs_error *err)
+{
+    AUTO(arguments_close) struct argument_list list = { 0 };
+    add(&list, "%s", args->harness);
+    add_dir(&list, &args->backends.list[0]);
+    add_option(&list, "--lib", &args->libs);
+    add(&list, "--list-needed");
+    if (list.failed)
+        return sfs_fail_memory(err);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
+            _exit(127);
+        execv(list.items[0], list.items);
+        _exit(127);
+    }
+    int status = pid < 0 ? 127 : ending_wait(pid);
+    return status == 0 ? 0
+                       : sfs_fail(err, EIO,
+                                  "what the libraries need could not be found: "
+                                  "stagefs-bench ended with %d",
+                                  status);
+}
+
+static int read_needed(const char *path, char **ret_text, size_t *ret_size, struct sfs_error *err)
+{
+    AUTO(sfs_close_file) FILE *file = fopen(path, "re");
+    AUTO(sfs_free) char *text = malloc(MAX_NEEDED_TEXT + 1);
+    if (!file)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (!text)
+        return sfs_fail_memory(err);
+    *ret_size = fread(text, 1, MAX_NEEDED_TEXT, file);
+    text[*ret_size] = 0;
+    *ret_text = TAKE(text);
+    return 0;
+}
+
+/* The files that are loaded, in a directory of their own, which the back ends are filled from. */
+static int gather_needed(struct bench_args *args, const char *directory, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *file = NULL;
+    AUTO(sfs_free) char *paths = NULL;
+    size_t size = 0;
+    if (asprintf(&file, "%s/list", args->backends.work) < 0)
+        return sfs_fail_memory(err);
+    if (mkdir(directory, 0755) < 0)
+        return sfs_fail_errno(err, errno, "making %s", directory);
+    int r = ask_for_needed(args, file, err);
+    if (r == 0)
+        r = read_needed(file, &paths, &size, err);
+    if (r == 0)
+        r = backends_copy_files(&args->backends, args->backends.list[0].path, directory, paths,
+                                size, err);
+    return r;
+}
+
+static int add_backend(struct bench_args *args, const char *name, const char *source,
+                       struct sfs_error *err)
+{
+    static const char *const known[] = { "dir", "overlay", "squashfs", "erofs" };
+    const char *label = NULL;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i]) == 0)
+            label = known[i];
+    if (!label)
+        return sfs_fail(err, EINVAL, "unknown back end '%s': dir, overlay, squashfs, erofs", name);
+    show_phase(args, "copying what is measured: ", label);
+    int r = backends_add(&args->backends, label, err);
+    if (r == 0)
+        r = backends_fill(&args->backends, source, err);
+    show_phase(args, "", "");
+    if (r == -ENOTSUP) {
+        fprintf(stderr, "stagefs: left out %s: %s\n", label, err->text);
+        free(args->backends.list[--args->backends.count].path);
+        r = 0;
+    }
+    return r;
+}
+
+static void tell_left_out(const struct bench_args *args)
+{
+    if (args->backends.left_out > 0 && !args->session.tool.quiet)
+        fprintf(stderr, "stagefs: not copied: %u files that only root may read\n",
+                args->backends.left_out);
+}
+
+/* Back ends named by --against, comma-separated. One that cannot be had is told and left out. A
+ * command may need any file; of libraries alone it is known what they need. */
+static int make_backends(struct bench_args *args, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *names = strdup(args->against ? args->against : "");
+    AUTO(sfs_free) char *needed = NULL;
+    if (!names || asprintf(&needed, "%s/needed", args->backends.work) < 0)
+        return sfs_fail_memory(err);
+    bool all = args->execs.count > 0 || args->gpu;
+    const char *source = all ? args->backends.list[0].path : needed;
+    if (*names && all && !args->session.tool.quiet)
+        fputs("stagefs: copying all of the stage, since a command may need any file of it\n",
+              stderr);
+    show_phase(args, *names ? "copying what is measured" : "", "");
+    int r = *names && !all ? gather_needed(args, needed, err) : 0;
+    char *rest = names, *name;
+    while (r == 0 && (name = strsep(&rest, ",")))
+        r = *name ? add_backend(args, name, source, err) : 0;
+    show_phase(args, "", "");
+    tell_left_out(args);
+    return r;
+}
+
+/* ---- */
 
 static int run_harness(struct bench_args *args, struct sfs_error *err)
 {
-    AUTO(sfs_free) char *harness = find_harness();
-    if (!harness)
+    AUTO(arguments_close) struct argument_list list = { 0 };
+    make_arguments(args, &list);
+    if (list.failed)
+        return sfs_fail_memory(err);
+    pid_t pid = fork();
+    if (pid < 0)
+        return sfs_fail_errno(err, errno, "starting %s", args->harness);
+    if (pid == 0) {
+        fcntl(args->recording.lent, F_SETFD, 0);
+        execv(args->harness, list.items);
+        _exit(127);
+    }
+    ending_begin(pid);
+    recording_answer(&args->recording);
+    return ending_finish(pid);
+}
+
+static int prepare(struct bench_args *args, struct sfs_error *err)
+{
+    int r = backends_open(&args->backends, err);
+    if (r == 0)
+        r = backends_add(&args->backends, "stagefs", err);
+    if (r < 0)
+        return r;
+    args->harness = find_harness();
+    if (!args->harness)
         return sfs_fail(
             err, ENOENT,
             "stagefs-bench, which measures, is neither beside stagefs nor in ../libexec/stagefs");
-    struct argument_list list = { 0 };
-    make_arguments(args, harness, &list);
-    pid_t pid = fork();
-    if (pid == 0) {
-        recording_restore_signals();
-        fcntl(args->recording.lent, F_SETFD, 0);
-        execv(harness, (char *const *)(uintptr_t)list.items);
-        _exit(127);
-    }
-    int status = 0;
-    recording_answer(&args->recording);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    for (size_t i = 0; i < list.owned_count; i++)
-        free(list.owned[i]);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+    return asprintf(&args->config, "%s/config.json", args->backends.work) < 0 ? sfs_fail_memory(err)
+                                                                              : 0;
 }
 
 /* Negative errno with err, or an exit status. */
 static int measure(struct bench_args *args, struct sfs_error *err)
 {
-    int r = backends_open(&args->backends, err);
-    if (r == 0)
-        r = backends_add(&args->backends, "stagefs", err);
+    int r = prepare(args, err);
     if (r < 0)
         return r;
     int status = start_server(args, args->backends.list[0].path);
@@ -262,7 +454,41 @@ static int measure(struct bench_args *args, struct sfs_error *err)
     r = make_backends(args, err);
     if (r == 0)
         r = recording_open(&args->recording, &args->session, args->backends.work, err);
-    return r < 0 ? r : run_harness(args, err);
+    return r < 0 || ending_signal() ? r : run_harness(args, err);
+}
+
+/* As a shell would read it. */
+static void print_word(FILE *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789-_=+:,./@%";
+    if (*word && !word[strspn(word, plain)]) {
+        fputs(word, out);
+        return;
+    }
+    fputc('\'', out);
+    for (; *word; word++)
+        fputs(*word == '\'' ? "'\\''" : (char[]){ *word, 0 }, out);
+    fputc('\'', out);
+}
+
+/* Fresh memory; NULL: there is none. */
+static char *print_words(int count, char **words)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fputs("stagefs", out);
+    for (int i = 0; i < count; i++) {
+        fputc(' ', out);
+        print_word(out, words[i]);
+    }
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
 }
 
 int cmd_bench(const struct command *command, int argc, char **argv)
@@ -280,23 +506,26 @@ int cmd_bench(const struct command *command, int argc, char **argv)
         { "gpu", 0, OPTION_FLAG, &args.gpu, NULL, "also the stages of a CUDA start" },
         { "html", 0, OPTION_TEXT, &args.html, "FILE", "write a page to look at" },
     };
+    AUTO(sfs_free) char *line = print_words(argc, argv); /* parsing takes the words apart */
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (leave)
         return leave - 1;
+    args.line = line;
     if (args.session.rest_count != (stage_is_given(&args.session.stage_args) ? 0 : 1))
         return tool_usage(command, "needs one STAGE");
     if (args.libs.count == 0 && args.execs.count == 0 && !args.gpu)
         return tool_usage(command, "needs --lib GLOB, --exec CMD or --gpu");
-    /* Ctrl-C ends what measures; we then clean up. The children have their own handlers or the
-     * default. */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
+    ending_watch(); /* what measures is ended, and tells what it has; we then clean up */
     struct sfs_error err;
     int r = measure(&args, &err);
+    if (ending_signal())
+        r = 128 + ending_signal();
     stop_server(&args);
     recording_close(&args.recording);
     backends_close(&args.backends);
     free(args.libs.items);
     free(args.execs.items);
+    free(args.harness);
+    free(args.config);
     return session_close(&args.session, r, &err);
 }

@@ -45,22 +45,84 @@ static json_t *digest_or_null(const struct sfs_digest *digest)
     return sfs_digest_equal(digest, &none) ? json_null() : json_digest(digest);
 }
 
+/* ---- sizes before and after ---- */
+
+/* Bytes of an image's blobs; 0: it cannot be told, as of a directory. */
+static uint64_t size_of_image(const struct commit_args *args, const char *ref)
+{
+    AUTO(sfs_image_close) struct sfs_image *image = NULL;
+    uint64_t size = 0;
+    if (sfs_image_open(ref, args->session.tool.platform, &image, NULL) < 0)
+        return 0;
+    for (size_t i = 0; i < sfs_image_layer_count(image); i++)
+        size += sfs_image_layer(image, i)->size;
+    return size;
+}
+
+/* What the selection was taken from: the image of --from, the image alone, or those that stand for
+ * stages of a Dockerfile, but for the one that is the base. */
+static uint64_t size_of_builder(const struct commit_args *args)
+{
+    const struct session *session = &args->session;
+    const struct sfs_image *base = sfs_stage_base_image(session->stage);
+    const struct stage_args *stage = &session->stage_args;
+    if (session->image || stage->from)
+        return size_of_image(args, session->image ? session->image : stage->from);
+    const struct sfs_stage_pair *contexts =
+        stage->pairs + stage->copies.count + stage->build_args.count;
+    uint64_t size = 0;
+    for (size_t i = 0; i < stage->build_contexts.count; i++)
+        if (contexts[i].right && !(base && strcmp(contexts[i].right, sfs_image_ref(base)) == 0))
+            size += size_of_image(args, contexts[i].right);
+    return size;
+}
+
+/* "base 164M + new 269M = 433M (builder 1.3G)", in bytes that are stored and pulled. */
+static void tell_sizes(const struct commit_args *args, const struct sfs_commit_result *result)
+{
+    char base[SIZE_TEXT], layer[SIZE_TEXT], sum[SIZE_TEXT], builder[SIZE_TEXT];
+    uint64_t before = size_of_builder(args);
+    if (result->base_size > 0)
+        fprintf(stderr, "base %s + ", print_size(result->base_size, base));
+    fprintf(stderr, "new %s", print_size(result->layer_size, layer));
+    if (result->base_size > 0)
+        fprintf(stderr, " = %s", print_size(result->base_size + result->layer_size, sum));
+    if (before > 0)
+        fprintf(stderr, " (%s %s)", args->session.image ? "was" : "builder",
+                print_size(before, builder));
+    fprintf(stderr, "%s\n", args->dry_run ? ", nothing was written" : "");
+}
+
+/* A directory holds no layer. */
+static void tell_files(const struct commit_args *args, const struct sfs_commit_result *result)
+{
+    char size[SIZE_TEXT];
+    fprintf(stderr, "%llu files, %s%s\n", (unsigned long long)result->files,
+            print_size(result->file_bytes, size), args->dry_run ? ", nothing was written" : "");
+}
+
 static int print_result(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char text[SFS_DIGEST_TEXT];
     if (!args->session.tool.json) {
         if (result->has_manifest)
             puts(sfs_digest_print(&result->manifest, text));
+        if (!args->session.tool.quiet)
+            (result->layer_size > 0 || result->has_manifest ? tell_sizes : tell_files)(args,
+                                                                                       result);
         return EXIT_DONE;
     }
     return print_json(json_pack(
-        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "manifest",
-        digest_or_null(&result->manifest), "config", digest_or_null(&result->config), "layer",
-        digest_or_null(&result->layer), "diff_id", digest_or_null(&result->diff_id), "layer_size",
-        (json_int_t)result->layer_size, "tar_size", (json_int_t)result->tar_size, "copied_bytes",
-        (json_int_t)result->copied, "entries", (json_int_t)result->entries, "files",
-        (json_int_t)result->files, "whiteouts", (json_int_t)result->whiteouts, "file_bytes",
-        (json_int_t)result->file_bytes, "dry_run", args->dry_run));
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "base_size",
+        (json_int_t)result->base_size, "image_size",
+        (json_int_t)(result->base_size + result->layer_size), "builder_size",
+        (json_int_t)size_of_builder(args), "manifest", digest_or_null(&result->manifest), "config",
+        digest_or_null(&result->config), "layer", digest_or_null(&result->layer), "diff_id",
+        digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size, "tar_size",
+        (json_int_t)result->tar_size, "copied_bytes", (json_int_t)result->copied, "entries",
+        (json_int_t)result->entries, "files", (json_int_t)result->files, "whiteouts",
+        (json_int_t)result->whiteouts, "file_bytes", (json_int_t)result->file_bytes, "dry_run",
+        args->dry_run));
 }
 
 static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)
@@ -160,6 +222,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
+        .store = args->session.tool.store,
     };
     if (is_stream(args) && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
@@ -187,7 +250,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
           "the compressor's level; nothing is then copied as it is compressed already" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
-          "do all but write: tells digests and sizes" },
+          "do all but write: tells digest and sizes" },
         { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
           "files that it names come first in the layer (repeatable)" },
         { "env", 0, OPTION_LIST, &args.env, "NAME[=VALUE]",

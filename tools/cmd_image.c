@@ -1,5 +1,6 @@
 /* inspect, index, verify: an image and what is known of its layers. */
 #include "cmd.h"
+#include "history.h"
 
 #include <errno.h>
 #include <stagefs/json.h>
@@ -57,6 +58,9 @@ static json_t *layer_json(const struct image_args *args, size_t i)
         json_object_set_new(json, "diff_id", json_digest(&layer->diff_id));
     if (layer->media_type)
         json_object_set_new(json, "media_type", json_text(layer->media_type));
+    const char *made_by =
+        history_created_by(sfs_image_config(args->image), sfs_image_layer_count(args->image), i);
+    json_object_set_new(json, "created_by", made_by ? json_text(made_by) : json_null());
     if (layer->annotations)
         json_object_set(json, "annotations", (json_t *)(uintptr_t)layer->annotations);
     struct sfs_layer_state info = { 0 };
@@ -73,6 +77,31 @@ static json_t *layer_json(const struct image_args *args, size_t i)
     return json;
 }
 
+static json_int_t sum_of(const json_t *layers, const char *key, const char *of)
+{
+    json_int_t sum = 0;
+    size_t i;
+    json_t *layer;
+    json_array_foreach(layers, i, layer)
+    {
+        sum += json_integer_value(json_object_get(of ? json_object_get(layer, of) : layer, key));
+    }
+    return sum;
+}
+
+/* What is known of a layer only by its index has a sum only where all are indexed. */
+static bool all_indexed(const json_t *layers)
+{
+    size_t i;
+    json_t *layer;
+    json_array_foreach(layers, i, layer)
+    {
+        if (!json_is_object(json_object_get(layer, "index")))
+            return false;
+    }
+    return true;
+}
+
 static json_t *image_json(const struct image_args *args)
 {
     json_t *json = json_object();
@@ -85,6 +114,10 @@ static json_t *image_json(const struct image_args *args)
     for (size_t i = 0; i < sfs_image_layer_count(args->image); i++)
         json_array_append_new(layers, layer_json(args, i));
     json_object_set_new(json, "layers", layers);
+    json_object_set_new(json, "size", json_integer(sum_of(layers, "size", NULL)));
+    json_object_set_new(json, "unpacked_size",
+                        all_indexed(layers) ? json_integer(sum_of(layers, "unpacked_size", "index"))
+                                            : json_null());
     const json_t *manifest = sfs_image_manifest(args->image);
     json_object_set_new(json, "manifest",
                         manifest ? json_incref((json_t *)(uintptr_t)manifest) : json_null());
@@ -100,6 +133,54 @@ static void print_config_line(const json_t *config, const char *key, const char 
         return;
     AUTO(sfs_free) char *text = sfs_json_print(value, JSON_ENCODE_ANY | JSON_COMPACT);
     printf("%-12s %s\n", title, text ? text : "");
+}
+
+/* What is not known is "-", as ls and df have it. */
+static char *size_or_dash(const json_t *size, char text[SIZE_TEXT])
+{
+    if (json_is_integer(size))
+        return print_size((uint64_t)json_integer_value(size), text);
+    snprintf(text, SIZE_TEXT, "-");
+    return text;
+}
+
+static void print_layer(size_t i, const json_t *layer)
+{
+    char size[SIZE_TEXT], out[SIZE_TEXT], index_size[SIZE_TEXT], entries[24] = "-";
+    const json_t *index = json_object_get(layer, "index");
+    const json_t *count = json_object_get(index, "entries");
+    const char *digest = json_string_value(json_object_get(layer, "digest"));
+    const char *created_by = json_string_value(json_object_get(layer, "created_by"));
+    AUTO(sfs_free) char *words = created_by ? history_words(created_by) : NULL;
+    if (count)
+        snprintf(entries, sizeof entries, "%lld", (long long)json_integer_value(count));
+    int used = printf("%5zu  %-19.19s  %-9s  %7s  %8s  %7s  %5s  ", i, digest ? digest : "none",
+                      json_string_value(json_object_get(layer, "codec")),
+                      size_or_dash(json_object_get(layer, "size"), size),
+                      size_or_dash(json_object_get(index, "unpacked_size"), out), entries,
+                      size_or_dash(json_object_get(index, "size"), index_size));
+    history_print(words ? words : "-", (unsigned)used);
+}
+
+static void print_layers(const json_t *layers)
+{
+    char size[SIZE_TEXT], out[SIZE_TEXT] = "-", index_size[SIZE_TEXT] = "-", entries[24] = "-";
+    size_t i;
+    json_t *layer;
+    printf("%5s  %-19s  %-9s  %7s  %8s  %7s  %5s  %s\n", "layer", "digest", "codec", "size",
+           "unpacked", "entries", "index", "made by");
+    json_array_foreach(layers, i, layer)
+    {
+        print_layer(i, layer);
+    }
+    print_size((uint64_t)sum_of(layers, "size", NULL), size);
+    if (all_indexed(layers)) {
+        print_size((uint64_t)sum_of(layers, "unpacked_size", "index"), out);
+        print_size((uint64_t)sum_of(layers, "size", "index"), index_size);
+        snprintf(entries, sizeof entries, "%lld", (long long)sum_of(layers, "entries", "index"));
+    }
+    printf("%5s  %-19s  %-9s  %7s  %8s  %7s  %5s\n", "total", "", "", size, out, entries,
+           index_size);
 }
 
 static void print_image(const json_t *image)
@@ -119,24 +200,8 @@ static void print_image(const json_t *image)
     print_config_line(run, "Entrypoint", "Entrypoint");
     print_config_line(run, "Cmd", "Cmd");
     print_config_line(run, "Env", "Env");
-    printf("\n%5s  %-19s  %-9s  %7s  %8s  %7s  %s\n", "layer", "digest", "codec", "size",
-           "unpacked", "entries", "index");
-    size_t i;
-    json_t *layer;
-    json_array_foreach(json_object_get(image, "layers"), i, layer)
-    {
-        char size[SIZE_TEXT], out[SIZE_TEXT] = "?", index_size[SIZE_TEXT] = "no";
-        const json_t *index = json_object_get(layer, "index");
-        const char *text = json_string_value(json_object_get(layer, "digest"));
-        print_size((uint64_t)json_integer_value(json_object_get(layer, "size")), size);
-        if (json_is_object(index)) {
-            print_size((uint64_t)json_integer_value(json_object_get(index, "unpacked_size")), out);
-            print_size((uint64_t)json_integer_value(json_object_get(index, "size")), index_size);
-        }
-        printf("%5zu  %-19.19s  %-9s  %7s  %8s  %7lld  %s\n", i, text ? text : "none",
-               json_string_value(json_object_get(layer, "codec")), size, out,
-               (long long)json_integer_value(json_object_get(index, "entries")), index_size);
-    }
+    putchar('\n');
+    print_layers(json_object_get(image, "layers"));
 }
 
 int cmd_inspect(const struct command *command, int argc, char **argv)

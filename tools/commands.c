@@ -14,16 +14,16 @@ const struct command commands[] = {
     { "stats", "[--drop] MOUNTPOINT", "what a mount was asked, read and decoded",
       "  stagefs stats /mnt/stage\n  stagefs stats --drop /mnt/stage    # before a cold start\n",
       cmd_stats },
-    { "ls", "[-l] [-R] STAGE [PATH]...", "list names without mounting",
-      "  stagefs ls -l oci:stage:builder /usr/local/cuda/lib64\n"
+    { "ls", "[-lahnrtS1Rd] STAGE [PATH]...", "list names without mounting",
+      "  stagefs ls -lhS oci:stage:builder /usr/local/cuda/lib64\n"
       "  stagefs ls -R --json docker-archive:image.tar /etc\n",
       cmd_ls },
     { "cat", "STAGE PATH...", "print files without mounting",
       "  stagefs cat oci:stage:builder /etc/os-release\n", cmd_cat },
     { "stat", "STAGE PATH...", "tell all about files, and which layer they come from",
       "  stagefs stat oci:stage:builder /usr/bin/ping\n", cmd_stat },
-    { "du", "[--layers] [--depth N] STAGE [PATH]", "sizes, by directory or by layer",
-      "  stagefs du --depth 2 oci:stage:builder /opt\n"
+    { "du", "[-ahsc] [--layers] [--depth N] STAGE [PATH]...", "sizes, by directory or by layer",
+      "  stagefs du -h --depth 2 oci:stage:builder /opt\n"
       "  stagefs du --layers oci:stage:builder\n",
       cmd_du },
     { "diff", "STAGE STAGE", "what the second stage adds, removes and changes",

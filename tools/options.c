@@ -1,6 +1,7 @@
 /* Options: one table gives getopt its arrays and people their help. */
 #include "tool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stagefs/suggest.h>
@@ -10,10 +11,33 @@
 
 #define FIRST_LONG 256 /* getopt's value of option i, above every letter */
 
+static bool has_letter(const struct option_set *set, char letter)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->specs[i].letter == letter)
+            return true;
+    return false;
+}
+
+static bool has_name(const struct option_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->specs[i].name && strcmp(set->specs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 void options_add(struct option_set *set, const struct option_spec *specs, size_t count)
 {
-    for (size_t i = 0; i < count && set->count < MAX_OPTIONS; i++)
-        set->specs[set->count++] = specs[i];
+    for (size_t i = 0; i < count; i++) {
+        assert(set->count < MAX_OPTIONS);
+        assert(!specs[i].name || !has_name(set, specs[i].name));
+        struct option_spec *spec = &set->specs[set->count];
+        *spec = specs[i];
+        if (spec->letter && has_letter(set, spec->letter))
+            spec->letter = 0;
+        set->count++;
+    }
 }
 
 static int list_add(struct text_list *list, const char *item)
@@ -74,6 +98,9 @@ static bool set_option(const struct option_spec *spec, const char *value)
     case OPTION_TEXT:
         *(const char **)spec->target = value;
         return true;
+    case OPTION_WHEN:
+        *(const char **)spec->target = value ? value : "always";
+        return true;
     case OPTION_LIST:
         return list_add(spec->target, value) == 0;
     case OPTION_NUMBER:
@@ -92,10 +119,10 @@ static bool set_option(const struct option_spec *spec, const char *value)
 static int unknown_option(const struct command *command, const struct option_set *set,
                           const char *word)
 {
-    const char *known[MAX_OPTIONS + 1];
-    for (size_t i = 0; i < set->count; i++)
-        known[i] = set->specs[i].name;
-    known[set->count] = NULL;
+    const char *known[MAX_OPTIONS + 1] = { 0 };
+    for (size_t i = 0, count = 0; i < set->count; i++)
+        if (set->specs[i].name)
+            known[count++] = set->specs[i].name;
     char name[80];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
     const char *near = sfs_suggest(name, known);
@@ -109,17 +136,26 @@ struct getopt_tables {
     char shorts[2 * MAX_OPTIONS + 2];
 };
 
+static int takes_value(enum option_kind kind)
+{
+    return kind == OPTION_FLAG   ? no_argument
+           : kind == OPTION_WHEN ? optional_argument
+                                 : required_argument;
+}
+
 static void make_tables(const struct option_set *set, struct getopt_tables *tables)
 {
+    struct option *next = tables->longs;
     char *letter = tables->shorts;
     *letter++ = ':'; /* a missing value is told from an unknown option */
     for (size_t i = 0; i < set->count; i++) {
         const struct option_spec *spec = &set->specs[i];
-        int has_value = spec->kind == OPTION_FLAG ? no_argument : required_argument;
-        tables->longs[i] = (struct option){ spec->name, has_value, NULL, FIRST_LONG + (int)i };
+        int has_value = takes_value(spec->kind);
+        if (spec->name)
+            *next++ = (struct option){ spec->name, has_value, NULL, FIRST_LONG + (int)i };
         if (spec->letter) {
             *letter++ = spec->letter;
-            if (has_value)
+            if (has_value == required_argument)
                 *letter++ = ':';
         }
     }
@@ -136,6 +172,28 @@ static const struct option_spec *find_spec(const struct option_set *set, int val
     return NULL;
 }
 
+/* What getopt did not take: `value` is '?' or ':', and optopt which option that was, if any. */
+static int refuse(const struct command *command, const struct option_set *set, int value,
+                  const char *word)
+{
+    if (value == ':')
+        return tool_usage(command, "option '%s' needs a value", word);
+    if (optopt >= FIRST_LONG)
+        return tool_usage(command, "option '--%s' takes no value", find_spec(set, optopt)->name);
+    if (optopt)
+        return tool_usage(command, "unknown option '-%c'", optopt);
+    return unknown_option(command, set, word);
+}
+
+static int fail_value(const struct command *command, const struct option_spec *spec,
+                      const char *value)
+{
+    const char *wanted = spec->value ? spec->value : "none";
+    if (spec->name)
+        return tool_usage(command, "'%s' is not a value for --%s (%s)", value, spec->name, wanted);
+    return tool_usage(command, "'%s' is not a value for -%c (%s)", value, spec->letter, wanted);
+}
+
 int tool_parse(const struct command *command, struct tool *tool, struct option_set *set, int argc,
                char **argv, char ***ret_rest, int *ret_rest_count)
 {
@@ -145,20 +203,11 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
     optind = 0;
     int value;
     while ((value = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
-        const char *word = argv[optind - 1];
-        if (value == '?' && (strncmp(word, "--", 2) == 0 && !optopt))
-            return 1 + unknown_option(command, set, word);
-        if (value == '?')
-            return 1 + tool_usage(command,
-                                  optopt < FIRST_LONG ? "unknown option '-%c'"
-                                                      : "option takes no value",
-                                  optopt);
-        if (value == ':')
-            return 1 + tool_usage(command, "option '%s' needs a value", word);
+        if (value == '?' || value == ':')
+            return 1 + refuse(command, set, value, argv[optind - 1]);
         const struct option_spec *spec = find_spec(set, value);
         if (!set_option(spec, optarg))
-            return 1 + tool_usage(command, "'%s' is not a value for --%s (%s)", optarg, spec->name,
-                                  spec->value ? spec->value : "none");
+            return 1 + fail_value(command, spec, optarg);
     }
     if (tool->help) {
         help_print(command, set);
@@ -169,20 +218,28 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
     return 0;
 }
 
+/* "-d, --depth N", "    --color[=WHEN]", "-1". */
+static void print_option(const struct option_spec *spec)
+{
+    char left[64], name[56] = "";
+    if (spec->name && spec->kind == OPTION_WHEN)
+        snprintf(name, sizeof name, "--%s[=%s]", spec->name, spec->value);
+    else if (spec->name)
+        snprintf(name, sizeof name, "--%s %s", spec->name, spec->value ? spec->value : "");
+    if (spec->letter)
+        snprintf(left, sizeof left, "-%c%s %s", spec->letter, spec->name ? "," : "", name);
+    else
+        snprintf(left, sizeof left, "    %s", name);
+    printf("  %-32s %s\n", left, spec->help);
+}
+
 void help_print(const struct command *command, const struct option_set *set)
 {
     printf("Usage: stagefs %s %s\n\n%s\n", command->name, command->synopsis, command->summary);
     if (command->examples)
         printf("\nExamples:\n%s", command->examples);
     printf("\nOptions:\n");
-    for (size_t i = 0; i < set->count; i++) {
-        const struct option_spec *spec = &set->specs[i];
-        if (!spec->help)
-            continue;
-        char left[64];
-        snprintf(left, sizeof left, "%c%c%s --%s %s", spec->letter ? '-' : ' ',
-                 spec->letter ? spec->letter : ' ', spec->letter ? "," : " ", spec->name,
-                 spec->value ? spec->value : "");
-        printf("  %-32s %s\n", left, spec->help);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        if (set->specs[i].help)
+            print_option(&set->specs[i]);
 }

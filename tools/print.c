@@ -6,23 +6,38 @@
 #include <stagefs/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 char *print_size(uint64_t bytes, char text[SIZE_TEXT])
 {
     static const char units[] = "KMGTPE";
-    if (bytes < 1024) {
+    unsigned unit = 0;
+    while (bytes >> 10 * unit >= 1024)
+        unit++;
+    uint64_t part = bytes & ((1ull << 10 * unit) - 1), tenths = 0;
+    uint64_t whole = bytes >> 10 * unit;
+    if (unit == 0) {
         snprintf(text, SIZE_TEXT, "%u", (unsigned)bytes);
         return text;
     }
-    double value = (double)bytes;
-    int unit = -1;
-    while (value >= 1023.95 && unit < 5) {
-        value /= 1024;
+    /* Up, so that nothing seems smaller than it is: 9.91 K are 10K, and 1023.1 K are 1.0M. */
+    if (whole < 10)
+        tenths = ((part * 10) >> 10 * unit) + (((part * 10) & ((1ull << 10 * unit) - 1)) > 0);
+    else
+        whole += part > 0;
+    whole += tenths / 10;
+    tenths %= 10;
+    if (whole == 1024 && unit < 6) {
+        whole = 1;
         unit++;
     }
-    snprintf(text, SIZE_TEXT, value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+    if (whole < 10)
+        snprintf(text, SIZE_TEXT, "%u.%u%c", (unsigned)whole, (unsigned)tenths, units[unit - 1]);
+    else
+        snprintf(text, SIZE_TEXT, "%u%c", (unsigned)whole, units[unit - 1]);
     return text;
 }
 
@@ -59,10 +74,31 @@ char *print_time(int64_t seconds, char text[32])
     return text;
 }
 
+static bool is_escaped(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f || c == '\\';
+}
+
+unsigned print_path_width(const char *path)
+{
+    unsigned width = 0;
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++)
+        width += is_escaped(*p) ? 4 : (*p & 0xc0) != 0x80; /* of UTF-8, the first byte */
+    return width;
+}
+
+unsigned print_columns(int fd)
+{
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
 void print_path(const char *path)
 {
     for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f || *p == '\\')
+        if (is_escaped(*p))
             printf("\\%03o", *p);
         else
             putchar(*p);

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #define MAX_TASKS  128
@@ -43,14 +42,6 @@ static struct task *find_task(const char *what)
     return task;
 }
 
-static unsigned columns(void)
-{
-    struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
-    return 80;
-}
-
 static void draw(double time)
 {
     uint64_t done = 0, total = 0;
@@ -78,7 +69,8 @@ static void draw(double time)
         snprintf(head, sizeof head, "%s and %zu more", what, running - 1);
     else
         snprintf(head, sizeof head, "%s", what);
-    unsigned width = columns(), used = (unsigned)(strlen(head) + strlen(tail)) + 4;
+    unsigned width = print_columns(STDERR_FILENO),
+             used = (unsigned)(strlen(head) + strlen(tail)) + 4;
     char gauge[64] = "";
     if (total > 0 && width > used + 10) {
         unsigned room = width - used < 40 ? width - used : 40;

@@ -1,5 +1,6 @@
 #include "recording.h"
 
+#include "ending.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,12 +9,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-void recording_restore_signals(void)
-{
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-}
 
 int recording_open(struct recording *recording, struct session *session, const char *work,
                    struct sfs_error *err)
@@ -80,7 +75,7 @@ static int start_server(struct recording *recording)
     recording->told = told[0];
     recording->server = fork();
     if (recording->server == 0) {
-        recording_restore_signals();
+        ending_unwatch();
         close(wanted[1]);
         close(told[0]);
         close(recording->asked);

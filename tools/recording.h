@@ -26,7 +26,4 @@ void recording_answer(struct recording *recording);
 /* Ends the server, with its mount. */
 void recording_close(struct recording *recording);
 
-/* What we ignore while others work is theirs to end by. */
-void recording_restore_signals(void);
-
 #endif

@@ -11,6 +11,11 @@ int session_parse(const struct command *command, struct session *session,
                       &session->rest_count);
 }
 
+bool session_is_empty(const struct session *session)
+{
+    return !stage_is_given(&session->stage_args) && session->rest_count == 0;
+}
+
 int session_open(struct session *session, bool read_data, struct sfs_error *err)
 {
     const char *image = NULL;
@@ -24,6 +29,7 @@ int session_open(struct session *session, bool read_data, struct sfs_error *err)
     int r = tool_open(&session->tool, read_data, err);
     if (r < 0)
         return r;
+    session->image = image;
     return stage_open(&session->stage_args, image, &session->tool.context, &session->stage, err);
 }
 

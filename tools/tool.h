@@ -24,13 +24,14 @@ struct text_list {
 enum option_kind {
     OPTION_FLAG,   /* bool * */
     OPTION_TEXT,   /* const char ** */
+    OPTION_WHEN,   /* const char **; the value may be left out ("--color"), and is "always" then */
     OPTION_LIST,   /* struct text_list *; may be repeated */
     OPTION_NUMBER, /* long *, 0 or more */
     OPTION_SIZE,   /* uint64_t *, bytes, with K, M, G */
 };
 
 struct option_spec {
-    const char *name; /* without "--" */
+    const char *name; /* without "--"; NULL: the letter alone */
     char letter;      /* 0: none */
     enum option_kind kind;
     void *target;
@@ -38,12 +39,14 @@ struct option_spec {
     const char *help;  /* one line; NULL: not shown */
 };
 
-#define MAX_OPTIONS 64
+#define MAX_OPTIONS 96
 
 struct option_set {
     struct option_spec specs[MAX_OPTIONS];
     size_t count;
 };
+/* A letter belongs to whom adds it first: ls has -h for sizes, and its help is --help. More than
+ * MAX_OPTIONS, and two of one name, are mistakes of this program, and asserted. */
 void options_add(struct option_set *set, const struct option_spec *specs, size_t count);
 
 /* ---- commands ---- */
@@ -125,12 +128,15 @@ struct session { /* zero it before use */
     struct option_set set;
     struct stage_args stage_args;
     struct sfs_stage *stage;
-    char **rest; /* positional arguments that are left */
+    const char *image; /* that the stage was opened by; NULL: options tell the stage */
+    char **rest;       /* positional arguments that are left */
     int rest_count;
 };
 /* Parses the shared options, those of a stage, and the command's own. As tool_parse(). */
 int session_parse(const struct command *command, struct session *session,
                   const struct option_spec *own, size_t own_count, int argc, char **argv);
+/* No stage was named, neither by options nor by an argument. */
+bool session_is_empty(const struct session *session);
 /* Opens the stage: the one that the options tell, else the IMAGE that stands first in rest (and is
  * taken off). */
 int session_open(struct session *session, bool read_data, struct sfs_error *err);
@@ -140,10 +146,14 @@ int session_close(struct session *session, int r, const struct sfs_error *err);
 /* ---- printing ---- */
 
 #define SIZE_TEXT 16
-char *print_size(uint64_t bytes, char text[SIZE_TEXT]); /* "1.5G", "312", as ls -h and du -h */
-char *print_mode(uint32_t mode, char text[12]);         /* "drwxr-xr-t" */
-char *print_time(int64_t seconds, char text[32]);       /* local, "2026-11-23 04:12" */
-void print_path(const char *path); /* stdout; control bytes as \ooo, UTF-8 as it is */
+/* For people, everywhere: powers of 1024 rounded up, "1.5G", "312", to the byte as ls -h and du -h
+ * have it. */
+char *print_size(uint64_t bytes, char text[SIZE_TEXT]);
+char *print_mode(uint32_t mode, char text[12]);   /* "drwxr-xr-t" */
+char *print_time(int64_t seconds, char text[32]); /* local, "2026-11-23 04:12" */
+void print_path(const char *path);           /* stdout; control bytes as \ooo, UTF-8 as it is */
+unsigned print_path_width(const char *path); /* columns that print_path() fills */
+unsigned print_columns(int fd);              /* of the terminal that fd is; 80 where it is none */
 struct json_t;
 int print_json(struct json_t *json); /* prints and frees it; EXIT_* */
 /* A JSON string of bytes: as they are if valid UTF-8, else with each bad byte as U+FFFD. */

@@ -145,6 +145,25 @@ static int end_blob(struct commit *commit, const struct sfs_digest *digest, uint
     return commit->target ? commit->target->ops->end(commit->target, digest, size, err) : 0;
 }
 
+/* What makes the new layer's index; NULL: nothing does. One with a table of contents is indexed by
+ * that in no time. */
+static struct sfs_index_maker *open_maker(const struct commit *commit)
+{
+    bool wanted = commit->options->store && commit->target && !commit->plan.contents;
+    return wanted ? sfs_index_maker_open(commit->plan.codec) : NULL;
+}
+
+/* Without it the layer is as good: a cache that is full, or not ours, is no reason to fail. */
+static void keep_index(const struct commit *commit, struct sfs_index_maker *maker,
+                       const struct sfs_pipe_result *written)
+{
+    const struct sfs_made_blob blob = { .digest = written->out_digest,
+                                        .diff_id = written->in_digest,
+                                        .size = written->out_size };
+    if (maker)
+        sfs_index_maker_finish(maker, commit->options->store, &blob, NULL);
+}
+
 static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                        struct sfs_changes *changes, struct sfs_layer_record *record,
                        struct sfs_error *err)
@@ -156,13 +175,15 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
         r = begin_blob(commit, &fd, err);
     if (r < 0)
         return r;
+    AUTO(sfs_index_maker_close) struct sfs_index_maker *maker = open_maker(commit);
     const struct sfs_layer_write write = {
         .tree = tree,
         .changes = changes,
         .pipe = { .plan = commit->plan,
                   .threads = options->threads,
                   .fd = fd,
-                  .name = options->destination },
+                  .name = options->destination,
+                  .maker = maker },
         .has_epoch = options->has_epoch,
         .epoch = options->epoch,
         .set_mtimes = options->set_mtimes,
@@ -172,6 +193,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
     r = sfs_layer_write(&write, &layer, err);
     if (r < 0)
         return r;
+    keep_index(commit, maker, &layer.pipe);
     json_t *annotations = layer.annotations;
     if (annotations && json_array_append_new(commit->kept, annotations) < 0)
         return sfs_fail_memory(err);
@@ -373,8 +395,10 @@ static int write_to_target(struct commit *commit, struct sfs_error *err)
     int r = commit->options->dry_run ? 0 : open_target(commit, err);
     if (r == 0)
         r = write_own_layer(commit, err);
-    for (size_t i = 0; i < commit->base_count && r == 0; i++)
+    for (size_t i = 0; i < commit->base_count && r == 0; i++) {
         r = bring_layer(commit, i, err);
+        commit->result.base_size += commit->layers[i].size;
+    }
     return r == 0 ? write_image(commit, err) : r;
 }
 

@@ -7,6 +7,7 @@
 #include "commit/read_plan.h"
 #include "commit/contents.h"
 #include "commit/layer_entry.h"
+#include "commit/layer_names.h"
 #include "commit/splice.h"
 #include "commit/tar.h"
 #include "image/document.h"
@@ -246,6 +247,8 @@ static int write_item(struct layer_writer *writer, const struct sfs_item *item)
         r = write_header(writer, &entry.tar);
     if (r < 0)
         return r;
+    if (writer->write->pipe.maker)
+        sfs_layer_names_add(writer->write->pipe.maker, &entry, sfs_pipe_position(writer->pipe));
     if (item->kind == SFS_ITEM_LANDMARK)
         return write_landmark(writer);
     writer->clamped_sources += entry.new_time && ends_with(entry.tar.path, ".py");

@@ -8,6 +8,7 @@
 #define STAGEFS_PIPE_H
 
 #include "commit/compress.h"
+#include "layer/index_maker.h"
 #include <stagefs/digest.h>
 
 struct sfs_pipe;
@@ -18,6 +19,7 @@ struct sfs_pipe_options {
     int fd;           /* written to from its present position; borrowed until close; -1: nothing is
                          written */
     const char *name; /* of the file, for messages; borrowed */
+    struct sfs_index_maker *maker; /* is told of each block; borrowed until close; NULL: none */
 };
 
 struct sfs_pipe_result {
@@ -40,6 +42,8 @@ int sfs_pipe_cut(struct sfs_pipe *pipe, struct sfs_error *err);
 struct sfs_packed {
     const void *data, *packed;
     uint32_t size, packed_size;
+    enum sfs_entry_kind entry; /* as in struct sfs_made_block, with the next two */
+    uint8_t raw_skip, raw_bits;
     void (*release)(void *owner);
     void *owner;
 };

@@ -201,10 +201,26 @@ static int note_segment(struct sfs_pipe *pipe, size_t in_size, size_t out_size,
     return 0;
 }
 
+static void tell_maker(struct sfs_pipe *pipe, const struct pipe_slot *slot)
+{
+    const struct sfs_made_block block = { .entry = slot->lent.entry,
+                                          .raw_skip = slot->lent.raw_skip,
+                                          .raw_bits = slot->lent.raw_bits,
+                                          .plain = data_of(slot),
+                                          .packed = packed_of(slot),
+                                          .plain_size = slot->in_size,
+                                          .packed_size = slot->out_size };
+    sfs_index_maker_add(pipe->options.maker, &block);
+}
+
 static int write_block(struct sfs_pipe *pipe, const struct pipe_slot *slot, struct sfs_error *err)
 {
     int r = note_segment(pipe, slot->in_size, slot->out_size, err);
-    return r < 0 ? r : sfs_pipe_put_out(pipe, packed_of(slot), slot->out_size, err);
+    if (r == 0)
+        r = sfs_pipe_put_out(pipe, packed_of(slot), slot->out_size, err);
+    if (r == 0 && pipe->options.maker)
+        tell_maker(pipe, slot);
+    return r;
 }
 
 static void *write_blocks(void *arg)

@@ -89,12 +89,14 @@ static struct made *make_block(size_t size, struct sfs_error *err)
     return made;
 }
 
-static int put_made(struct sfs_splice *splice, struct made *made, struct sfs_error *err)
+static int put_made(struct sfs_splice *splice, struct made *made, enum sfs_entry_kind entry,
+                    struct sfs_error *err)
 {
     const struct sfs_packed block = { .data = made->data,
                                       .packed = made->packed,
                                       .size = (uint32_t)made->size,
                                       .packed_size = (uint32_t)made->packed_size,
+                                      .entry = entry,
                                       .release = free,
                                       .owner = made };
     return sfs_pipe_put(splice->pipe, &block, err);
@@ -141,7 +143,7 @@ static int put_first_byte(struct sfs_splice *splice, uint8_t byte, struct sfs_er
     if (!made)
         return -ENOMEM;
     add(made, &byte, 1);
-    return put_made(splice, made, err);
+    return put_made(splice, made, SFS_ENTER_NEVER, err);
 }
 
 /* The fixed code's empty block as the member's last, from that bit of the byte on. */
@@ -157,8 +159,8 @@ static void release_stretch(void *owner)
     sfs_stretch_release(owner);
 }
 
-/* Bytes of a stretch, and the bits [from, to) that they are compressed in. A byte whose last bits
- * are not among those is left for what comes next. */
+/* Bytes of a stretch, and the bits [from, to) that they are compressed in, where a block begins. A
+ * byte whose last bits are not among those is left for what comes next. */
 static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
                       uint64_t end, uint64_t from, uint64_t to, struct sfs_error *err)
 {
@@ -176,6 +178,9 @@ static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stret
                                       .packed = stretch->in + first,
                                       .size = (uint32_t)size,
                                       .packed_size = (uint32_t)(last - first),
+                                      .entry = SFS_ENTER_RAW,
+                                      .raw_skip = first == from / 8 && from % 8 > 0,
+                                      .raw_bits = (uint8_t)(-from % 8),
                                       .release = release_stretch,
                                       .owner = (void *)(uintptr_t)stretch };
     sfs_stretch_hold(stretch);
@@ -259,7 +264,7 @@ static int open_member(struct sfs_splice *splice, const struct sfs_cut *cut, str
     splice->at = cut->out;
     splice->bit = cut->bit;
     splice->is_open = splice->is_bare = true;
-    return put_made(splice, made, err);
+    return put_made(splice, made, SFS_ENTER_FRAME, err);
 }
 
 /* What is held is put. The byte that its last bits share with the stretch is the stretch's. */
@@ -302,7 +307,7 @@ static int close_member(struct sfs_splice *splice, struct sfs_error *err)
     add_last(made, bits, bits && !splice->is_bare ? here->in[splice->bit / 8] : 0);
     add_u32(made, splice->crc);
     add_u32(made, splice->size);
-    int r = put_made(splice, made, err);
+    int r = put_made(splice, made, SFS_ENTER_NEVER, err);
     if (r == 0 && held)
         r = set_aside(splice, held, err);
     let_go(splice);

@@ -1,5 +1,7 @@
 #include "image/reference.h"
 
+#include "image/guess.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/suggest.h>
@@ -194,9 +196,36 @@ static int parse_rest(enum form form, char *rest, struct sfs_reference *referenc
     return r;
 }
 
+/* A path that is there, alone or with a tag behind it, says itself what it is. 0: nothing is there.
+ */
+static int fail_by_looking(const char *text, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *path = strdup(text);
+    if (!path)
+        return sfs_fail_memory(err);
+    const char *guess = sfs_guess_transport(path);
+    char *colon = guess ? NULL : strchr(path, ':');
+    if (colon) {
+        *colon = 0;
+        guess = sfs_guess_transport(path);
+    }
+    if (!guess)
+        return 0;
+    if (*guess)
+        return sfs_fail(err, EINVAL, "'%.200s' does not say what it is, but it looks like %s%.200s",
+                        text, guess, text);
+    return sfs_fail(err, EINVAL,
+                    "'%.200s' is a file, but no archive of an image: it has neither a "
+                    "manifest.json, as docker-archive: has, nor an index.json, as oci-archive:",
+                    path);
+}
+
 /* The transport was not known: what did the user mean? */
 static int fail_unknown(const char *text, struct sfs_error *err)
 {
+    int r = fail_by_looking(text, err);
+    if (r < 0)
+        return r;
     const char *known[TRANSPORTS + 1] = { NULL };
     char names[TRANSPORTS][32];
     size_t count = 0;

@@ -60,12 +60,15 @@ struct sfs_commit_options {
     const char *const *profiles;
     size_t profile_count;
     const struct sfs_progress *progress;
+    struct sfs_store *store; /* gets the indexes of new layers, as far as it can be written to;
+                                NULL: they are made by who reads them first */
 };
 
 struct sfs_commit_result {
     bool has_manifest; /* dir: and "-" have neither manifest nor config, dir: no layer */
     struct sfs_digest manifest, config, layer, diff_id;
     uint64_t manifest_size, layer_size, tar_size; /* bytes */
+    uint64_t base_size;                           /* bytes of the blobs below the new layer */
     uint64_t copied; /* bytes of the layer's blob that were taken from a source as they were */
     uint64_t entries, files, whiteouts;
     uint64_t file_bytes;

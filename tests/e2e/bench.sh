@@ -29,7 +29,8 @@ gone() { # nothing of a bench is left behind
 }
 
 # ---- what is touched: less than a tenth, and what a cold run brings is no less
-expect 0 "$STAGEFS" bench "oci:$T/layout:x" --lib libbig.so --lib libnone.so --against dir --cold --runs 2 --json --html "$T/page"
+# (1: one library that was asked for is not there)
+expect 1 "$STAGEFS" bench "oci:$T/layout:x" --lib libbig.so --lib libnone.so --against dir --cold --runs 2 --json --html "$T/page"
 python3 - "$T/stdout" <<'P' || fail "what was touched: $(cat "$T/stdout")"
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -57,7 +58,7 @@ sleep 1.2 # the first library is done, the second one takes 4 s
 kill -9 "$pid"
 status=0
 wait "$bench" || status=$?
-[ "$status" = 0 ] || fail "ended with $status: $(cat "$T/stderr")"
+[ "$status" = 1 ] || fail "ended with $status: $(cat "$T/stderr")"
 python3 - "$T/died" <<'P' || fail "a mount that died: $(head -c 3000 "$T/died")"
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -66,6 +67,78 @@ for label in 'stagefs', 'dir':
     last = [r for r in rows[-1]['results'] if r['directory'] == label][0]
     assert ('failed' in last) == (label == 'stagefs') and (label == 'stagefs' or len(last['samples']) == 200), last
 P
+gone
+
+# ---- ended by a signal: what was measured by then is told, as text, JSON and page; nothing is left behind
+ended() { # ended SIGNAL STATUS OPTION...: sends it once the first library is measured
+    signal=$1 wanted=$2
+    shift 2
+    rm -f "$T/page"
+    python3 - "$signal" "$STAGEFS" bench "oci:$T/layout:x" --lib libbig.so --lib libslow.so --against dir --runs 300 --html "$T/page" "$@" >"$T/ended" 2>"$T/stderr" <<'P' || status=$?
+import signal, subprocess, sys, time
+# SIGINT comes to a whole group, as from a terminal; SIGTERM to one process.
+process = subprocess.Popen(sys.argv[2:], start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+time.sleep(3.5)
+import os
+(os.killpg if sys.argv[1] == 'INT' else os.kill)(process.pid, getattr(signal, 'SIG' + sys.argv[1]))
+sys.exit(process.wait(timeout=60))
+P
+    [ "${status:-0}" = "$wanted" ] || fail "ended by $signal with ${status:-0}, not $wanted: $(cat "$T/stderr")"
+    status=0
+    grep -q '</html>' "$T/page" || fail "ended by $signal: no page"
+    gone
+}
+ended TERM 143 --json
+python3 - "$T/ended" <<'P' || fail "ended, as JSON: $(head -c 2000 "$T/ended")"
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report['ended_by'] == 'SIGTERM'
+samples = [len(r['samples']) for job in report['benchmarks'] for row in job['rows'] for r in row['results']]
+assert 0 < sum(samples) < 1200 and not any('failed' in r for job in report['benchmarks'] for row in job['rows'] for r in row['results']), samples
+assert report['about']['image'].endswith('/layout:x') and report['about']['digest'].startswith('sha256:') and '--runs 300' in report['about']['command']
+P
+ended INT 130
+grep -q '^lib/libbig.so (8' "$T/ended" && grep -q '^  dir  *warm ' "$T/ended" && grep -q '^Ended by SIGINT' "$T/ended" || fail "ended, as text: $(cat "$T/ended")"
+
+# ---- rows come as soon as they are measured
+mkfifo "$T/rows"
+"$STAGEFS" bench "oci:$T/layout:x" --lib libbig.so --lib libslow.so --runs 20 >"$T/rows" 2>"$T/stderr" &
+bench=$!
+python3 - "$T/rows" <<'P' || fail "rows came late"
+import sys, time
+lines = [(time.monotonic(), line) for line in open(sys.argv[1])]
+big = next(t for t, line in lines if line.startswith('  stagefs') and ' warm ' in line)
+slow = [t for t, line in lines if line.startswith('  stagefs') and ' warm ' in line][1]
+assert slow - big > 0.15, (big, slow)  # 21 runs of 10 ms and more
+P
+wait "$bench" || fail "ended with $?: $(cat "$T/stderr")"
+
+# ---- only what is measured, and what it needs, is copied elsewhere
+head -c 30000000 /dev/zero >"$T/dir/unneeded"
+echo 'int below(void) { return 1; }' | gcc -shared -fPIC -Wl,-soname,libbelow.so -x c - -o "$T/dir/lib/libbelow.so"
+echo 'int below(void); int above(void) { return below(); }' | gcc -shared -fPIC -x c - -o "$T/dir/lib/libabove.so.1" -L"$T/dir/lib" -lbelow
+ln -s libabove.so.1 "$T/dir/lib/libabove.so"
+make_rootfs "$T/dir"
+printf '#!/bin/sh\necho "$WORD in $PWD"; test "$WORD" = said && test "$PWD" = /home/app && test ! -e /fails\n' >"$T/dir/bin/word"
+chmod 755 "$T/dir/bin/word"
+tar -C "$T/dir" -cf "$T/layer.tar" .
+image "$T/plain:x" gzip:"$T/layer.tar" >/dev/null
+"$STAGEFS" commit -q "oci:$T/plain:x" --env WORD=said --workingdir /home/app -t "oci:$T/layout:y" >/dev/null
+"$STAGEFS" bench "oci:$T/layout:y" --lib libabove.so --lib libslow.so --against dir --runs 100 --json >"$T/copied" 2>"$T/stderr" &
+bench=$!
+for _ in $(seq 100); do
+    [ -e "$T"/tmp/*/dir/lib/libabove.so.1 ] && [ -e "$T"/tmp/*/dir/lib/libslow.so ] && break
+    sleep 0.05
+done
+copies=$(cd "$T"/tmp/*/dir && find . -type f | sort | tr '\n' ' ')
+wait "$bench" || fail "ended with $?: $(cat "$T/stderr")"
+[ "$copies" = './lib/libabove.so.1 ./lib/libbelow.so ./lib/libslow.so ' ] || fail "not what is needed was copied: $copies"
+gone
+
+# ---- commands find what the image's config gives them; 1 if one of them fails
+expect 0 "$STAGEFS" bench "oci:$T/layout:y" --exec /bin/word --runs 1 --json
+expect 1 "$STAGEFS" bench "oci:$T/layout:y" --exec /bin/word --exec 'no such command' --runs 1
+grep -q 'FAILED: exit status 127' "$T/stdout" && grep -q '^  stagefs  *warm  *[0-9]' "$T/stdout" || fail "one that fails, and one that does not: $(cat "$T/stdout")"
 gone
 
 # ---- the harness against itself

@@ -15,7 +15,7 @@ blob() { # TAG: path of the last layer
         python3 -c 'import json, sys; print(sys.argv[1] + json.load(sys.stdin)["layers"][-1]["digest"][7:])' "$T/out/blobs/sha256/"
 }
 "$STAGEFS" commit -q "$@" --compression none -t "oci:$T/out:plain" >/dev/null
-"$STAGEFS" ls -lR "oci:$T/out:plain" / >"$T/wanted"
+"$STAGEFS" ls -lAR "oci:$T/out:plain" / >"$T/wanted"
 for codec in estargz zstd:chunked; do
     tag=${codec#zstd:}
     export STAGEFS_CACHE_DIR="$T/cache-$tag"
@@ -26,7 +26,7 @@ for codec in estargz zstd:chunked; do
     "$STAGEFS" verify -q "oci:$T/out:$tag" >/dev/null || fail "$codec does not verify"
 
     # by the table
-    "$STAGEFS" ls -lR "oci:$T/out:$tag" / >"$T/got" 2>"$T/words"
+    "$STAGEFS" ls -lAR "oci:$T/out:$tag" / >"$T/got" 2>"$T/words"
     [ ! -s "$T/words" ] || fail "$codec: $(cat "$T/words")"
     same "$codec" "$T/wanted" "$T/got"
     "$STAGEFS" inspect --json "oci:$T/out:$tag" |
@@ -97,12 +97,12 @@ for codec in none gzip zstd estargz zstd:chunked; do
     grep -v '^\./$\|/$' "$T/names" | head -1 | grep -qx opt/lib/big.so || fail "$codec: the profile's file is not the first: $(head -5 "$T/names")"
     [ "$codec" != estargz ] || grep -A1 -x opt/lib/big.so "$T/names" | grep -qx .prefetch.landmark || fail "no landmark behind the profile's file"
     [ "$codec" = estargz ] || ! grep -q landmark "$T/names" || fail "$codec: a landmark"
-    "$STAGEFS" ls -lR "oci:$T/out:first" / >"$T/got"
+    "$STAGEFS" ls -lAR "oci:$T/out:first" / >"$T/got"
     same "$codec with a profile" "$T/wanted" "$T/got"
     # the same blob without its annotations: read whole, and shown alike
     case $codec in estargz) bare=ready-gzip ;; zstd:chunked) bare=ready-zstd ;; *) continue ;; esac
     image "$T/bare:$bare" gzip:"$T/tars/0.tar" "$bare:$(blob first)" >/dev/null
-    STAGEFS_CACHE_DIR="$T/cache-bare" "$STAGEFS" ls -lR "oci:$T/bare:$bare" / >"$T/got"
+    STAGEFS_CACHE_DIR="$T/cache-bare" "$STAGEFS" ls -lAR "oci:$T/bare:$bare" / >"$T/got"
     same "$codec with a profile, without its annotations" "$T/wanted" "$T/got"
 done
 printf 'read opt\n' >"$T/bad.profile"

@@ -16,15 +16,15 @@ no_traces() {
     [ -z "$left" ] || fail "temporary files are left: $left"
 }
 digest=$(commit -t "oci:$T/out:x")
-"$STAGEFS" ls -lR "oci:$T/out:x" / >"$T/wanted"
+"$STAGEFS" ls -lAR "oci:$T/out:x" / >"$T/wanted"
 
 # archives: the same image, byte for byte
 for kind in "oci-archive:$T/o.tar:x" "docker-archive:$T/d.tar:example.com/x:1" "oci-archive:$T/no-tag.tar"; do
     [ "$(commit -t "$kind")" = "$digest" ] || fail "$kind: another digest"
-    "$STAGEFS" ls -lR "$kind" / >"$T/got"
+    "$STAGEFS" ls -lAR "$kind" / >"$T/got"
     same "$kind" "$T/wanted" "$T/got"
     skopeo --insecure-policy copy -q "$kind" "oci:$T/back:x" || fail "skopeo does not read $kind"
-    "$STAGEFS" ls -lR "oci:$T/back:x" / >"$T/got"
+    "$STAGEFS" ls -lAR "oci:$T/back:x" / >"$T/got"
     same "$kind by skopeo" "$T/wanted" "$T/got"
     rm -r "$T/back"
 done

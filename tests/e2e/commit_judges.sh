@@ -26,13 +26,13 @@ if command -v oci-image-tool >/dev/null; then
     oci-image-tool validate --type image --ref name=gzip "$T/alone" >"$T/log" 2>&1 || fail "oci-image-tool: $(cat "$T/log")"
 fi
 # through docker-archive and back; docker's formats know no zstd, so that goes through an OCI archive
-"$STAGEFS" ls -lR "oci:$T/out:gzip" / >"$T/a"
+"$STAGEFS" ls -lAR "oci:$T/out:gzip" / >"$T/a"
 skopeo --insecure-policy copy -q "oci:$T/out:gzip" "docker-archive:$T/docker.tar:example.com/x:1" || fail "skopeo to docker-archive"
 skopeo --insecure-policy copy -q "docker-archive:$T/docker.tar" "oci:$T/back:gzip" || fail "skopeo back"
 skopeo --insecure-policy copy -q "oci:$T/out:zstd" "oci-archive:$T/oci.tar:x" || fail "skopeo to oci-archive"
 skopeo --insecure-policy copy -q "oci-archive:$T/oci.tar:x" "oci:$T/back:zstd" || fail "skopeo zstd back"
 for codec in gzip zstd; do
-    "$STAGEFS" ls -lR "oci:$T/back:$codec" / >"$T/b"
+    "$STAGEFS" ls -lAR "oci:$T/back:$codec" / >"$T/b"
     same "$codec, there and back" "$T/a" "$T/b"
 done
 # the same bytes again, on any number of threads

@@ -1,0 +1,39 @@
+/* A list of names as coreutils' ls shows it: sorted, in columns or with details. */
+#ifndef STAGEFS_LISTING_H
+#define STAGEFS_LISTING_H
+
+#include "owners.h"
+
+struct listing_options {
+    bool details, human, numeric, one, color;
+    bool by_size, by_time, reverse; /* by name where neither is set */
+    unsigned width;                 /* columns to be filled; 0: one name a line */
+    const struct owners *owners;    /* for details */
+};
+
+struct listing_item {
+    const char *name; /* borrowed */
+    sfs_node node;
+    struct sfs_attr attr;
+};
+
+struct listing { /* all-zero is empty */
+    const struct sfs_tree *tree;
+    struct listing_item *items;
+    size_t count;
+};
+
+/* Adds a name, borrowed, of one tree. ENOMEM. */
+int listing_add(struct listing *list, const struct sfs_tree *tree, const char *name, sfs_node node);
+void listing_close(struct listing *list);
+void listing_sort(struct listing *list, const struct listing_options *options);
+
+/* Bytes that a file fills on the mount, as du adds them up: 0 for what is no regular file. */
+uint64_t listing_disk_size(const struct sfs_tree *tree, sfs_node node);
+
+/* "total 12": what the files fill, in units of 1024 bytes. */
+void listing_print_total(const struct listing *list, const struct listing_options *options);
+/* ENOMEM. */
+int listing_print(const struct listing *list, const struct listing_options *options);
+
+#endif
