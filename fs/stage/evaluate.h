@@ -86,7 +86,7 @@ int sfs_eval_evaluate(struct eval *eval, struct eval_stage *stage);
 int sfs_eval_do(struct eval *eval, struct eval_stage *stage,
                 const struct sfs_instruction *instruction);
 
-/* ---- from.c ---- */
+/* ---- evaluate_from.c ---- */
 
 /* The build context of that name, the last one given; NULL: none. */
 const struct sfs_stage_pair *sfs_eval_find_context(const struct eval *eval, const char *name);
@@ -103,7 +103,7 @@ int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const 
 const char *sfs_eval_next_from(const struct sfs_instruction *instruction, size_t *at,
                                char **scratch);
 
-/* ---- context.c ---- */
+/* ---- evaluate_context.c ---- */
 
 /* The files of a directory without what its ignore file leaves out, owned by root. ignore: a file
  * to read instead of DIR/.dockerignore if it exists; may be NULL. */
@@ -135,7 +135,7 @@ int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
                      const struct sfs_instruction *instruction, const char *text,
                      json_t **ret_args);
 
-/* ---- evaluate_copy.c, add.c ---- */
+/* ---- evaluate_copy.c, evaluate_add.c ---- */
 
 int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
                   const struct sfs_instruction *instruction);
@@ -166,7 +166,7 @@ int sfs_eval_real_path(const struct sfs_tree *tree, const char *path, char **ret
 int sfs_eval_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder, const char *path,
                        const struct sfs_inode_rec *inode, bool *ret_made, struct sfs_error *err);
 
-/* ---- run_instruction.c ---- */
+/* ---- evaluate_run.c ---- */
 
 int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
                  const struct sfs_instruction *instruction);

@@ -1,4 +1,4 @@
-/* One RUN: shared by run_instruction.c and run_sources.c. */
+/* One RUN: shared by evaluate_run.c and evaluate_run_mounts.c. */
 #ifndef STAGEFS_EVALUATE_RUN_H
 #define STAGEFS_EVALUATE_RUN_H
 

@@ -50,7 +50,7 @@ struct sfs_commit_options {
     bool set_mtimes;              /* with has_epoch: every mtime is epoch, not only later ones */
     const struct sfs_edit *edits; /* applied in order */
     size_t edit_count;
-    /* What they name comes first in the layer, in their order (fs/stage/profile.h has the form; a
+    /* What they name comes first in the layer, in their order (fs/tree/profile.h has the form; a
      * mount writes them). No matter for dir:. */
     const char *const *profiles;
     size_t profile_count;

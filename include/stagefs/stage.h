@@ -1,5 +1,5 @@
-/* A stage: a tree plus a config. What is mounted, listed, measured or committed (cli.md, "STAGE").
- */
+/* A stage: a tree plus a config. What is mounted, listed, measured or committed (STAGE in
+ * the manual page). */
 #ifndef STAGEFS_STAGE_H
 #define STAGEFS_STAGE_H
 
