@@ -57,8 +57,8 @@ struct sfs_pass {
     struct sfs_digest replay_digest;         /* the same bytes, when they were read for the copy */
 };
 
-void *sfs_pass_run_input(void *pass);
-void *sfs_pass_run_decoder(void *pass);
-void *sfs_pass_run_digester(void *pass);
+void *sfs_pass_run_input(void *arg);
+void *sfs_pass_run_decoder(void *arg);
+void *sfs_pass_run_digester(void *arg);
 
 #endif

@@ -51,7 +51,7 @@ void sfs_toc_text_done(struct sfs_toc_text *text);
 /* Finds, checks and decodes the table. EBADMSG, EKEYREJECTED, E2BIG, ENOTSUP: it cannot be used. */
 int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
-int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
+int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *vouched,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
 /* Does the blob end as an eStargz layer does? What annotations say does not matter. */
 bool sfs_toc_is_estargz(struct sfs_blob *blob);
