@@ -75,9 +75,9 @@ struct nccl {
 #undef CUDA_FIELD
 
 /* Each fills all fields from `library`. Returns NULL, or the name of what it lacks. */
-const char *cuda_find_driver(void *library, struct cuda_driver *driver);
-const char *cuda_find_cublas(void *library, struct cublas *cublas);
-const char *cuda_find_cudnn(void *library, struct cudnn *cudnn);
-const char *cuda_find_nccl(void *library, struct nccl *nccl);
+const char *cuda_find_driver(void *library, struct cuda_driver *functions);
+const char *cuda_find_cublas(void *library, struct cublas *functions);
+const char *cuda_find_cudnn(void *library, struct cudnn *functions);
+const char *cuda_find_nccl(void *library, struct nccl *functions);
 
 #endif

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-extern char **environ;
+#include <unistd.h>
 
 static int make_environment(struct bench_list *env)
 {

@@ -1,4 +1,5 @@
-/* Rounds of runs, and all that they found. */
+/* Rounds of runs, and all that they found. Belongs together with touched.h, whose runs come last.
+ */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 

@@ -11,8 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-
-extern char **environ;
+#include <unistd.h>
 
 #define DRIVER_DIR "/tmp/.driver"
 

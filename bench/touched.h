@@ -3,7 +3,9 @@
  *
  *   run      pages that the job's process touched, as a mount without read-ahead recorded them
  *   load     the same of dlopen alone, of the library with what it needs
- *   brought  pages that a cold run left in the page cache, by directory: with all read-ahead */
+ *   brought  pages that a cold run left in the page cache, by directory: with all read-ahead
+ *
+ * Belongs together with measure.h: a job holds what was touched, and its runs are made here. */
 #ifndef BENCH_TOUCHED_H
 #define BENCH_TOUCHED_H
 

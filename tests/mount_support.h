@@ -181,6 +181,10 @@ static inline void mount_init(void)
     snprintf(mount_now.dir, sizeof mount_now.dir, "/tmp/stagefs-mount-XXXXXX");
     cr_assert_not_null(mkdtemp(mount_now.dir));
     mount_now.words = -1;
+    /* A shell has what it starts in the background ignore SIGINT, and the server honours that. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
 }
 
 /* For .fini: nothing stays behind, whatever the test did. */

@@ -335,6 +335,14 @@ void support_expect_of(const struct sfs_tree *tree, unsigned flags, const char *
     sfs_buf_close(&expected);
 }
 
+void support_vectors(const char *name, char path[4096])
+{
+    const char *other = getenv("SFS_VECTORS"), *own = getenv("SFS_TEST_DATA");
+    const char *folder = other ? other : own ? own : "tests/data";
+    int size = snprintf(path, 4096, "%s/%s", folder, name);
+    cr_assert(size > 0 && size < 4096, "SFS_VECTORS is too long");
+}
+
 static void keep_warning(void *user, const char *text)
 {
     struct support_warnings *warnings = user;

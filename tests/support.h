@@ -44,6 +44,10 @@ void support_expect_of(const struct sfs_tree *tree, unsigned flags, const char *
 #define support_expect(tree, flags, ...)                                                           \
     support_expect_of(tree, flags, (const char *const[]){ __VA_ARGS__, NULL })
 
+/* The path of a file or folder of the test vectors: in tests/data/, or in the folder that the
+ * environment's SFS_VECTORS names. */
+void support_vectors(const char *name, char path[4096]);
+
 /* A progress that keeps the last warning. */
 struct support_warnings {
     struct sfs_progress progress;

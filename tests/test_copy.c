@@ -1,4 +1,4 @@
-/* The rules of COPY, by the numbers of research/compose-slim.md 1.4. */
+/* The rules of COPY, as BuildKit has them. */
 #include "copy/copy.h"
 
 #include "base/buf.h"

@@ -1,5 +1,6 @@
-/* The lexical layer of Dockerfiles, by BuildKit's own vectors where they are at hand, and by cases
- * of our own. */
+/* The lexical layer of Dockerfiles, by BuildKit's own vectors and by cases of our own. */
+#include "support.h"
+
 #include "base/buf.h"
 #include "base/io.h"
 #include "dockerfile/dockerfile.h"
@@ -51,18 +52,16 @@ static void dump(struct sfs_buf *out, const struct sfs_instruction *instruction)
 
 static DIR *open_cases(const char *name, char path[4096])
 {
-    const char *shared = getenv("SFS_SHARED");
-    snprintf(path, 4096, "%s/vectors/dockerfile/%s", shared ? shared : "../shared", name);
+    support_vectors(name, path);
     DIR *dir = opendir(path);
-    if (!dir)
-        cr_skip_test("%s is not there", path);
+    cr_assert_not_null(dir, "%s is not there", path);
     return dir;
 }
 
 Test(dockerfile, agrees_with_the_parser_vectors)
 {
     char root[4096];
-    DIR *dir = open_cases("parse", root);
+    DIR *dir = open_cases("dockerfile/parse", root);
     int checked = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
@@ -100,7 +99,7 @@ Test(dockerfile, agrees_with_the_parser_vectors)
 Test(dockerfile, refuses_what_buildkit_refuses)
 {
     char root[4096];
-    DIR *dir = open_cases("parse-must-fail", root);
+    DIR *dir = open_cases("dockerfile/parse-must-fail", root);
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
             continue;

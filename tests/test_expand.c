@@ -1,4 +1,6 @@
-/* Word expansion, by BuildKit's own vectors where they are at hand, and by cases of our own. */
+/* Word expansion, by BuildKit's own vectors and by cases of our own. */
+#include "support.h"
+
 #include "dockerfile/expand.h"
 #include <criterion/criterion.h>
 #include <ctype.h>
@@ -46,18 +48,16 @@ static char *trim(char *text)
 
 static FILE *open_vectors(const char *name)
 {
-    const char *shared = getenv("SFS_SHARED");
     char path[4096];
-    snprintf(path, sizeof path, "%s/vectors/dockerfile/%s", shared ? shared : "../shared", name);
+    support_vectors(name, path);
     FILE *file = fopen(path, "r");
-    if (!file)
-        cr_skip_test("%s is not there", path);
+    cr_assert_not_null(file, "%s is not there", path);
     return file;
 }
 
 Test(expand, agrees_with_the_word_vectors)
 {
-    FILE *file = open_vectors("expand.txt");
+    FILE *file = open_vectors("dockerfile/expand.txt");
     char line[4096];
     int checked = 0;
     while (fgets(line, sizeof line, file)) {
@@ -147,7 +147,7 @@ Test(expand, parts_words_at_every_blank_but_behind_an_arrow)
 
 Test(expand, agrees_with_the_words_vectors)
 {
-    FILE *file = open_vectors("words.txt");
+    FILE *file = open_vectors("dockerfile/words.txt");
     struct sfs_vars vars = { 0 };
     char line[4096];
     int checked = 0;
@@ -204,6 +204,6 @@ Test(expand, refuses_endless_nesting)
 {
     char word[4096] = "";
     for (int i = 0; i < 500; i++)
-        strcat(word, "${a:-");
+        snprintf(word + 5 * i, sizeof word - 5 * (size_t)i, "${a:-");
     check(word, "error");
 }

@@ -96,12 +96,17 @@ static void fini(void)
 
 TestSuite(passthrough, .init = init, .fini = fini);
 
+static sfs_ino ino_of(const char *name)
+{
+    sfs_ino ino;
+    cr_assert_eq(sfs_forest_find(&forest, SFS_INO_ROOT, name, &ino), 0);
+    return ino;
+}
+
 static struct sfs_opening open_named(const char *name)
 {
     struct sfs_opening opening;
-    sfs_ino ino;
-    cr_assert_eq(sfs_forest_find(&forest, SFS_INO_ROOT, name, &ino), 0);
-    cr_assert_eq(sfs_passthrough_opened(passthrough, ino, &opening), 0);
+    cr_assert_eq(sfs_passthrough_opened(passthrough, ino_of(name), &opening), 0);
     return opening;
 }
 
@@ -172,6 +177,37 @@ Test(passthrough, a_file_is_kept_when_it_is_opened_for_the_third_time)
     cr_assert_eq(atomic_load(&stats.files_kept), 0);
     release(open_named("large"));
     cr_assert(is_kept());
+}
+
+Test(passthrough, what_was_brought_ahead_of_a_reader_counts_as_read)
+{
+    struct sfs_opening opening = open_named("large");
+    sfs_passthrough_read(passthrough, opening.handle, SIZE / 4);
+    sfs_passthrough_stored(passthrough, ino_of("large"), SIZE / 4 - 1);
+    usleep(50000);
+    cr_assert_eq(atomic_load(&stats.files_kept), 0);
+    sfs_passthrough_stored(passthrough, ino_of("large"), 1);
+    cr_assert(is_kept());
+    release(opening);
+}
+
+Test(passthrough, what_was_brought_before_the_first_open_is_kept_with_it)
+{
+    sfs_passthrough_stored(passthrough, ino_of("large"), SIZE);
+    usleep(50000);
+    cr_assert_eq(atomic_load(&stats.files_kept), 0);
+    struct sfs_opening opening = open_named("large");
+    cr_assert_eq(opening.backing_id, 0);
+    cr_assert(is_kept());
+    release(opening);
+}
+
+Test(passthrough, bytes_brought_of_small_files_and_directories_are_not_counted)
+{
+    sfs_passthrough_stored(passthrough, ino_of("small"), 5);
+    sfs_passthrough_stored(passthrough, SFS_INO_ROOT, 5);
+    sfs_passthrough_stored(passthrough, 1000, 5);
+    cr_assert_eq(open_named("small").handle, 0);
 }
 
 Test(passthrough, small_files_are_not_watched)

@@ -61,8 +61,8 @@ struct sfs_pass {
 
 /* What the threads run; each takes the pass and returns NULL. The digester's is not started for
  * plain bytes, which are digested as input already. */
-void *sfs_pass_run_input(void *pass);
-void *sfs_pass_run_decoder(void *pass);
-void *sfs_pass_run_digester(void *pass);
+void *sfs_pass_run_input(void *arg);
+void *sfs_pass_run_decoder(void *arg);
+void *sfs_pass_run_digester(void *arg);
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef STAGEFS_CONTENTS_H
 #define STAGEFS_CONTENTS_H
 
-#include "commit/layer_write.h"
+#include "commit/layer_options.h"
 #include "commit/tar.h"
 #include <jansson.h>
 

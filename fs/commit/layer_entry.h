@@ -2,7 +2,7 @@
 #ifndef STAGEFS_LAYER_ENTRY_H
 #define STAGEFS_LAYER_ENTRY_H
 
-#include "commit/layer_write.h"
+#include "commit/layer_options.h"
 #include "commit/tar.h"
 
 struct sfs_layer_entry {

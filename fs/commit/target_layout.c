@@ -10,6 +10,7 @@
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define STORAGE_TAG "image" /* in the temporary layout */
 
@@ -141,7 +142,6 @@ static int wait_for(pid_t pid)
 /* Runs it with its output going to `fd`, and with signals as a program expects them. */
 static int spawn(char *const argv[], int fd, pid_t *ret_pid)
 {
-    extern char **environ;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;

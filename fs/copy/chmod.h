@@ -1,5 +1,4 @@
-/* --chmod and --chown values, as BuildKit reads them (research/compose-slim.md 1.4 items 9 and 10).
- */
+/* --chmod and --chown values, as BuildKit reads them. */
 #ifndef STAGEFS_CHMOD_H
 #define STAGEFS_CHMOD_H
 

@@ -1,5 +1,5 @@
-/* COPY: selects paths of one tree and makes a layer of them for another
- * (research/compose-slim.md 1.4). Nothing is read but names and metadata; file bytes stay where
+/* COPY: selects paths of one tree and makes a layer of them for another, by BuildKit's rules
+ * (test_copy.c has them one by one). Nothing is read but names and metadata; file bytes stay where
  * they are until somebody reads or commits them.
  *
  * Where this differs from BuildKit: holes stay holes; a directory made is dated with the epoch, not

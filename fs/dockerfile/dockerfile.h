@@ -1,5 +1,5 @@
-/* A Dockerfile as instructions: the lexical layer, as BuildKit's frontend/dockerfile/parser has it
- * (research/compose-slim.md 1.1). Nothing is expanded or judged here but what BuildKit's parser
+/* A Dockerfile as instructions: the lexical layer, as BuildKit's frontend/dockerfile/parser has it.
+ * Nothing is expanded or judged here but what BuildKit's parser
  * judges.
  *
  * Owned by struct sfs_dockerfile; immutable once parsed. */

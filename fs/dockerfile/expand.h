@@ -1,5 +1,5 @@
 /* Word expansion: $x, ${x:-w}, quotes and escapes, as BuildKit's frontend/dockerfile/shell/lex.go
- * has it (research/compose-slim.md 1.2). */
+ * has it. */
 #ifndef STAGEFS_EXPAND_H
 #define STAGEFS_EXPAND_H
 

@@ -17,12 +17,12 @@ int sfs_platform_parse(const char *text, struct sfs_platform *ret_platform, stru
 
 /* How well a descriptor's "platform" object suits: 0 exactly, larger is worse, -1 not at all.
  * NULL (the descriptor does not say) is the worst that still suits. */
-int sfs_platform_rank(const struct sfs_platform *wanted, const struct json_t *platform);
+int sfs_platform_rank(const struct sfs_platform *wanted, const struct json_t *json);
 
 /* Returns `text`, filled with "OS/ARCH[/VARIANT]". */
 #define SFS_PLATFORM_TEXT 100
 char *sfs_platform_print(const struct sfs_platform *platform, char text[SFS_PLATFORM_TEXT]);
 /* The same of a "platform" object; NULL: it holds none. */
-char *sfs_platform_print_json(const struct json_t *platform, char text[SFS_PLATFORM_TEXT]);
+char *sfs_platform_print_json(const struct json_t *json, char text[SFS_PLATFORM_TEXT]);
 
 #endif

@@ -3,7 +3,7 @@
  * sfs_layer_close().
  *
  * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), COPY out of another tree
- * (stage/copy.c). */
+ * (copy/copy.c). */
 #ifndef STAGEFS_LAYER_H
 #define STAGEFS_LAYER_H
 
@@ -105,7 +105,7 @@ int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
 const char *sfs_layer_dir_left_out(const struct sfs_layer *layer);
 
 /* A layer in memory from a finished builder, whose ops and source numbers the caller defines.
- * For COPY (stage/) and for tests. `ops` NULL: its regular files must be empty. */
+ * For COPY (copy/copy_layer.c) and for tests. `ops` NULL: its regular files must be empty. */
 int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
                          struct sfs_layer **ret_layer, struct sfs_error *err);
 

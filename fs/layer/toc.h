@@ -70,7 +70,7 @@ const struct sfs_toc_kind *sfs_toc_find_kind(enum sfs_codec codec);
 /* What the kinds read by. */
 int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
-int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
+int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *vouched,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
 /* Does the blob end as an eStargz layer does? */
 bool sfs_toc_ends_estargz(struct sfs_blob *blob);

@@ -25,6 +25,8 @@ struct sfs_fill {
     struct sfs_pool *pool;
     struct fuse_session *_Atomic fuse; /* NULL: take no work */
     struct sfs_stats *stats;
+    void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody wants to know */
+    void *user;
 };
 
 struct fill_job {
@@ -53,6 +55,13 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
     pthread_mutex_init(&ahead->lock, NULL);
     *ret_ahead = TAKE(ahead);
     return 0;
+}
+
+void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
+                    void *user)
+{
+    ahead->stored = stored;
+    ahead->user = user;
 }
 
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
@@ -116,9 +125,12 @@ static int store(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const voi
 {
     int r = ahead->flat ? store_flat(ahead, ino, offset, data, size)
                         : store_at(ahead, ino, offset, data, size);
-    if (r == 0)
-        atomic_fetch_add(&ahead->stats->bytes_stored, size);
-    return r;
+    if (r < 0)
+        return r;
+    atomic_fetch_add(&ahead->stats->bytes_stored, size);
+    if (ahead->stored)
+        ahead->stored(ahead->user, ino, size);
+    return 0;
 }
 
 /* Whole pages, from where they lie; a page that is cut by the end of what is lent is put together.

@@ -16,6 +16,10 @@ struct sfs_fill;
 int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                   struct sfs_fill **ret_ahead, struct sfs_error *err);
+/* `stored` is told of all bytes of files that the kernel got, by the threads that bring them. To be
+ * said before the start, if at all; `user` must outlive the fill. */
+void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
+                    void *user);
 /* The session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */

@@ -5,10 +5,6 @@
 
 #include "mount/server.h"
 
-/* The sources that mountinfo shows: "/run/stagefs/oci:-data-torch:builder.PID-NS", of the stage,
- * the process, and its pid namespace, in which alone that number means anything. */
-#define SFS_FRONT_DIR "/run/stagefs/"
-
 /* The session of the server's row (sfs_flat_ops) is mounted on `path` and answers. Puts EROFS in
  * its place, which alone holds it from then on: when that is unmounted, the session ends.
  * Waits for answers of the session, so the calling thread has open files of its own

@@ -3,7 +3,6 @@
 #include "mount/mountpoint.h"
 
 #include "mount/control.h"
-#include "mount/front.h"
 #include <errno.h>
 #include <limits.h>
 #include <stagefs/auto.h>
@@ -146,7 +145,7 @@ static bool is_front(const struct sfs_mounted *mounted)
            strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
 }
 
-/* The source ends with both numbers: front.h. */
+/* The source ends with both numbers: SFS_FRONT_DIR. */
 pid_t sfs_mounted_server(const struct sfs_mounted *mounted)
 {
     int pid;

@@ -11,6 +11,11 @@
  * ENOTDIR, ELOOP. */
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err);
 
+/* The sources that mountinfo shows of the EROFS in front of a session (front.h):
+ * "/run/stagefs/oci:-data-torch:builder.PID-NS", of the stage, the process, and its pid namespace,
+ * in which alone that number means anything. */
+#define SFS_FRONT_DIR "/run/stagefs/"
+
 /* What is mounted on top at exactly this resolved path. */
 struct sfs_mounted {
     char type[64];    /* "fuse.stagefs", "erofs" */

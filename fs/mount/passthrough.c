@@ -1,6 +1,7 @@
 #include "mount/passthrough.h"
 
 #include "base/pool.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <pthread.h>
 #include <uthash.h>
@@ -21,7 +22,7 @@ struct kept_file {
     struct sfs_passthrough *owner;
     sfs_ino ino;
     uint64_t size;
-    atomic_uint_least64_t asked; /* bytes */
+    atomic_uint_least64_t used; /* bytes asked for, and bytes that the kernel got unasked */
     enum keep_state state;
     unsigned opens, live; /* ever since it was last not in the store; not yet released */
     int backing_id;       /* > 0: that is how those that live were answered */
@@ -37,7 +38,7 @@ struct sfs_passthrough {
     struct sfs_keep keep;
     atomic_bool started;
     pthread_mutex_t lock;
-    struct kept_file *files; /* guarded by lock, as all in them but `asked` */
+    struct kept_file *files; /* guarded by lock, as all in them but `used` */
     struct sfs_pool *pool;
     unsigned registered;
 };
@@ -151,7 +152,7 @@ static void keep_file(void *arg)
 
 static void keep_if_hot(struct sfs_passthrough *passthrough, struct kept_file *file)
 {
-    bool hot = file->opens >= HOT_OPENS || atomic_load(&file->asked) >= file->size / HOT_SHARE;
+    bool hot = file->opens >= HOT_OPENS || atomic_load(&file->used) >= file->size / HOT_SHARE;
     if (file->state != ABSENT || !hot || !passthrough->pool)
         return;
     file->state = QUEUED;
@@ -166,9 +167,11 @@ static void register_file(struct sfs_passthrough *passthrough, struct kept_file 
 {
     AUTO(sfs_close_fd) int fd = -1; /* the kernel takes a reference of its own, lock included */
     if (sfs_keep_open(&passthrough->keep, file->name, file->size, &fd, NULL) < 0) {
+        if (file->state == KEPT) { /* it was pruned: whether it is hot is to be seen anew */
+            file->opens = 0;
+            atomic_store(&file->used, 0);
+        }
         file->state = ABSENT;
-        file->opens = 0;
-        atomic_store(&file->asked, 0);
         return;
     }
     file->state = KEPT;
@@ -235,10 +238,23 @@ void sfs_passthrough_read(struct sfs_passthrough *passthrough, uint64_t handle, 
     struct kept_file *file = file_of(handle);
     if (!file)
         return;
-    uint64_t before = atomic_fetch_add(&file->asked, size), hot = file->size / HOT_SHARE;
+    uint64_t before = atomic_fetch_add(&file->used, size), hot = file->size / HOT_SHARE;
     if (before >= hot || before + size < hot)
         return;
-    pthread_mutex_lock(&passthrough->lock);
+    LOCK(&passthrough->lock);
     keep_if_hot(passthrough, file);
-    pthread_mutex_unlock(&passthrough->lock);
+}
+
+void sfs_passthrough_stored(struct sfs_passthrough *passthrough, sfs_ino ino, uint64_t size)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!find_place(passthrough, ino, &place, &attr) || attr.size < SFS_PASSTHROUGH_MIN)
+        return;
+    LOCK(&passthrough->lock);
+    struct kept_file *file = find_file(passthrough, ino, &place, attr.size);
+    if (!file)
+        return;
+    atomic_fetch_add(&file->used, size);
+    keep_if_hot(passthrough, file);
 }

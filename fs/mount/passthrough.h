@@ -1,11 +1,12 @@
 /* Which opens are answered with a file of the store that the kernel then reads by itself.
  *
- * A file of SFS_PASSTHROUGH_MIN bytes or more is hot once half of it was read, or when it is opened
- * for the third time. A hot file is written into the store (keep.h) in the background. An open goes
- * through if the store has the file by then and no earlier open is left that does not: the kernel
- * allows an inode to be used through its own page cache or through one backing file, and fails
- * opens that mix them. For the same reason all opens of an inode share one backing file, registered
- * with the first and closed with the last of them.
+ * A file of SFS_PASSTHROUGH_MIN bytes or more is hot once half of it was read, or brought into the
+ * kernel's cache ahead of its readers (who then ask for nothing), or when it is opened for the
+ * third time. A hot file is written into the store (keep.h) in the background. An open goes through
+ * if the store has the file by then and no earlier open is left that does not: the kernel allows an
+ * inode to be used through its own page cache or through one backing file, and fails opens that mix
+ * them. For the same reason all opens of an inode share one backing file, registered with the first
+ * and closed with the last of them.
  *
  * The kernel counts an open after our answer and forgets it before it tells us, so what is counted
  * here is never less than what it holds. Any thread may call; opens of large files take a lock, and
@@ -57,5 +58,8 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
 void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t handle);
 /* Bytes of the file were asked for. */
 void sfs_passthrough_read(struct sfs_passthrough *passthrough, uint64_t handle, uint64_t size);
+/* Bytes of the file were brought into the kernel's cache without being asked for. Before the first
+ * open they are counted too, but nothing is kept yet. */
+void sfs_passthrough_stored(struct sfs_passthrough *passthrough, sfs_ino ino, uint64_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /* Bringing what profiles tell into the kernel's caches, right after mounting: names by looking them
- * up through the mount, bytes by way of ahead.h. Both in the order of first use, in batches; in
+ * up through the mount, bytes by way of fill.h. Both in the order of first use, in batches; in
  * a batch bytes come in the order in which they lie in the blobs, each once. */
 #ifndef STAGEFS_REPLAY_H
 #define STAGEFS_REPLAY_H

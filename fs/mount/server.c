@@ -55,6 +55,11 @@ static int open_passthrough(struct sfs_server *server, struct sfs_error *err)
     return sfs_passthrough_open(&parts, &server->passthrough, err);
 }
 
+static void count_stored(void *user, sfs_ino ino, uint64_t size)
+{
+    sfs_passthrough_stored(user, ino, size);
+}
+
 static int open_flat(struct sfs_server *server, struct sfs_error *err)
 {
     server->flat = calloc(1, sizeof *server->flat);
@@ -81,6 +86,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     r = options->no_prefetch ? 0
                              : sfs_fill_open(&server->forest, server->flat, &server->names,
                                              &server->stats, &server->ahead, err);
+    if (r == 0 && server->ahead && server->passthrough)
+        sfs_fill_watch(server->ahead, count_stored, server->passthrough);
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
@@ -124,9 +131,9 @@ void sfs_server_close(struct sfs_server **server)
 {
     if (!*server)
         return;
-    sfs_passthrough_close(&(*server)->passthrough);
     sfs_replay_close(&(*server)->replay);
     sfs_fill_close(&(*server)->ahead);
+    sfs_passthrough_close(&(*server)->passthrough);
     sfs_recorder_close(&(*server)->recorder);
     if ((*server)->flat)
         sfs_flat_done((*server)->flat);

@@ -21,7 +21,7 @@
 #define MIN_THREADS   16u
 #define MAX_THREADS   64u
 /* A page fault waits until all of this around it is decoded; what else is worth having is stored
- * behind its back (ahead.h). More makes reading in order hardly faster. */
+ * behind its back (fill.h). More makes reading in order hardly faster. */
 #define DEFAULT_READ_AHEAD_KB 128u
 /* What is recorded should be what was used. */
 #define TRACE_READ_AHEAD_KB 64u

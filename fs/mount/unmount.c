@@ -7,8 +7,7 @@
 #include <stagefs/mount.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
-
-extern char **environ;
+#include <unistd.h>
 
 /* Runs fusermount3 with its words going to `out`. Its exit status, or -errno. */
 static int run_fusermount(const char *path, bool lazy, int out)

@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-extern char **environ;
+#include <unistd.h>
 
 struct word_list { /* an argv that grows */
     char **items;

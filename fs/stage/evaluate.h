@@ -95,7 +95,7 @@ int sfs_eval_evaluate(struct eval *eval, struct eval_stage *stage);
 int sfs_eval_do(struct eval *eval, struct eval_stage *stage,
                 const struct sfs_instruction *instruction);
 
-/* ---- from.c ---- */
+/* ---- evaluate_from.c ---- */
 
 /* The build context of that name, the last one given; NULL: none. */
 const struct sfs_stage_pair *sfs_eval_find_context(const struct eval *eval, const char *name);
@@ -112,7 +112,7 @@ int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const 
 const char *sfs_eval_next_from(const struct sfs_instruction *instruction, size_t *at,
                                char **scratch);
 
-/* ---- context.c ---- */
+/* ---- evaluate_context.c ---- */
 
 /* The files of a directory without what its ignore file leaves out, owned by root. ignore: a file
  * to read instead of DIR/.dockerignore if it exists; may be NULL. */
@@ -144,7 +144,7 @@ int sfs_eval_command(struct eval *eval, const struct eval_stage *stage,
                      const struct sfs_instruction *instruction, const char *text,
                      json_t **ret_args);
 
-/* ---- evaluate_copy.c, add.c ---- */
+/* ---- evaluate_copy.c, evaluate_add.c ---- */
 
 int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
                   const struct sfs_instruction *instruction);

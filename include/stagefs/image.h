@@ -29,10 +29,11 @@ struct sfs_image_layer {
     const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
 };
 
-/* ref as in cli.md: oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG],
- * dir:DIR. platform "OS/ARCH[/VARIANT]" or NULL for the host's; only an image index asks for it.
- * ENOENT: no such file, tag or platform (the words list those there are). EKEYREJECTED: a document
- * does not match its digest. ENOTSUP: media type, transport. EBADMSG: malformed. */
+/* ref as the manual page has it: oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG],
+ * docker-archive:FILE[:NAME:TAG], dir:DIR. platform "OS/ARCH[/VARIANT]" or NULL for the host's;
+ * only an image index asks for it. ENOENT: no such file, tag or platform (the words list those
+ * there are). EKEYREJECTED: a document does not match its digest. ENOTSUP: media type, transport.
+ * EBADMSG: malformed. */
 int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
                    struct sfs_error *err);
 void sfs_image_close(struct sfs_image **image);

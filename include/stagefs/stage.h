@@ -1,6 +1,5 @@
-/* A stage: a tree plus a config. What is mounted, listed, measured or committed as the manual
- * page's "Stages" has it.
- */
+/* A stage: a tree plus a config. What is mounted, listed, measured or committed (STAGE in
+ * the manual page). */
 #ifndef STAGEFS_STAGE_H
 #define STAGEFS_STAGE_H
 
