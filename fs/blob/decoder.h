@@ -1,5 +1,6 @@
 /* A decoder of one codec: stands at a place in compressed bytes and goes on from there in steps, as
- * many and as large as one likes. Its codec's row (codecs.h) makes it. */
+ * many and as large as one likes. Its codec's row makes it (together with codecs.h, and with
+ * seek.h, whose points it enters). */
 #ifndef STAGEFS_DECODER_H
 #define STAGEFS_DECODER_H
 

@@ -1,4 +1,5 @@
-/* Where decompression can start: the seek table of one compressed blob.
+/* Where decompression can start: the seek table of one compressed blob (together with codecs.h: the
+ * codec's row says what its points may be).
  *
  * Decoded bytes are cut into spans. Span i starts at points[i] and ends where span i+1 starts (the
  * last one at out_size). It is the unit of decoding, caching and checking. Spans are at most

@@ -1,7 +1,6 @@
 #include "dockerfile/dockerfile_words.h"
 
 #include "base/buf.h"
-#include "dockerfile/config_text.h"
 #include "dockerfile/rune.h"
 #include <stagefs/utf8.h>
 #include <ctype.h>

@@ -1,4 +1,5 @@
-/* One RUN: shared by evaluate_run.c, evaluate_run_mounts.c, run_key.c and run_kept.c. */
+/* One RUN: shared by evaluate_run.c, evaluate_run_mounts.c, run_key.c and run_kept.c
+ * (together with run_kept.h: what is kept of it). */
 #ifndef STAGEFS_EVALUATE_RUN_H
 #define STAGEFS_EVALUATE_RUN_H
 
