@@ -27,9 +27,13 @@ struct sfs_blob {
     char *name; /* for messages: the path, or "member of path". Owned. */
 };
 
+/* As the vtable's. Reading past the end is a short read, not a failure. EIO: the disk, or the file
+ * became shorter. */
 ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                          struct sfs_error *err);
+/* A hint; what of the range is behind the end does not matter. Does not wait. */
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+/* Frees *blob and sets it to NULL; does nothing if it is NULL. */
 void sfs_blob_close(struct sfs_blob **blob);
 /* The open file that the blob is the whole of, borrowed; -1: it is not one. */
 int sfs_blob_file(const struct sfs_blob *blob);

@@ -2,7 +2,8 @@
 
 #include <errno.h>
 
-/* A new codec: a value of enum sfs_codec, SFS_CODECS, its file, and one line here. */
+/* A new codec: its file, a value of enum sfs_codec, its row's name in codecs.h, and one line here.
+ */
 static const struct sfs_codec_row *const rows[] = {
     [SFS_CODEC_NONE] = &sfs_codec_none,
     [SFS_CODEC_GZIP] = &sfs_codec_gzip,
@@ -12,7 +13,7 @@ _Static_assert(sizeof rows / sizeof *rows == SFS_CODECS, "a row for each codec")
 
 const struct sfs_codec_row *sfs_codec_get(enum sfs_codec codec)
 {
-    return (unsigned)codec < SFS_CODECS ? rows[codec] : NULL;
+    return (unsigned)codec < (unsigned)SFS_CODECS ? rows[codec] : NULL;
 }
 
 const char *sfs_codec_name(enum sfs_codec codec)

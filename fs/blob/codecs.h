@@ -12,7 +12,6 @@
 #include "blob/blob.h"
 #include "blob/decoder.h"
 
-#define SFS_CODECS 3u /* values of enum sfs_codec */
 /* Bytes at a blob's start that tell its codec; zeros where it has fewer. */
 #define SFS_CODEC_HEAD 10u
 
@@ -88,6 +87,7 @@ int sfs_codec_guess(struct sfs_blob *blob, enum sfs_codec *ret_codec, struct sfs
 /* What a layer's media type says. false: it is that of no layer that can be read. */
 bool sfs_codec_find_type(const char *media_type, enum sfs_codec *ret_codec,
                          enum sfs_layer_type *ret_type);
+/* A constant string. */
 const char *sfs_codec_media_type(enum sfs_codec codec, enum sfs_layer_type type);
 /* Is it distributed apart from its image? */
 bool sfs_layer_type_is_foreign(enum sfs_layer_type type);

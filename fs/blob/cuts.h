@@ -23,6 +23,7 @@ struct sfs_cuts {    /* all zero but `wanted` at the start */
     size_t count, capacity;
     bool member_ended; /* since the last cut */
 };
+/* Frees the list. Fine on an all-zero struct. */
 void sfs_cuts_done(struct sfs_cuts *cuts);
 
 /* Before a step at decoded byte `out`: makes `io` no larger than the step may be. */

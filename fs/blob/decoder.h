@@ -39,6 +39,7 @@ struct sfs_decoder_window {
 int sfs_decoder_enter(struct sfs_decoder *decoder, const struct sfs_seek_table *table,
                       const struct sfs_point *point, struct sfs_decoder_io *io,
                       struct sfs_decoder_window *ret_window, struct sfs_error *err);
+/* By its row's `close`; does nothing if *decoder is NULL. */
 void sfs_decoder_close(struct sfs_decoder **decoder);
 
 #endif

@@ -21,6 +21,7 @@ struct sfs_slice {
     void (*spend)(void *owner);   /* see sfs_slice_spend(); may be NULL */
     void *owner;
 };
+/* Gives the bytes back. Any thread may. Fine on an all-zero slice. */
 void sfs_slice_release(struct sfs_slice *slice);
 /* The same, where nobody will ask for these bytes again: their memory is the first to be taken. */
 void sfs_slice_spend(struct sfs_slice *slice);
@@ -32,6 +33,7 @@ struct sfs_spans;
 int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
                    const struct sfs_seek_table *table, const char *label,
                    struct sfs_spans **ret_spans, struct sfs_error *err);
+/* Waits for jobs that decode in the background. All slices must have been given back. */
 void sfs_spans_close(struct sfs_spans **spans);
 
 /* Lends 1..size decoded bytes at `offset` (< out_size): as many as are ready or become ready
@@ -49,8 +51,9 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size);
 bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 
+/* What it was opened with; borrowed until close. */
 const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans);
-struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans);   /* the compressed bytes; borrowed */
-const char *sfs_spans_label(const struct sfs_spans *spans); /* the layer, for messages; borrowed */
+struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans);   /* the compressed bytes */
+const char *sfs_spans_label(const struct sfs_spans *spans); /* the layer, for messages */
 
 #endif

@@ -37,12 +37,14 @@ void sfs_spares_done(struct sfs_spares *spares);
 struct sfs_decoder_box *sfs_spares_take_decoder(struct sfs_spares *spares); /* NULL: no memory */
 /* Counts what the decoder has come to hold. */
 void sfs_spares_charge_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
+/* Keeps it for the next one, or frees it where it is large or there are many. */
 void sfs_spares_give_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
 
 /* Memory for `size` decoded bytes. `find`: some that lies here; `make`: new, whatever the limit
  * says. false: there is none. */
 bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
 bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
+/* Keeps it while there is room for it, else frees it. */
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer);
 /* Bytes that such a buffer takes. */
 size_t sfs_spares_capacity(size_t size);

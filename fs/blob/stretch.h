@@ -31,13 +31,14 @@ struct sfs_stretch {
     size_t frame_count;
     struct sfs_cut *cuts; /* in order; bits of `in` */
     size_t cut_count;
-    bool is_inside;     /* it begins in the middle of a member, */
-    uint64_t first_bit; /* at this bit */
-    bool goes_on;       /* the member of its last cut, or of its start, goes on in the next one, */
-    uint64_t end_bit;   /* behind this bit */
-    void *memory, *in_memory; /* owned, as are the arrays; of these sizes: */
+    bool is_inside;     /* it begins in the middle of a member */
+    uint64_t first_bit; /* of `in`, where it then begins */
+    bool goes_on;     /* the member of its last cut, or of its start, goes on in the next stretch */
+    uint64_t end_bit; /* of `in`, behind which it then goes on */
+    void *memory, *in_memory; /* of `data` and `in`; owned, as are the arrays */
     size_t memory_size, in_memory_size;
 };
+/* Frees its memory and arrays. Fine on an all-zero struct. */
 void sfs_stretch_done(struct sfs_stretch *stretch);
 
 /* The first span of the stretch that this span is in, and how many spans that has. */
@@ -50,9 +51,10 @@ struct sfs_stretch_wish {
     bool cuts;    /* of gzip; not of a blob with a table of contents */
 };
 
-/* One decode at a time; large, so reused. NULL from open: out of memory. */
+/* One decode at a time; large, so reused. */
 struct sfs_stretch_decoder;
-struct sfs_stretch_decoder *sfs_stretch_decoder_open(void);
+struct sfs_stretch_decoder *sfs_stretch_decoder_open(void); /* NULL: out of memory */
+/* Frees *decoder and sets it to NULL; does nothing if it is NULL. */
 void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder);
 
 /* Decodes and checks the stretch that begins at span `first`. A frame is among `frames` only if it

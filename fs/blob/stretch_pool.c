@@ -7,7 +7,7 @@
 
 #define BUCKETS  1024u
 #define OVERHEAD 4096u /* bytes that an entry is charged beside its buffers */
-#define PASSED   4u    /* entries that the reader took last: he may come back to them */
+#define PASSED   4u    /* entries that the reader took last: it may come back to them */
 #define SPARES   4u
 #define SPARE    (64u << 10) /* memory from this size on is kept for the next entry */
 
@@ -45,7 +45,7 @@ struct sfs_frames {
     TAILQ_HEAD(entries, entry) entries; /* oldest first */
     uint64_t used, made;                /* bytes; entries that were asked for, ever */
     uint64_t reached;                   /* highest number of those that the reader took */
-    uint64_t takes;                     /* how often he went on to another */
+    uint64_t takes;                     /* how often it went on to another */
     struct idle *idle;                  /* decoders at rest */
     struct sfs_stretch spares[SPARES];  /* memory only; what was used last is still near the core */
     unsigned spare_count;
@@ -125,8 +125,8 @@ static struct entry *find_entry(struct sfs_frames *frames, const struct sfs_span
     return NULL;
 }
 
-/* Is the reader done with it? Those that he took last he may want again: they may hold many small
- * files. One that he never took is passed when he has taken a later one. */
+/* Is the reader done with it? Those that it took last it may want again: they may hold many small
+ * files. One that it never took is passed when it has taken a later one. */
 static bool is_passed(const struct sfs_frames *frames, const struct entry *entry)
 {
     if (entry->refs > 0)
@@ -142,7 +142,7 @@ static void drop_passed(struct sfs_frames *frames)
         drop_entry(frames, entry);
 }
 
-/* What the reader has passed goes, oldest first; where he is he may take more. */
+/* What the reader has passed goes, oldest first; where it is it may take more. */
 static void make_room(struct sfs_frames *frames, uint64_t size)
 {
     struct entry *entry = TAILQ_FIRST(&frames->entries);

@@ -1,5 +1,5 @@
-/* Stretches of blobs, decoded on all cores ahead of one reader who takes them in the order
- * in which he asked for them. What he is done with is dropped when its memory is wanted. */
+/* Stretches of blobs, decoded on all cores ahead of one reader, which takes them in the order in
+ * which it asked for them. What it is done with is dropped when its memory is wanted. */
 #ifndef STAGEFS_STRETCH_POOL_H
 #define STAGEFS_STRETCH_POOL_H
 
@@ -22,8 +22,9 @@ bool sfs_frames_ask(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t
  * Waits. EIO: the blob cannot be read, or is damaged. */
 int sfs_frames_get(struct sfs_frames *frames, struct sfs_spans *spans, uint64_t offset,
                    const struct sfs_stretch **ret_stretch, struct sfs_error *err);
-/* The stretch is lent once more. Any thread may give it back. */
+/* The stretch is lent once more: it is to be given back once more. */
 void sfs_stretch_hold(const struct sfs_stretch *stretch);
+/* Gives it back. Any thread may. */
 void sfs_stretch_release(const struct sfs_stretch *stretch);
 
 #endif

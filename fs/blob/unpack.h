@@ -40,20 +40,22 @@ int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *re
 void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size);
 
 struct sfs_unpacked {
-    struct sfs_digest
-        in_digest; /* of the compressed blob, whole, whatever the decoder made of it */
+    /* Of the compressed blob, whole, whatever the decoder made of it. */
+    struct sfs_digest in_digest;
     struct sfs_digest out_digest; /* of the decoded stream (diff_id) */
     struct sfs_seek_table table;  /* its arrays are owned by this struct */
-    bool uses_copy;               /* the table describes the copy, of this size: */
-    uint64_t copy_size;
-    void *memory; /* what sfs_unpacked_close() frees */
+    bool uses_copy;               /* the table describes the copy */
+    uint64_t copy_size;           /* bytes of that, or 0 */
+    void *memory;                 /* what sfs_unpacked_close() frees */
 };
 
 /* Takes what is left (discarding decoded bytes), joins the threads. Works after an EBADMSG too:
  * then only in_digest is meaningful and the function returns that same failure. */
 int sfs_unpack_finish(struct sfs_unpack *unpack, struct sfs_unpacked *ret_unpacked,
                       struct sfs_error *err);
+/* Frees the table's arrays. Fine on an all-zero struct. */
 void sfs_unpacked_close(struct sfs_unpacked *unpacked);
+/* Stops and joins the threads, wherever they are; frees. Does nothing if *unpack is NULL. */
 void sfs_unpack_close(struct sfs_unpack **unpack);
 
 #endif

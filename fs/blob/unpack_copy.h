@@ -19,6 +19,7 @@ int sfs_copy_writer_add(struct sfs_copy_writer *writer, const void *data, size_t
 int sfs_copy_writer_finish(struct sfs_copy_writer *writer, struct sfs_error *err);
 /* The table of what was written; its arrays live until close. */
 void sfs_copy_writer_table(const struct sfs_copy_writer *writer, struct sfs_seek_table *ret_table);
+/* Waits for what is being compressed; frees. Does nothing if *writer is NULL. */
 void sfs_copy_writer_close(struct sfs_copy_writer **writer);
 
 #endif

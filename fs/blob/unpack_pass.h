@@ -26,6 +26,8 @@ int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err);
 
 /* Wanted distance of points at decoded offset `out`. */
 uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out);
+/* The stream can be entered at `out`: see struct sfs_point. `window`: copied; size 0: none is
+ * needed. Ignored once all goes to a copy. E2BIG: too many. */
 int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,
                        const void *window, size_t window_size, struct sfs_error *err);
 /* A frame, or gzip member, begins. */
@@ -36,6 +38,7 @@ void sfs_pass_end(struct sfs_pass *pass, uint64_t in_end);
 /* This blob cannot be entered where it should: from here on everything goes to a seekable copy.
  * `why` for the case that there may be none (ENOTSUP). Between blocks only. */
 int sfs_pass_start_copy(struct sfs_pass *pass, const char *why, struct sfs_error *err);
+/* Does everything go to a copy already? May it? */
 bool sfs_pass_copies(const struct sfs_pass *pass);
 bool sfs_pass_may_copy(const struct sfs_pass *pass);
 

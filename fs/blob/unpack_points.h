@@ -31,7 +31,9 @@ struct sfs_points {
     uint8_t key[16];
 };
 
+/* 0 or a negative errno; either way to be done. */
 int sfs_points_init(struct sfs_points *points);
+/* Frees. Fine on an all-zero struct. */
 void sfs_points_done(struct sfs_points *points);
 
 /* Adds a point, in order. `window`: decoded bytes before it, copied; size 0: none needed. */

@@ -63,6 +63,7 @@ size_t sfs_compress_bound(const struct sfs_compress_plan *plan, size_t size);
 
 /* Not for a plan without a method. NULL: out of memory. */
 struct sfs_compressor *sfs_compressor_open(const struct sfs_compress_plan *plan);
+/* By its method's `close`; does nothing if *compressor is NULL. */
 void sfs_compressor_close(struct sfs_compressor **compressor);
 /* Compresses a block into `out` (of sfs_compress_bound() bytes). Count of bytes there or -EIO. */
 ssize_t sfs_compressor_run(struct sfs_compressor *compressor, const void *data, size_t size,

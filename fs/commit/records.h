@@ -41,6 +41,7 @@ struct sfs_manifest_record {
     size_t config_size;
     const json_t *annotations; /* of the manifest, or NULL; borrowed */
 };
+/* As sfs_config_make(). */
 int sfs_manifest_make(const struct sfs_manifest_record *record, json_t **ret_manifest,
                       struct sfs_error *err);
 

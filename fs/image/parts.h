@@ -35,7 +35,8 @@ struct sfs_image {
 /* Room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
 int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);
 
-/* The openers: one for each transport; image.c has their table. image->ref is set. */
+/* The openers: one for each transport; image.c has their table. image->ref is set; what they fill
+ * is freed with the image. Fail as sfs_image_open(). */
 int sfs_oci_open_dir(struct sfs_image *image, const struct sfs_reference *reference,
                      const struct sfs_platform *platform, struct sfs_error *err);
 int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
