@@ -175,6 +175,7 @@ Test(run_request, has_mounts_with_variables)
 Test(run_request, has_secrets_in_the_environment)
 {
     expect_said("RUN --mount=type=secret,id=s,env=KEY x\n", " KEY=s\n");
+    expect_said("RUN --mount=type=secret,id=s,env= x\n", " s=s\n");
 }
 
 Test(run_request, can_do_without_a_network)
