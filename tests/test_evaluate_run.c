@@ -83,6 +83,7 @@ TestSuite(run_result, .init = set_up, .fini = tear_down);
 static int open_stage(const char *instructions)
 {
     char path[128], base[128], secret[160];
+    sfs_stage_close(&stage);
     snprintf(path, sizeof path, "%s/Dockerfile", dir);
     snprintf(base, sizeof base, "dir:%s/base", dir);
     snprintf(secret, sizeof secret, "id=s,src=%s/secret", dir);
