@@ -17,8 +17,8 @@ int sfs_words_plain(const char *text, struct sfs_vars *words);
  */
 int sfs_words_flags(const char *text, char escape, struct sfs_vars *flags, const char **ret_rest);
 
-/* A JSON array of strings; a NUL in one is marked (stagefs/json.h). 1: it was one; 0: it is none; -EINVAL: an array that holds something
- * else. */
+/* A JSON array of strings; a NUL in one is marked (stagefs/json.h). 1: it was one; 0: it is none;
+ * -EINVAL: an array that holds something else. */
 int sfs_words_json(const char *text, struct sfs_vars *words, struct sfs_error *err);
 
 #endif
