@@ -607,6 +607,8 @@ static const struct {
     { "FROM base\nADD http://example.com/x /x\n", ENOTSUP,
       "sources of the network are not fetched" },
     { "FROM base\nCOPY https://example.com/x /x\n", EINVAL, "source can't be a URL for COPY" },
+    { "FROM base\nRUN --mount=from=$X,target=/x true\nFROM base\n", EINVAL,
+      "Dockerfile:2: RUN: --mount=from=$X,target=/x: 'from' doesn't support variable" },
     { "FROM base\nRUN true\n", ENOTSUP, "Dockerfile:2: RUN: commands are not run here" },
 };
 
@@ -620,6 +622,13 @@ Test(evaluate_error, tells_file_and_line_and_what_is_wrong)
         cr_expect_not_null(strstr(error.text, failures[i].words), "%s\n\"%s\" lacks \"%s\"",
                            failures[i].text, error.text, failures[i].words);
     }
+}
+
+Test(evaluate_error, names_the_ignore_file_that_is_wrong)
+{
+    write_file("context/.dockerignore", "a\n!\n");
+    expect_error("FROM base\nCOPY a /\n", OPTIONS(0), EINVAL,
+                 "context/.dockerignore: illegal exclusion pattern: \"!\"");
 }
 
 Test(evaluate_error, suggests_a_target)

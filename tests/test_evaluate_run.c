@@ -97,6 +97,7 @@ TestSuite(run_result, .init = set_up, .fini = tear_down);
 static int open_stage(const char *instructions)
 {
     char path[128], base[128], secret[160];
+    sfs_stage_close(&stage);
     snprintf(path, sizeof path, "%s/Dockerfile", dir);
     snprintf(base, sizeof base, "dir:%s/base", dir);
     snprintf(secret, sizeof secret, "id=s,src=%s/secret", dir);
@@ -191,6 +192,7 @@ Test(run_request, has_mounts_with_variables)
 Test(run_request, has_secrets_in_the_environment)
 {
     expect_said("RUN --mount=type=secret,id=s,env=KEY x\n", " KEY=s\n");
+    expect_said("RUN --mount=type=secret,id=s,env= x\n", " s=s\n");
 }
 
 Test(run_request, can_do_without_a_network)

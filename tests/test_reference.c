@@ -91,7 +91,13 @@ Test(reference, completes_docker_names)
     assert_parses("docker://debian@" DIGEST, SFS_TRANSPORT_DOCKER, NULL,
                   "docker.io/library/debian@" DIGEST);
     assert_parses("containers-storage:a:1", SFS_TRANSPORT_STORAGE, NULL, "docker.io/library/a:1");
+    assert_parses("docker://[fd00::1]:5000/b:1", SFS_TRANSPORT_DOCKER, NULL, "[fd00::1]:5000/b:1");
+    assert_parses("docker-archive:no.tar:[::1]/b", SFS_TRANSPORT_DOCKER_ARCHIVE, "no.tar",
+                  "[::1]/b:latest");
     assert_wrong("docker://", EINVAL, "no image name");
+    assert_wrong("docker://[x]/b", EINVAL, "no image name");
+    assert_wrong("docker-archive:no.tar:debian:", EINVAL, "no image name");
+    assert_wrong("docker-archive:no.tar:debian@", EINVAL, "no image name");
     assert_wrong("docker://user:pass word@x", EINVAL, "no image name");
     assert_wrong("docker-archive:no.tar:docker.io/", EINVAL, "no image name");
 }

@@ -1,6 +1,7 @@
 #include "dockerfile/instruction.h"
 
 #include "base/banned.h"
+#include "dockerfile/run_mount.h"
 #include "dockerfile/rune.h"
 #include <ctype.h>
 #include <errno.h>
@@ -201,7 +202,11 @@ static int check_run(const struct sfs_instruction *instruction, const char *name
     if (network && strcmp(network, "none") != 0 && strcmp(network, "host") != 0 &&
         strcmp(network, "default") != 0)
         return sfs_fail(err, EINVAL, "invalid network mode \"%.50s\"", network);
-    return 0;
+    int r = 0;
+    const char *mount;
+    for (size_t at = 0; r == 0 && (mount = sfs_flag_next(instruction, "mount", &at));)
+        r = sfs_mount_options_check(mount, err);
+    return r;
 }
 
 static int check_shell(const struct sfs_instruction *instruction, const char *name,

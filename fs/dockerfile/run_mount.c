@@ -203,6 +203,15 @@ static int set_field(struct reading *reading, const char *key, const char *value
     return fail_key(reading, key, field);
 }
 
+static int check_from(const char *field, struct sfs_error *err)
+{
+    const char *dollar = strchr(field, '$');
+    if (strncasecmp(field, "from=", 5) != 0 || !dollar || !dollar[1])
+        return 0;
+    return sfs_fail(err, EINVAL,
+                    "'from' doesn't support variable expansion, define alias stage instead");
+}
+
 static int read_field(struct reading *reading, const char *field, char escape,
                       const struct sfs_vars *vars)
 {
@@ -219,11 +228,9 @@ static int read_field(struct reading *reading, const char *field, char escape,
         return sfs_fail(reading->err, EINVAL, "invalid field '%.100s' must be a key=value pair",
                         field);
     }
-    const char *dollar = strchr(field + size + 1, '$');
-    if (strcmp(key, "from") == 0 && dollar && dollar[1])
-        return sfs_fail(reading->err, EINVAL,
-                        "'from' doesn't support variable expansion, define alias stage instead");
-    int r = sfs_expand_word(field + size + 1, escape, vars, 0, &value, reading->err);
+    int r = check_from(field, reading->err);
+    if (r == 0)
+        r = sfs_expand_word(field + size + 1, escape, vars, 0, &value, reading->err);
     return r < 0 ? r : set_field(reading, key, value, field);
 }
 
@@ -252,6 +259,15 @@ static int check(struct reading *reading)
     if (options->type == MOUNT_SECRET && options->source && options->id)
         return sfs_fail(reading->err, EINVAL, "both source and id can't be set");
     return 0;
+}
+
+int sfs_mount_options_check(const char *text, struct sfs_error *err)
+{
+    AUTO(sfs_vars_close) struct sfs_vars fields = { 0 };
+    int r = sfs_csv_parse(text, &fields, err);
+    for (size_t i = 0; r == 0 && i < fields.count; i++)
+        r = check_from(fields.items[i], err);
+    return r < 0 ? sfs_fail_while(err, r, "--mount=%.200s", text) : 0;
 }
 
 int sfs_mount_options_parse(const char *text, char escape, const struct sfs_vars *vars,

@@ -20,6 +20,8 @@ struct mount_options { /* texts are owned; NULL: not given */
 /* Reads "type=cache,target=$HOME/.cache,...", values expanded. EINVAL. */
 int sfs_mount_options_parse(const char *text, char escape, const struct sfs_vars *vars,
                             struct mount_options *ret_options, struct sfs_error *err);
+/* What is wrong whatever the variables hold, also in a stage that nobody needs. EINVAL. */
+int sfs_mount_options_check(const char *text, struct sfs_error *err);
 void sfs_mount_options_close(struct mount_options *options);
 
 /* The fields of one line of comma-separated values; quotes may enclose a field. EINVAL. */

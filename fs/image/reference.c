@@ -33,15 +33,24 @@ void sfs_reference_done(struct sfs_reference *reference)
     sfs_free(&reference->name);
 }
 
+/* Bytes of "[fd00::1]" at the start; 0: there is no such host. */
+static size_t address_size(const char *text)
+{
+    size_t size = *text == '[' ? 1 + strspn(text + 1, "0123456789abcdefABCDEF:.") : 0;
+    bool ends = size > 1 && text[size] == ']' && (text[size + 1] == ':' || text[size + 1] == '/');
+    return ends ? size + 1 : 0;
+}
+
 /* What may stand between the '/' of a name: nothing that a shell, a URL or a terminal minds. */
 static bool is_name(const char *text)
 {
-    if (!isalnum((unsigned char)*text))
+    const char *p = text + address_size(text);
+    if (p == text && !isalnum((unsigned char)*text))
         return false;
-    for (const char *p = text; *p; p++)
+    for (; *p; p++)
         if (!isalnum((unsigned char)*p) && !strchr("._-/:@", *p))
             return false;
-    return !strstr(text, "//");
+    return !strstr(text, "//") && !strchr(":/@", p[-1]);
 }
 
 int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error *err)

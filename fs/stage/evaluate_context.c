@@ -25,7 +25,13 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
         return r;
     if (memchr(text, 0, size))
         return sfs_fail(eval->err, EINVAL, "%s: there is a NUL byte", path);
-    return sfs_ignore_parse(text, size, patterns) < 0 ? sfs_fail_memory(eval->err) : 1;
+    if (sfs_ignore_parse(text, size, patterns) < 0)
+        return sfs_fail_memory(eval->err);
+    /* Compiled once here, so that what is wrong is told of this file. */
+    AUTO(sfs_patterns_close) struct sfs_patterns *compiled = NULL;
+    r = sfs_patterns_open((const char *const *)patterns->items, patterns->count, &compiled,
+                          eval->err);
+    return r < 0 ? sfs_fail_while(eval->err, r, "%s", path) : 1;
 }
 
 static int find_ignore(struct eval *eval, const char *dir, const char *ignore,

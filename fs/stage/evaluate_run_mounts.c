@@ -167,7 +167,8 @@ static int add_secret(struct run_job *job, const struct mount_options *options,
                         id, id);
     if (r <= 0)
         return r;
-    if (options->env && sfs_vars_set(&job->env, options->env, mount->data) < 0)
+    const char *variable = options->env && !*options->env ? id : options->env;
+    if (variable && sfs_vars_set(&job->env, variable, mount->data) < 0)
         return sfs_fail_memory(job->eval->err);
     if (options->env && !options->target)
         return 0;
