@@ -6,6 +6,7 @@
 
 #include "mount/erofs_image.h"
 #include "mount/fuse.h"
+#include "mount/guard.h"
 #include "tree/profile.h"
 #include "mount/counters.h"
 
@@ -16,8 +17,10 @@ struct sfs_fill;
 int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                   struct sfs_fill **ret_ahead, struct sfs_error *err);
-/* The session is mounted: from now on work is taken. */
-void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
+/* The session is mounted, and nobody has been told: from now on work is taken, by threads that have
+ * entered the guard (NULL: there is none). */
+void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse,
+                    const struct sfs_guard *guard);
 /* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */
 void sfs_fill_stop(struct sfs_fill *ahead);
 void sfs_fill_close(struct sfs_fill **ahead);
