@@ -72,7 +72,7 @@ if [ "$(id -u)" = 0 ] && [ -c /dev/fuse ] && command -v runc >/dev/null; then
     printf 'FROM base\nRUN true\n' >"$T/Dockerfile"
     tries=0
     while :; do # until the runtime has cleaned up, which holds the lock as long
-        expect 0 "$STAGEFS" ls -q -f "$T/Dockerfile" --build-context "base=oci:$T/stage:base" /
+        expect 0 "$STAGEFS" ls -q --allow-run --no-cache -f "$T/Dockerfile" --build-context "base=oci:$T/stage:base" /
         [ -n "$(ls -A "$STAGEFS_CACHE_DIR/run")" ] || break
         tries=$((tries + 1))
         [ $tries -lt 100 ] || fail "not swept: $(ls "$STAGEFS_CACHE_DIR/run")"

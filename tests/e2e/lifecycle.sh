@@ -46,6 +46,39 @@ gone SIGKILL
 expect 1 "$STAGEFS" umount "$T/mnt"
 says "$T/mnt"
 
+# killed while many read and pages are stored ahead: no reader waits for ever, nothing keeps the device open
+mkdir "$T/big"
+head -c 60000000 /dev/urandom >"$T/big/f"
+"$STAGEFS" commit -q "dir:$T/big" -t "oci:$T/layout:big" >/dev/null
+[ -z "$("$STAGEFS" mount "oci:$T/layout:big" "$T/mnt")" ] || fail "mount says something"
+python3 - "$T/mnt/f" <<'P' &
+import os, sys, threading
+def read(seed):
+    at = seed
+    try:
+        while True:
+            fd = os.open(sys.argv[1], os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            for i in range(20):
+                at = (at * 1103515245 + 12345) % 59000000
+                os.pread(fd, 131072, at)
+            os.close(fd)
+    except OSError:
+        pass
+for t in [threading.Thread(target=read, args=(i,)) for i in range(60)]: t.start()
+P
+readers=$!
+sleep 1.5
+kill -KILL "$(server)"
+for _ in $(seq 200); do
+    kill -0 $readers 2>/dev/null || break
+    sleep 0.1
+done
+kill -0 $readers 2>/dev/null && fail "readers of a killed mount wait for ever"
+wait $readers || :
+gone SIGKILL
+"$STAGEFS" umount "$T/mnt"
+
 # --ready-fd and --foreground
 mkfifo "$T/ready"
 "$STAGEFS" mount --foreground --ready-fd 9 "oci:$T/layout:x" "$T/mnt" 9>"$T/ready" &
