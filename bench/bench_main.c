@@ -192,6 +192,20 @@ static int take_flag(struct arguments *args, int option)
     return 0;
 }
 
+/* Those whose value is kept as it is. False: it is none of them. */
+static bool take_text(struct arguments *args, int option, const char *text)
+{
+    struct bench_options *options = &args->options;
+    const char **target = option == OPT_REFERENCE  ? &args->reference
+                          : option == OPT_FOUND_IN ? &args->found_in
+                          : option == OPT_WORKDIR  ? &options->workdir
+                          : option == OPT_HTML     ? &options->html
+                                                   : NULL;
+    if (target)
+        *target = text;
+    return target != NULL;
+}
+
 static int take_option(struct arguments *args, int option, char *text, struct bench_reason *reason)
 {
     struct bench_options *options = &args->options;
@@ -213,12 +227,6 @@ static int take_option(struct arguments *args, int option, char *text, struct be
     case OPT_ABOUT:
         return strchr(text, '=') ? add_text(&options->about, text, reason)
                                  : bench_fail(reason, "--about wants KEY=VALUE, not '%s'", text);
-    case OPT_FOUND_IN:
-        args->found_in = text;
-        return 0;
-    case OPT_WORKDIR:
-        options->workdir = text;
-        return 0;
     case OPT_DELAY:
         return add_text(&args->delays, text, reason);
     case OPT_RUNS:
@@ -235,14 +243,8 @@ static int take_option(struct arguments *args, int option, char *text, struct be
             return -1;
         options->record_fd = (int)fd;
         return 0;
-    case OPT_REFERENCE:
-        args->reference = text;
-        return 0;
-    case OPT_HTML:
-        options->html = text;
-        return 0;
     default:
-        return take_flag(args, option);
+        return take_text(args, option, text) ? 0 : take_flag(args, option);
     }
 }
 

@@ -1,4 +1,5 @@
 /* The numbers that the harness tells. */
+#include "bench.h"
 #include "stats.h"
 
 #include <criterion/criterion.h>
@@ -138,4 +139,30 @@ Test(bench_shuffle, puts_each_of_two_first_about_half_the_time)
         first += order[0];
     }
     cr_assert(first > 4700 && first < 5300, "%u of 10000", first);
+}
+
+/* What `ls -lh` shows for files of these sizes. */
+Test(bench_format, tells_sizes_as_ls_does)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } sizes[] = { { 0, "0" },
+                  { 1023, "1023" },
+                  { 1024, "1.0K" },
+                  { 1025, "1.1K" },
+                  { 10188, "10K" },
+                  { 10240, "10K" },
+                  { 10241, "11K" },
+                  { 1047552, "1023K" },
+                  { 1047553, "1.0M" },
+                  { 1048576, "1.0M" },
+                  { 1048577, "1.1M" },
+                  { 59000000, "57M" },
+                  { 1ull << 40, "1.0T" },
+                  { UINT64_MAX, "16E" } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char text[16];
+        cr_assert_str_eq(bench_format_size(sizes[i].bytes, text, sizeof text), sizes[i].text);
+    }
 }

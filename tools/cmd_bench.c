@@ -4,13 +4,13 @@
 #include "cmd.h"
 #include "ending.h"
 #include "recording.h"
+#include "words.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stagefs/mount.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -144,67 +144,26 @@ static char *find_harness(void)
 
 /* ---- arguments for the harness */
 
-struct argument_list { /* all-zero is empty */
-    char **items;      /* owned, with a NULL at the end */
-    size_t count;
-    bool failed; /* memory is gone */
-};
-
-static void arguments_close(struct argument_list *list)
+static void add_dir(struct words *list, const struct backend *backend)
 {
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-}
-
-static void add(struct argument_list *list, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void add(struct argument_list *list, const char *format, ...)
-{
-    va_list args;
-    char **items = reallocarray(list->items, list->count + 2, sizeof *items);
-    char *text = NULL;
-    va_start(args, format);
-    if (items && vasprintf(&text, format, args) < 0)
-        text = NULL;
-    va_end(args);
-    list->items = items ? items : list->items;
-    list->failed |= !text;
-    if (!text)
-        return;
-    items[list->count++] = text;
-    items[list->count] = NULL;
-}
-
-static void add_option(struct argument_list *list, const char *name, const struct text_list *values)
-{
-    for (size_t i = 0; i < values->count; i++) {
-        add(list, "%s", name);
-        add(list, "%s", values->items[i]);
-    }
-}
-
-static void add_dir(struct argument_list *list, const struct backend *backend)
-{
-    add(list, "--dir");
-    add(list, "%s=%s", backend->label, backend->path);
+    words_add(list, "--dir");
+    words_add(list, "%s=%s", backend->label, backend->path);
 }
 
 /* The mount drops what it holds decoded, as the kernel is told to drop its pages. */
-static void add_drop_command(const struct bench_args *args, struct argument_list *list)
+static void add_drop_command(const struct bench_args *args, struct words *list)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0)
         return;
     self[n] = 0;
-    add(list, "--before-cold");
-    add(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
+    words_add(list, "--before-cold");
+    words_add(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
 }
 
 /* Commands find what the image's config lets them find, as with `run`. */
-static void add_config(const struct bench_args *args, struct argument_list *list)
+static void add_config(const struct bench_args *args, struct words *list)
 {
     json_auto_t *file = json_load_file(args->config, 0, NULL);
     const json_t *config = json_object_get(file, "config"), *pair;
@@ -214,24 +173,24 @@ static void add_config(const struct bench_args *args, struct argument_list *list
     {
         const char *text = json_string_value(pair);
         if (text && strchr(text, '=')) {
-            add(list, "--env");
-            add(list, "%s", text);
+            words_add(list, "--env");
+            words_add(list, "%s", text);
         }
     }
     if (workdir && *workdir) {
-        add(list, "--workdir");
-        add(list, "%s", workdir);
+        words_add(list, "--workdir");
+        words_add(list, "%s", workdir);
     }
 }
 
-static void add_about(struct argument_list *list, const char *key, const char *value)
+static void add_about(struct words *list, const char *key, const char *value)
 {
-    add(list, "--about");
-    add(list, "%s=%s", key, value);
+    words_add(list, "--about");
+    words_add(list, "%s=%s", key, value);
 }
 
 /* What a reader of the report wants to know of it: of what, by what, when. */
-static void add_all_about(const struct bench_args *args, struct argument_list *list)
+static void add_all_about(const struct bench_args *args, struct words *list)
 {
     const char *ref = stage_is_given(&args->session.stage_args) ? NULL : args->session.rest[0];
     AUTO(sfs_image_close) struct sfs_image *image = NULL;
@@ -251,37 +210,37 @@ static void add_all_about(const struct bench_args *args, struct argument_list *l
         add_about(list, "date", date);
 }
 
-static void make_arguments(const struct bench_args *args, struct argument_list *list)
+static void make_arguments(const struct bench_args *args, struct words *list)
 {
-    add(list, "%s", args->harness);
+    words_add(list, "%s", args->harness);
     for (size_t i = 0; i < args->backends.count; i++)
         add_dir(list, &args->backends.list[i]);
-    add(list, "--found-in");
-    add(list, "%s", args->backends.list[0].label);
-    add_option(list, "--lib", &args->libs);
-    add_option(list, "--exec", &args->execs);
+    words_add(list, "--found-in");
+    words_add(list, "%s", args->backends.list[0].label);
+    words_add_option(list, "--lib", &args->libs);
+    words_add_option(list, "--exec", &args->execs);
     if (args->execs.count > 0)
         add_config(args, list);
     if (args->runs > 0) {
-        add(list, "--runs");
-        add(list, "%ld", args->runs);
+        words_add(list, "--runs");
+        words_add(list, "%ld", args->runs);
     }
     if (args->cold) {
-        add(list, "--cold");
+        words_add(list, "--cold");
         add_drop_command(args, list);
     }
-    add(list, "--record-fd");
-    add(list, "%d", args->recording.lent);
+    words_add(list, "--record-fd");
+    words_add(list, "%d", args->recording.lent);
     if (args->html) {
-        add(list, "--html");
-        add(list, "%s", args->html);
+        words_add(list, "--html");
+        words_add(list, "%s", args->html);
     }
     if (args->gpu)
-        add(list, "--gpu");
+        words_add(list, "--gpu");
     if (args->session.tool.json)
-        add(list, "--json");
+        words_add(list, "--json");
     if (args->session.tool.quiet)
-        add(list, "--quiet");
+        words_add(list, "--quiet");
     add_all_about(args, list);
 }
 
@@ -296,11 +255,11 @@ static void show_phase(const struct bench_args *args, const char *what, const ch
 /* The paths that the libraries need, out of the harness, into `file`. Its exit status. */
 static int ask_for_needed(const struct bench_args *args, const char *file, struct sfs_error *err)
 {
-    AUTO(arguments_close) struct argument_list list = { 0 };
-    add(&list, "%s", args->harness);
+    AUTO(words_close) struct words list = { 0 };
+    words_add(&list, "%s", args->harness);
     add_dir(&list, &args->backends.list[0]);
-    add_option(&list, "--lib", &args->libs);
-    add(&list, "--list-needed");
+    words_add_option(&list, "--lib", &args->libs);
+    words_add(&list, "--list-needed");
     if (list.failed)
         return sfs_fail_memory(err);
     pid_t pid = fork();
@@ -409,7 +368,7 @@ static int make_backends(struct bench_args *args, struct sfs_error *err)
 
 static int run_harness(struct bench_args *args, struct sfs_error *err)
 {
-    AUTO(arguments_close) struct argument_list list = { 0 };
+    AUTO(words_close) struct words list = { 0 };
     make_arguments(args, &list);
     if (list.failed)
         return sfs_fail_memory(err);
@@ -457,40 +416,6 @@ static int measure(struct bench_args *args, struct sfs_error *err)
     return r < 0 || ending_signal() ? r : run_harness(args, err);
 }
 
-/* As a shell would read it. */
-static void print_word(FILE *out, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                "0123456789-_=+:,./@%";
-    if (*word && !word[strspn(word, plain)]) {
-        fputs(word, out);
-        return;
-    }
-    fputc('\'', out);
-    for (; *word; word++)
-        fputs(*word == '\'' ? "'\\''" : (char[]){ *word, 0 }, out);
-    fputc('\'', out);
-}
-
-/* Fresh memory; NULL: there is none. */
-static char *print_words(int count, char **words)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return NULL;
-    fputs("stagefs", out);
-    for (int i = 0; i < count; i++) {
-        fputc(' ', out);
-        print_word(out, words[i]);
-    }
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
 int cmd_bench(const struct command *command, int argc, char **argv)
 {
     struct bench_args args = { .session.stage_args.allow_run = true };
@@ -506,7 +431,7 @@ int cmd_bench(const struct command *command, int argc, char **argv)
         { "gpu", 0, OPTION_FLAG, &args.gpu, NULL, "also the stages of a CUDA start" },
         { "html", 0, OPTION_TEXT, &args.html, "FILE", "write a page to look at" },
     };
-    AUTO(sfs_free) char *line = print_words(argc, argv); /* parsing takes the words apart */
+    AUTO(sfs_free) char *line = words_for_shell(argc, argv); /* parsing takes the words apart */
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (leave)
         return leave - 1;

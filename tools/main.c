@@ -26,12 +26,24 @@ void tool_options(struct tool *tool, struct option_set *set)
     options_add(set, specs, sizeof specs / sizeof *specs);
 }
 
+/* They would do nothing; they are still let pass, as each command does. */
+static void hide_image_options(const struct tool *tool, struct option_set *set)
+{
+    const void *const targets[] = { &tool->platform, &tool->memory, &tool->threads, &tool->strict };
+    for (size_t i = 0; i < set->count; i++)
+        for (size_t k = 0; k < sizeof targets / sizeof *targets; k++)
+            if (set->specs[i].target == targets[k])
+                set->specs[i].help = NULL;
+}
+
 int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
                    size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count)
 {
     struct option_set set = { 0 };
     options_add(&set, own, own_count);
     tool_options(tool, &set);
+    if (command->takes_no_image)
+        hide_image_options(tool, &set);
     return tool_parse(command, tool, &set, argc, argv, ret_rest, ret_rest_count);
 }
 

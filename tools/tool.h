@@ -58,6 +58,7 @@ struct command {
     const char *examples; /* lines, each ended by a newline */
     int (*run)(const struct command *command, int argc,
                char **argv); /* argv[0] is the command; exit status */
+    bool takes_no_image;     /* options about images are no part of its help */
 };
 
 /* The global part of a command line, and what is opened by it. Zero it before use. */

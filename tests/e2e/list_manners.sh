@@ -139,6 +139,9 @@ for command in ls du; do
     grep -q '^Usage:' "$T/stdout" || fail "$command -h alone is not its help"
 done
 
+expect 0 "$STAGEFS" umount --help
+grep -q -e '--memory\|--platform\|--threads' "$T/stdout" && fail "umount's help has options that say nothing to it"
+
 # ---- an archive without its kind: a look into it tells which
 tar -C "$T/layout" -cf "$T/saved.tar" .
 mkdir "$T/docker"
