@@ -1,6 +1,7 @@
 /* What a decoder calls: blocks in, blocks out, points, and the change to a seekable copy. */
 #include "blob/unpack_pipe.h"
 
+#include "base/hash.h"
 #include <errno.h>
 
 /* Half of it is decoded in vain by the average random read. A point costs some hundred bytes to a

@@ -12,6 +12,7 @@
 #include "commit/changes.h"
 
 #include "base/limits.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
 

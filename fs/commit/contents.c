@@ -1,5 +1,6 @@
 #include "commit/contents.h"
 
+#include "base/hash.h"
 #include "commit/layer_entry.h"
 #include <isa-l/crc64.h>
 #include <endian.h>

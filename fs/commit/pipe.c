@@ -14,6 +14,7 @@
  * memory of its own size. So the threads need not wait for one another at each of thousands. */
 #include "commit/pipe.h"
 
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/pool.h"
 #include <errno.h>

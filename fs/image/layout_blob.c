@@ -1,5 +1,6 @@
 /* Blobs on their way into a layout. The cheapest way first: it is there, a hard link, a reflink, a
  * copy. Only the copy passes through this process, and is digested on the way. */
+#include "base/hash.h"
 #include "image/layout_parts.h"
 
 #include "image/parts.h"

@@ -4,6 +4,7 @@
 #include "blob/spans.h"
 #include "mount/blocks.h"
 #include "mount/library.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <pthread.h>
 

@@ -1,6 +1,7 @@
 #include "mount/replay.h"
 
 #include "base/io.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

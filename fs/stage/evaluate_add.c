@@ -3,6 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "layer/tar_read.h"
+#include "tree/tree_inner.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>

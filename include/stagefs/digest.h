@@ -25,13 +25,4 @@ char *sfs_digest_print(const struct sfs_digest *digest, char text[SFS_DIGEST_TEX
 bool sfs_digest_equal(const struct sfs_digest *a, const struct sfs_digest *b);
 int sfs_digest_of(const void *data, size_t size, struct sfs_digest *ret_digest);
 
-/* A running digest. One thread at a time. NULL from open: out of memory. */
-struct sfs_hash;
-struct sfs_hash *sfs_hash_open(void);
-int sfs_hash_add(struct sfs_hash *hash, const void *data, size_t size);
-int sfs_hash_finish(struct sfs_hash *hash, struct sfs_digest *ret_digest);
-/* The digest of what came so far; more may come. */
-int sfs_hash_peek(const struct sfs_hash *hash, struct sfs_digest *ret_digest);
-void sfs_hash_close(struct sfs_hash **hash);
-
 #endif
