@@ -5,6 +5,7 @@
 
 #include "base/banned.h"
 #include "layer/layer.h"
+#include "tree/tree_inner.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

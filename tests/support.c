@@ -1,6 +1,7 @@
 #include "support.h"
 
 #include "base/buf.h"
+#include "tree/tree_inner.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 

@@ -5,7 +5,7 @@
 
 TestSuite(archive, .init = make_scratch, .fini = remove_scratch);
 TestSuite(docker_archive, .init = make_scratch, .fini = remove_scratch);
-TestSuite(archive_others, .init = make_scratch, .fini = remove_scratch, .timeout = 120);
+TestSuite(archive_others, .init = make_scratch, .fini = remove_scratch, .timeout = 600);
 
 static struct tar_writer tar;
 

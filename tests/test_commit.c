@@ -1,4 +1,5 @@
 #include "image_support.h"
+#include "tree/tree_inner.h"
 
 #include <stagefs/commit.h>
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "copy/chmod.h"
 #include "support.h"
+#include "tree/tree_inner.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <time.h>

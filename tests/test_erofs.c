@@ -6,7 +6,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-TestSuite(erofs, .init = mount_init, .fini = mount_fini, .timeout = 120);
+TestSuite(erofs, .init = mount_init, .fini = mount_fini, .timeout = 600);
 
 /* Mounts and waits, or skips where this kernel cannot. */
 static void erofs_up_trees(const struct mount_trees *trees)

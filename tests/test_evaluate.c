@@ -1,5 +1,6 @@
 /* What a Dockerfile comes to: trees, configs, failures. RUN is in test_evaluate_run.c and in the
  * end-to-end tests. */
+#include "tree/tree_inner.h"
 #include "stage/evaluate.h"
 #include "image/document.h"
 #include "support.h"

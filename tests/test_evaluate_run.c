@@ -1,4 +1,5 @@
 /* What RUN asks of the runner, which is a stand-in here, and what becomes of its answer. */
+#include "tree/tree_inner.h"
 #include "image/document.h"
 #include "dockerfile/run_mount.h"
 #include "support.h"

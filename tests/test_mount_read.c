@@ -1,10 +1,11 @@
 /* File bytes through a mount. */
 #include "mount_support.h"
+#include "tree/tree_inner.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
 
-TestSuite(mount_read, .init = mount_init, .fini = mount_fini, .timeout = 120);
+TestSuite(mount_read, .init = mount_init, .fini = mount_fini, .timeout = 600);
 
 static char *read_whole(const char *name, size_t *ret_size)
 {

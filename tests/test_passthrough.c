@@ -3,6 +3,7 @@
 #include "mount_support.h"
 
 #include "mount/passthrough.h"
+#include "tree/tree_inner.h"
 #include <dirent.h>
 
 #define SIZE (3u << 20)

@@ -14,7 +14,7 @@ static void open_vectors(void)
     fixture_open();
 }
 
-TestSuite(tar_vectors, .init = open_vectors, .fini = fixture_close, .timeout = 120);
+TestSuite(tar_vectors, .init = open_vectors, .fini = fixture_close, .timeout = 600);
 
 struct listed { /* one entry as libarchive has it */
     char path[512];

@@ -1,5 +1,6 @@
 /* Looking at a tree: names, metadata, bytes, walking. */
 #include "tree_text.h"
+#include "tree/tree_inner.h"
 
 static sfs_node at(const struct sfs_tree *tree, const char *path)
 {

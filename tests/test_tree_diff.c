@@ -1,4 +1,5 @@
 #include "tree_text.h"
+#include "tree/tree_inner.h"
 
 struct changes {
     struct sfs_buf text;

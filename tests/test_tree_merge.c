@@ -1,6 +1,7 @@
 /* What merging gives is what extracting the layers one after the other gives. Expectations that
  * are not plain were made with umoci 0.4.7. */
 #include "tree_text.h"
+#include "tree/tree_inner.h"
 
 static void expect_refused(const char *words, const char *const *layers)
 {

@@ -1,6 +1,7 @@
 /* Every allocation of a merge, a search, a walk and a diff fails once: each time there is one clear
  * error, and nothing is lost or half made. */
 #include "tree_text.h"
+#include "tree/tree_inner.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1

@@ -1,6 +1,7 @@
 #include "tree_text.h"
 
 #include "base/limits.h"
+#include "tree/tree_inner.h"
 
 static const char *const usual =
     "d usr; d usr/lib; f usr/lib/a 1; f b 2; l lib usr/lib; l abs /usr/lib;"

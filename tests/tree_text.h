@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "layer/layer.h"
+#include "tree/tree_inner.h"
 #include <criterion/criterion.h>
 #include <stagefs/tree.h>
 

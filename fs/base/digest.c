@@ -1,6 +1,7 @@
 #include <stagefs/digest.h>
 
 #include "base/banned.h"
+#include "base/hash.h"
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stagefs/error.h>

@@ -3,6 +3,7 @@
 
 #include "base/thread.h"
 #include "blob/unpack_replay.h"
+#include "base/hash.h"
 #include <errno.h>
 
 /* The average random read decodes half of this in vain. A point costs some hundred bytes to a few

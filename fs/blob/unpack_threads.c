@@ -1,4 +1,5 @@
 /* The input and the digester of a pass. */
+#include "base/hash.h"
 #include "blob/unpack_pipe.h"
 
 #include "base/thread.h"

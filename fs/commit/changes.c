@@ -13,6 +13,7 @@
 
 #include "base/limits.h"
 #include "base/array.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
 

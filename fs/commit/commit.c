@@ -3,6 +3,7 @@
  * destination's images as they were. */
 #include <stagefs/commit.h>
 
+#include "base/hash.h"
 #include "commit/config_edit.h"
 #include "commit/extract.h"
 #include "commit/layer_write.h"
@@ -13,6 +14,7 @@
 #include "image/layout.h"
 #include "image/parts.h"
 #include "tree/profile.h"
+#include "tree/tree_inner.h"
 #include <dirent.h>
 #include <errno.h>
 #include <time.h>

@@ -2,6 +2,7 @@
 
 #include <stagefs/utf8.h>
 
+#include "base/hash.h"
 #include "commit/layer_entry.h"
 #include "base/array.h"
 #include <isa-l/crc64.h>

@@ -6,6 +6,7 @@
 
 #include "blob/spans.h"
 #include "commit/read_plan.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -11,6 +11,7 @@
 #include "commit/splice.h"
 #include "commit/tar.h"
 #include "image/document.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
 

@@ -2,6 +2,7 @@
 
 #include "layer/whiteout.h"
 #include "tree/profile.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
 

@@ -1,6 +1,9 @@
 #include "commit/pipe_parts.h"
 
 #include "base/thread.h"
+#include "base/hash.h"
+#include "base/io.h"
+#include "base/pool.h"
 #include <errno.h>
 
 /* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays

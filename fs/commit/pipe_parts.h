@@ -17,6 +17,7 @@
 #ifndef STAGEFS_PIPE_PARTS_H
 #define STAGEFS_PIPE_PARTS_H
 
+#include "base/hash.h"
 #include "base/pool.h"
 #include "commit/pipe.h"
 #include <pthread.h>

@@ -1,3 +1,4 @@
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/thread.h"
 #include "commit/pipe_parts.h"

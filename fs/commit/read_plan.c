@@ -1,6 +1,7 @@
 #include "commit/read_plan.h"
 
 #include "base/pool.h"
+#include "tree/tree_inner.h"
 #include <sys/stat.h>
 
 #define AHEAD      (32u << 20) /* file bytes that are asked for before they are read */

@@ -2,6 +2,7 @@
 
 #include "base/banned.h"
 #include "base/limits.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <search.h>
 #include <sys/stat.h>

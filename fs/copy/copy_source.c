@@ -8,6 +8,7 @@
 #include "base/path.h"
 #include "copy/pattern.h"
 #include "base/array.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 
 static int add_hit(struct copy_hits *hits, const struct sfs_tree *tree, const char *path,

@@ -1,6 +1,7 @@
 /* Blobs on their way into a layout. The cheapest way first: it is there, a hard link, a reflink, a
  * copy. A copy is digested on its way; what is there, linked or cloned is read for that, unless it
  * is known that it was read since it was changed last. */
+#include "base/hash.h"
 #include "image/layout_parts.h"
 
 #include "image/parts.h"

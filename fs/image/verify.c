@@ -1,5 +1,6 @@
 /* Every digest of an image, from the stored bytes. Layers are read in parallel; what was found is
  * told in order, on the caller's thread. */
+#include "base/hash.h"
 #include "image/parts.h"
 
 #include "base/pool.h"

@@ -1,6 +1,7 @@
 /* A tar, plain or compressed, as a layer: its index is looked up in the store or made there by one
  * pass over the blob; file bytes come from the blob (or its seekable copy) through spans. */
 #include "blob/codecs.h"
+#include "base/hash.h"
 #include "layer/index.h"
 #include "layer/layer.h"
 #include "layer/store.h"

@@ -1,3 +1,4 @@
+#include "base/hash.h"
 #include "layer/verified.h"
 
 #include <errno.h>

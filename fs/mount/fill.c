@@ -6,6 +6,7 @@
 #include "mount/blocks.h"
 #include "mount/library.h"
 #include "base/thread.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <pthread.h>
 

@@ -2,6 +2,7 @@
 #include "mount/forest.h"
 
 #include "tree/nodes.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/sysmacros.h>
 

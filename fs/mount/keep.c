@@ -1,6 +1,7 @@
 #include "mount/keep.h"
 
 #include "blob/spans.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -4,6 +4,7 @@
 #include "mount/server.h"
 
 #include "blob/spans.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <unistd.h>
 

@@ -2,6 +2,7 @@
 
 #include "base/pool.h"
 #include "base/thread.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <pthread.h>
 #include <uthash.h>

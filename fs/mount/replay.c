@@ -2,6 +2,7 @@
 #include "base/thread.h"
 
 #include "base/io.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "copy/copy_draft.h"
 #include "layer/tar_read.h"
+#include "tree/tree_inner.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+#include "base/hash.h"
 #include "stage/run_kept.h"
 
 #include "base/limits.h"

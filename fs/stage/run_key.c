@@ -2,6 +2,8 @@
  * layers' tars; a layer that has none (a directory, COPY, ADD) by its names, attributes and
  * contents, each file by where its bytes lie in a blob of known digest or, if it is in none, by the
  * bytes themselves. A time that is the build's own is only that, whatever it is. */
+#include "tree/tree_inner.h"
+#include "base/hash.h"
 #include "stage/run_kept.h"
 
 #include "base/limits.h"

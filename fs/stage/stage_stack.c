@@ -2,6 +2,7 @@
 #include "stage/stage_private.h"
 
 #include "base/banned.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <stagefs/run.h>
 

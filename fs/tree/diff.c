@@ -3,6 +3,7 @@
  */
 #include "tree/nodes.h"
 #include "tree/step.h"
+#include "tree/tree_inner.h"
 
 /* For the nodes of one tree that have several names: what node those names are in the other tree.
  */

@@ -6,6 +6,7 @@
  * the merge is done again. Both are rare. */
 #include "tree/nodes.h"
 #include "tree/stack.h"
+#include "tree/tree_inner.h"
 #include "tree/union.h"
 #include "base/array.h"
 

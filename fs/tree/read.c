@@ -1,5 +1,6 @@
 /* File bytes: found by (layer, inode), lent by the layer. */
 #include "tree/nodes.h"
+#include "tree/tree_inner.h"
 
 #include <limits.h>
 

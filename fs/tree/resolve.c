@@ -3,6 +3,7 @@
 #include "tree/nodes.h"
 
 #include "base/limits.h"
+#include "tree/tree_inner.h"
 
 struct walker {
     const struct sfs_tree *tree;

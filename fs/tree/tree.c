@@ -1,6 +1,7 @@
 #include "tree/nodes.h"
 
 #include "base/buf.h"
+#include "tree/tree_inner.h"
 
 #include <assert.h>
 

@@ -2,6 +2,7 @@
 #include <stagefs/usage.h>
 
 #include "tree/nodes.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 
 int sfs_tree_layer_usage(const struct sfs_tree *tree, size_t layer,

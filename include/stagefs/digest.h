@@ -27,17 +27,4 @@ bool sfs_digest_equal(const struct sfs_digest *a, const struct sfs_digest *b);
 /* The digest of bytes in memory. -ENOMEM. */
 int sfs_digest_of(const void *data, size_t size, struct sfs_digest *ret_digest);
 
-/* A running digest. One thread at a time. */
-struct sfs_hash;
-/* NULL: out of memory. */
-struct sfs_hash *sfs_hash_open(void);
-/* Digests more bytes. -EIO: OpenSSL failed. */
-int sfs_hash_add(struct sfs_hash *hash, const void *data, size_t size);
-/* The digest of all that came; nothing may come after it. -EIO as above. */
-int sfs_hash_finish(struct sfs_hash *hash, struct sfs_digest *ret_digest);
-/* The digest of what came so far; more may come. */
-int sfs_hash_peek(const struct sfs_hash *hash, struct sfs_digest *ret_digest);
-/* Frees, and sets NULL; NULL is fine. */
-void sfs_hash_close(struct sfs_hash **hash);
-
 #endif

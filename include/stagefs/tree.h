@@ -14,9 +14,6 @@
 
 struct sfs_tree;
 struct sfs_layer;
-struct sfs_slice;
-struct sfs_spans;
-struct sfs_buf;
 typedef uint32_t sfs_node;
 #define SFS_ROOT 0u
 
@@ -37,35 +34,18 @@ struct sfs_dirent {
     sfs_node node;
 };
 
-/* Merges layers, layers[0] lowest, to what extracting them one after the other gives (fs/tree/
- * stack.h has the rules). Borrows the layers (not the array) until close. count 0: an empty root.
- * No I/O but on mapped indexes. EBADMSG: a visible hard link leads nowhere, or to a directory.
- * E2BIG.
- */
-int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
-                   struct sfs_error *err);
-/* Frees the tree, not its layers, and sets NULL; NULL is fine. */
-void sfs_tree_close(struct sfs_tree **tree);
-
 /* How many nodes the tree has: they are 0 .. count - 1. */
 uint32_t sfs_tree_count(const struct sfs_tree *tree);
 /* Type, mode, owner, time, size and links of a node. */
 void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *ret_attr);
 
-/* Child of a directory by name ("." and ".." are none). ENOENT: none; ENOTDIR: dir is no directory.
- */
-int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
-                  sfs_node *ret_node);
-
 /* The names in a directory, sorted (memcmp), without "." and "..": an array that lives as long as
  * the tree. Not a directory: NULL and 0. */
 const struct sfs_dirent *sfs_tree_list(const struct sfs_tree *tree, sfs_node dir,
                                        uint32_t *ret_count);
+
 /* The directory that a directory is in; the root's is the root. */
 sfs_node sfs_tree_parent(const struct sfs_tree *tree, sfs_node dir);
-
-/* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
-int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
 
 enum sfs_resolve_flags {
     /* Follow a symlink at the last component too; earlier ones are always followed. */
@@ -95,38 +75,10 @@ struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint
  * or -errno (EIO, EISDIR, EINVAL). */
 ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, size_t size,
                       uint64_t offset, struct sfs_error *err);
-/* The same without a copy: lends 1..size bytes; release with sfs_slice_release(). EINVAL: size is
- * 0, or offset is not inside the file. */
-int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
-                 struct sfs_slice *ret_slice, struct sfs_error *err);
 /* Where file bytes are, for lseek(SEEK_DATA/SEEK_HOLE): the next data (or hole) at or after offset;
  * the file's size is a hole. ENXIO: offset is not inside the file, or no data follows. */
 int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
                   uint64_t *ret_offset);
-/* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
- * Does not wait. False: some of them do not fit into the memory cache now: ask again. */
-bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
-                       int priority);
-
-/* Hint that a reader read this and will go on; sfs_tree_read() gives it by itself, sfs_tree_pin()
- * does not. Does not wait. */
-void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size);
-
-/* Where the bytes of a regular file lie: an opaque mark of the blob, and how far into its decoded
- * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
-void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
-                     const void **ret_blob, uint64_t *ret_position);
-
-/* A name for the bytes of a regular file, the same whenever they are the same bytes of the same
- * blob, in whatever mount: "sha256:HEX.HEX", the blob and a digest of where in it they lie. ENOENT:
- * there is none (a file in a directory may change; a file with holes). ENOMEM. */
-int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
-                          char ret_name[SFS_CONTENT_NAME]);
-
-/* Where the bytes at an offset of a regular file are, if that is a blob: from decoded byte
- * *ret_position on, *ret_size of them in a row. NULL: a hole, or no blob. */
-struct sfs_spans *sfs_tree_find_spans(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
-                                      uint64_t *ret_position, uint64_t *ret_size);
 
 /* Which layer gives this node (its position in the array that was merged); for a directory the
  * topmost that names it, or, if all only imply it, the topmost of those. *ret_inode: its inode

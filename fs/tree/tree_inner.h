@@ -1,0 +1,59 @@
+/* What the library does with trees and programs do not (stagefs/tree.h has the rest): making them
+ * of layers, and lending, finding and fetching file bytes. Any thread may call. */
+#ifndef STAGEFS_TREE_INNER_H
+#define STAGEFS_TREE_INNER_H
+
+#include <stagefs/tree.h>
+
+struct sfs_buf;
+struct sfs_slice;
+struct sfs_spans;
+
+/* Merges layers, layers[0] lowest, to what extracting them one after the other gives (fs/tree/
+ * stack.h has the rules). Borrows the layers (not the array) until close. count 0: an empty root.
+ * No I/O but on mapped indexes. EBADMSG: a visible hard link leads nowhere, or to a directory.
+ * E2BIG. */
+int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                   struct sfs_error *err);
+/* Frees the tree, not its layers, and sets NULL; NULL is fine. */
+void sfs_tree_close(struct sfs_tree **tree);
+
+/* Child of a directory by name ("." and ".." are none). ENOENT: none; ENOTDIR: dir is no directory.
+ */
+int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
+                  sfs_node *ret_node);
+
+/* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
+int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
+
+/* The same without a copy: lends 1..size bytes; release with sfs_slice_release(). EINVAL: size is
+ * 0, or offset is not inside the file. */
+int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
+                 struct sfs_slice *ret_slice, struct sfs_error *err);
+
+/* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
+ * Does not wait. False: some of them do not fit into the memory cache now: ask again. */
+bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
+                       int priority);
+
+/* Hint that a reader read this and will go on; sfs_tree_read() gives it by itself, sfs_tree_pin()
+ * does not. Does not wait. */
+void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size);
+
+/* Where the bytes of a regular file lie: an opaque mark of the blob, and how far into its decoded
+ * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
+void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                     const void **ret_blob, uint64_t *ret_position);
+
+/* A name for the bytes of a regular file, the same whenever they are the same bytes of the same
+ * blob, in whatever mount: "sha256:HEX.HEX", the blob and a digest of where in it they lie. ENOENT:
+ * there is none (a file in a directory may change; a file with holes). ENOMEM. */
+int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
+                          char ret_name[SFS_CONTENT_NAME]);
+
+/* Where the bytes at an offset of a regular file are, if that is a blob: from decoded byte
+ * *ret_position on, *ret_size of them in a row. NULL: a hole, or no blob. */
+struct sfs_spans *sfs_tree_find_spans(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
+                                      uint64_t *ret_position, uint64_t *ret_size);
+
+#endif
