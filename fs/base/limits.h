@@ -13,6 +13,8 @@
 #define SFS_MAX_DEPTH     2048u        /* nesting of directories */
 #define SFS_MAX_XATTR     (64u << 10)  /* bytes of one value, as the kernel has it */
 #define SFS_MAX_XATTRS    (1u << 20)   /* bytes of all extended attributes of one file */
+#define SFS_MAX_TAR_TEXT  (1u << 20)   /* bytes of a pax header or long name, as Go has it */
+#define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 
 #endif

@@ -330,3 +330,30 @@ int sfs_builder_opaque(struct sfs_builder *builder, const char *path, struct sfs
     place.dir->flags |= SFS_ENTRY_OPAQUE;
     return 0;
 }
+
+/* NULL: it is not there, or cannot be. */
+static struct builder_node *find_node(struct sfs_builder *builder, const char *path)
+{
+    struct builder_place place;
+    if (sfs_builder_find_place(builder, path, 0, &place, NULL) < 0 || place.name_size == 0)
+        return NULL;
+    return sfs_builder_node_find(builder, place.dir, place.name, place.name_size);
+}
+
+bool sfs_builder_has(struct sfs_builder *builder, const char *path)
+{
+    const struct builder_node *node = find_node(builder, path);
+    return node && node->inode;
+}
+
+int sfs_builder_remove(struct sfs_builder *builder, const char *path, struct sfs_error *err)
+{
+    struct builder_place place;
+    int r = sfs_builder_find_place(builder, path, 0, &place, err);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    struct builder_node *node = find_node(builder, path);
+    if (node)
+        sfs_builder_node_remove(builder, node);
+    return 0;
+}

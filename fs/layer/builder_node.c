@@ -177,6 +177,14 @@ void sfs_builder_node_set_inode(struct builder_node *node, struct builder_inode 
     node->inode = inode;
 }
 
+static void drop_node(struct sfs_builder *builder, struct builder_node *node)
+{
+    HASH_DELETE(hh, builder->table, node);
+    sfs_builder_node_set_inode(node, NULL);
+    node->dead = true;
+    builder->live--;
+}
+
 void sfs_builder_node_prune(struct sfs_builder *builder, struct builder_node *node)
 {
     struct builder_node *list = TAKE(node->first_child);
@@ -192,11 +200,20 @@ void sfs_builder_node_prune(struct sfs_builder *builder, struct builder_node *no
             continue;
         }
         list = child->next;
-        HASH_DELETE(hh, builder->table, child);
-        sfs_builder_node_set_inode(child, NULL);
-        child->dead = true;
-        builder->live--;
+        drop_node(builder, child);
     }
+}
+
+void sfs_builder_node_remove(struct sfs_builder *builder, struct builder_node *node)
+{
+    sfs_builder_node_prune(builder, node);
+    if (node->previous)
+        node->previous->next = node->next;
+    else
+        node->parent->first_child = node->next;
+    if (node->next)
+        node->next->previous = node->previous;
+    drop_node(builder, node);
 }
 
 int sfs_builder_inode_make(struct sfs_builder *builder, uint32_t mode,

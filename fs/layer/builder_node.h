@@ -86,6 +86,8 @@ int sfs_builder_node_make(struct sfs_builder *builder, struct builder_node *pare
 void sfs_builder_node_set_inode(struct builder_node *node, struct builder_inode *inode);
 /* Removes what is below the node. */
 void sfs_builder_node_prune(struct sfs_builder *builder, struct builder_node *node);
+/* Removes the node, which is not the root, and what is below it. */
+void sfs_builder_node_remove(struct sfs_builder *builder, struct builder_node *node);
 
 /* A fresh inode of that mode, all else zero. E2BIG, ENOMEM. */
 int sfs_builder_inode_make(struct sfs_builder *builder, uint32_t mode,

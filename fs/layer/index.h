@@ -36,7 +36,7 @@
 #include "layer/tables.h"
 #include <stagefs/digest.h>
 
-#define SFS_INDEX_VERSION 3u
+#define SFS_INDEX_VERSION 4u
 
 struct sfs_index {
     int fd; /* keeps the store's lock on the file, and the windows are read from it; -1: none */

@@ -273,8 +273,12 @@ static int read_blob(struct making *making, struct sfs_error *err)
 {
     const struct sfs_layer_source *source = making->source;
     struct sfs_error read_err = { 0 }, finish_err = { 0 };
-    bool is_estargz = source->codec == SFS_CODEC_GZIP && sfs_toc_is_estargz(making->blob);
-    int read_r = sfs_tar_read(making->unpack, making->builder, is_estargz, &read_err);
+    const struct sfs_tar_read_options options = {
+        .is_estargz = source->codec == SFS_CODEC_GZIP && sfs_toc_is_estargz(making->blob),
+        .progress = making->progress,
+        .label = source->label,
+    };
+    int read_r = sfs_tar_read(making->unpack, making->builder, &options, &read_err);
     int finish_r = sfs_unpack_finish(making->unpack, &making->unpacked, &finish_err);
     if (finish_r == 0 || finish_r == -EBADMSG) {
         int r = check_digest(making, &making->unpacked.in_digest, err);
@@ -339,11 +343,10 @@ static int write_files(struct making *making, struct sfs_error *err)
 }
 
 /* 1: the layer brings a table of contents, and has its index; 0: the blob has to be read. */
-static int write_toc_index(struct making *making, const struct sfs_progress *progress,
-                           struct sfs_error *err)
+static int write_toc_index(struct making *making, struct sfs_error *err)
 {
     int fd = making->index_file.fd;
-    int r = sfs_toc_write(making->blob, making->source, progress, fd, err);
+    int r = sfs_toc_write(making->blob, making->source, making->progress, fd, err);
     if (r < 0)
         return sfs_fail_while(err, r, "cache directory %s", sfs_store_dir(making->store));
     if (r == 0)
@@ -361,6 +364,7 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     struct making making = { .store = store,
                              .source = source,
                              .blob = blob,
+                             .progress = progress,
                              .index_file = { .fd = -1, .dirfd = -1 },
                              .copy_file = { .fd = -1, .dirfd = -1 } };
     char what[96];
@@ -368,7 +372,7 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     /* First, so that a cache that cannot be written to costs no time. */
     int r = sfs_store_start_file(store, SFS_STORE_INDEX, &making.index_file, err);
     if (r == 0)
-        r = write_toc_index(&making, progress, err);
+        r = write_toc_index(&making, err);
     if (r > 0)
         return 0;
     if (r == 0 && source->codec == SFS_CODEC_ZSTD)

@@ -131,6 +131,11 @@ int sfs_builder_link(struct sfs_builder *builder, const char *path, const char *
 int sfs_builder_whiteout(struct sfs_builder *builder, const char *path, struct sfs_error *err);
 /* Hides what lower layers have below directory `path`. */
 int sfs_builder_opaque(struct sfs_builder *builder, const char *path, struct sfs_error *err);
+/* Is there a file of that name so far? */
+bool sfs_builder_has(struct sfs_builder *builder, const char *path);
+/* Takes the name and what is below it away, as if it had never been there; it may be missing. Hard
+ * links to its files stay. */
+int sfs_builder_remove(struct sfs_builder *builder, const char *path, struct sfs_error *err);
 /* Sorted, compact arrays; they are freed with *ret_memory (one sfs_tables_close). The builder is
  * spent. */
 int sfs_builder_finish(struct sfs_builder *builder, struct sfs_tables *ret_tables,

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include <archive.h>
 #include <archive_entry.h>
+#include <ctype.h>
 
 /* Binary form of a POSIX ACL in an extended attribute (linux/posix_acl_xattr.h). */
 struct acl_head {
@@ -72,7 +73,7 @@ static int compare_items(const void *a, const void *b)
 
 /* Fills up to `count` items; returns how many, or 0 if the ACL cannot be expressed. */
 static size_t convert_items(struct archive_entry *entry, int kind, struct acl_item *items,
-                            size_t count, struct sfs_tar_xattrs *xattrs)
+                            size_t count)
 {
     int type, permissions, tag, id;
     const char *name;
@@ -81,10 +82,6 @@ static size_t convert_items(struct archive_entry *entry, int kind, struct acl_it
     while (archive_entry_acl_next(entry, kind, &type, &permissions, &tag, &id, &name) ==
            ARCHIVE_OK) {
         bool has_id = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
-        if (kind == ARCHIVE_ENTRY_ACL_TYPE_ACCESS && tag == ARCHIVE_ENTRY_ACL_MASK) {
-            xattrs->has_mask = true;
-            xattrs->mask = (uint32_t)permissions & 7;
-        }
         whole = whole && used < count && kernel_tag(tag) && (!has_id || id >= 0);
         if (whole)
             items[used++] = (struct acl_item){ .tag = kernel_tag(tag),
@@ -107,7 +104,7 @@ static int add_acl(struct archive_entry *entry, int kind, const char *name,
         return -ENOMEM;
     head->version = ACL_VERSION;
     struct acl_item *items = (void *)(head + 1);
-    size_t used = convert_items(entry, kind, items, (size_t)count, xattrs);
+    size_t used = convert_items(entry, kind, items, (size_t)count);
     return used ? add(xattrs, name, head, sizeof *head + used * sizeof *items) : 0;
 }
 
@@ -135,10 +132,137 @@ int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_
     return 0;
 }
 
+/* ---- as pax has them ---- */
+
+struct sfs_tar_decoded {
+    struct sfs_tar_decoded *next;
+    char text[]; /* an attribute's name with its NUL, then its value */
+};
+
+/* libarchive reads the text of an ACL; the rest is as above. */
+static int take_acl(const char *text, int kind, const char *name, struct sfs_tar_xattrs *xattrs,
+                    void **memory)
+{
+    struct archive_entry *entry = archive_entry_new();
+    if (!entry)
+        return -ENOMEM;
+    int r = 0;
+    if (archive_entry_acl_from_text(entry, text, kind) == ARCHIVE_OK)
+        r = add_acl(entry, kind, name, xattrs, memory);
+    archive_entry_free(entry);
+    return r;
+}
+
+static int digit_of(char byte, const char *digits)
+{
+    const char *place = byte ? strchr(digits, byte) : NULL;
+    return place ? (int)(place - digits) : -1;
+}
+
+/* "%20" and the like, to `out`, with a NUL behind it. */
+static size_t decode_name(const char *name, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t used = 0;
+    while (*name) {
+        int high = *name == '%' ? digit_of((char)tolower(name[1]), digits) : -1;
+        int low = high >= 0 ? digit_of((char)tolower(name[2]), digits) : -1;
+        out[used++] = low >= 0 ? (char)(high << 4 | low) : *name;
+        name += low >= 0 ? 3 : 1;
+    }
+    out[used++] = 0;
+    return used;
+}
+
+/* Base64 up to where it ends; libarchive writes no padding. */
+static size_t decode_value(const char *value, size_t size, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t used = 0;
+    uint32_t bits = 0;
+    unsigned have = 0;
+    for (size_t i = 0; i < size; i++) {
+        int digit = digit_of(value[i], digits);
+        if (digit < 0)
+            break;
+        bits = bits << 6 | (uint32_t)digit;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            out[used++] = (char)(bits >> have & 0xff);
+        }
+    }
+    return used;
+}
+
+static int take_encoded(const char *name, const struct sfs_tar_record *record,
+                        struct sfs_tar_xattrs *xattrs)
+{
+    struct sfs_tar_decoded *decoded =
+        malloc(sizeof *decoded + strlen(name) + 1 + record->value_size);
+    if (!decoded)
+        return -ENOMEM;
+    decoded->next = xattrs->decoded;
+    xattrs->decoded = decoded;
+    size_t name_size = decode_name(name, decoded->text);
+    char *value = decoded->text + name_size;
+    size_t size = decode_value(record->value, record->value_size, value);
+    return sfs_tar_xattr_is_shown(decoded->text) ? add(xattrs, decoded->text, value, size) : 0;
+}
+
+static const char *behind(const char *text, const char *start)
+{
+    size_t size = strlen(start);
+    return strncmp(text, start, size) == 0 ? text + size : NULL;
+}
+
+static int take_xattr(const struct sfs_tar_record *record, struct sfs_tar_xattrs *xattrs)
+{
+    const char *name = behind(record->key, "SCHILY.xattr.");
+    if (strcmp(record->key, "RHT.security.selinux") == 0)
+        name = "security.selinux";
+    if (name)
+        return sfs_tar_xattr_is_shown(name) ? add(xattrs, name, record->value, record->value_size)
+                                            : 0;
+    name = behind(record->key, "LIBARCHIVE.xattr.");
+    return name ? take_encoded(name, record, xattrs) : 0;
+}
+
+/* ACLs first, so that an attribute that brings one in binary form wins. */
+int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
+                        struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err)
+{
+    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
+    const char *access = NULL, *default_acl = NULL;
+    int r = 0;
+    for (size_t i = 0; i < count; i++) {
+        access = strcmp(records[i].key, "SCHILY.acl.access") ? access : records[i].value;
+        default_acl = strcmp(records[i].key, "SCHILY.acl.default") ? default_acl : records[i].value;
+    }
+    if (access)
+        r = take_acl(access, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", &xattrs,
+                     &xattrs.access);
+    if (r == 0 && default_acl)
+        r = take_acl(default_acl, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default",
+                     &xattrs, &xattrs.default_acl);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = take_xattr(&records[i], &xattrs);
+    if (r < 0)
+        return sfs_fail_memory(err);
+    *ret_xattrs = xattrs;
+    xattrs = (struct sfs_tar_xattrs){ 0 };
+    return 0;
+}
+
 void sfs_tar_xattrs_done(struct sfs_tar_xattrs *xattrs)
 {
     free(xattrs->list);
     free(xattrs->access);
     free(xattrs->default_acl);
+    while (xattrs->decoded) {
+        struct sfs_tar_decoded *decoded = xattrs->decoded;
+        xattrs->decoded = decoded->next;
+        free(decoded);
+    }
     *xattrs = (struct sfs_tar_xattrs){ 0 };
 }

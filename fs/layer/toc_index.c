@@ -183,12 +183,22 @@ static int add_chunk(struct sfs_toc_index *index, const struct sfs_toc_entry *en
 
 /* ---- names ---- */
 
+/* The reader of the tar resolves such links. */
+static int refuse_aufs(const char *path, struct sfs_error *err)
+{
+    return sfs_aufs_is_body(path)
+               ? sfs_fail(err, ENOTSUP, "\"%.100s\" is aufs's body of hard links", path)
+               : 0;
+}
+
 static int add_name(struct sfs_toc_index *index, const char *path,
                     const struct sfs_builder_item *item, struct sfs_error *err)
 {
     if (index->codec == SFS_CODEC_GZIP && sfs_estargz_is_mark(path))
         return 0;
-    int r = sfs_whiteout_take(index->builder, path, err);
+    int r = refuse_aufs(path, err);
+    if (r == 0)
+        r = sfs_whiteout_take(index->builder, path, err);
     if (r != 0)
         return r < 0 ? r : 0;
     index->named++;
@@ -198,7 +208,9 @@ static int add_name(struct sfs_toc_index *index, const char *path,
 static int add_link(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                     struct sfs_error *err)
 {
-    int r = sfs_whiteout_take(index->builder, entry->name, err);
+    int r = refuse_aufs(entry->link, err);
+    if (r == 0)
+        r = sfs_whiteout_take(index->builder, entry->name, err);
     if (r != 0)
         return r < 0 ? r : 0;
     if (!*entry->link)

@@ -29,12 +29,42 @@ static int make_opaque(struct sfs_builder *builder, const char *path, size_t dir
     return sfs_builder_opaque(builder, dir, err);
 }
 
+#define AUFS_OWN    ".wh..wh."
+#define AUFS_BODIES ".wh..wh.plnk"
+
+static const char *skip_root(const char *path)
+{
+    while (path[0] == '/' || (path[0] == '.' && path[1] == '/'))
+        path++;
+    return path;
+}
+
+bool sfs_aufs_is_body(const char *path)
+{
+    path = skip_root(path);
+    if (strncmp(path, AUFS_BODIES "/", sizeof AUFS_BODIES) != 0)
+        return false;
+    return path[strspn(path + sizeof AUFS_BODIES, "/") + sizeof AUFS_BODIES] != 0;
+}
+
+/* Below something of aufs's at the root? */
+static bool is_below_own(const char *path)
+{
+    path = skip_root(path);
+    const char *slash = strchr(path, '/');
+    return starts_with(path, strlen(path), AUFS_OWN) && slash && slash[strspn(slash, "/")];
+}
+
+int sfs_aufs_hide(struct sfs_builder *builder, struct sfs_error *err)
+{
+    return sfs_builder_remove(builder, AUFS_BODIES, err);
+}
+
 bool sfs_estargz_is_mark(const char *path)
 {
     static const char *const marks[] = { ".prefetch.landmark", ".no.prefetch.landmark",
                                          "stargz.index.json" };
-    while (path[0] == '/' || (path[0] == '.' && path[1] == '/'))
-        path++;
+    path = skip_root(path);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (strcmp(path, marks[i]) == 0)
             return true;
@@ -43,7 +73,9 @@ bool sfs_estargz_is_mark(const char *path)
 
 int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_error *err)
 {
-    static const char mark[] = ".wh.", own[] = ".wh..wh.", opaque[] = ".wh..wh..opq";
+    static const char mark[] = ".wh.", own[] = AUFS_OWN, opaque[] = ".wh..wh..opq";
+    if (is_below_own(path))
+        return 1;
     size_t end = strlen(path);
     while (end > 0 && path[end - 1] == '/')
         end--;

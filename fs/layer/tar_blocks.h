@@ -1,0 +1,36 @@
+/* A tar's bytes, block by block, out of pieces of any size. One thread. */
+#ifndef STAGEFS_TAR_BLOCKS_H
+#define STAGEFS_TAR_BLOCKS_H
+
+#include "base/buf.h"
+#include "layer/tar_header.h"
+
+/* Where the bytes come from. */
+struct sfs_tar_source {
+    /* Lends the next bytes until the next call; *ret_size 0: the end. */
+    int (*next)(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err);
+    void *user;
+};
+
+struct sfs_tar_blocks {
+    struct sfs_tar_source source;
+    const unsigned char *at; /* of what is lent */
+    size_t left;
+    uint64_t offset;    /* of `at` in the tar */
+    bool source_failed; /* the words of a failure are the source's own */
+    unsigned char block[SFS_TAR_HEADER];
+};
+
+/* Lends the next block until the next call. 1; 0: nothing is left; EBADMSG: a part of a block. */
+int sfs_tar_blocks_next(struct sfs_tar_blocks *blocks, const void **ret_block,
+                        struct sfs_error *err);
+/* Passes over that many bytes. EBADMSG: there are fewer. */
+int sfs_tar_blocks_skip(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs_error *err);
+/* Passes over what fills a block behind `size` bytes; at the end of the tar it may be missing. */
+int sfs_tar_blocks_skip_padding(struct sfs_tar_blocks *blocks, uint64_t size,
+                                struct sfs_error *err);
+/* Adds that many bytes to `buf`, and passes over their padding. EBADMSG: there are fewer. */
+int sfs_tar_blocks_read(struct sfs_tar_blocks *blocks, size_t size, struct sfs_buf *buf,
+                        struct sfs_error *err);
+
+#endif

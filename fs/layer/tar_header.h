@@ -1,0 +1,40 @@
+/* One header block of a tar: numbers, names, checksum.
+ *
+ * The judge is Go's archive/tar, which docker, podman, containerd and umoci read layers with. Where
+ * GNU tar or libarchive would make another name, type or size of the same bytes, the header is
+ * refused: whoever scans an image must see what whoever runs it sees. */
+#ifndef STAGEFS_TAR_HEADER_H
+#define STAGEFS_TAR_HEADER_H
+
+#include <stagefs/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SFS_TAR_HEADER 512u /* bytes of a block, and so of a header */
+
+enum sfs_tar_format {
+    SFS_TAR_V7,
+    SFS_TAR_USTAR, /* pax too */
+    SFS_TAR_GNU,
+};
+
+struct sfs_tar_header {
+    enum sfs_tar_format format;
+    char type;
+    char name[155 + 1 + 100 + 1]; /* with ustar's prefix */
+    char link[100 + 1];
+    int64_t size, mtime, mode, uid, gid, major, minor;
+};
+
+/* A number field: octal text, or base 256. EBADMSG, without words: neither, or over 63 bits. */
+int sfs_tar_number(const void *field, size_t size, int64_t *ret_number);
+
+/* A block of zeros, as they stand at the end? */
+bool sfs_tar_is_zero_block(const void *block);
+
+/* EBADMSG: no header, or one that readers disagree on. */
+int sfs_tar_header_parse(const void *block, struct sfs_tar_header *ret_header,
+                         struct sfs_error *err);
+
+#endif
