@@ -73,13 +73,13 @@ static int take_number(const struct sfs_tar_record *record, bool sign, bool *ret
 }
 
 /* Seconds, and digits of a fraction of which nine count. A time before 1970 counts downwards. */
-static int take_time(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
+static int take_time(const struct sfs_tar_record *record, int64_t *ret_sec, uint32_t *ret_nsec,
                      struct sfs_error *err)
 {
     const char *dot = memchr(record->value, '.', record->value_size);
     size_t size = dot ? (size_t)(dot - record->value) : record->value_size;
     uint32_t nsec = 0, unit = 100000000;
-    if (sfs_tar_decimal(record->value, size, true, &pax->mtime_sec) < 0)
+    if (sfs_tar_decimal(record->value, size, true, ret_sec) < 0)
         return fail_value(record, err);
     for (size_t i = size + 1; i < record->value_size; i++, unit /= 10) {
         if (record->value[i] < '0' || record->value[i] > '9')
@@ -87,11 +87,10 @@ static int take_time(const struct sfs_tar_record *record, struct sfs_tar_pax *pa
         nsec += unit * (uint32_t)(record->value[i] - '0');
     }
     if (record->value[0] == '-' && nsec > 0) {
-        pax->mtime_sec--;
+        --*ret_sec;
         nsec = 1000000000 - nsec;
     }
-    pax->mtime_nsec = nsec;
-    pax->has_mtime = true;
+    *ret_nsec = nsec;
     return 0;
 }
 
@@ -106,6 +105,18 @@ static int take_pair(const struct sfs_tar_record *record, struct sfs_tar_pax *pa
         return fail_value(record, err);
     uint64_t value = (uint64_t)number;
     return sfs_buf_add(pairs, &value, sizeof value) < 0 ? sfs_fail_memory(err) : 0;
+}
+
+/* Two records tell it, and readers prefer this one or that. */
+static int take_sparse_size(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
+                            struct sfs_error *err)
+{
+    int64_t before = pax->sparse.size;
+    bool again = pax->sparse.has_size;
+    int r = take_number(record, false, &pax->sparse.has_size, &pax->sparse.size, err);
+    if (r == 0 && again && before != pax->sparse.size)
+        return sfs_fail(err, EBADMSG, "a sparse file has two sizes");
+    return r;
 }
 
 static int take_sparse(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
@@ -129,7 +140,7 @@ static int take_sparse(const struct sfs_tar_record *record, struct sfs_tar_pax *
     if (strcmp(key, "numblocks") == 0)
         return take_number(record, false, &pax->sparse.has_count, &pax->sparse.count, err);
     if (strcmp(key, "size") == 0 || strcmp(key, "realsize") == 0)
-        return take_number(record, false, &pax->sparse.has_size, &pax->sparse.size, err);
+        return take_sparse_size(record, pax, err);
     return sfs_fail(err, EBADMSG, "the pax record \"%.64s\" is of an unknown sparse form",
                     record->key);
 }
@@ -137,6 +148,31 @@ static int take_sparse(const struct sfs_tar_record *record, struct sfs_tar_pax *
 static bool starts_with(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Owner, times and attributes. What is not kept is looked at as well: docker refuses it. */
+static int take_metadata(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
+                         struct sfs_error *err)
+{
+    const char *key = record->key, *ignored;
+    int64_t sec;
+    uint32_t nsec;
+    if (strcmp(key, "uid") == 0)
+        return take_number(record, true, &pax->has_uid, &pax->uid, err);
+    if (strcmp(key, "gid") == 0)
+        return take_number(record, true, &pax->has_gid, &pax->gid, err);
+    if (strcmp(key, "atime") == 0 || strcmp(key, "ctime") == 0)
+        return take_time(record, &sec, &nsec, err);
+    if (strcmp(key, "uname") == 0 || strcmp(key, "gname") == 0)
+        return take_text(record, &ignored, err);
+    if (strcmp(key, "mtime") == 0) {
+        pax->has_mtime = true;
+        return take_time(record, &pax->mtime_sec, &pax->mtime_nsec, err);
+    }
+    if (!starts_with(key, "SCHILY.") && !starts_with(key, "LIBARCHIVE.") &&
+        !starts_with(key, "RHT."))
+        return 0;
+    return sfs_buf_add(&pax->others, record, sizeof *record) < 0 ? sfs_fail_memory(err) : 0;
 }
 
 static int take_record(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
@@ -153,18 +189,9 @@ static int take_record(const struct sfs_tar_record *record, struct sfs_tar_pax *
         return sfs_fail(err, EBADMSG, "a sparse file of star, which others read as a plain one");
     if (starts_with(key, "GNU.sparse."))
         return take_sparse(record, pax, err);
-    if (record->value_size == 0 && !starts_with(key, "SCHILY.xattr."))
-        return 0; /* takes back what stood in a global header */
-    if (strcmp(key, "uid") == 0)
-        return take_number(record, true, &pax->has_uid, &pax->uid, err);
-    if (strcmp(key, "gid") == 0)
-        return take_number(record, true, &pax->has_gid, &pax->gid, err);
-    if (strcmp(key, "mtime") == 0)
-        return take_time(record, pax, err);
-    if (!starts_with(key, "SCHILY.") && !starts_with(key, "LIBARCHIVE.") &&
-        !starts_with(key, "RHT."))
-        return 0;
-    return sfs_buf_add(&pax->others, record, sizeof *record) < 0 ? sfs_fail_memory(err) : 0;
+    if (record->value_size > 0 || starts_with(key, "SCHILY.xattr."))
+        return take_metadata(record, pax, err);
+    return 0; /* takes back what stood in a global header */
 }
 
 int sfs_tar_pax_parse(struct sfs_buf *text, struct sfs_tar_pax *pax, struct sfs_error *err)

@@ -270,6 +270,8 @@ static int take_member(struct sfs_tar_stream *stream, const void *block,
         r = sfs_fail(err, EBADMSG, "something that is no file has a sparse map");
     if (!member->hard_link && type != S_IFLNK)
         member->link = NULL;
+    if (r == 0 && member->link && !member->link[0])
+        return sfs_fail(err, EBADMSG, "the link \"%s\" has no target", stream->last);
     return r;
 }
 
