@@ -227,6 +227,23 @@ Test(mount_read, tells_where_holes_are)
     close(fd);
 }
 
+Test(mount_read, a_file_that_is_one_hole_has_no_data_and_no_blocks)
+{
+    struct sfs_builder *builder = mount_builder();
+    mount_add(builder, "hole",
+              &(struct sfs_builder_item){ .inode = { .mode = S_IFREG | 0644, .size = 64 << 20 } });
+    mount_up(mount_tree(builder), (struct sfs_mount_options){ 0 });
+    struct stat st;
+    int fd = open(mount_path("hole"), O_RDONLY);
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert_eq(st.st_size, 64 << 20);
+    cr_assert_eq(st.st_blocks, 0);
+    cr_assert_eq(lseek(fd, 0, SEEK_HOLE), 0);
+    cr_assert_eq(lseek(fd, 0, SEEK_DATA), -1);
+    cr_assert_eq(errno, ENXIO);
+    close(fd);
+}
+
 Test(mount_read, counts_blocks_without_holes)
 {
     mount_sparse();

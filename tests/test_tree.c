@@ -165,7 +165,7 @@ static struct sfs_layer *layer_with_holes(void)
     struct sfs_error err;
     cr_assert_eq(sfs_builder_add(builder, "sparse", &item, &err), 0);
     item.extent_count = 0;
-    cr_assert_eq(sfs_builder_add(builder, "unknown", &item, &err), 0);
+    cr_assert_eq(sfs_builder_add(builder, "hole", &item, &err), 0);
     item.inode.size = 0;
     cr_assert_eq(sfs_builder_add(builder, "empty", &item, &err), 0);
     cr_assert_eq(sfs_layer_open_built(builder, "sparse", &layer, &err), 0);
@@ -200,8 +200,8 @@ Test(tree_seek, finds_data_and_holes)
         expect_seek(tree, "sparse", cases[i].offset, false, cases[i].data);
         expect_seek(tree, "sparse", cases[i].offset, true, cases[i].hole);
     }
-    expect_seek(tree, "unknown", 7, false, 7);
-    expect_seek(tree, "unknown", 7, true, 1500);
+    expect_seek(tree, "hole", 7, false, -ENXIO);
+    expect_seek(tree, "hole", 7, true, 7);
     expect_seek(tree, "empty", 0, true, -ENXIO);
     expect_seek(tree, ".", 0, false, -ENXIO);
 }

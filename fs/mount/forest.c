@@ -212,6 +212,25 @@ void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret
     *ret_sums = sums;
 }
 
+void sfs_forest_count_holes(const struct sfs_forest *forest, uint64_t least,
+                            struct sfs_forest_holes *ret_holes)
+{
+    *ret_holes = (struct sfs_forest_holes){ 0 };
+    for (size_t i = 0; i < forest->count; i++) {
+        const struct sfs_tree *tree = forest->trees[i];
+        uint32_t count = sfs_tree_count(tree);
+        for (sfs_node node = 0; node < count; node++) {
+            struct sfs_attr attr;
+            sfs_tree_attr(tree, node, &attr);
+            if (!S_ISREG(attr.mode) || attr.size < least)
+                continue;
+            uint64_t holes = attr.size - count_data(tree, node, attr.size);
+            ret_holes->files += holes >= least;
+            ret_holes->bytes += holes >= least ? holes : 0;
+        }
+    }
+}
+
 static bool has_acl(const struct sfs_tables *tables)
 {
     const char *prefix = "system.posix_acl_";

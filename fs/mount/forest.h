@@ -62,6 +62,12 @@ struct sfs_forest_sums {
     uint64_t inodes;
 };
 void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret_sums);
+/* Holes of files that have `least` bytes of them or more. Visits every node. */
+struct sfs_forest_holes {
+    uint64_t files, bytes;
+};
+void sfs_forest_count_holes(const struct sfs_forest *forest, uint64_t least,
+                            struct sfs_forest_holes *ret_holes);
 /* May any file have extended attributes; may access control lists be among them? */
 void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls);
 

@@ -3,6 +3,9 @@
 #include <errno.h>
 
 /* Of files kept decompressed: some images' worth of libraries. */
+#define HOLES_FOR_FUSE                                                                             \
+    (1u << 20) /* bytes in one file; smaller ones are shown as zeros by EROFS                      \
+                */
 #define DEFAULT_LIMIT (8ull << 30)
 
 /* Layers of all trees in one row, so that one array says which have been told of. */
@@ -49,6 +52,23 @@ static int open_passthrough(struct sfs_server *server, struct sfs_error *err)
     return sfs_passthrough_open(&parts, &server->passthrough, err);
 }
 
+/* Linux's EROFS counts a file's blocks by its size, holes or not, and `cp` goes by the blocks: a
+ * copy would write every hole. So an image with large ones is shown by FUSE, which tells them. */
+static bool has_holes(const struct sfs_server *server)
+{
+    struct sfs_forest_holes holes;
+    struct sfs_error words;
+    sfs_forest_count_holes(&server->forest, HOLES_FOR_FUSE, &holes);
+    if (holes.files > 0 && server->options->warn) {
+        sfs_fail(&words, ENOTSUP,
+                 "mounted without --erofs: EROFS would count %llu bytes of holes as bytes on disk "
+                 "(sparse files: %llu)",
+                 (unsigned long long)holes.bytes, (unsigned long long)holes.files);
+        server->options->warn(server->options->user, words.text);
+    }
+    return holes.files > 0;
+}
+
 static int open_flat(struct sfs_server *server, struct sfs_error *err)
 {
     server->flat = calloc(1, sizeof *server->flat);
@@ -68,7 +88,7 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
         return r < 0 ? r : sfs_recorder_open(root, &server->recorder, err);
     }
     int r = options->passthrough ? open_passthrough(server, err) : 0;
-    if (r == 0 && options->erofs)
+    if (r == 0 && options->erofs && !has_holes(server))
         r = open_flat(server, err);
     if (r < 0)
         return r;

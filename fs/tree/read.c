@@ -63,14 +63,7 @@ int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, b
         return -ENXIO;
     const struct sfs_tables *tables = sfs_node_tables(tree, node);
     const struct sfs_extent *extents = tables->extents + inode->first;
-    /* A layer may not say where its bytes are; then all of it is data. */
-    const struct sfs_extent whole = { .size = inode->size };
-    uint32_t count = inode->count;
-    if (count == 0) {
-        extents = &whole;
-        count = 1;
-    }
-    uint32_t low = 0; /* the first extent that ends behind offset */
+    uint32_t count = inode->count, low = 0; /* the first extent that ends behind offset */
     for (uint32_t high = count; low < high;) {
         uint32_t middle = low + (high - low) / 2;
         if (extents[middle].file_offset + extents[middle].size > offset)

@@ -46,7 +46,8 @@ struct sfs_mount_options {
     bool no_read_ahead;
     /* The kernel's EROFS is mounted in front: names, attributes and pages that were read are its
      * own, and only file contents are asked for. Everybody may see such a mount, as any other of
-     * root's. Root, Linux 6.12; not together with trace_path or passthrough. */
+     * root's. Root, Linux 6.12; not together with trace_path or passthrough. EROFS does not tell
+     * holes: where a file has a MiB of them, warn is told, and the mount is as without it. */
     bool erofs;
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };

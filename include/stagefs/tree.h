@@ -95,8 +95,7 @@ ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, siz
 int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
                  struct sfs_slice *ret_slice, struct sfs_error *err);
 /* Where file bytes are, for lseek(SEEK_DATA/SEEK_HOLE): the next data (or hole) at or after offset;
- * the file's size is a hole. ENXIO: offset is not inside the file, or no data follows. A file whose
- * layer does not know is all data. */
+ * the file's size is a hole. ENXIO: offset is not inside the file, or no data follows. */
 int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
                   uint64_t *ret_offset);
 /* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
