@@ -195,6 +195,20 @@ Test(layer_write, warns_when_clamping_makes_python_compile_again)
     cr_assert_eq(strncmp(warnings.last, "1 .py files are newer", 21), 0, "%s", warnings.last);
 }
 
+Test(layer_write, says_that_holes_become_zeros)
+{
+    struct support_warnings warnings;
+    support_warnings_init(&warnings);
+    AUTO(made_layer_done)
+    struct made_layer made = make_layer(empty(), support_tree("a#2000001", "b#3000001", "small#99"),
+                                        SFS_COMPRESS_ZSTD, -1, &warnings.progress);
+    cr_assert_eq(warnings.count, 1);
+    cr_assert_eq(
+        strncmp(warnings.last, "5000000 bytes of holes are written as zeros (sparse files: 2)", 61),
+        0, "%s", warnings.last);
+    cr_assert_gt(made.result.in_size, 5000000);
+}
+
 Test(layer_write, is_an_empty_tar_for_no_changes)
 {
     struct sfs_tree *tree = support_tree("a=1");

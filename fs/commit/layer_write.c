@@ -18,6 +18,7 @@
 #define CUT_STRETCHES (16u << 20) /* where stretches are small, */
 #define A_THREAD      (8u << 20)  /* and for each thread that decodes */
 #define REPORT_STEP   (8u << 20)
+#define HOLES_TOLD    (1u << 20) /* bytes of holes in one file */
 
 struct layer_writer {
     const struct sfs_layer_write *write;
@@ -31,7 +32,8 @@ struct layer_writer {
     uint64_t done;             /* file bytes */
     uint64_t reported;         /* done, when it was told last */
     uint64_t clamped_sources;
-    uint64_t copied; /* bytes, compressed */
+    uint64_t sparse_files, holes; /* those with many bytes of holes, and these bytes */
+    uint64_t copied;              /* bytes, compressed */
 };
 
 static void writer_done(struct layer_writer *writer)
@@ -197,6 +199,7 @@ static int end_content(struct layer_writer *writer, uint64_t size)
 /* Holes cost their zeros only, not a reading. */
 static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t size)
 {
+    uint64_t holes = 0;
     for (uint64_t offset = 0; offset < size;) {
         uint64_t data = size, hole = size;
         if (sfs_tree_seek(writer->write->tree, node, offset, false, &data) < 0)
@@ -205,6 +208,7 @@ static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t siz
         if (r < 0)
             return r;
         writer->done += data - offset;
+        holes += data - offset;
         if (data < size && sfs_tree_seek(writer->write->tree, node, data, true, &hole) < 0)
             hole = size;
         r = copy_data(writer, node, data, hole);
@@ -212,6 +216,8 @@ static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t siz
             return r;
         offset = hole;
     }
+    writer->sparse_files += holes >= HOLES_TOLD;
+    writer->holes += holes >= HOLES_TOLD ? holes : 0;
     return end_content(writer, size);
 }
 
@@ -277,6 +283,21 @@ static void warn_of_clamping(const struct layer_writer *writer)
     }
 }
 
+/* docker and podman keep a layer as files and headers (tar-split) and cannot make one with sparse
+ * members again: a push of it fails. Zeros compress well, but whoever unpacks them has them. */
+static void warn_of_holes(const struct layer_writer *writer)
+{
+    const struct sfs_progress *progress = writer->write->progress;
+    char text[256];
+    if (writer->sparse_files == 0 || !progress || !progress->warn)
+        return;
+    snprintf(text, sizeof text,
+             "%llu bytes of holes are written as zeros (sparse files: %llu): podman and docker "
+             "cannot push layers that have holes",
+             (unsigned long long)writer->holes, (unsigned long long)writer->sparse_files);
+    progress->warn(progress->user, text);
+}
+
 /* What stands behind the last entry. */
 static int write_end(struct layer_writer *writer, json_t **ret_annotations)
 {
@@ -327,6 +348,7 @@ int sfs_layer_write(const struct sfs_layer_write *write, struct sfs_layer_writte
         return r;
     report(&writer, true);
     warn_of_clamping(&writer);
+    warn_of_holes(&writer);
     *ret_written = (struct sfs_layer_written){ .pipe = result, .copied = writer.copied };
     if (writer.splice)
         ret_written->copied += sfs_splice_copied(writer.splice);
