@@ -86,7 +86,7 @@ Test(index, what_was_written_is_read)
 
 Test(index, the_first_bytes_are_as_the_header_says)
 {
-    static const char start[] = "SFSINDEX\3\0\0\0\40\1\0\0";
+    static const char start[] = "SFSINDEX\4\0\0\0\40\1\0\0";
     AUTO(sfs_free) char *data = NULL;
     size_t size = 0;
     write_index();

@@ -1,5 +1,5 @@
 /* A decoder of one codec: stands at a place in compressed bytes and goes on from there in steps, as
- * many and as large as one likes. Its codec's row makes it (together with codecs.h, and with
+ * many and as large as one likes. Its codec's row makes it (together with codecs.h and
  * seek.h, whose points it enters). */
 #ifndef STAGEFS_DECODER_H
 #define STAGEFS_DECODER_H

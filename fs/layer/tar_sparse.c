@@ -124,14 +124,14 @@ static int add_listed(const struct sfs_tar_pax *pax, struct sfs_tar_map *map, st
     return 0;
 }
 
-struct line_reader { /* of the blocks that start a file of form 1.0 */
+struct map_lines { /* of the blocks that start a file of form 1.0 */
     struct sfs_tar_blocks *blocks;
     uint64_t stored, taken;
     const char *block;
     size_t at;
 };
 
-static int next_byte(struct line_reader *reader, char *ret_byte, struct sfs_error *err)
+static int next_byte(struct map_lines *reader, char *ret_byte, struct sfs_error *err)
 {
     if (!reader->block || reader->at == SFS_TAR_HEADER) {
         const void *block = NULL;
@@ -150,7 +150,7 @@ static int next_byte(struct line_reader *reader, char *ret_byte, struct sfs_erro
     return 0;
 }
 
-static int next_line(struct line_reader *reader, int64_t *ret_number, struct sfs_error *err)
+static int next_line(struct map_lines *reader, int64_t *ret_number, struct sfs_error *err)
 {
     char line[LINE];
     size_t size = 0;
@@ -171,7 +171,7 @@ static int next_line(struct line_reader *reader, int64_t *ret_number, struct sfs
 }
 
 /* The number of runs, then each one's offset and size, a line each, to the end of a block. */
-static int add_stored(const struct sfs_tar_pax *pax, struct line_reader *reader,
+static int add_stored(const struct sfs_tar_pax *pax, struct map_lines *reader,
                       struct sfs_tar_map *map, struct sfs_error *err)
 {
     int64_t count, offset, length;
@@ -199,7 +199,7 @@ int sfs_tar_sparse_pax(const struct sfs_tar_pax *pax, struct sfs_tar_blocks *blo
 {
     bool says_version = pax->sparse.major || pax->sparse.minor;
     bool has_map = pax->sparse.map, has_pairs = pax->sparse.pairs.size > 0;
-    struct line_reader reader = { .blocks = blocks, .stored = stored };
+    struct map_lines reader = { .blocks = blocks, .stored = stored };
     *ret_map_size = 0;
     if (!pax->sparse.any)
         return 0;
