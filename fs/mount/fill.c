@@ -1,7 +1,6 @@
 #include "mount/fill.h"
 
 #include "base/pool.h"
-#include "base/thread.h"
 #include "blob/spans.h"
 #include "mount/blocks.h"
 #include "mount/library.h"
@@ -66,47 +65,8 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
     ahead->user = user;
 }
 
-/* Each of the threads once: none takes a second job before the others have had theirs. */
-struct entering {
-    const struct sfs_guard *guard;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned wanted, entered, left; /* guarded by lock */
-};
-
-static void enter_guard(void *arg)
+void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
 {
-    struct entering *entering = arg;
-    sfs_guard_enter(entering->guard);
-    LOCK(&entering->lock);
-    entering->entered++;
-    pthread_cond_broadcast(&entering->changed);
-    while (entering->entered < entering->wanted)
-        pthread_cond_wait(&entering->changed, &entering->lock);
-    entering->left++;
-    pthread_cond_broadcast(&entering->changed);
-}
-
-static void enter_all(struct sfs_fill *ahead, struct entering *entering)
-{
-    LOCK(&entering->lock);
-    for (unsigned i = 0; i < THREADS; i++)
-        if (sfs_pool_submit(ahead->pool, SFS_POOL_DEMAND, enter_guard, entering) == 0)
-            entering->wanted++;
-    while (entering->left < entering->wanted)
-        pthread_cond_wait(&entering->changed, &entering->lock);
-}
-
-void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse,
-                    const struct sfs_guard *guard)
-{
-    struct entering entering = { .guard = guard };
-    pthread_mutex_init(&entering.lock, NULL);
-    pthread_cond_init(&entering.changed, NULL);
-    if (guard)
-        enter_all(ahead, &entering);
-    pthread_cond_destroy(&entering.changed);
-    pthread_mutex_destroy(&entering.lock);
     atomic_store(&ahead->fuse, fuse);
 }
 

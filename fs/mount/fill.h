@@ -6,7 +6,6 @@
 
 #include "mount/erofs_image.h"
 #include "mount/fuse.h"
-#include "mount/guard.h"
 #include "tree/profile.h"
 #include "mount/counters.h"
 
@@ -21,10 +20,8 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
  * said before the start, if at all; `user` must outlive the fill. */
 void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
                     void *user);
-/* The session is mounted, and nobody has been told: from now on work is taken, by threads that have
- * entered the guard (NULL: there is none). */
-void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse,
-                    const struct sfs_guard *guard);
+/* The session is mounted: from now on work is taken. */
+void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */
 void sfs_fill_stop(struct sfs_fill *ahead);
 void sfs_fill_close(struct sfs_fill **ahead);

@@ -333,19 +333,14 @@ static int start_watcher(struct mount_session *session, struct sfs_error *err)
 
 static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 {
-    const struct sfs_server *server = session->server;
-    AUTO(sfs_guard_stop)
-    struct sfs_guard *guard =
-        server->ahead ? sfs_guard_start(fuse_session_fd(session->fuse)) : NULL;
-    if (server->ahead)
-        sfs_fill_start(server->ahead, session->fuse, guard);
     int r = start_watcher(session, err);
     if (r < 0) {
-        if (server->ahead)
-            sfs_fill_stop(server->ahead);
         fuse_session_unmount(session->fuse);
         return r;
     }
+    const struct sfs_server *server = session->server;
+    if (server->ahead)
+        sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
     if (server->replay)
