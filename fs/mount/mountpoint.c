@@ -1,4 +1,5 @@
-/* What is mounted where is read from /proc/self/mountinfo. Nothing here looks at a mountpoint by
+/* What is mounted where is read from mountinfo, as the calling thread sees it: it may have a mount
+ * namespace of its own. Nothing here looks at a mountpoint by
  * stat() to learn whether its server lives: attributes that the kernel keeps outlive the server. */
 #include "mount/mountpoint.h"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define MAX_DEAD_MOUNTS 16 /* one over another */
+#define MOUNTINFO       "/proc/thread-self/mountinfo"
 
 /* The parent's real path and the name: the name itself cannot be looked at. */
 static char *resolve_parent(const char *mountpoint)
@@ -68,7 +70,6 @@ static void unescape(char *text)
 }
 
 struct mount_line {
-    dev_t device;
     const char *path;
     struct sfs_mounted mounted;
 };
@@ -93,8 +94,8 @@ static bool parse_line(char *text, struct mount_line *line)
         return false;
     unescape(fields[4]);
     unescape(source);
-    line->device = makedev(major, minor);
     line->path = fields[4];
+    line->mounted.device = makedev(major, minor);
     snprintf(line->mounted.type, sizeof line->mounted.type, "%s", type);
     snprintf(line->mounted.source, sizeof line->mounted.source, "%s", source);
     return true;
@@ -105,16 +106,16 @@ static bool parse_line(char *text, struct mount_line *line)
 static int find_line(const char *path, dev_t device, struct sfs_mounted *ret_mounted,
                      struct sfs_error *err)
 {
-    AUTO(sfs_close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
+    AUTO(sfs_close_file) FILE *file = fopen(MOUNTINFO, "re");
     if (!file)
-        return sfs_fail_errno(err, errno, "/proc/self/mountinfo");
+        return sfs_fail_errno(err, errno, MOUNTINFO);
     AUTO(sfs_free) char *text = NULL;
     size_t capacity = 0;
     bool found = false;
     while (getline(&text, &capacity, file) >= 0) {
         struct mount_line line;
         if (!parse_line(text, &line) ||
-            !(path ? strcmp(line.path, path) == 0 : line.device == device))
+            !(path ? strcmp(line.path, path) == 0 : line.mounted.device == device))
             continue;
         *ret_mounted = line.mounted;
         found = true;

@@ -15,6 +15,7 @@ int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_e
 struct sfs_mounted {
     char type[64];    /* "fuse.stagefs", "erofs" */
     char source[256]; /* perhaps cut off */
+    dev_t device;
 };
 /* ENOENT: nothing, and err says so. */
 int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);

@@ -6,8 +6,10 @@
 #include "mount/session.h"
 
 #include "base/io.h"
+#include "mount/abort.h"
 #include "mount/control.h"
 #include "mount/front.h"
+#include "mount/mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -35,6 +37,7 @@ struct mount_session {
     struct sigaction usr2_before;
     pthread_t loop_thread, watcher;
     struct sfs_control *control; /* NULL: nobody asks but by ioctl */
+    struct sfs_abort abort;
     atomic_bool loop_done;
     struct sfs_error err; /* of the watcher; to be read after joining it */
     int failure;          /* negative: the mount did not answer */
@@ -313,6 +316,15 @@ static void stop_loop(struct mount_session *session)
     }
 }
 
+/* What is stored ahead may wait for a page whose reader waits for an answer: it ends while there
+ * are answers. */
+static void stop_serving(struct mount_session *session)
+{
+    if (session->server->ahead)
+        sfs_fill_stop(session->server->ahead);
+    stop_loop(session);
+}
+
 static void *watch(void *arg)
 {
     struct mount_session *session = arg;
@@ -325,7 +337,7 @@ static void *watch(void *arg)
         if (number == SIGUSR1)
             tell(session->server);
         else if (number != SIGUSR2)
-            stop_loop(session);
+            stop_serving(session);
     }
     return NULL;
 }
@@ -341,6 +353,23 @@ static int start_watcher(struct mount_session *session, struct sfs_error *err)
     return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
 }
 
+/* Only what is stored ahead can get stuck; without a helper all is as before, but for that. */
+static void guard_against_death(struct mount_session *session)
+{
+    struct sfs_mounted mounted;
+    session->abort.fd = -1;
+    if (session->server->ahead && sfs_mountpoint_find(session->path, &mounted, NULL) == 0)
+        (void)sfs_abort_open(&session->abort, mounted.device, NULL);
+}
+
+/* Nobody answers any more, and who waits for an answer is to hear it. Of an ended connection
+ * libfuse believes that it was unmounted. */
+static void end_connection(struct mount_session *session)
+{
+    sfs_mountpoint_detach(session->path, true, NULL);
+    sfs_abort_now(&session->abort);
+}
+
 static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 {
     int r = start_watcher(session, err);
@@ -349,10 +378,13 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
         return r;
     }
     const struct sfs_server *server = session->server;
+    guard_against_death(session);
     if (server->ahead)
         sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
+    if (loop < 0)
+        end_connection(session);
     if (server->replay)
         sfs_replay_stop(server->replay);
     if (server->ahead)
@@ -363,6 +395,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
     sfs_control_close(&session->control);
+    sfs_abort_close(&session->abort);
     if (loop < 0)
         return sfs_fail_errno(err, -loop, "serving %s", session->path);
     if (session->failure < 0)
