@@ -68,6 +68,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
         .erofs = args->erofs,
+        .for_overlay = args->layers,
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,

@@ -28,6 +28,7 @@ struct sfs_server {
     char *trace_path;                    /* absolute; owned */
     bool xattrs;                         /* some file has extended attributes */
     bool acls;
+    bool under_overlay;               /* nobody asks but an overlay, with the rights of its own */
     bool can_skip_open, skip_opendir; /* the kernel does without; set by init, before requests */
     atomic_bool skip_open;            /* later, too, if nothing can go through */
     bool takes_backing;               /* the kernel does; set by init */

@@ -48,6 +48,11 @@ struct sfs_mount_options {
      * own, and only file contents are asked for. Everybody may see such a mount, as any other of
      * root's. Root, Linux 6.12; not together with trace_path or passthrough. */
     bool erofs;
+    /* An overlay may lie on top, which is root's or, where another user serves, of a namespace of
+     * theirs: the image's own attributes of overlays are shown by names that do not steer it, and
+     * opaque directories of layers alone (sfs_tree_split()) have the mark that does. only_overlay:
+     * and nobody else can see the mount, so trusted attributes are in all lists. */
+    bool for_overlay, only_overlay;
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 
