@@ -18,7 +18,7 @@ struct mount_args {
     bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
-    const char *trace;
+    const char *trace, *upper;
     struct text_list profiles;
     long ready_fd; /* 0: none (it would be stdin) */
     int report_fd; /* to the waiting parent; -1 in the foreground */
@@ -69,6 +69,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .no_read_ahead = args->no_read_ahead,
         .erofs = args->erofs,
         .for_overlay = args->layers,
+        .upper = args->upper,
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
@@ -105,7 +106,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "foreground", 0, OPTION_FLAG, &args.foreground, NULL, "stay in the foreground" },
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "one directory a layer, 0/, 1/, ..., instead of the merged tree" },
-        { "allow-other", 0, OPTION_FLAG, &args.allow_other, NULL, "let other users in too" },
+        { "upper", 0, OPTION_TEXT, &args.upper, "DIR",
+          "make it writable: keep in this directory what is written (root only)" },
+        { "allow-other", 0, OPTION_FLAG, &args.allow_other, NULL,
+          "let other users in too; without it they get 'Permission denied'" },
         { "dev", 0, OPTION_FLAG, &args.dev, NULL, "device nodes work (root only)" },
         { "suid", 0, OPTION_FLAG, &args.suid, NULL,
           "setuid bits and capabilities work (root only)" },
@@ -133,6 +137,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
     if (args.session.rest_count != wanted)
         return tool_usage(command,
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
+    if (args.layers && args.upper)
+        return tool_usage(command, "--layers and --upper exclude each other");
     const char *mountpoint = args.session.rest[wanted - 1];
 
     signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */

@@ -5,9 +5,14 @@
 
 #include "mount/server.h"
 
-/* The sources that mountinfo shows: "/run/stagefs/oci:-data-torch:builder.PID-NS", of the stage,
- * the process, and its pid namespace, in which alone that number means anything. */
+/* The sources that mountinfo shows, of an overlay too:
+ * "/run/stagefs/oci:-data-torch:builder.PID-NS", of the stage, the process, and its pid namespace,
+ * in which alone that number means anything. */
 #define SFS_FRONT_DIR "/run/stagefs/"
+
+/* Such a name for a stage that this process serves. */
+#define SFS_FRONT_NAME (sizeof SFS_FRONT_DIR + 128 + 48)
+void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME]);
 
 /* The session of the server's row (sfs_flat_ops) is mounted on `path` and answers. Puts EROFS in
  * its place, which alone holds it from then on: when that is unmounted, the session ends.

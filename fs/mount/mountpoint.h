@@ -19,13 +19,13 @@ struct sfs_mounted {
 };
 /* ENOENT: nothing, and err says so. */
 int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);
-/* What is mounted with this device number, anywhere. ENOENT. */
-int sfs_mountpoint_find_device(dev_t device, struct sfs_mounted *ret_mounted,
-                               struct sfs_error *err);
-/* The process that serves the EROFS of stagefs; 0: it is none, or of another pid namespace. */
+/* The mount by which this descriptor was opened. ENOENT: it is not in this mount namespace. */
+int sfs_mountpoint_find_fd(int fd, struct sfs_mounted *ret_mounted, struct sfs_error *err);
+/* The process that serves what is below an EROFS or overlay of stagefs; 0: it is none, or of
+ * another pid namespace. */
 pid_t sfs_mounted_server(const struct sfs_mounted *mounted);
 unsigned long sfs_mountpoint_pid_namespace(void); /* of this process; 0: not known */
-/* One of stagefs: its FUSE, or the EROFS in front of it. */
+/* One of stagefs: its FUSE, or the EROFS or overlay in front of it. */
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted);
 
 /* Did the process end that served what is mounted at `path`: FUSE, anybody's, or ours? */

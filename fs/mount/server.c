@@ -94,8 +94,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
 static void prepare_for_overlay(struct sfs_server *server)
 {
     const struct sfs_mount_options *options = server->options;
-    server->under_overlay = options->only_overlay;
-    if (options->for_overlay || options->only_overlay)
+    server->under_overlay = options->only_overlay || options->upper;
+    if (options->for_overlay || server->under_overlay)
         server->forest.overlay = geteuid() == 0 && sfs_asker_is_of_machine(getpid())
                                      ? SFS_OVERLAY_TRUSTED
                                      : SFS_OVERLAY_USER;

@@ -205,6 +205,15 @@ struct trial {
     int result;
 };
 
+static int put_upper_on(struct mount_session *session)
+{
+    char name[SFS_FRONT_NAME];
+    struct stat st;
+    sfs_front_name(session->server, name);
+    int r = sfs_upper_mount(session->server->upper, name, session->path, &session->err);
+    return r < 0 ? r : stat_mount(session, &st);
+}
+
 /* Asks, and waits for answers of this very session. */
 static void *ask_mount(void *arg)
 {
@@ -220,6 +229,8 @@ static void *ask_mount(void *arg)
         if (r == 0)
             r = stat_mount(session, &st);
     }
+    if (r == 0 && session->server->upper)
+        r = put_upper_on(session);
     trial->result = r;
     return NULL;
 }
@@ -245,7 +256,8 @@ static bool try_mount(struct mount_session *session)
     if (session->failure < 0)
         return false;
     /* The mount is of use also if its socket cannot be had. */
-    if (server->flat && sfs_control_open(session->server, &session->control, &err) < 0 &&
+    bool hands_on_ioctls = !server->flat && !server->upper;
+    if (!hands_on_ioctls && sfs_control_open(session->server, &session->control, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
