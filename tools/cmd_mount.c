@@ -1,6 +1,7 @@
 /* mount, umount, stats. */
 #include "cmd.h"
 #include "daemon.h"
+#include "rlimits.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -141,6 +142,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         return tool_usage(command, "--layers and --upper exclude each other");
     const char *mountpoint = args.session.rest[wanted - 1];
 
+    rlimits_raise_files();
+    uint64_t memory = rlimits_fit_memory();
+    if (args.session.tool.memory == 0)
+        args.session.tool.memory = memory;
     signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
     struct sfs_error err;
     if (!args.foreground) {

@@ -137,7 +137,10 @@ static int lock_dir(const struct sfs_upper *upper, struct sfs_error *err)
         if (errno != EWOULDBLOCK && errno != EINTR)
             return sfs_fail_errno(err, errno, "locking %s", upper->dir);
         if (waited >= PATIENCE_MS)
-            return sfs_fail(err, EBUSY, "--upper %s: another mount writes to it", upper->dir);
+            return sfs_fail(err, EBUSY,
+                            "--upper %s: another mount writes to it, or one whose unmounting a "
+                            "mount namespace (of a container, perhaps) has not seen",
+                            upper->dir);
         nanosleep(&pause, NULL);
     }
     return 0;

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Overlays on the mount: layers lie over one another as the merged tree has them, and with --upper it is written to.
+# Mounts of its own: a sandbox that others start meanwhile would hold copies of them, and their processes, on.
+[ "$(id -u)" != 0 ] || [ -n "${OWN_MOUNTS:-}" ] || exec env OWN_MOUNTS=1 unshare --mount "$0"
 . "$(dirname "$0")/lib.sh"
 need_root
 need_fuse
