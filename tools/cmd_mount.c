@@ -165,7 +165,7 @@ int cmd_umount(const struct command *command, int argc, char **argv)
     struct tool tool = { 0 };
     char **rest;
     int count;
-    int leave = tool_arguments(command, &tool, NULL, 0, argc, argv, &rest, &count);
+    int leave = tool_plain_arguments(command, &tool, NULL, 0, argc, argv, &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)
@@ -216,10 +216,12 @@ int cmd_stats(const struct command *command, int argc, char **argv)
     bool drop = false;
     const struct option_spec own[] = {
         { "drop", 0, OPTION_FLAG, &drop, NULL, "make the mount forget what it holds decoded" },
+        { "json", 0, OPTION_FLAG, &tool.json, NULL, "print one JSON document on stdout" },
     };
     char **rest;
     int count;
-    int leave = tool_arguments(command, &tool, own, 1, argc, argv, &rest, &count);
+    int leave = tool_plain_arguments(command, &tool, own, sizeof own / sizeof *own, argc, argv,
+                                     &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)

@@ -16,7 +16,8 @@
 #define MAX_DEAD_MOUNTS 16 /* one over another */
 #define MOUNTINFO       "/proc/thread-self/mountinfo"
 
-/* The parent's real path and the name: the name itself cannot be looked at. */
+/* The parent's real path and the name: the name itself cannot be looked at, since its server is
+ * dead or lets nobody else in, not even root. */
 static char *resolve_parent(const char *mountpoint)
 {
     AUTO(sfs_free) char *copy = strdup(mountpoint);
@@ -44,7 +45,7 @@ static char *resolve_parent(const char *mountpoint)
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err)
 {
     char *path = realpath(mountpoint, NULL);
-    if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO))
+    if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO || errno == EACCES))
         path = resolve_parent(mountpoint);
     if (!path)
         return sfs_fail_errno(err, errno, "mountpoint %s", mountpoint);

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Absolute and without symlinks, also if a dead mount is there. The caller frees. ENOENT, EACCES,
- * ENOTDIR, ELOOP. */
+/* Absolute and without symlinks, also if a dead mount is there, or one that lets us not in. The
+ * caller frees. ENOENT, EACCES, ENOTDIR, ELOOP. */
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err);
 
 /* What is mounted on top at exactly this resolved path. */
@@ -30,6 +30,10 @@ bool sfs_mounted_is_ours(const struct sfs_mounted *mounted);
 
 /* Did the process end that served what is mounted at `path`: FUSE, anybody's, or ours? */
 bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path);
+
+/* Is there fusermount3, which mounts and unmounts for who is not root? */
+bool sfs_mountpoint_has_helper(void);
+#define SFS_NO_HELPER "fusermount3 is not installed (package fuse3)"
 
 /* Takes away the topmost mount: umount2() for root, fusermount3 for others. lazy: also when in
  * use. EBUSY. */

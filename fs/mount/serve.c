@@ -40,6 +40,8 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
                         "/dev/fuse)");
     if (geteuid() == 0)
         return 0;
+    if (!sfs_mountpoint_has_helper())
+        return sfs_fail(err, ENOENT, "mounting for who is not root: " SFS_NO_HELPER);
     if (options->erofs)
         return sfs_fail(err, EACCES, "--erofs: only root may mount EROFS");
     if (options->upper)
@@ -107,6 +109,11 @@ static int ask(const char *path, unsigned long command, struct sfs_control_text 
                struct sfs_error *err)
 {
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == EACCES)
+        return sfs_fail(err, EACCES,
+                        "%s: Permission denied (others than who mounted are let in by mount "
+                        "--allow-other)",
+                        path);
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     int code = ioctl(fd, command, text) == 0 ? 0 : errno;

@@ -128,10 +128,22 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
     return r == 0 ? 0 : sfs_fail_memory(err);
 }
 
+/* libfuse mounts by itself where that is allowed, and else starts fusermount3, of which it says
+ * nothing if there is none. */
+static int explain_mounting(const char *path, const struct sfs_error *words, struct sfs_error *err)
+{
+    bool is_root = geteuid() == 0;
+    if (!*words->text && !sfs_mountpoint_has_helper())
+        return sfs_fail(err, ENOENT, "mounting on %s: %s" SFS_NO_HELPER, path,
+                        is_root ? "this process may not mount (CAP_SYS_ADMIN), and " : "");
+    return sfs_fail(err, EIO, "mounting on %s: %s", path,
+                    *words->text ? words->text : "libfuse gives no reason");
+}
+
 static int mount_session(struct mount_session *session, struct sfs_error *err)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    struct sfs_error words = { .text = "no reason given" };
+    struct sfs_error words = { .text = "" };
     int r = add_options(&args, session->server->options, err);
     if (r == 0) {
         log_listener = &words;
@@ -140,7 +152,7 @@ static int mount_session(struct mount_session *session, struct sfs_error *err)
         bool mounted = session->fuse && fuse_session_mount(session->fuse, session->path) == 0;
         log_listener = NULL;
         if (!mounted)
-            r = sfs_fail(err, EIO, "mounting on %s: %s", session->path, words.text);
+            r = explain_mounting(session->path, &words, err);
     }
     fuse_opt_free_args(&args);
     return r;
