@@ -100,6 +100,26 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     return session_close(&args->session, r, &err);
 }
 
+/* Fits into the process's limits and goes to the background, if it is to. */
+static int start(struct mount_args *args, const char *mountpoint)
+{
+    rlimits_raise_files();
+    uint64_t memory = rlimits_fit_memory();
+    if (args->session.tool.memory == 0)
+        args->session.tool.memory = memory;
+    signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
+    struct sfs_error err;
+    if (!args->foreground) {
+        int r = daemon_start(&args->report_fd, &err);
+        if (r < 0)
+            return tool_fail(r, &err);
+    }
+    int status = run_mount(args, mountpoint);
+    if (args->report_fd >= 0 && status != EXIT_DONE)
+        daemon_report(args->report_fd, status);
+    return status;
+}
+
 int cmd_mount(const struct command *command, int argc, char **argv)
 {
     struct mount_args args = { .report_fd = -1 };
@@ -142,20 +162,7 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         return tool_usage(command, "--layers and --upper exclude each other");
     const char *mountpoint = args.session.rest[wanted - 1];
 
-    rlimits_raise_files();
-    uint64_t memory = rlimits_fit_memory();
-    if (args.session.tool.memory == 0)
-        args.session.tool.memory = memory;
-    signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
-    struct sfs_error err;
-    if (!args.foreground) {
-        int r = daemon_start(&args.report_fd, &err);
-        if (r < 0)
-            return tool_fail(r, &err);
-    }
-    int status = run_mount(&args, mountpoint);
-    if (args.report_fd >= 0 && status != EXIT_DONE)
-        daemon_report(args.report_fd, status);
+    int status = start(&args, mountpoint);
     free(args.profiles.items);
     return status;
 }
