@@ -103,6 +103,19 @@ Test(mount_names, may_be_255_bytes_of_anything)
     cr_assert_eq(stat_of(odd).st_size, 2);
 }
 
+Test(mount_names, may_not_be_longer)
+{
+    char longer[300];
+    memset(longer, 'x', 299);
+    longer[256] = 0;
+    mount_up(mount_small_tree(), (struct sfs_mount_options){ 0 });
+    struct stat st;
+    cr_assert_eq(stat(mount_path(longer), &st), -1);
+    cr_assert_eq(errno, ENAMETOOLONG);
+    cr_assert_eq(mkdir(mount_path(longer), 0700), -1);
+    cr_assert_eq(errno, ENAMETOOLONG);
+}
+
 Test(mount_names, that_are_missing_are_asked_for_once)
 {
     mount_up(mount_small_tree(), (struct sfs_mount_options){ 0 });
@@ -296,6 +309,58 @@ Test(mount_xattrs, that_no_file_has_are_not_asked_for_again)
     cr_assert_eq(mount_count("getxattr"), 1);
 }
 
+static struct sfs_tree *tree_with_trusted_xattrs(void)
+{
+    const struct sfs_builder_xattr xattrs[] = {
+        { "trusted.overlay.metacopy", "", 0 },
+        { "trusted.text", "value", 5 },
+        { "user.text", "value", 5 },
+    };
+    struct sfs_builder *builder = mount_builder();
+    mount_add(builder, "file",
+              &(struct sfs_builder_item){
+                  .inode.mode = S_IFREG | 0755, .xattrs = xattrs, .xattr_count = 3 });
+    return mount_tree(builder);
+}
+
+/* How many bytes of names somebody is told of; 0: another status than a size. */
+static ssize_t names_told_to(uid_t uid)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char list[64];
+        if (setgid(uid) < 0 || setuid(uid) < 0)
+            _exit(0);
+        _exit((int)listxattr(mount_path("file"), list, sizeof list));
+    }
+    int status;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+Test(mount_xattrs, that_are_trusted_are_listed_for_root_only)
+{
+    if (geteuid() != 0)
+        MOUNT_SKIP("needs root");
+    mount_up(tree_with_trusted_xattrs(), (struct sfs_mount_options){ .allow_other = true });
+    const char all[] = "trusted.overlay.metacopy\0trusted.text\0user.text";
+    cr_assert_eq(names_told_to(0), (ssize_t)sizeof all);
+    cr_assert_eq(names_told_to(65534), (ssize_t)sizeof "user.text");
+}
+
+Test(mount_xattrs, of_an_image_do_not_steer_an_overlay)
+{
+    if (geteuid() != 0)
+        MOUNT_SKIP("needs root");
+    mount_up(tree_with_trusted_xattrs(), (struct sfs_mount_options){ .for_overlay = true });
+    char value[8];
+    const char *path = mount_path("file");
+    cr_assert_eq(getxattr(path, "trusted.overlay.metacopy", value, sizeof value), -1);
+    cr_assert_eq(errno, ENODATA);
+    cr_assert_eq(getxattr(path, "trusted.overlay.overlay.metacopy", value, sizeof value), 0);
+    cr_assert_eq(getxattr(path, "trusted.text", value, sizeof value), 5);
+}
+
 /* user::rw-, user:65534:---, group::r--, mask::r--, other::r-- in the kernel's form, version 2. */
 static const unsigned char acl[] = { 2,   0,   0,   0,   1,   0,   6,   0,   255, 255, 255,
                                      255, 2,   0,   0,   0,   254, 255, 0,   0,   4,   0,
@@ -313,7 +378,6 @@ Test(mount_xattrs, with_access_control_lists_are_obeyed)
                   .inode.mode = S_IFREG | 0644, .xattrs = &xattr, .xattr_count = 1 });
     mount_up(mount_tree(builder), (struct sfs_mount_options){ .allow_other = true });
     char value[64];
-    cr_assert_eq(chmod(mount_now.dir, 0755), -1);
     cr_assert_eq(getxattr(mount_path("file"), xattr.name, value, sizeof value), sizeof acl);
     cr_assert_arr_eq(value, acl, sizeof acl);
     pid_t pid = fork();

@@ -111,6 +111,31 @@ Test(mount_dead, is_cleared_though_a_file_is_open)
     close(fd);
 }
 
+/* A reader holds a page while it waits for its answer, and whoever stores pages ahead (a MiB at a
+ * time) waits for that page: only the end of the connection parts them. */
+Test(mount_dead, lets_go_of_readers_whose_pages_are_to_be_stored, .timeout = 60)
+{
+    if (geteuid() != 0)
+        MOUNT_SKIP("ends of connections are for root here");
+    static char bytes[4u << 20];
+    struct sfs_builder *builder = mount_builder();
+    mount_add_content(builder, "file", 0644,
+                      (struct mount_content){ .data = bytes, .size = sizeof bytes });
+    mount_stall = 256u << 10;
+    mount_up(mount_tree(builder), (struct sfs_mount_options){ 0 });
+    pid_t reader = fork();
+    if (reader == 0) {
+        char byte;
+        int fd = open(mount_path("file"), O_RDONLY);
+        _exit(pread(fd, &byte, 1, 1u << 20) < 0 ? 0 : 1);
+    }
+    nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+    cr_assert_eq(mount_end_by(SIGKILL), 1000 + SIGKILL);
+    int status;
+    cr_assert_eq(waitpid(reader, &status, 0), reader);
+    cr_assert_eq(status, 0, "the reader was not told: %#x", (unsigned)status);
+}
+
 TestSuite(mount_begin, .init = mount_init, .fini = mount_fini);
 
 /* Serves, and expects that not to work. */

@@ -1,7 +1,10 @@
 /* What merging gives is what extracting the layers one after the other gives. Expectations that
  * are not plain were made with umoci 0.4.7. */
+#include "base/buf.h"
+#include "tree/nodes.h"
 #include "tree_text.h"
 #include "tree/tree_inner.h"
+#include <stagefs/usage.h>
 
 static void expect_refused(const char *words, const char *const *layers)
 {
@@ -341,4 +344,74 @@ Test(tree_merge, joins_many_layers)
     char content[8];
     cr_assert_eq(sfs_tree_read(merged.tree, names[37].node, content, 8, 0, &err), 2);
     cr_assert_eq(memcmp(content, "29", 2), 0);
+}
+
+/* --- one layer alone, as overlayfs has it ------------------------------------------------------
+ */
+
+struct marked {
+    struct sfs_tree *tree;
+    struct sfs_buf text;
+};
+
+static int note_marked(void *user, const char *path, sfs_node node)
+{
+    struct marked *marked = user;
+    unsigned flags = marked->tree->nodes[node].flags;
+    struct sfs_attr attr;
+    sfs_tree_attr(marked->tree, node, &attr);
+    if (flags & SFS_NODE_WHITEOUT)
+        cr_assert(attr.mode == S_IFCHR && attr.rdev_major == 0 && attr.rdev_minor == 0);
+    if (*path)
+        sfs_buf_printf(&marked->text, "%s%s%s:%o", marked->text.size ? " " : "",
+                       flags & SFS_NODE_WHITEOUT ? "-"
+                       : flags & SFS_NODE_OPAQUE ? "!"
+                                                 : "",
+                       path, attr.mode & 0777);
+    return 0;
+}
+
+/* The topmost layer alone: a name is "-NAME" hidden, "!NAME" opaque. */
+static void expect_alone(const char *text, const char *const *layers)
+{
+    AUTO(tree_text_close) struct tree_text merged = tree_text_merge_list(layers);
+    struct sfs_error err;
+    struct sfs_tree **trees;
+    size_t count;
+    cr_assert_eq(sfs_tree_split(merged.tree, &trees, &count, &err), 0, "%s", err.text);
+    struct marked marked = { trees[count - 1], { 0 } };
+    cr_assert_eq(sfs_tree_walk(marked.tree, SFS_ROOT, note_marked, &marked, &err), 0);
+    cr_assert_str_eq(marked.text.size ? marked.text.data : "", text);
+    sfs_buf_close(&marked.text);
+    sfs_tree_split_close(&trees, count);
+}
+#define EXPECT_ALONE(text, ...) expect_alone(text, (const char *const[]){ __VA_ARGS__, NULL })
+
+Test(tree_split, shows_what_a_layer_hides)
+{
+    EXPECT_ALONE("-a:0 b:644", "f a; f c", "w a; f b");
+    EXPECT_ALONE("!d:711 d/new:644", "d d; f d/old", "d d 711; o d; f d/new");
+    EXPECT_ALONE("a:644 !d:711", "f a 1; d d; f d/old", "w a; f a 2; w d; d d 711");
+}
+
+Test(tree_split, hides_all_below_an_opaque_root_name_by_name)
+{
+    EXPECT_ALONE("-a:0 !d:700 -e:0 new:644", "f a; d d; f d/x; f e/f", "o .; f new; d d 700");
+}
+
+Test(tree_split, takes_metadata_of_implied_directories_from_below)
+{
+    EXPECT_ALONE("d:750 d/e:711 d/e/b:644", "d d 750; d d/e 711; f d/e/a", "f d/x", "f d/e/b");
+    EXPECT_ALONE("!d:750", "d d 750; f d/old", "o d");
+    EXPECT_ALONE("!d:755 d/new:644", "d d 750; f d/old", "w d; f d/new");
+}
+
+Test(tree_split, makes_no_directory_that_is_not_there)
+{
+    EXPECT_ALONE("-d:0 x:700 -x/y:0", "d d; d x; f x/y", "w d; w d/e; w x/y; w none/z; o nothing");
+}
+
+Test(tree_split, shows_files_that_a_layer_links_to_below_it)
+{
+    EXPECT_ALONE("b:600", "f a 1 600", "h b a");
 }

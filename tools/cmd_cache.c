@@ -68,10 +68,12 @@ int cmd_cache(const struct command *command, int argc, char **argv)
     const struct option_spec own[] = {
         { "keep", 0, OPTION_SIZE, &keep, "SIZE",
           "prune: keep that much, what was used last (default: nothing)" },
+        { "json", 0, OPTION_FLAG, &tool.json, NULL, "print one JSON document on stdout" },
     };
     char **rest;
     int count;
-    int leave = tool_arguments(command, &tool, own, 1, argc, argv, &rest, &count);
+    int leave = tool_plain_arguments(command, &tool, own, sizeof own / sizeof *own, argc, argv,
+                                     &rest, &count);
     if (leave)
         return leave - 1;
     bool list = count == 1 && strcmp(rest[0], "ls") == 0;

@@ -1,6 +1,7 @@
 /* mount, umount, stats. */
 #include "cmd.h"
 #include "daemon.h"
+#include "rlimits.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +19,7 @@ struct mount_args {
     bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
-    const char *trace;
+    const char *trace, *upper;
     struct text_list profiles;
     long ready_fd; /* 0: none (it would be stdin) */
     int report_fd; /* to the waiting parent; -1 in the foreground */
@@ -68,6 +69,8 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
         .erofs = args->erofs,
+        .for_overlay = args->layers,
+        .upper = args->upper,
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
@@ -97,6 +100,26 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     return session_close(&args->session, r, &err);
 }
 
+/* Fits into the process's limits and goes to the background, if it is to. */
+static int start(struct mount_args *args, const char *mountpoint)
+{
+    rlimits_raise_files();
+    uint64_t memory = rlimits_fit_memory();
+    if (args->session.tool.memory == 0)
+        args->session.tool.memory = memory;
+    signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
+    struct sfs_error err;
+    if (!args->foreground) {
+        int r = daemon_start(&args->report_fd, &err);
+        if (r < 0)
+            return tool_fail(r, &err);
+    }
+    int status = run_mount(args, mountpoint);
+    if (args->report_fd >= 0 && status != EXIT_DONE)
+        daemon_report(args->report_fd, status);
+    return status;
+}
+
 int cmd_mount(const struct command *command, int argc, char **argv)
 {
     struct mount_args args = { .report_fd = -1, .session.stage_args.allow_run = true };
@@ -104,7 +127,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "foreground", 0, OPTION_FLAG, &args.foreground, NULL, "stay in the foreground" },
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "one directory a layer, 0/, 1/, ..., instead of the merged tree" },
-        { "allow-other", 0, OPTION_FLAG, &args.allow_other, NULL, "let other users in too" },
+        { "upper", 0, OPTION_TEXT, &args.upper, "DIR",
+          "make it writable: keep in this directory what is written (root only)" },
+        { "allow-other", 0, OPTION_FLAG, &args.allow_other, NULL,
+          "let other users in too; without it they get 'Permission denied'" },
         { "dev", 0, OPTION_FLAG, &args.dev, NULL, "device nodes work (root only)" },
         { "suid", 0, OPTION_FLAG, &args.suid, NULL,
           "setuid bits and capabilities work (root only)" },
@@ -132,20 +158,13 @@ int cmd_mount(const struct command *command, int argc, char **argv)
     if (args.session.rest_count != wanted)
         return tool_usage(command,
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
+    if (args.layers && args.upper)
+        return tool_usage(command, "--layers and --upper exclude each other");
     const char *mountpoint = args.session.rest[wanted - 1];
     if (!args.foreground && args.trace && strcmp(args.trace, "-") == 0)
         return tool_usage(command, "--trace - needs --foreground");
 
-    signal(SIGPIPE, SIG_IGN); /* a mount outlives whoever read its words */
-    struct sfs_error err;
-    if (!args.foreground) {
-        int r = daemon_start(&args.report_fd, &err);
-        if (r < 0)
-            return tool_fail(r, &err);
-    }
-    int status = run_mount(&args, mountpoint);
-    if (args.report_fd >= 0 && status != EXIT_DONE)
-        daemon_report(args.report_fd, status);
+    int status = start(&args, mountpoint);
     free(args.profiles.items);
     return status;
 }
@@ -155,7 +174,7 @@ int cmd_umount(const struct command *command, int argc, char **argv)
     struct tool tool = { 0 };
     char **rest;
     int count;
-    int leave = tool_arguments(command, &tool, NULL, 0, argc, argv, &rest, &count);
+    int leave = tool_plain_arguments(command, &tool, NULL, 0, argc, argv, &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)
@@ -206,10 +225,12 @@ int cmd_stats(const struct command *command, int argc, char **argv)
     bool drop = false;
     const struct option_spec own[] = {
         { "drop", 0, OPTION_FLAG, &drop, NULL, "make the mount forget what it holds decoded" },
+        { "json", 0, OPTION_FLAG, &tool.json, NULL, "print one JSON document on stdout" },
     };
     char **rest;
     int count;
-    int leave = tool_arguments(command, &tool, own, 1, argc, argv, &rest, &count);
+    int leave = tool_plain_arguments(command, &tool, own, sizeof own / sizeof *own, argc, argv,
+                                     &rest, &count);
     if (leave)
         return leave - 1;
     if (count != 1)

@@ -9,6 +9,16 @@
 #include <string.h>
 #include <time.h>
 
+static void talk_options(struct tool *tool, struct option_set *set)
+{
+    const struct option_spec specs[] = {
+        { "quiet", 'q', OPTION_FLAG, &tool->quiet, NULL, "no progress, no warnings" },
+        { "verbose", 'v', OPTION_FLAG, &tool->verbose, NULL, "tell what is done" },
+        { "help", 'h', OPTION_FLAG, &tool->help, NULL, "this text" },
+    };
+    options_add(set, specs, sizeof specs / sizeof *specs);
+}
+
 void tool_options(struct tool *tool, struct option_set *set)
 {
     const struct option_spec specs[] = {
@@ -19,11 +29,9 @@ void tool_options(struct tool *tool, struct option_set *set)
           "budget of decoded data in memory (default 256M; commit: 8M a thread)" },
         { "threads", 0, OPTION_NUMBER, &tool->threads, "N", "worker threads (default: one a CPU)" },
         { "strict", 0, OPTION_FLAG, &tool->strict, NULL, "fail where BuildKit silently goes on" },
-        { "quiet", 'q', OPTION_FLAG, &tool->quiet, NULL, "no progress, no warnings" },
-        { "verbose", 'v', OPTION_FLAG, &tool->verbose, NULL, "tell what is done" },
-        { "help", 'h', OPTION_FLAG, &tool->help, NULL, "this text" },
     };
     options_add(set, specs, sizeof specs / sizeof *specs);
+    talk_options(tool, set);
 }
 
 /* They would do nothing; they are still let pass, as each command does. */
@@ -44,6 +52,16 @@ int tool_arguments(const struct command *command, struct tool *tool, const struc
     tool_options(tool, &set);
     if (command->takes_no_image)
         hide_image_options(tool, &set);
+    return tool_parse(command, tool, &set, argc, argv, ret_rest, ret_rest_count);
+}
+
+int tool_plain_arguments(const struct command *command, struct tool *tool,
+                         const struct option_spec *own, size_t own_count, int argc, char **argv,
+                         char ***ret_rest, int *ret_rest_count)
+{
+    struct option_set set = { 0 };
+    options_add(&set, own, own_count);
+    talk_options(tool, &set);
     return tool_parse(command, tool, &set, argc, argv, ret_rest, ret_rest_count);
 }
 

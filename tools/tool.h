@@ -86,6 +86,11 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
 int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
                    size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count);
 
+/* The same for a command that opens no image either: its own options, -q, -v and --help. */
+int tool_plain_arguments(const struct command *command, struct tool *tool,
+                         const struct option_spec *own, size_t own_count, int argc, char **argv,
+                         char ***ret_rest, int *ret_rest_count);
+
 /* Opens the caches: starts threads. read_data false: no memory cache (names and metadata only). */
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err);
 void tool_close(struct tool *tool);

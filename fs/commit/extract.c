@@ -17,6 +17,17 @@
 #define PIN         (1u << 20)
 #define REPORT_STEP (8u << 20)
 
+/* Kinds of extended attributes: a file system takes or refuses each as a whole, mostly. */
+static const char *const xattr_kinds[] = { "user.", "trusted.", "security.", "system.posix_acl_",
+                                           "" };
+#define XATTR_KINDS (sizeof xattr_kinds / sizeof *xattr_kinds)
+
+struct refused {
+    uint64_t count;
+    int code;         /* of the first one */
+    const char *path; /* the same; the changes' own */
+};
+
 struct extraction {
     const struct sfs_extract *extract;
     struct sfs_error *err;
@@ -25,7 +36,8 @@ struct extraction {
     struct sfs_buf parent;   /* the directory that dirfd is of, as paths begin */
     int dirfd;
     const char *path; /* of the item at hand */
-    bool lost;        /* an owner or attribute was not kept */
+    uint64_t lost_owners;
+    struct refused refused[XATTR_KINDS];
 };
 
 static void extraction_done(struct extraction *extraction)
@@ -147,25 +159,38 @@ static int write_content(struct extraction *extraction, int fd, sfs_node node, u
 
 /* ---- metadata: of a descriptor, or of a name in dirfd that is no symlink's target ---- */
 
-/* Only root may; others go on without. */
-static int settle(struct extraction *extraction, int result, const char *what)
-{
-    if (result == 0)
-        return 0;
-    if ((errno == EPERM || errno == EACCES || errno == ENOTSUP) && geteuid() != 0) {
-        extraction->lost = true;
-        return 0;
-    }
-    return fail_here(extraction, errno, what);
-}
-
 static int set_owner(struct extraction *extraction, const char *name, int dirfd,
                      const struct sfs_attr *attr)
 {
     if (attr->uid == geteuid() && attr->gid == getegid())
         return 0;
-    return settle(extraction, fchownat(dirfd, name, attr->uid, attr->gid, AT_SYMLINK_NOFOLLOW),
-                  "setting its owner");
+    if (fchownat(dirfd, name, attr->uid, attr->gid, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    /* Only root may; others go on without. */
+    if ((errno != EPERM && errno != EACCES) || geteuid() == 0)
+        return fail_here(extraction, errno, "setting its owner");
+    extraction->lost_owners++;
+    return 0;
+}
+
+/* What a file system has no room for in one file (ENOSPC: ext4), or does not know at all, or lets
+ * only root set: the file is there without, and the user is told. */
+static bool is_refusal(int code)
+{
+    return code == EPERM || code == EACCES || code == EOPNOTSUPP || code == ENOSPC ||
+           code == E2BIG || code == ERANGE || code == EINVAL;
+}
+
+static void note_refusal(struct extraction *extraction, const char *name, int code)
+{
+    size_t kind = 0;
+    while (strncmp(name, xattr_kinds[kind], strlen(xattr_kinds[kind])) != 0)
+        kind++; /* the last one begins all names */
+    struct refused *refused = &extraction->refused[kind];
+    if (refused->count++ == 0) {
+        refused->code = code;
+        refused->path = extraction->path;
+    }
 }
 
 /* There is no setxattrat() yet; /proc leads to a directory without following what is in it. */
@@ -177,10 +202,11 @@ static int set_xattrs(struct extraction *extraction, const char *name, int dirfd
     snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
     for (uint32_t i = 0; i < count; i++) {
         struct sfs_xattr xattr = sfs_tree_xattr(tree, node, i);
-        int r =
-            settle(extraction, lsetxattr(path, xattr.name, xattr.value, xattr.size, 0), xattr.name);
-        if (r < 0)
-            return r;
+        if (lsetxattr(path, xattr.name, xattr.value, xattr.size, 0) == 0)
+            continue;
+        if (!is_refusal(errno))
+            return fail_here(extraction, errno, xattr.name);
+        note_refusal(extraction, xattr.name, errno);
     }
     return 0;
 }
@@ -300,12 +326,34 @@ static int finish_dir(struct extraction *extraction, const struct sfs_item *item
     return r == 0 ? set_metadata(extraction, ".", fd, item->node) : r;
 }
 
+static void warn_of_refused(const struct sfs_progress *progress, const char *kind,
+                            const struct refused *refused)
+{
+    struct sfs_error words;
+    bool takes_root = geteuid() != 0 && (refused->code == EPERM || refused->code == EACCES);
+    sfs_fail(&words, refused->code,
+             "%llu extended attributes %s* were not kept, such as of %s: %s%s",
+             (unsigned long long)refused->count, kind, refused->path,
+             takes_root ? "that takes root" : "the destination's file system says ",
+             takes_root ? "" : strerror(refused->code));
+    progress->warn(progress->user, words.text);
+}
+
+/* Once a kind. */
 static void warn_of_losses(const struct extraction *extraction)
 {
     const struct sfs_progress *progress = extraction->extract->progress;
-    if (extraction->lost && progress && progress->warn)
-        progress->warn(progress->user,
-                       "owners or extended attributes were not all kept: that takes root");
+    struct sfs_error words;
+    if (!progress || !progress->warn)
+        return;
+    if (extraction->lost_owners > 0) {
+        sfs_fail(&words, EPERM, "owners of %llu files were not kept: that takes root",
+                 (unsigned long long)extraction->lost_owners);
+        progress->warn(progress->user, words.text);
+    }
+    for (size_t i = 0; i < XATTR_KINDS; i++)
+        if (extraction->refused[i].count > 0)
+            warn_of_refused(progress, xattr_kinds[i], &extraction->refused[i]);
 }
 
 int sfs_extract(const struct sfs_extract *extract, struct sfs_error *err)

@@ -14,8 +14,9 @@ struct sfs_extract {
     const struct sfs_progress *progress; /* may be NULL */
 };
 
-/* Never follows a symlink. Without root's rights owners and privileged attributes are not kept,
- * which progress->warn hears of; a device is EPERM. EIO, EKEYREJECTED: a source; ENOSPC and others:
+/* Never follows a symlink. Without root's rights owners are not kept, and what extended
+ * attributes the file system refuses are not either: progress->warn hears of it once a kind, with a
+ * count. A device is EPERM. EIO, EKEYREJECTED: a source; ENOSPC and others:
  * the directory. */
 int sfs_extract(const struct sfs_extract *extract, struct sfs_error *err);
 

@@ -84,7 +84,7 @@ static const char *xattr_suffix(const char *name, uint8_t *ret_prefix)
     return NULL;
 }
 
-static size_t xattr_size(const struct sfs_xattr *xattr)
+static size_t xattr_size(const struct sfs_forest_xattr *xattr)
 {
     uint8_t prefix;
     const char *suffix = xattr_suffix(xattr->name, &prefix);
@@ -94,13 +94,14 @@ static size_t xattr_size(const struct sfs_xattr *xattr)
     return (size + XATTR_UNIT - 1) / XATTR_UNIT * XATTR_UNIT;
 }
 
-static int measure_xattrs(struct node *node, struct sfs_error *err)
+static int measure_xattrs(const struct sfs_forest *forest, struct node *node, struct sfs_error *err)
 {
-    uint32_t count =
-        node->place.tree ? sfs_tree_xattr_count(node->place.tree, node->place.node) : 0;
+    uint32_t count = sfs_forest_xattr_count(forest, &node->place);
     size_t size = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct sfs_xattr xattr = sfs_tree_xattr(node->place.tree, node->place.node, i);
+        struct sfs_forest_xattr xattr;
+        if (!sfs_forest_xattr(forest, &node->place, i, &xattr))
+            continue;
         uint8_t prefix;
         const char *suffix = xattr_suffix(xattr.name, &prefix);
         if (suffix && (xattr.size > MAX_VALUE || strlen(suffix) > UINT8_MAX))
@@ -117,14 +118,16 @@ static int measure_xattrs(struct node *node, struct sfs_error *err)
     return 0;
 }
 
-static void write_xattrs(const struct node *node, char *to)
+static void write_xattrs(const struct sfs_forest *forest, const struct node *node, char *to)
 {
     if (node->xattrs == 0)
         return;
     to += sizeof(struct erofs_xattr_header);
-    uint32_t count = sfs_tree_xattr_count(node->place.tree, node->place.node);
+    uint32_t count = sfs_forest_xattr_count(forest, &node->place);
     for (uint32_t i = 0; i < count; i++) {
-        struct sfs_xattr xattr = sfs_tree_xattr(node->place.tree, node->place.node, i);
+        struct sfs_forest_xattr xattr;
+        if (!sfs_forest_xattr(forest, &node->place, i, &xattr))
+            continue;
         struct erofs_xattr head = { .value_size = htole16((uint16_t)xattr.size) };
         const char *suffix = xattr_suffix(xattr.name, &head.prefix);
         if (!suffix)
@@ -264,7 +267,7 @@ static int look_at(struct image_writer *writer, sfs_ino ino, struct node *node,
     else
         node->attr = (struct sfs_attr){ .mode = S_IFDIR | 0755,
                                         .nlink = 2 + (uint32_t)writer->flat->forest->count };
-    int r = measure_xattrs(node, err);
+    int r = measure_xattrs(writer->flat->forest, node, err);
     if (r == 0 && S_ISDIR(node->attr.mode))
         r = measure_dir(writer, node, err);
     if (S_ISLNK(node->attr.mode))
@@ -377,7 +380,7 @@ static void write_inode(struct image_writer *writer, const struct node *node)
     };
     char *to = writer->image.data + at;
     memcpy(to, &inode, sizeof inode);
-    write_xattrs(node, to + sizeof inode);
+    write_xattrs(writer->flat->forest, node, to + sizeof inode);
     if (S_ISDIR(attr->mode) || S_ISLNK(attr->mode))
         write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }

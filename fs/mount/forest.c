@@ -1,6 +1,7 @@
 /* Numbers are handed out once, at open; everything after is addition and a short search. */
 #include "mount/forest.h"
 
+#include "base/limits.h"
 #include "tree/nodes.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
@@ -176,7 +177,10 @@ int sfs_forest_find(const struct sfs_forest *forest, sfs_ino dir, const char *na
     if (!place.tree)
         return find_number(forest, name, ret_ino);
     sfs_node node;
-    int r = sfs_tree_find(place.tree, place.node, name, strlen(name), &node);
+    size_t size = strlen(name);
+    if (size > SFS_MAX_NAME)
+        return -ENAMETOOLONG;
+    int r = sfs_tree_find(place.tree, place.node, name, size, &node);
     if (r == 0)
         *ret_ino = forest->first[place.index] + node;
     return r;
@@ -232,6 +236,49 @@ void sfs_forest_count_holes(const struct sfs_forest *forest, uint64_t least,
     }
 }
 
+/* --- extended attributes ---------------------------------------------------------------------- */
+
+static const char *overlay_prefix(const struct sfs_forest *forest)
+{
+    return forest->overlay == SFS_OVERLAY_USER ? "user.overlay." : "trusted.overlay.";
+}
+
+static bool is_opaque(const struct sfs_forest *forest, const struct sfs_place *place)
+{
+    return forest->overlay != SFS_OVERLAY_NONE &&
+           place->tree->nodes[place->node].flags & SFS_NODE_OPAQUE;
+}
+
+uint32_t sfs_forest_xattr_count(const struct sfs_forest *forest, const struct sfs_place *place)
+{
+    if (!place->tree)
+        return 0;
+    return sfs_tree_xattr_count(place->tree, place->node) + is_opaque(forest, place);
+}
+
+bool sfs_forest_xattr(const struct sfs_forest *forest, const struct sfs_place *place, uint32_t i,
+                      struct sfs_forest_xattr *ret_xattr)
+{
+    const char *prefix = overlay_prefix(forest);
+    if (i == sfs_tree_xattr_count(place->tree, place->node)) {
+        snprintf(ret_xattr->room, sizeof ret_xattr->room, "%sopaque", prefix);
+        ret_xattr->name = ret_xattr->room;
+        ret_xattr->value = "y";
+        ret_xattr->size = 1;
+        return true;
+    }
+    struct sfs_xattr xattr = sfs_tree_xattr(place->tree, place->node, i);
+    ret_xattr->name = xattr.name;
+    ret_xattr->value = xattr.value;
+    ret_xattr->size = xattr.size;
+    if (forest->overlay == SFS_OVERLAY_NONE || strncmp(xattr.name, prefix, strlen(prefix)) != 0)
+        return true;
+    int size = snprintf(ret_xattr->room, sizeof ret_xattr->room, "%soverlay.%s", prefix,
+                        xattr.name + strlen(prefix));
+    ret_xattr->name = ret_xattr->room;
+    return (size_t)size < sizeof ret_xattr->room;
+}
+
 static bool has_acl(const struct sfs_tables *tables)
 {
     const char *prefix = "system.posix_acl_";
@@ -241,11 +288,21 @@ static bool has_acl(const struct sfs_tables *tables)
     return false;
 }
 
+/* A layer's mark of opacity is none of the attributes in its tables. */
+static bool has_opaque(const struct sfs_tree *tree)
+{
+    for (sfs_node i = 0; i < tree->node_count; i++)
+        if (tree->nodes[i].flags & SFS_NODE_OPAQUE)
+            return true;
+    return false;
+}
+
 /* The layers' tables are asked, not a million nodes: mounting waits for this. */
 void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls)
 {
     *ret_any = *ret_acls = false;
     for (size_t i = 0; i < forest->count; i++) {
+        *ret_any = *ret_any || has_opaque(forest->trees[i]);
         for (size_t j = 0; j < forest->trees[i]->layer_count; j++) {
             const struct sfs_tables *tables = &forest->trees[i]->layers[j]->tables;
             *ret_any = *ret_any || tables->xattr_count > 0;

@@ -13,6 +13,13 @@
 typedef uint64_t sfs_ino;
 #define SFS_INO_ROOT 1u
 
+/* Whose attributes steer an overlay that lies on top: those of an image must not. */
+enum sfs_forest_overlay {
+    SFS_OVERLAY_NONE,    /* none is foreseen: attributes are shown as they are */
+    SFS_OVERLAY_TRUSTED, /* root's: trusted.overlay.* */
+    SFS_OVERLAY_USER,    /* that of a user namespace: user.overlay.* */
+};
+
 struct sfs_forest {
     const struct sfs_tree *const *trees;
     size_t count;
@@ -20,6 +27,7 @@ struct sfs_forest {
     sfs_ino *first;             /* count + 1 of them: of each tree's root, and the end */
     struct sfs_dirent *numbers; /* numbered: the names of the trees; node is the tree's position */
     char (*names)[24];
+    enum sfs_forest_overlay overlay;
 };
 
 int sfs_forest_open(struct sfs_forest *forest, const struct sfs_tree *const *trees, size_t count,
@@ -36,7 +44,8 @@ bool sfs_forest_locate(const struct sfs_forest *forest, sfs_ino ino, struct sfs_
 
 /* ESTALE: no such inode. The others that find an inode may return it too. */
 int sfs_forest_stat(const struct sfs_forest *forest, sfs_ino ino, struct stat *ret_stat);
-/* "." of anything and ".." of a directory are found too: exported mounts ask for them. */
+/* "." of anything and ".." of a directory are found too: exported mounts ask for them.
+ * ENAMETOOLONG: the kernel lets longer names through to us than any directory can have. */
 int sfs_forest_find(const struct sfs_forest *forest, sfs_ino dir, const char *name,
                     sfs_ino *ret_ino);
 int sfs_forest_parent(const struct sfs_forest *forest, sfs_ino dir, sfs_ino *ret_ino);
@@ -55,6 +64,21 @@ static inline sfs_ino sfs_listing_ino(const struct sfs_listing *listing, uint32_
     sfs_node node = listing->entries[i].node;
     return listing->roots ? listing->roots[node] : listing->first + node;
 }
+
+/* Extended attributes. Where an overlay may lie on top, the image's own of the overlay's are shown
+ * by another name, "trusted.overlay.overlay.X" for "trusted.overlay.X": such an overlay hides the
+ * outer "overlay." again (Linux 6.7; before, the attribute), and is steered by none of them. The
+ * opaque directories of a layer alone have the mark that steers it. */
+struct sfs_forest_xattr {
+    const char *name; /* valid as long as this struct stays where it is */
+    const void *value;
+    size_t size;
+    char room[256];
+};
+uint32_t sfs_forest_xattr_count(const struct sfs_forest *forest, const struct sfs_place *place);
+/* False: it has no name that it could be shown by. */
+bool sfs_forest_xattr(const struct sfs_forest *forest, const struct sfs_place *place, uint32_t i,
+                      struct sfs_forest_xattr *ret_xattr);
 
 /* Over all trees. Visits every node: not for the fast path. */
 struct sfs_forest_sums {

@@ -9,11 +9,11 @@
 
 #define LONGEST_NAME 128
 
-static void name_source(const struct sfs_server *server, char *name, size_t size)
+void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME])
 {
     const char *source = server->options->source ? server->options->source : "stagefs";
-    snprintf(name, size, SFS_FRONT_DIR "%.*s.%ld-%lu", LONGEST_NAME, source, (long)getpid(),
-             sfs_mountpoint_pid_namespace());
+    snprintf(name, SFS_FRONT_NAME, SFS_FRONT_DIR "%.*s.%ld-%lu", LONGEST_NAME, source,
+             (long)getpid(), sfs_mountpoint_pid_namespace());
     for (char *at = name + strlen(SFS_FRONT_DIR); *at; at++)
         if (*at == '/')
             *at = '-';
@@ -81,10 +81,10 @@ static void lower_read_ahead(long bdi)
 static int mount_erofs(const struct sfs_server *server, int names, int contents, const char *path,
                        struct sfs_error *err)
 {
-    char name[sizeof SFS_FRONT_DIR + LONGEST_NAME + 48], target[64], device[64];
+    char name[SFS_FRONT_NAME], target[64], device[64];
     unsigned long flags =
         MS_RDONLY | (server->options->dev ? 0 : MS_NODEV) | (server->options->suid ? 0 : MS_NOSUID);
-    name_source(server, name, sizeof name);
+    sfs_front_name(server, name);
     snprintf(target, sizeof target, "/proc/thread-self/fd/%d", names);
     snprintf(device, sizeof device, "device=/proc/thread-self/fd/%d", contents);
     int r = sfs_io_make_dirs(SFS_FRONT_DIR, err);

@@ -3,7 +3,13 @@
 #ifndef STAGEFS_FRONT_H
 #define STAGEFS_FRONT_H
 
+#include "mount/mountpoint.h"
 #include "mount/server.h"
+
+/* A name below SFS_FRONT_DIR for a stage that this process serves. */
+#define SFS_FRONT_NAME (sizeof SFS_FRONT_DIR + 128 + 48)
+/* Writes it. */
+void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME]);
 
 /* The session of the server's row (sfs_flat_ops) is mounted on `path` and answers. Puts EROFS in
  * its place, which alone holds it from then on: when that is unmounted, the session ends.

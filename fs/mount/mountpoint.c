@@ -1,4 +1,5 @@
-/* What is mounted where is read from /proc/self/mountinfo. Nothing here looks at a mountpoint by
+/* What is mounted where is read from mountinfo, as the calling thread sees it: it may have a mount
+ * namespace of its own. Nothing here looks at a mountpoint by
  * stat() to learn whether its server lives: attributes that the kernel keeps outlive the server. */
 #include "mount/mountpoint.h"
 
@@ -12,8 +13,10 @@
 #include <unistd.h>
 
 #define MAX_DEAD_MOUNTS 16 /* one over another */
+#define MOUNTINFO       "/proc/thread-self/mountinfo"
 
-/* The parent's real path and the name: the name itself cannot be looked at. */
+/* The parent's real path and the name: the name itself cannot be looked at, since its server is
+ * dead or lets nobody else in, not even root. */
 static char *resolve_parent(const char *mountpoint)
 {
     AUTO(sfs_free) char *copy = strdup(mountpoint);
@@ -41,7 +44,7 @@ static char *resolve_parent(const char *mountpoint)
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err)
 {
     char *path = realpath(mountpoint, NULL);
-    if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO))
+    if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO || errno == EACCES))
         path = resolve_parent(mountpoint);
     if (!path)
         return sfs_fail_errno(err, errno, "mountpoint %s", mountpoint);
@@ -67,7 +70,7 @@ static void unescape(char *text)
 }
 
 struct mount_line {
-    dev_t device;
+    long id;
     const char *path;
     struct sfs_mounted mounted;
 };
@@ -80,6 +83,7 @@ static bool parse_line(char *text, struct mount_line *line)
     unsigned major, minor;
     for (int i = 0; i < 5; i++)
         fields[i] = strsep(&rest, " ");
+    line->id = strtol(fields[0], NULL, 10);
     if (!rest || sscanf(fields[2], "%u:%u", &major, &minor) != 2)
         return false;
     char *dash = strstr(rest, " - ");
@@ -92,28 +96,27 @@ static bool parse_line(char *text, struct mount_line *line)
         return false;
     unescape(fields[4]);
     unescape(source);
-    line->device = makedev(major, minor);
     line->path = fields[4];
+    line->mounted.device = makedev(major, minor);
     snprintf(line->mounted.type, sizeof line->mounted.type, "%s", type);
     snprintf(line->mounted.source, sizeof line->mounted.source, "%s", source);
     return true;
 }
 
-/* The last one that is mounted on `path`, or, if that is NULL, has the device number: later lines
- * lie over earlier ones. */
-static int find_line(const char *path, dev_t device, struct sfs_mounted *ret_mounted,
+/* The last one that is mounted on `path`, or, if that is NULL, has the id: later lines lie over
+ * earlier ones. */
+static int find_line(const char *path, long id, struct sfs_mounted *ret_mounted,
                      struct sfs_error *err)
 {
-    AUTO(sfs_close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
+    AUTO(sfs_close_file) FILE *file = fopen(MOUNTINFO, "re");
     if (!file)
-        return sfs_fail_errno(err, errno, "/proc/self/mountinfo");
+        return sfs_fail_errno(err, errno, MOUNTINFO);
     AUTO(sfs_free) char *text = NULL;
     size_t capacity = 0;
     bool found = false;
     while (getline(&text, &capacity, file) >= 0) {
         struct mount_line line;
-        if (!parse_line(text, &line) ||
-            !(path ? strcmp(line.path, path) == 0 : line.device == device))
+        if (!parse_line(text, &line) || !(path ? strcmp(line.path, path) == 0 : line.id == id))
             continue;
         *ret_mounted = line.mounted;
         found = true;
@@ -127,9 +130,22 @@ int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struc
     return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted on %s", path) : r;
 }
 
-int sfs_mountpoint_find_device(dev_t device, struct sfs_mounted *ret_mounted, struct sfs_error *err)
+/* Not by its device number: a file in an overlay has one of its own. */
+static long mount_of(int fd)
 {
-    int r = find_line(NULL, device, ret_mounted, err);
+    char name[64], line[64];
+    long id = -1;
+    snprintf(name, sizeof name, "/proc/thread-self/fdinfo/%d", fd);
+    AUTO(sfs_close_file) FILE *file = fopen(name, "re");
+    while (file && id < 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "mnt_id: %ld", &id) != 1)
+            id = -1;
+    return id;
+}
+
+int sfs_mountpoint_find_fd(int fd, struct sfs_mounted *ret_mounted, struct sfs_error *err)
+{
+    int r = find_line(NULL, mount_of(fd), ret_mounted, err);
     return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted that way") : r;
 }
 
@@ -141,8 +157,8 @@ unsigned long sfs_mountpoint_pid_namespace(void)
 
 static bool is_front(const struct sfs_mounted *mounted)
 {
-    return strcmp(mounted->type, "erofs") == 0 &&
-           strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
+    bool known = strcmp(mounted->type, "erofs") == 0 || strcmp(mounted->type, "overlay") == 0;
+    return known && strstr(mounted->source, SFS_FRONT_DIR) == mounted->source;
 }
 
 /* The source ends with both numbers: SFS_FRONT_DIR. */

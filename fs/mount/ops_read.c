@@ -91,6 +91,23 @@ static int answer(fuse_req_t req, const struct sfs_place *place, uint64_t offset
     return r == -E2BIG ? answer_copied(req, place, offset, size, err) : r;
 }
 
+/* Where memory is short, what is kept decoded is what can be done without. */
+static bool made_room(struct sfs_server *server, int r)
+{
+    if (r != -ENOMEM || !server->options->cache)
+        return false;
+    sfs_cache_drop(server->options->cache);
+    return true;
+}
+
+/* Damage is told apart from a lack of memory, which another try may not meet. */
+static void fail_read(fuse_req_t req, struct sfs_server *server, const struct sfs_place *place,
+                      int r, const struct sfs_error *err)
+{
+    sfs_server_warn(server, place, err);
+    fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
+}
+
 /* -errno if there is nothing to read from at all. */
 static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place *ret_place,
                        uint64_t *ret_size)
@@ -144,13 +161,14 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     touch(server, &place, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;
     r = answer(req, &place, start, size, &err);
+    if (made_room(server, r))
+        r = answer(req, &place, start, size, &err);
     if (r == 0) {
         sfs_tree_follow(place.tree, place.node, start, size);
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
         return;
     }
-    sfs_server_warn(server, &place, &err);
-    fuse_reply_err(req, EIO);
+    fail_read(req, server, &place, r, &err);
 }
 
 /* --- the row of all files --------------------------------------------------------------------- */
@@ -243,14 +261,15 @@ void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
     struct sfs_error err;
     struct sfs_flat_part part = { 0 };
     int r = answer_flat(req, server, start, size, &part, &err);
+    if (made_room(server, r))
+        r = answer_flat(req, server, start, size, &part, &err);
     if (r == 0) {
         if (part.size > 0)
             sfs_tree_follow(part.place.tree, part.place.node, part.start, part.size);
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
         return;
     }
-    sfs_server_warn(server, &part.place, &err);
-    fuse_reply_err(req, EIO);
+    fail_read(req, server, &part.place, r, &err);
 }
 
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,

@@ -1,6 +1,9 @@
-/* Extended attributes. A mount that has none at all says ENOSYS, and is never asked again. */
+/* Extended attributes. A mount that has none at all says ENOSYS, and is never asked again. Reading
+ * a trusted one takes CAP_SYS_ADMIN, and the kernel has looked before it asks for it; but it leaves
+ * it to file systems to leave them out of lists. */
 #include "mount/server.h"
 
+#include "mount/asker.h"
 #include <errno.h>
 
 /* 0, or what to answer without looking. */
@@ -32,10 +35,10 @@ void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
         fuse_reply_err(req, code);
         return;
     }
-    uint32_t count = place.tree ? sfs_tree_xattr_count(place.tree, place.node) : 0;
+    uint32_t count = sfs_forest_xattr_count(&server->forest, &place);
     for (uint32_t i = 0; i < count; i++) {
-        struct sfs_xattr xattr = sfs_tree_xattr(place.tree, place.node, i);
-        if (strcmp(xattr.name, name) == 0) {
+        struct sfs_forest_xattr xattr;
+        if (sfs_forest_xattr(&server->forest, &place, i, &xattr) && strcmp(xattr.name, name) == 0) {
             reply(req, xattr.value, xattr.size, size);
             return;
         }
@@ -43,18 +46,41 @@ void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
     fuse_reply_err(req, ENODATA);
 }
 
+static bool is_trusted(const char *name)
+{
+    return strncmp(name, "trusted.", strlen("trusted.")) == 0;
+}
+
+/* Names, without those of trusted attributes for who may not know of them. */
+static int list_names(fuse_req_t req, const struct sfs_place *place, struct sfs_buf *names)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    uint32_t count = sfs_forest_xattr_count(&server->forest, place);
+    bool asked = false, trusted = server->under_overlay;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sfs_forest_xattr xattr;
+        if (!sfs_forest_xattr(&server->forest, place, i, &xattr))
+            continue;
+        if (is_trusted(xattr.name) && !trusted && !asked) {
+            const struct fuse_ctx *asking = fuse_req_ctx(req);
+            trusted = sfs_asker_is_trusted(asking->pid, asking->uid);
+            asked = true;
+        }
+        if (trusted || !is_trusted(xattr.name))
+            sfs_buf_add(names, xattr.name, strlen(xattr.name) + 1);
+    }
+    return sfs_buf_check(names, NULL);
+}
+
 void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_LISTXATTR);
     struct sfs_place place;
-    int r = -refuse(server, ino, &place);
     struct sfs_buf names = { 0 };
-    uint32_t count = r == 0 && place.tree ? sfs_tree_xattr_count(place.tree, place.node) : 0;
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        const char *name = sfs_tree_xattr(place.tree, place.node, i).name;
-        r = sfs_buf_add(&names, name, strlen(name) + 1);
-    }
+    int r = -refuse(server, ino, &place);
+    if (r == 0)
+        r = list_names(req, &place, &names);
     if (r < 0)
         fuse_reply_err(req, -r);
     else

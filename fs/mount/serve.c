@@ -40,8 +40,14 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
                         "/dev/fuse)");
     if (geteuid() == 0)
         return 0;
+    if (!sfs_mountpoint_has_helper())
+        return sfs_fail(err, ENOENT, "mounting for who is not root: " SFS_NO_HELPER);
     if (options->erofs)
         return sfs_fail(err, EACCES, "--erofs: only root may mount EROFS");
+    if (options->upper)
+        return sfs_fail(err, EACCES,
+                        "--upper: only root may mount an overlay (or who is root in a namespace: "
+                        "unshare --user --map-root-user --mount)");
     if (options->dev || options->suid)
         return sfs_fail(err, EACCES, "only root may mount with devices or set-user-ID programs");
     if (options->allow_other && !users_may_share())
@@ -61,10 +67,18 @@ static int serve(const struct sfs_tree *const *trees, size_t count, bool numbere
     r = sfs_mountpoint_prepare(options->mountpoint, &path, err);
     if (r < 0)
         return r;
+    AUTO(sfs_upper_close) struct sfs_upper *upper = NULL;
+    if (options->upper && numbered)
+        return sfs_fail(err, EINVAL, "--upper lies over a merged tree, not over --layers");
+    if (options->upper)
+        r = sfs_upper_open(options, trees[0], path, &upper, err);
+    if (r < 0)
+        return r;
     AUTO(sfs_server_close) struct sfs_server *server = NULL;
     r = sfs_server_open(trees, count, numbered, options, &server, err);
     if (r < 0)
         return r;
+    server->upper = upper;
     return sfs_session_run(server, path, err);
 }
 
@@ -83,9 +97,8 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
 /* 0 or an error number. */
 static int ask_server_of(int fd, unsigned long command, struct sfs_control_text *text)
 {
-    struct stat st;
     struct sfs_mounted mounted;
-    if (fstat(fd, &st) < 0 || sfs_mountpoint_find_device(st.st_dev, &mounted, NULL) < 0)
+    if (sfs_mountpoint_find_fd(fd, &mounted, NULL) < 0)
         return ENOTTY;
     pid_t server = sfs_mounted_server(&mounted);
     return server > 0 ? -sfs_control_ask(server, command, text) : ENOTTY;
@@ -96,6 +109,11 @@ static int ask(const char *path, unsigned long command, struct sfs_control_text 
                struct sfs_error *err)
 {
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == EACCES)
+        return sfs_fail(err, EACCES,
+                        "%s: Permission denied (others than who mounted are let in by mount "
+                        "--allow-other)",
+                        path);
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     int code = ioctl(fd, command, text) == 0 ? 0 : errno;

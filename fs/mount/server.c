@@ -1,5 +1,6 @@
 #include "mount/server.h"
 
+#include "mount/asker.h"
 #include <errno.h>
 
 /* Of files kept decompressed: some images' worth of libraries. */
@@ -122,6 +123,17 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     return r;
 }
 
+/* Before attributes are looked at. */
+static void prepare_for_overlay(struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    server->under_overlay = options->only_overlay || options->upper;
+    if (options->for_overlay || server->under_overlay)
+        server->forest.overlay = geteuid() == 0 && sfs_asker_is_of_machine(getpid())
+                                     ? SFS_OVERLAY_TRUSTED
+                                     : SFS_OVERLAY_USER;
+}
+
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
                     const struct sfs_mount_options *options, struct sfs_server **ret_server,
                     struct sfs_error *err)
@@ -136,6 +148,7 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
     int r = sfs_forest_open(&server->forest, trees, count, numbered, err);
     if (r < 0)
         return r;
+    prepare_for_overlay(server);
     r = count_layers(server, err);
     if (r < 0)
         return r;

@@ -10,6 +10,7 @@
 #include "mount/recorder.h"
 #include "mount/replay.h"
 #include "mount/counters.h"
+#include "mount/upper.h"
 #include <stagefs/mount.h>
 
 /* The tree never changes, so nothing the kernel knows of it goes stale: 136 years. */
@@ -26,8 +27,10 @@ struct sfs_server {
     struct sfs_replay *replay;           /* NULL: no profiles */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
     char *trace_path;                    /* absolute; owned */
+    const struct sfs_upper *upper;       /* NULL: nothing is written */
     bool xattrs;                         /* some file has extended attributes */
     bool acls;
+    bool under_overlay;               /* nobody asks but an overlay, with the rights of its own */
     bool can_skip_open, skip_opendir; /* the kernel does without; set by init, before requests */
     atomic_bool skip_open;            /* later, too, if nothing can go through */
     bool takes_backing;               /* the kernel does; set by init */

@@ -6,8 +6,10 @@
 #include "mount/session.h"
 
 #include "base/io.h"
+#include "mount/abort.h"
 #include "mount/control.h"
 #include "mount/front.h"
+#include "mount/mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -35,6 +37,7 @@ struct mount_session {
     struct sigaction usr2_before;
     pthread_t loop_thread, watcher;
     struct sfs_control *control; /* NULL: nobody asks but by ioctl */
+    struct sfs_abort abort;
     atomic_bool loop_done;
     struct sfs_error err; /* of the watcher; to be read after joining it */
     int failure;          /* negative: the mount did not answer */
@@ -125,10 +128,22 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
     return r == 0 ? 0 : sfs_fail_memory(err);
 }
 
+/* libfuse mounts by itself where that is allowed, and else starts fusermount3, of which it says
+ * nothing if there is none. */
+static int explain_mounting(const char *path, const struct sfs_error *words, struct sfs_error *err)
+{
+    bool is_root = geteuid() == 0;
+    if (!*words->text && !sfs_mountpoint_has_helper())
+        return sfs_fail(err, ENOENT, "mounting on %s: %s" SFS_NO_HELPER, path,
+                        is_root ? "this process may not mount (CAP_SYS_ADMIN), and " : "");
+    return sfs_fail(err, EIO, "mounting on %s: %s", path,
+                    *words->text ? words->text : "libfuse gives no reason");
+}
+
 static int mount_session(struct mount_session *session, struct sfs_error *err)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    struct sfs_error words = { .text = "no reason given" };
+    struct sfs_error words = { .text = "" };
     int r = add_options(&args, session->server->options, err);
     if (r == 0) {
         log_listener = &words;
@@ -137,7 +152,7 @@ static int mount_session(struct mount_session *session, struct sfs_error *err)
         bool mounted = session->fuse && fuse_session_mount(session->fuse, session->path) == 0;
         log_listener = NULL;
         if (!mounted)
-            r = sfs_fail(err, EIO, "mounting on %s: %s", session->path, words.text);
+            r = explain_mounting(session->path, &words, err);
     }
     fuse_opt_free_args(&args);
     return r;
@@ -201,6 +216,15 @@ struct trial {
     int result;
 };
 
+static int put_upper_on(struct mount_session *session)
+{
+    char name[SFS_FRONT_NAME];
+    struct stat st;
+    sfs_front_name(session->server, name);
+    int r = sfs_upper_mount(session->server->upper, name, session->path, &session->err);
+    return r < 0 ? r : stat_mount(session, &st);
+}
+
 /* Asks, and waits for answers of this very session. */
 static void *ask_mount(void *arg)
 {
@@ -216,6 +240,8 @@ static void *ask_mount(void *arg)
         if (r == 0)
             r = stat_mount(session, &st);
     }
+    if (r == 0 && session->server->upper)
+        r = put_upper_on(session);
     trial->result = r;
     return NULL;
 }
@@ -241,7 +267,8 @@ static bool try_mount(struct mount_session *session)
     if (session->failure < 0)
         return false;
     /* The mount is of use also if its socket cannot be had. */
-    if (server->flat && sfs_control_open(session->server, &session->control, &err) < 0 &&
+    bool hands_on_ioctls = !server->flat && !server->upper;
+    if (!hands_on_ioctls && sfs_control_open(session->server, &session->control, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
@@ -303,6 +330,15 @@ static void stop_loop(struct mount_session *session)
     }
 }
 
+/* What is stored ahead may wait for a page whose reader waits for an answer: it ends while there
+ * are answers. */
+static void stop_serving(struct mount_session *session)
+{
+    if (session->server->ahead)
+        sfs_fill_stop(session->server->ahead);
+    stop_loop(session);
+}
+
 static void *watch(void *arg)
 {
     struct mount_session *session = arg;
@@ -315,7 +351,7 @@ static void *watch(void *arg)
         if (number == SIGUSR1)
             tell(session->server);
         else if (number != SIGUSR2)
-            stop_loop(session);
+            stop_serving(session);
     }
     return NULL;
 }
@@ -331,6 +367,23 @@ static int start_watcher(struct mount_session *session, struct sfs_error *err)
     return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
 }
 
+/* Only what is stored ahead can get stuck; without a helper all is as before, but for that. */
+static void guard_against_death(struct mount_session *session)
+{
+    struct sfs_mounted mounted;
+    session->abort.fd = -1;
+    if (session->server->ahead && sfs_mountpoint_find(session->path, &mounted, NULL) == 0)
+        (void)sfs_abort_open(&session->abort, mounted.device, NULL);
+}
+
+/* Nobody answers any more, and who waits for an answer is to hear it. Of an ended connection
+ * libfuse believes that it was unmounted. */
+static void end_connection(struct mount_session *session)
+{
+    sfs_mountpoint_detach(session->path, true, NULL);
+    sfs_abort_now(&session->abort);
+}
+
 static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 {
     int r = start_watcher(session, err);
@@ -339,10 +392,13 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
         return r;
     }
     const struct sfs_server *server = session->server;
+    guard_against_death(session);
     if (server->ahead)
         sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
+    if (loop < 0)
+        end_connection(session);
     if (server->replay)
         sfs_replay_stop(server->replay);
     if (server->ahead)
@@ -353,6 +409,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
     sfs_control_close(&session->control);
+    sfs_abort_close(&session->abort);
     if (loop < 0)
         return sfs_fail_errno(err, -loop, "serving %s", session->path);
     if (session->failure < 0)

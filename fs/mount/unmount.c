@@ -9,6 +9,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static bool is_program(const char *dir, size_t size)
+{
+    char path[512];
+    int written = snprintf(path, sizeof path, "%.*s/fusermount3", (int)size, dir);
+    return written < (int)sizeof path && access(path, X_OK) == 0;
+}
+
+bool sfs_mountpoint_has_helper(void)
+{
+    const char *path = getenv("PATH");
+    for (const char *dir = path; dir && *dir; dir += dir[0] == ':') {
+        size_t size = strcspn(dir, ":");
+        if (is_program(dir, size))
+            return true;
+        dir += size;
+    }
+    return is_program("/usr/bin", strlen("/usr/bin")); /* libfuse looks there first */
+}
+
 /* Runs fusermount3 with its words going to `out`. Its exit status, or -errno. */
 static int run_fusermount(const char *path, bool lazy, int out)
 {
@@ -48,6 +67,8 @@ static int detach_as_user(const char *path, bool lazy, struct sfs_error *err)
     int r = run_fusermount(path, lazy, fileno(words));
     if (r == 0)
         return 0;
+    if (r == -ENOENT)
+        return sfs_fail(err, ENOENT, "unmounting %s: " SFS_NO_HELPER, path);
     if (r < 0)
         return sfs_fail_errno(err, -r, "running fusermount3");
     rewind(words);

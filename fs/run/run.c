@@ -58,6 +58,7 @@ static void *serve(void *arg)
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .first_tree = true,
+        .only_overlay = true,
     };
     run->server_r = sfs_mount_serve_layers(run->trees, run->tree_count, &options, &run->server_err);
     tell(run, 'E');

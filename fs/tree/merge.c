@@ -4,6 +4,7 @@
  * Two things depend on an earlier state of the tree and are looked up there: hard links to lower
  * layers, once all names are known; and implied directories over symlinks (graft.c), after which
  * the merge is done again. Both are rare. */
+#include "base/buf.h"
 #include "tree/nodes.h"
 #include "tree/stack.h"
 #include "tree/tree_inner.h"
@@ -29,6 +30,7 @@ struct merge {
     size_t link_count, link_capacity;
     bool shadows_link; /* there is an implied directory over a symlink */
     bool hides_dirs;   /* something hides a directory, and what may be in it */
+    bool alone;        /* only the topmost layer's names, and what they hide */
 };
 
 static void forget_inodes(struct merge *merge)
@@ -134,29 +136,132 @@ static int add_file(struct merge *merge, const struct sfs_tables *tables, struct
     return 0;
 }
 
+/* --- one layer alone ---------------------------------------------------------------------------
+ */
+
+static void add_whiteout(struct merge *merge, const struct sfs_tables *tables, struct sfs_part part)
+{
+    struct sfs_dirent *dirent = add_name(merge->tree, tables, &tables->entries[part.entry]);
+    dirent->node = add_node(merge->tree, (struct sfs_tree_node){ SFS_NO_INODE, (uint16_t)part.layer,
+                                                                 SFS_NODE_WHITEOUT, 1 });
+}
+
+/* Nothing of the layers below is there any more, neither names nor metadata. Overlayfs takes no
+ * notice of an opaque root, so its names have to say it one by one. */
+static bool is_fresh(const struct merge *merge, struct sfs_part part, sfs_node parent)
+{
+    const struct sfs_entry_rec *root =
+        sfs_stack_entry(&merge->stack, (struct sfs_part){ part.layer, 0 });
+    return sfs_stack_entry(&merge->stack, part)->flags & SFS_ENTRY_WHITEOUT ||
+           (parent == SFS_ROOT && root->flags & SFS_ENTRY_OPAQUE);
+}
+
+/* What the layers below say of an implied directory. 1: it is there, and *settled has its metadata,
+ * if any of them names it; 0: it is not. -ENOMEM. */
+static int settle_below(const struct merge *merge, const char *path, struct sfs_settled *settled)
+{
+    int found = 0;
+    for (size_t count = settled->what.layer; count > 0 && settled->implied;) {
+        struct sfs_part part;
+        bool is_dir = false;
+        int r = sfs_stack_find(&merge->stack, count, path, false, &part, &is_dir);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0 || !is_dir)
+            break;
+        found = 1;
+        count = part.layer;
+        if (sfs_stack_entry(&merge->stack, part)->flags & SFS_ENTRY_IMPLIED)
+            continue;
+        settled->what = part;
+        settled->implied = false;
+    }
+    return found;
+}
+
+/* An overlay takes a directory's metadata from the topmost layer that has it. */
+static int add_implied_dir(struct merge *merge, struct sfs_part part, sfs_node parent,
+                           struct sfs_settled *settled)
+{
+    const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, part);
+    AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
+    sfs_tree_dir_path(merge->tree, parent, &path);
+    sfs_buf_printf(&path, "/%s", tables->strings + tables->entries[part.entry].name);
+    if (path.failed)
+        return -ENOMEM;
+    int r = is_fresh(merge, part, parent) ? 0 : settle_below(merge, path.data + 1, settled);
+    if (r == 1 || (r == 0 && sfs_stack_has_substance(&merge->stack, part))) {
+        merge->parts.items[merge->parts.count++] = part;
+        add_dir(merge, part, settled, parent);
+    } else if (r == 0 && tables->entries[part.entry].flags & SFS_ENTRY_WHITEOUT) {
+        add_whiteout(merge, tables, part);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* --- */
+
+static int copy_subdir(struct merge *merge, struct sfs_part part, sfs_node node)
+{
+    const struct sfs_entry_rec *entry = sfs_stack_entry(&merge->stack, part);
+    struct sfs_tree *tree = merge->tree;
+    struct sfs_settled settled = { .what = part, .implied = entry->flags & SFS_ENTRY_IMPLIED };
+    uint32_t before = tree->node_count;
+    int r = 0;
+    if (settled.implied && merge->alone) {
+        r = add_implied_dir(merge, part, node, &settled);
+    } else if (!settled.implied || sfs_stack_has_substance(&merge->stack, part)) {
+        merge->parts.items[merge->parts.count++] = part;
+        add_dir(merge, part, &settled, node);
+    }
+    bool hides = entry->flags & SFS_ENTRY_OPAQUE || (merge->alone && is_fresh(merge, part, node));
+    if (merge->alone && hides && tree->node_count > before && sfs_node_is_dir(tree, before))
+        tree->nodes[before].flags |= SFS_NODE_OPAQUE;
+    return r;
+}
+
+static int copy_name(struct merge *merge, struct sfs_part part, sfs_node node)
+{
+    const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, part);
+    const struct sfs_entry_rec *entry = &tables->entries[part.entry];
+    if (entry->inode == SFS_NO_INODE) {
+        if (merge->alone)
+            add_whiteout(merge, tables, part);
+        return 0;
+    }
+    if (S_ISDIR(tables->inodes[entry->inode].mode))
+        return copy_subdir(merge, part, node);
+    return add_file(merge, tables, part);
+}
+
 /* A directory that only one layer has: what is below it is that layer's, unchanged. */
 static int copy_dir(struct merge *merge, struct sfs_part dir, sfs_node node)
 {
     const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, dir);
     const struct sfs_inode_rec *inode = &tables->inodes[tables->entries[dir.entry].inode];
-    for (sfs_entry i = inode->first; i < inode->first + inode->count; i++) {
-        const struct sfs_entry_rec *entry = &tables->entries[i];
-        struct sfs_part part = { dir.layer, i };
-        if (entry->inode == SFS_NO_INODE)
-            continue;
-        if (!S_ISDIR(tables->inodes[entry->inode].mode)) {
-            int r = add_file(merge, tables, part);
-            if (r < 0)
-                return r;
-            continue;
-        }
-        bool implied = entry->flags & SFS_ENTRY_IMPLIED;
-        if (implied && !sfs_stack_has_substance(&merge->stack, part))
-            continue;
-        merge->parts.items[merge->parts.count++] = part;
-        add_dir(merge, part, &(struct sfs_settled){ .what = part, .implied = implied }, node);
+    int r = 0;
+    for (sfs_entry i = inode->first; r == 0 && i < inode->first + inode->count; i++)
+        r = copy_name(merge, (struct sfs_part){ dir.layer, i }, node);
+    return r;
+}
+
+/* A layer alone that hides all there is below: by a whiteout for each name in the root. */
+static int copy_opaque_root(struct merge *merge, uint32_t top)
+{
+    AUTO(sfs_parts_done) struct sfs_parts roots = { 0 };
+    int r = sfs_parts_reserve(&roots, (size_t)top + 1);
+    for (uint32_t i = 0; r == 0 && i <= top; i++)
+        roots.items[roots.count++] = (struct sfs_part){ top - i, 0 };
+    if (r == 0)
+        r = sfs_union_start(&merge->set, &merge->stack, roots.items, roots.count);
+    while (r == 0 && sfs_union_next(&merge->set) > 0) {
+        struct sfs_part part = merge->set.group[0];
+        if (part.layer == top)
+            r = copy_name(merge, part, SFS_ROOT);
+        else
+            add_whiteout(merge, sfs_stack_tables(&merge->stack, part), part);
     }
-    return 0;
+    return r;
 }
 
 static bool has_implied(const struct sfs_stack *stack)
@@ -215,11 +320,21 @@ static int join_dirs(struct merge *merge, const struct sfs_part *dirs, size_t co
     return r;
 }
 
+/* Of a layer alone: its own names, with metadata from below if it gives none. */
+static void settle_root(struct merge *merge, struct sfs_settled *ret_settled)
+{
+    sfs_stack_root(&merge->stack, &merge->parts, ret_settled);
+    if (merge->alone)
+        merge->parts.items[0] = (struct sfs_part){ (uint32_t)merge->stack.count - 1, 0 };
+    if (merge->alone)
+        merge->parts.count = 1;
+}
+
 static void add_root(struct merge *merge)
 {
     struct sfs_tree *tree = merge->tree;
     struct sfs_settled settled;
-    sfs_stack_root(&merge->stack, &merge->parts, &settled);
+    settle_root(merge, &settled);
     struct sfs_tree_node root = { 0, SFS_NO_LAYER, SFS_NODE_DIR, 0 };
     if (settled.implied)
         root.flags |= SFS_NODE_IMPLIED;
@@ -241,7 +356,10 @@ static int merge_dir(struct merge *merge, uint32_t dir)
     sfs_node node = dir ? tree->dirents[merge->dir_names[dir]].node : SFS_ROOT;
     uint32_t first_name = tree->dirent_count, first_dir = tree->dir_count;
     int r = 0;
-    if (count == 1 && merge->stack.graft_count == 0)
+    if (merge->alone && dir == 0 &&
+        sfs_stack_entry(&merge->stack, parts[0])->flags & SFS_ENTRY_OPAQUE)
+        r = copy_opaque_root(merge, parts[0].layer);
+    else if (count == 1 && merge->stack.graft_count == 0)
         r = copy_dir(merge, parts[0], node);
     else if (count > 0)
         r = join_dirs(merge, parts, count, node);
@@ -274,7 +392,7 @@ static int index_targets(struct merge *merge, const struct sfs_part *targets)
     }
     for (sfs_node i = 1; i < tree->node_count; i++) {
         const struct sfs_tree_node *node = &tree->nodes[i];
-        if (!(node->flags & SFS_NODE_DIR) && merge->node_of[node->layer])
+        if (!(node->flags & (SFS_NODE_DIR | SFS_NODE_WHITEOUT)) && merge->node_of[node->layer])
             merge->node_of[node->layer][node->inode] = i + 1;
     }
     return 0;
@@ -320,12 +438,24 @@ static int resolve_links(struct merge *merge, struct sfs_error *err)
     return 0;
 }
 
+/* The most names that there can be. A layer alone has, beside its own, whiteouts of names in the
+ * roots below it. */
+static uint64_t most_names(const struct merge *merge)
+{
+    const struct sfs_tree *tree = merge->tree;
+    uint64_t total = 1;
+    for (size_t i = 0; i < tree->layer_count; i++) {
+        const struct sfs_tables *tables = &tree->layers[i]->tables;
+        bool whole = !merge->alone || i + 1 == tree->layer_count;
+        total += whole ? tables->entry_count : tables->inodes[tables->entries[0].inode].count;
+    }
+    return total + tree->layer_count; /* of the root's parts, a layer has at least one */
+}
+
 static int allocate(struct merge *merge, struct sfs_error *err)
 {
     struct sfs_tree *tree = merge->tree;
-    uint64_t total = 1;
-    for (size_t i = 0; i < tree->layer_count; i++)
-        total += tree->layers[i]->tables.entry_count;
+    uint64_t total = most_names(merge);
     if (total >= SFS_NO_NODE - 8) /* a few numbers mean other things */
         return sfs_fail(err, E2BIG, "%llu names in all layers are too many",
                         (unsigned long long)total);
@@ -366,15 +496,17 @@ static int open_tree(struct sfs_layer *const *layers, size_t count, struct sfs_t
     return 0;
 }
 
-int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
-                   struct sfs_error *err)
+static int merge_layers(struct sfs_layer *const *layers, size_t count, bool alone,
+                        struct sfs_tree **ret_tree, struct sfs_error *err)
 {
     AUTO(sfs_tree_close) struct sfs_tree *tree = NULL;
     int r = open_tree(layers, count, &tree, err);
     if (r < 0)
         return r;
     AUTO(merge_done)
-    struct merge merge = { .tree = tree, .stack = { .layers = tree->layers, .count = count } };
+    struct merge merge = { .tree = tree,
+                           .stack = { .layers = tree->layers, .count = count },
+                           .alone = alone };
     r = allocate(&merge, err);
     if (r < 0)
         return r;
@@ -396,4 +528,16 @@ int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tre
     TRIM(tree->dirs, tree->dir_count);
     *ret_tree = TAKE(tree);
     return 0;
+}
+
+int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                   struct sfs_error *err)
+{
+    return merge_layers(layers, count, false, ret_tree, err);
+}
+
+int sfs_tree_merge_alone(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                         struct sfs_error *err)
+{
+    return merge_layers(layers, count, true, ret_tree, err);
 }

@@ -12,6 +12,9 @@
 enum sfs_tree_node_flags {
     SFS_NODE_DIR = 1 << 0,
     SFS_NODE_IMPLIED = 1 << 1, /* directory that no layer names: 0755 root:root, mtime 0 */
+    /* Only where a layer is shown alone: */
+    SFS_NODE_WHITEOUT = 1 << 2, /* a 0/0 character device, which no layer has as an inode */
+    SFS_NODE_OPAQUE = 1 << 3,   /* directory that hides those below it */
 };
 
 #define SFS_NO_LAYER UINT16_MAX /* the root of a merge of nothing */
@@ -55,8 +58,16 @@ static inline const struct sfs_tables *sfs_node_tables(const struct sfs_tree *tr
     return layer == SFS_NO_LAYER ? NULL : &tree->layers[layer]->tables;
 }
 
-/* Metadata of a node, where it stands; for an implied directory, a constant. */
+/* Metadata of a node, where it stands; a constant for what no layer has: implied directories and
+ * whiteouts. */
 const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node);
+
+/* The topmost of `count` layers (not 0) alone, as overlayfs has them: with its whiteouts and opaque
+ * directories (SFS_NODE_OPAQUE), so that a merge of such directories is the merge of the layers.
+ * What it does not hold itself, metadata of implied directories and files that it links to, comes
+ * from those below. Errors as sfs_tree_merge(). */
+int sfs_tree_merge_alone(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
+                         struct sfs_error *err);
 
 /* A layer's name for messages. */
 const char *sfs_layer_words(const struct sfs_layer *layer);

@@ -8,9 +8,12 @@
 const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node)
 {
     static const struct sfs_inode_rec implied = { .mode = S_IFDIR | 0755 };
+    static const struct sfs_inode_rec whiteout = { .mode = S_IFCHR };
     const struct sfs_tree_node *at = &tree->nodes[node];
     if (at->flags & SFS_NODE_IMPLIED)
         return &implied;
+    if (at->flags & SFS_NODE_WHITEOUT)
+        return &whiteout;
     return &tree->layers[at->layer]->tables.inodes[at->inode];
 }
 

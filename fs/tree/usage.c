@@ -36,7 +36,7 @@ int sfs_tree_split(const struct sfs_tree *tree, struct sfs_tree ***ret_trees, si
     if (!trees)
         return sfs_fail_memory(err);
     for (size_t i = 0; i < tree->layer_count; i++) {
-        int r = sfs_tree_merge(&tree->layers[i], 1, &trees[i], err);
+        int r = sfs_tree_merge_alone(tree->layers, i + 1, &trees[i], err);
         if (r < 0) {
             sfs_tree_split_close(&trees, tree->layer_count);
             return r;

@@ -49,6 +49,15 @@ struct sfs_mount_options {
      * root's. Root, Linux 6.12; not together with trace_path or passthrough. EROFS does not tell
      * holes: where a file has a MiB of them, warn is told, and the mount is as without it. */
     bool erofs;
+    /* An overlay may lie on top, which is root's or, where another user serves, of a namespace of
+     * theirs: the image's own attributes of overlays are shown by names that do not steer it, and
+     * opaque directories of layers alone (sfs_tree_split()) have the mark that does. only_overlay:
+     * and nobody else can see the mount, so trusted attributes are in all lists. */
+    bool for_overlay, only_overlay;
+    /* A directory for what is written to the mount, which makes it writable: an overlay of the
+     * kernel's lies on top, and everybody may see it. Only one tree, and only the one that the
+     * directory was first used with. Root, also of a user namespace. NULL: read-only. */
+    const char *upper;
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 
@@ -58,7 +67,8 @@ struct sfs_mount_options {
  * the mountpoint is cleared first.
  * EBUSY: something is mounted there already. ENOTSUP: the kernel lacks what `erofs` needs. ENOENT,
  * ENOTDIR, EACCES: the mountpoint. EBADMSG: a profile is malformed. EINVAL: options that exclude
- * each other. Anything else may come from writing the trace. */
+ * each other. EEXIST, EBUSY, ENOTSUP: `upper` belongs to something else, is in use, or lies where
+ * no overlay can write. Anything else may come from writing the trace. */
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
                     struct sfs_error *err);
 

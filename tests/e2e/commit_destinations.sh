@@ -70,6 +70,17 @@ mkdir "$T/empty"
 commit -t "dir:$T/empty"
 [ -d "$T/empty/opt/lib" ] || fail "an empty directory is not taken"
 
+# A file system without extended attributes takes the rest, and each kind that it refuses is told of once.
+mkdir "$T/plain"
+if mount -t ramfs none "$T/plain" && python3 -c "import os; os.mkdir('$T/marked'); [open(f'$T/marked/f{i}', 'w') for i in range(3)]
+for i in range(3): os.setxattr(f'$T/marked/f{i}', 'user.note', b'x'); os.setxattr(f'$T/marked/f{i}', 'trusted.note', b'x')"; then
+    expect 0 "$STAGEFS" commit "dir:$T/marked" -t "dir:$T/plain/tree"
+    [ -f "$T/plain/tree/f2" ] || fail "a file is not there"
+    grep -q '3 extended attributes user\.\* were not kept, such as of f0:' "$T/stderr" || fail "user.* was lost in silence: $(cat "$T/stderr")"
+    [ "$(grep -c 'trusted\.\*' "$T/stderr")" = 1 ] || fail "trusted.* is not told of once: $(cat "$T/stderr")"
+    umount "$T/plain"
+fi
+
 # a tar
 commit -t - >"$T/layer.tar"
 diff_id=$(commit --json -t "oci:$T/out:x" | python3 -c 'import json, sys; print(json.load(sys.stdin)["diff_id"])')

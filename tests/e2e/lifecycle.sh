@@ -102,3 +102,18 @@ got=0
 "$STAGEFS" mount --layers "oci:$T/layout:x" "$T/mnt"
 [ -f "$T/mnt/0/etc/passwd" ] || fail "--layers shows no 0/etc/passwd"
 "$STAGEFS" umount "$T/mnt"
+
+# Little address space and few descriptors do with less; too few say so. (Sanitizers take all there is.)
+if ! ldd "$STAGEFS" | grep -q asan; then
+    for limit in '-v 200000' '-n 12'; do
+        (ulimit $limit && "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt") || fail "with ulimit $limit it does not mount"
+        cat "$T/mnt/usr/lib/big.so" >/dev/null || fail "with ulimit $limit it is not read"
+        "$STAGEFS" umount "$T/mnt"
+    done
+    expect 1 sh -c "ulimit -n 6; exec '$STAGEFS' mount 'oci:$T/layout:x' '$T/mnt'"
+    says "Too many open files"
+fi
+soft=$(sh -c 'ulimit -Sn 64; exec "$@"' - "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt" &&
+    awk '/Max open files/ { print $4 }' /proc/"$(server)"/limits)
+[ "$soft" = "$(ulimit -Hn)" ] || fail "the soft limit of descriptors stays $soft"
+"$STAGEFS" umount "$T/mnt"

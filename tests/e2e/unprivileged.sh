@@ -15,6 +15,12 @@ image "$T/layout:x" gzip:"$T/tars/0.tar" >/dev/null
 [ "$(id -u)" = 0 ] && chown -R 65534:65534 "$T"
 as_user "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
 as_user cat "$T/mnt/etc/passwd" | grep -q '^app:' || fail "the user cannot read his mount"
+if [ "$(id -u)" = 0 ]; then # root is one of the others here
+    expect 1 "$STAGEFS" stats "$T/mnt"
+    says "--allow-other"
+    expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt"
+    says "already mounted"
+fi
 as_user "$STAGEFS" umount "$T/mnt"
 grep -q " $T/mnt " /proc/self/mounts && fail "still mounted"
 exit 0
