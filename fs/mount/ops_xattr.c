@@ -22,6 +22,13 @@ static void reply(fuse_req_t req, const void *data, size_t have, size_t size)
         fuse_reply_buf(req, data, have);
 }
 
+/* See hide_overlay_xattrs (stagefs/mount.h). */
+static bool is_hidden(const struct sfs_server *server, const char *name)
+{
+    static const char prefix[] = "trusted.overlay.";
+    return server->options->hide_overlay_xattrs && strncmp(name, prefix, sizeof prefix - 1) == 0;
+}
+
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct sfs_server *server = sfs_server_of(req);
@@ -30,6 +37,10 @@ void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
     int code = refuse(server, ino, &place);
     if (code != 0) {
         fuse_reply_err(req, code);
+        return;
+    }
+    if (is_hidden(server, name)) {
+        fuse_reply_err(req, ENODATA);
         return;
     }
     uint32_t count = place.tree ? sfs_tree_xattr_count(place.tree, place.node) : 0;
@@ -53,7 +64,8 @@ void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     uint32_t count = r == 0 && place.tree ? sfs_tree_xattr_count(place.tree, place.node) : 0;
     for (uint32_t i = 0; r == 0 && i < count; i++) {
         const char *name = sfs_tree_xattr(place.tree, place.node, i).name;
-        r = sfs_buf_add(&names, name, strlen(name) + 1);
+        if (!is_hidden(server, name))
+            r = sfs_buf_add(&names, name, strlen(name) + 1);
     }
     if (r < 0)
         fuse_reply_err(req, -r);
