@@ -208,6 +208,7 @@ static int run_it(struct run_job *job, const struct sfs_tree *tree)
         .mount_count = job->mount_count,
         .no_network = !has_network(job),
         .quiet_input = true,
+        .suid = job->user.uid != 0, /* such steps call sudo; root has nothing to gain */
         .runtime = getenv("STAGEFS_RUNTIME"),
         .work_dir = job->work_dir,
         .progress = context->progress,
