@@ -3,20 +3,19 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stagefs/run.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define EXIT_OWN     125 /* stagefs itself failed, not the command */
-#define EXIT_NO_SUCH 127 /* as of a shell */
+#define EXIT_OWN 125 /* stagefs itself failed, not the command */
 
 struct run_args {
     struct session session;
     struct text_list env, writable, profiles;
     const char *trace; /* the profile to be written; NULL: none */
     const char *user, *workdir, *runtime;
+    bool interactive, terminal, init, suid;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
     char **kept;                  /* texts that mounts point to */
@@ -146,28 +145,43 @@ static const char *find_work_dir(struct run_args *args)
     return keep(args, size < 0 ? NULL : dir);
 }
 
-/* The command's status, or negative errno. */
-static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+/* A shell that somebody starts by hand should be as one of his own, and a command whose output goes
+ * to a file or a program should not. */
+static bool wants_terminal(const struct run_args *args)
+{
+    return args->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+}
+
+static int prepare_run(struct run_args *args, struct sfs_run_user *ret_who,
+                       const char **ret_work_dir, struct sfs_error *err)
 {
     const char *user = json_string_value(json_object_get(settings(args), "User"));
-    const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
-    const struct sfs_tree *tree = sfs_stage_tree(args->session.stage);
-    struct sfs_run_user who;
-    int r = sfs_run_user_find(args->user ? args->user : user ? user : "", tree, &who, err);
+    int r = sfs_run_user_find(args->user ? args->user
+                              : user     ? user
+                                         : "",
+                              sfs_stage_tree(args->session.stage), ret_who, err);
     if (r == 0)
-        r = make_env(args, who.home, err);
+        r = make_env(args, ret_who->home, err);
     if (r == 0)
         r = make_mounts(args, err);
     if (r == 0)
         r = make_paths(args, err);
-    const char *work_dir = r == 0 ? find_work_dir(args) : NULL;
-    if (r == 0 && !work_dir)
-        r = sfs_fail_memory(err);
+    *ret_work_dir = r == 0 ? find_work_dir(args) : NULL;
+    return r == 0 && !*ret_work_dir ? sfs_fail_memory(err) : r;
+}
+
+/* The command's status, or negative errno. */
+static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+{
+    const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
+    const char *network = args->session.stage_args.network;
+    struct sfs_run_user who;
+    const char *work_dir;
+    int r = prepare_run(args, &who, &work_dir, err);
     if (r < 0)
         return r;
-    const char *network = args->session.stage_args.network;
     const struct sfs_run_request request = {
-        .tree = tree,
+        .tree = sfs_stage_tree(args->session.stage),
         .args = command,
         .env = args->envs,
         .cwd = args->workdir         ? args->workdir
@@ -180,6 +194,10 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .mounts = args->mounts,
         .mount_count = args->writable.count,
         .no_network = network && strcmp(network, "none") == 0,
+        .suid = args->suid,
+        .init = args->init,
+        .terminal = wants_terminal(args),
+        .hand_on = true,
         .runtime = args->runtime ? args->runtime : getenv("STAGEFS_RUNTIME"),
         .trace_path = args->trace,
         .profiles = args->profiles.items,
@@ -188,21 +206,13 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .progress = &args->session.tool.progress,
     };
     progress_close();
-    const char *dirs = NULL;
-    for (size_t i = 0; args->envs[i]; i++)
-        if (strncmp(args->envs[i], "PATH=", 5) == 0)
-            dirs = args->envs[i] + 5;
-    if (request.mount_count == 0 && !sfs_run_finds(tree, command[0], dirs, request.cwd)) {
-        fprintf(stderr, "stagefs: there is no %s in the stage's file system\n", command[0]);
-        return EXIT_NO_SUCH;
-    }
-    /* Ctrl-C is for the command, which is in the same group of processes. */
-    signal(SIGINT, SIG_IGN);
     struct sfs_run_result result;
     r = sfs_sandbox.run(&request, &result, err);
     if (r < 0)
         return r;
     sfs_sandbox.discard(&result.space);
+    if (*result.not_started.text)
+        fprintf(stderr, "stagefs: %s\n", result.not_started.text);
     return result.status;
 }
 
@@ -234,12 +244,20 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
           "a variable for the command (repeatable)" },
         { "rw", 0, OPTION_LIST, &args.writable, "DIR[:PATH]",
           "a directory of this machine, writable, at the same place or at PATH (repeatable)" },
+        { "interactive", 'i', OPTION_FLAG, &args.interactive, NULL,
+          "pass standard input on, as is done anyway" },
+        { "tty", 't', OPTION_FLAG, &args.terminal, NULL,
+          "a terminal for the command (default: if standard input and output are terminals)" },
+        { "init", 0, OPTION_FLAG, &args.init, NULL,
+          "a small init as first process, which takes in orphans and hands signals on" },
+        { "suid", 0, OPTION_FLAG, &args.suid, NULL,
+          "let setuid programs of the stage work (not in bubblewrap)" },
         { "user", 'u', OPTION_TEXT, &args.user, "USER[:GROUP]",
           "who runs it (default: the stage's USER)" },
         { "workdir", 'w', OPTION_TEXT, &args.workdir, "PATH",
           "where it begins (default: the stage's WORKDIR)" },
         { "runtime", 0, OPTION_TEXT, &args.runtime, "NAME",
-          "runc, crun or bwrap (default: the first of them that works)" },
+          "runc, crun or bwrap (default: the first of them that is installed)" },
     };
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (leave)
