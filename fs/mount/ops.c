@@ -67,7 +67,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_GETATTR);
     struct stat st;
-    int r = sfs_forest_stat(&server->forest, ino, &st);
+    int r = sfs_server_stat(server, ino, &st);
     if (r < 0)
         fuse_reply_err(req, -r);
     else

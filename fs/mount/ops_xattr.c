@@ -22,11 +22,11 @@ static void reply(fuse_req_t req, const void *data, size_t have, size_t size)
         fuse_reply_buf(req, data, have);
 }
 
-/* See hide_overlay_xattrs (stagefs/mount.h). */
+/* See under_overlay (stagefs/mount.h). */
 static bool is_hidden(const struct sfs_server *server, const char *name)
 {
     static const char prefix[] = "trusted.overlay.";
-    return server->options->hide_overlay_xattrs && strncmp(name, prefix, sizeof prefix - 1) == 0;
+    return server->options->under_overlay && strncmp(name, prefix, sizeof prefix - 1) == 0;
 }
 
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)

@@ -1,6 +1,7 @@
 #include "mount/server.h"
 
 #include <errno.h>
+#include <sys/sysmacros.h>
 
 /* Of files kept decompressed: some images' worth of libraries. */
 #define DEFAULT_LIMIT (8ull << 30)
@@ -153,11 +154,20 @@ void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind k
         sfs_recorder_use(server->recorder, ino, kind);
 }
 
+int sfs_server_stat(const struct sfs_server *server, sfs_ino ino, struct stat *ret_stat)
+{
+    int r = sfs_forest_stat(&server->forest, ino, ret_stat);
+    if (r == 0 && server->options->under_overlay && S_ISCHR(ret_stat->st_mode) &&
+        ret_stat->st_rdev == 0)
+        ret_stat->st_rdev = makedev(0, 1);
+    return r;
+}
+
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,
                      struct fuse_entry_param *ret_entry)
 {
     memset(ret_entry, 0, sizeof *ret_entry);
-    int r = sfs_forest_stat(&server->forest, ino, &ret_entry->attr);
+    int r = sfs_server_stat(server, ino, &ret_entry->attr);
     if (r < 0)
         return r;
     ret_entry->ino = ino;

@@ -82,6 +82,9 @@ void sfs_backing_want(struct sfs_server *server, struct fuse_conn_info *conn);
 extern const struct sfs_backing_ops sfs_backing_ops;
 int sfs_backing_start(struct sfs_server *server, struct fuse_session *fuse, struct sfs_error *err);
 
+/* What the kernel is told of an inode: what the forest knows, but see under_overlay. ESTALE. */
+int sfs_server_stat(const struct sfs_server *server, sfs_ino ino, struct stat *ret_stat);
+
 /* The entry that tells the kernel all of an inode, for ever. */
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,
                      struct fuse_entry_param *ret_entry);

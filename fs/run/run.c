@@ -50,7 +50,7 @@ static void *serve(void *arg)
         .source = "stagefs-run",
         .allow_other = true,
         .suid = run->request->suid, /* devices never: neither here nor in the overlay */
-        .hide_overlay_xattrs = true,
+        .under_overlay = true,
         .no_signals = true,
         .ready = tell_ready,
         .warn = tell_warning,

@@ -15,7 +15,7 @@
 /* ---- overlays ---- */
 
 /* No device file of an image opens anything, whatever the host's control groups allow. Names of the
- * overlay's own (trusted.overlay.*) are not shown to it by the mount below (hide_overlay_xattrs);
+ * overlay's own (trusted.overlay.*) are not shown to it by the mount below (under_overlay);
  * that of the user namespace's kind would have to be asked for (userxattr). */
 int sfs_run_mount_overlay(struct run *run, const char *lower, const char *upper, const char *work,
                           const char *target)

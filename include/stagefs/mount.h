@@ -48,9 +48,10 @@ struct sfs_mount_options {
      * own, and only file contents are asked for. Everybody may see such a mount, as any other of
      * root's. Root, Linux 6.12; not together with trace_path or passthrough. */
     bool erofs;
-    /* For an overlay above: its own extended attributes (trusted.overlay.*), which an image may
-     * hold, are not shown, so that no image steers it. */
-    bool hide_overlay_xattrs;
+    /* An overlay is mounted above, and nothing that an image holds steers it: its own extended
+     * attributes (trusted.overlay.*) are not shown, and a device file that it would take for a
+     * whiteout has another number. */
+    bool under_overlay;
     bool no_signals;  /* SIGTERM, SIGINT and SIGHUP are the caller's, and do not end the session */
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };

@@ -160,6 +160,13 @@ expect 0 "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'cat /meta /moved/inside /wh
 text
 text" ] || fail "overlay's attributes: $(cat "$T/stdout")"
 
+# What an overlay takes for a whiteout is a device file as any other.
+mknod "$T/s/gone" c 0 0
+tar -C "$T/s" -cf "$T/s.tar" .
+image "$T/img:x" gzip:"$T/s.tar" >/dev/null
+expect 0 "$STAGEFS" run -q "oci:$T/img:x" -- /bin/ls /gone
+rm "$T/s/gone"
+
 # ---- statuses and signals ----
 
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- /bin/nothing
