@@ -202,6 +202,15 @@ static void look_at_calls(void)
         tell(calls[i].name, can(calls[i].try));
 }
 
+/* Besides those that every program has. */
+static void look_at_descriptors(void)
+{
+    bool more = false;
+    for (int fd = 3; fd < 4096; fd++)
+        more = more || fcntl(fd, F_GETFD) >= 0;
+    tell("descriptors:more", more);
+}
+
 static void look_at_paths(void)
 {
     static const char *const written[] = {
@@ -310,6 +319,7 @@ int main(int argc, char **argv)
         execvp(argv[2], argv + 2);
         return 127;
     }
+    look_at_descriptors();
     look_at_status();
     look_at_namespaces(argc - 1, argv + 1);
     look_at_devices();

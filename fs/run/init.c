@@ -247,6 +247,8 @@ int main(void)
     struct job job;
     for (int fd = SFS_INIT_PROGRAM; fd < SFS_INIT_FD_END; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
+    /* Whatever else a runtime left open. */
+    syscall(SYS_close_range, (unsigned)SFS_INIT_FD_END, ~0u, 0);
     read_job(&job);
     umask(022);
     dup2(SFS_INIT_STDERR, STDERR_FILENO);

@@ -45,6 +45,7 @@ for runtime in $works; do
     STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --network none \
         --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
     cat >"$T/wanted" <<'WANTED'
+descriptors:more closed
 device:/dev/fuse closed
 device:/dev/kmsg closed
 device:of-the-image closed
