@@ -237,6 +237,7 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
                        .events = { -1, -1 },
                        .root = -1,
                        .init = { -1, -1, -1, -1, -1 },
+                       .filter = { .cache_dir = request->cache_dir },
                        .signals = -1,
                        .terminal = -1 };
     if (geteuid() != 0)

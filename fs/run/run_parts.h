@@ -38,7 +38,8 @@ struct run_init { /* see init.c; each open, or -1 */
     int log;              /* what the runtime says */
 };
 
-struct run_filter { /* what a command may ask the kernel for */
+struct run_filter {        /* what a command may ask the kernel for */
+    const char *cache_dir; /* NULL: it is not kept */
     pthread_t thread;
     bool runs;
     int r; /* of it, and its words */

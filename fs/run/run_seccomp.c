@@ -2,7 +2,8 @@
  * one of them, in a form that says for which capabilities and processors each rule is meant.
  * libseccomp makes a program of it for the kernel, and init.c, the same in every runtime, loads it.
  *
- * Making it takes longer than making the mounts, so that a thread does it meanwhile. */
+ * Making it takes longer than making the mounts: a thread does it meanwhile, and keeps it in the
+ * cache directory for the next time. */
 #include "run/run_parts.h"
 
 #include "base/thread.h"
@@ -13,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stagefs/digest.h>
 #include <sys/mman.h>
 
 #define MAX_LIST_SIZE (1u << 20) /* bytes of the file */
@@ -179,29 +181,6 @@ static bool is_meant(json_t *rule)
         return false;
     return count_held(json_object_get(unmeant, "arches"), is_this_processor, &all) == 0 &&
            count_held(json_object_get(unmeant, "caps"), is_capability_given, &all) == 0;
-}
-
-/* *ret_list is NULL if there is no file. */
-static int read_list(json_t **ret_list, const char **ret_path, struct sfs_error *err)
-{
-    *ret_list = NULL;
-    for (size_t i = 0; i < sizeof list_paths / sizeof *list_paths; i++) {
-        AUTO(sfs_free) char *text = NULL;
-        size_t size;
-        int r = sfs_io_read_file(AT_FDCWD, list_paths[i], MAX_LIST_SIZE, &text, &size, err);
-        if (r == -ENOENT)
-            continue;
-        if (r < 0)
-            return r;
-        *ret_path = list_paths[i];
-        *ret_list = json_loadb(text, size, 0, NULL);
-        if (json_is_string(json_object_get(*ret_list, "defaultAction")) &&
-            json_is_array(json_object_get(*ret_list, "syscalls")))
-            return 0;
-        json_decref(*ret_list);
-        return sfs_fail(err, EBADMSG, "%s: not a list of system calls", list_paths[i]);
-    }
-    return 0;
 }
 
 /* ---- making a program of it ---- */
@@ -391,20 +370,95 @@ int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struc
     return r < 0 ? sfs_fail_errno(err, -r, "compiling a list of system calls") : 0;
 }
 
+/* ---- once for each list ---- */
+
+/* *ret_text is NULL if this machine has none. */
+static int read_list(char **ret_text, size_t *ret_size, const char **ret_path,
+                     struct sfs_error *err)
+{
+    for (size_t i = 0; i < sizeof list_paths / sizeof *list_paths; i++) {
+        int r = sfs_io_read_file(AT_FDCWD, list_paths[i], MAX_LIST_SIZE, ret_text, ret_size, err);
+        *ret_path = list_paths[i];
+        if (r != -ENOENT)
+            return r;
+    }
+    *ret_text = NULL;
+    *ret_size = 0;
+    *ret_path = "the list of system calls of stagefs";
+    return 0;
+}
+
+static int parse_list(const char *text, size_t size, json_t **ret_list, struct sfs_error *err)
+{
+    json_t *list = text ? json_loadb(text, size, 0, NULL) : make_built_in();
+    if (json_is_string(json_object_get(list, "defaultAction")) &&
+        json_is_array(json_object_get(list, "syscalls"))) {
+        *ret_list = list;
+        return 0;
+    }
+    json_decref(list);
+    return text ? sfs_fail(err, EBADMSG, "not a list of system calls") : sfs_fail_memory(err);
+}
+
+/* All that the program depends on is in its name. */
+static int name_program(const char *text, size_t size,
+                        char name[sizeof "seccomp-" + SFS_DIGEST_TEXT])
+{
+    AUTO(sfs_buf_close) struct sfs_buf key = { 0 };
+    struct sfs_digest digest;
+    char digits[SFS_DIGEST_TEXT];
+    const struct scmp_version *library = seccomp_version();
+    sfs_buf_printf(&key, SFS_VERSION " %u.%u.%u", library->major, library->minor, library->micro);
+    for (const struct run_capability *own = sfs_run_capabilities; own->name; own++)
+        sfs_buf_printf(&key, " %d", own->number);
+    if (text)
+        sfs_buf_add(&key, text, size);
+    if (sfs_buf_check(&key, NULL) < 0 || sfs_digest_of(key.data, key.size, &digest) < 0)
+        return -ENOMEM;
+    sfs_digest_print(&digest, digits);
+    snprintf(name, sizeof "seccomp-" + SFS_DIGEST_TEXT, "seccomp-%s", strchr(digits, ':') + 1);
+    return 0;
+}
+
+static bool find_kept(struct run_filter *filter, const char *name)
+{
+    AUTO(sfs_close_fd) int dir = open(filter->cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO(sfs_free) char *data = NULL;
+    size_t size;
+    return dir >= 0 && sfs_io_read_file(dir, name, SFS_INIT_MAX_FILTER, &data, &size, NULL) == 0 &&
+           size > 0 && size % sizeof(struct sock_filter) == 0 &&
+           sfs_buf_add(&filter->program, data, size) == 0;
+}
+
+static int make_program(struct run_filter *filter, const char *text, size_t size)
+{
+    char name[sizeof "seccomp-" + SFS_DIGEST_TEXT];
+    json_t *list = NULL;
+    bool kept = filter->cache_dir && name_program(text, size, name) == 0;
+    if (kept && find_kept(filter, name))
+        return 0;
+    int r = parse_list(text, size, &list, &filter->err);
+    if (r < 0)
+        return r;
+    r = sfs_run_seccomp_make(list, &filter->program, &filter->err);
+    json_decref(list);
+    if (r == 0 && kept) /* best effort: the next time makes it again */
+        sfs_io_replace_file(filter->cache_dir, name, filter->program.data, filter->program.size,
+                            0600, NULL);
+    return r;
+}
+
 static void *make_filter(void *arg)
 {
     struct run_filter *filter = arg;
-    json_t *list;
-    const char *path = "the list of system calls of stagefs";
-    filter->r = read_list(&list, &path, &filter->err);
-    if (filter->r < 0)
-        return NULL;
-    if (!list)
-        list = make_built_in();
-    filter->r = sfs_run_seccomp_make(list, &filter->program, &filter->err);
+    AUTO(sfs_free) char *text = NULL;
+    const char *path;
+    size_t size;
+    filter->r = read_list(&text, &size, &path, &filter->err);
+    if (filter->r == 0)
+        filter->r = make_program(filter, text, size);
     if (filter->r < 0)
         sfs_fail_while(&filter->err, filter->r, "%s", path);
-    json_decref(list);
     return NULL;
 }
 

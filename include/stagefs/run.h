@@ -52,6 +52,7 @@ struct sfs_run_request {
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
     const char *work_dir; /* a directory for what is written, made if it is not there */
+    const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 

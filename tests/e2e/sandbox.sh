@@ -101,6 +101,26 @@ if command -v podman >/dev/null; then
     fi
 fi
 
+# ---- machines without that list, or with one that is none: in a mount namespace where it is hidden ----
+
+hidden() { # TEXT of /etc/containers/seccomp.json, COMMAND...
+    text=$1
+    shift
+    unshare -m sh -c 'text=$1; shift
+        mount -t tmpfs none /usr/share/containers && mount -t tmpfs none /etc/containers || exit 99
+        [ -z "$text" ] || echo "$text" >/etc/containers/seccomp.json
+        exec "$@"' sh "$text" "$@"
+}
+if command -v unshare >/dev/null && [ -d /etc/containers ] && [ -d /usr/share/containers ]; then
+    expect 0 hidden "" "$STAGEFS" run -q --network none "dir:$T/d" -- /probe
+    for name in call:bpf call:unshare-user call:unshare-mount call:open_by_handle_at call:userfaultfd socket:alg socket:vsock; do
+        grep -qx "$name closed" "$T/stdout" || fail "by the list of stagefs: $(grep "^$name" "$T/stdout")"
+    done
+    expect 0 hidden "" "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'echo runs | cat'
+    expect 125 hidden '{"defaultAction": 1}' "$STAGEFS" run -q "dir:$T/d" -- /probe
+    says "/etc/containers/seccomp.json: not a list of system calls"
+fi
+
 # ---- setuid programs only where they are asked for; users ----
 
 for runtime in $works; do
@@ -184,10 +204,11 @@ ended() {
     shift
     "$STAGEFS" run -q "$@" >"$T/stdout" 2>"$T/stderr" &
     pid=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         [ -s "$T/stdout" ] && break
         sleep 0.1
     done
+    [ -s "$T/stdout" ] || fail "a command that does not start within a minute: $*"
     kill -s "$signal" $pid
     got=0
     wait $pid || got=$?
@@ -200,7 +221,7 @@ for runtime in $works; do
         [ "$got" = 143 ] || fail "$runtime $extra: SIGTERM gave $got: $(cat "$T/stdout" "$T/stderr")"
         # shellcheck disable=SC2086
         ended TERM --runtime $runtime $extra "dir:$T/s" -- /bin/sh -c 'trap "echo taken; exit 9" TERM; echo runs; while :; do sleep 0.1; done'
-        [ "$got" = 9 ] && grep -qx taken "$T/stdout" || fail "$runtime $extra: a handler: $got $(cat "$T/stdout")"
+        [ "$got" = 9 ] && grep -qx taken "$T/stdout" || fail "$runtime $extra: a handler: $got $(cat "$T/stdout" "$T/stderr")"
     done
     # Whatever ends stagefs ends the command, one that is no longer root as well.
     rm -f "$T/rw/alive"
