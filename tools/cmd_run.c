@@ -152,6 +152,20 @@ static bool wants_terminal(const struct run_args *args)
     return args->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 
+static const char *find_directory(const struct run_args *args)
+{
+    const char *own = json_string_value(json_object_get(settings(args), "WorkingDir"));
+    if (args->workdir)
+        return args->workdir;
+    return own && *own ? own : "/";
+}
+
+static bool has_no_network(const struct run_args *args)
+{
+    const char *network = args->session.stage_args.network;
+    return network && strcmp(network, "none") == 0;
+}
+
 static int prepare_run(struct run_args *args, struct sfs_run_user *ret_who,
                        const char **ret_work_dir, struct sfs_error *err)
 {
@@ -173,8 +187,6 @@ static int prepare_run(struct run_args *args, struct sfs_run_user *ret_who,
 /* The command's status, or negative errno. */
 static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
 {
-    const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
-    const char *network = args->session.stage_args.network;
     struct sfs_run_user who;
     const char *work_dir;
     int r = prepare_run(args, &who, &work_dir, err);
@@ -184,16 +196,14 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .tree = sfs_stage_tree(args->session.stage),
         .args = command,
         .env = args->envs,
-        .cwd = args->workdir         ? args->workdir
-               : workdir && *workdir ? workdir
-                                     : "/",
+        .cwd = find_directory(args),
         .uid = who.uid,
         .gid = who.gid,
         .groups = who.groups,
         .group_count = who.group_count,
         .mounts = args->mounts,
         .mount_count = args->writable.count,
-        .no_network = network && strcmp(network, "none") == 0,
+        .no_network = has_no_network(args),
         .suid = args->suid,
         .init = args->init,
         .terminal = wants_terminal(args),
@@ -229,38 +239,45 @@ static void run_args_done(struct run_args *args)
     free(args->profiles.items);
 }
 
-static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
+/* 0, or as session_parse() has it. */
+static int parse_args(struct run_args *args, const struct command *command, bool is_trace, int argc,
+                      char **argv)
 {
-    AUTO(run_args_done) struct run_args args = { 0 };
     const struct option_spec of_run[] = {
-        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+        { "profile", 0, OPTION_LIST, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
     };
     const struct option_spec of_trace[] = {
-        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE", "the file to be written" },
+        { "output", 'o', OPTION_TEXT, &args->trace, "PROFILE", "the file to be written" },
     };
-    options_add(&args.session.set, is_trace ? of_trace : of_run, 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {
-        { "env", 'e', OPTION_LIST, &args.env, "KEY=VALUE",
+        { "env", 'e', OPTION_LIST, &args->env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
-        { "rw", 0, OPTION_LIST, &args.writable, "DIR[:PATH]",
+        { "rw", 0, OPTION_LIST, &args->writable, "DIR[:PATH]",
           "a directory of this machine, writable, at the same place or at PATH (repeatable)" },
-        { "interactive", 'i', OPTION_FLAG, &args.interactive, NULL,
+        { "interactive", 'i', OPTION_FLAG, &args->interactive, NULL,
           "pass standard input on, as is done anyway" },
-        { "tty", 't', OPTION_FLAG, &args.terminal, NULL,
+        { "tty", 't', OPTION_FLAG, &args->terminal, NULL,
           "a terminal for the command (default: if standard input and output are terminals)" },
-        { "init", 0, OPTION_FLAG, &args.init, NULL,
+        { "init", 0, OPTION_FLAG, &args->init, NULL,
           "a small init as first process, which takes in orphans and hands signals on" },
-        { "suid", 0, OPTION_FLAG, &args.suid, NULL,
+        { "suid", 0, OPTION_FLAG, &args->suid, NULL,
           "let setuid programs of the stage work (not in bubblewrap)" },
-        { "user", 'u', OPTION_TEXT, &args.user, "USER[:GROUP]",
+        { "user", 'u', OPTION_TEXT, &args->user, "USER[:GROUP]",
           "who runs it (default: the stage's USER)" },
-        { "workdir", 'w', OPTION_TEXT, &args.workdir, "PATH",
+        { "workdir", 'w', OPTION_TEXT, &args->workdir, "PATH",
           "where it begins (default: the stage's WORKDIR)" },
-        { "runtime", 0, OPTION_TEXT, &args.runtime, "NAME",
+        { "runtime", 0, OPTION_TEXT, &args->runtime, "NAME",
           "runc, crun or bwrap (default: the first of them that is installed)" },
     };
-    int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
+    return session_parse(command, &args->session, own, sizeof own / sizeof *own, argc, argv);
+}
+
+static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
+{
+    AUTO(run_args_done) struct run_args args = { 0 };
+    int leave = parse_args(&args, command, is_trace, argc, argv);
     if (leave)
         return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
     struct sfs_error err;
