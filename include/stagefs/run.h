@@ -51,7 +51,7 @@ struct sfs_run_request {
         *trace_path; /* what the command used of the tree is written there; NULL: it is not */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir; /* a directory for what is written, made if it is not there */
+    const char *work_dir;  /* a directory for what is written, made if it is not there */
     const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
@@ -87,8 +87,8 @@ struct sfs_run_result {
 struct sfs_runner {
     /* Waits until the command ends, whatever its status; a space comes out only with 0 as status,
      * or if the request asks for nothing of it. ENOENT: no runtime is installed. EPERM: not root.
-     * ENOTSUP: something cannot be mounted where it should be. EINTR: SIGINT, SIGTERM or SIGHUP came
-     * (unless ignored or handed on); all is cleaned up. EIO: the runtime could not start the
+     * ENOTSUP: something cannot be mounted where it should be. EINTR: SIGINT, SIGTERM or SIGHUP
+     * came (unless ignored or handed on); all is cleaned up. EIO: the runtime could not start the
      * command. */
     int (*run)(const struct sfs_run_request *request, struct sfs_run_result *ret_result,
                struct sfs_error *err);
