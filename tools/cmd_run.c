@@ -3,20 +3,19 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stagefs/run.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define EXIT_OWN     125 /* stagefs itself failed, not the command */
-#define EXIT_NO_SUCH 127 /* as of a shell */
+#define EXIT_OWN 125 /* stagefs itself failed, not the command */
 
 struct run_args {
     struct session session;
     struct text_list env, writable, profiles;
     const char *trace; /* the profile to be written; NULL: none */
     const char *user, *workdir, *runtime;
+    bool interactive, terminal, init, suid;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
     char **kept;                  /* texts that mounts point to */
@@ -147,63 +146,85 @@ static int find_work_dir(struct run_args *args, const char **ret_dir, struct sfs
     return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
-/* The command's status, or negative errno. */
-static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+/* A shell that somebody starts by hand should be as one of his own, and a command whose output goes
+ * to a file or a program should not. */
+static bool wants_terminal(const struct run_args *args)
+{
+    return args->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+}
+
+static const char *find_directory(const struct run_args *args)
+{
+    const char *own = json_string_value(json_object_get(settings(args), "WorkingDir"));
+    if (args->workdir)
+        return args->workdir;
+    return own && *own ? own : "/";
+}
+
+static bool has_no_network(const struct run_args *args)
+{
+    const char *network = args->session.stage_args.network;
+    return network && strcmp(network, "none") == 0;
+}
+
+static int prepare_run(struct run_args *args, struct sfs_run_user *ret_who,
+                       const char **ret_work_dir, struct sfs_error *err)
 {
     const char *user = json_string_value(json_object_get(settings(args), "User"));
-    const char *workdir = json_string_value(json_object_get(settings(args), "WorkingDir"));
-    const struct sfs_tree *tree = sfs_stage_tree(args->session.stage);
-    struct sfs_run_user who;
-    int r = sfs_run_user_find(args->user ? args->user : user ? user : "", tree, &who, err);
+    int r = sfs_run_user_find(args->user ? args->user
+                              : user     ? user
+                                         : "",
+                              sfs_stage_tree(args->session.stage), ret_who, err);
     if (r == 0)
-        r = make_env(args, who.home, err);
+        r = make_env(args, ret_who->home, err);
     if (r == 0)
         r = make_mounts(args, err);
     if (r == 0)
         r = make_paths(args, err);
-    const char *work_dir = NULL;
-    if (r == 0)
-        r = find_work_dir(args, &work_dir, err);
+    *ret_work_dir = NULL;
+    return r == 0 ? find_work_dir(args, ret_work_dir, err) : r;
+}
+
+/* The command's status, or negative errno. */
+static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+{
+    struct sfs_run_user who;
+    const char *work_dir;
+    int r = prepare_run(args, &who, &work_dir, err);
     if (r < 0)
         return r;
-    const char *network = args->session.stage_args.network;
     const struct sfs_run_request request = {
-        .tree = tree,
+        .tree = sfs_stage_tree(args->session.stage),
         .args = command,
         .env = args->envs,
-        .cwd = args->workdir         ? args->workdir
-               : workdir && *workdir ? workdir
-                                     : "/",
+        .cwd = find_directory(args),
         .uid = who.uid,
         .gid = who.gid,
         .groups = who.groups,
         .group_count = who.group_count,
         .mounts = args->mounts,
         .mount_count = args->writable.count,
-        .no_network = network && strcmp(network, "none") == 0,
+        .no_network = has_no_network(args),
+        .suid = args->suid,
+        .init = args->init,
+        .terminal = wants_terminal(args),
+        .hand_on = true,
         .runtime = args->runtime ? args->runtime : getenv("STAGEFS_RUNTIME"),
         .trace_path = args->trace,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .work_dir = work_dir,
+        .cache_dir = sfs_store_dir(args->session.tool.context.store),
         .progress = &args->session.tool.progress,
     };
     progress_close();
-    const char *dirs = NULL;
-    for (size_t i = 0; args->envs[i]; i++)
-        if (strncmp(args->envs[i], "PATH=", 5) == 0)
-            dirs = args->envs[i] + 5;
-    if (request.mount_count == 0 && !sfs_run_finds(tree, command[0], dirs, request.cwd)) {
-        fprintf(stderr, "stagefs: there is no %s in the stage's file system\n", command[0]);
-        return EXIT_NO_SUCH;
-    }
-    /* Ctrl-C is for the command, which is in the same group of processes. */
-    signal(SIGINT, SIG_IGN);
     struct sfs_run_result result;
     r = sfs_sandbox.run(&request, &result, err);
     if (r < 0)
         return r;
     sfs_sandbox.discard(&result.space);
+    if (*result.not_started.text)
+        fprintf(stderr, "stagefs: %s\n", result.not_started.text);
     return result.status;
 }
 
@@ -219,31 +240,45 @@ static void run_args_done(struct run_args *args)
     free(args->profiles.items);
 }
 
-static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
+/* 0, or as session_parse() has it. */
+static int parse_args(struct run_args *args, const struct command *command, bool is_trace, int argc,
+                      char **argv)
 {
-    AUTO(run_args_done) struct run_args args = { .session.stage_args.allow_run = true };
     const struct option_spec of_run[] = {
-        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+        { "profile", 0, OPTION_LIST, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
     };
     const struct option_spec of_trace[] = {
-        { "output", 'o', OPTION_TEXT, &args.trace, "PROFILE",
-          "the file to be written; - is standard output" },
+        { "output", 'o', OPTION_TEXT, &args->trace, "PROFILE", "the file to be written" },
     };
-    options_add(&args.session.set, is_trace ? of_trace : of_run, 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {
-        { "env", 'e', OPTION_LIST, &args.env, "KEY=VALUE",
+        { "env", 'e', OPTION_LIST, &args->env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
-        { "rw", 0, OPTION_LIST, &args.writable, "DIR[:PATH]",
+        { "rw", 0, OPTION_LIST, &args->writable, "DIR[:PATH]",
           "a directory of this machine, writable, at the same place or at PATH (repeatable)" },
-        { "user", 'u', OPTION_TEXT, &args.user, "USER[:GROUP]",
+        { "interactive", 'i', OPTION_FLAG, &args->interactive, NULL,
+          "pass standard input on, as is done anyway" },
+        { "tty", 't', OPTION_FLAG, &args->terminal, NULL,
+          "a terminal for the command (default: if standard input and output are terminals)" },
+        { "init", 0, OPTION_FLAG, &args->init, NULL,
+          "a small init as first process, which takes in orphans and hands signals on" },
+        { "suid", 0, OPTION_FLAG, &args->suid, NULL,
+          "let setuid programs of the stage work (not in bubblewrap)" },
+        { "user", 'u', OPTION_TEXT, &args->user, "USER[:GROUP]",
           "who runs it (default: the stage's USER)" },
-        { "workdir", 'w', OPTION_TEXT, &args.workdir, "PATH",
+        { "workdir", 'w', OPTION_TEXT, &args->workdir, "PATH",
           "where it begins (default: the stage's WORKDIR)" },
-        { "runtime", 0, OPTION_TEXT, &args.runtime, "NAME",
-          "runc, crun or bwrap (default: the first of them that works)" },
+        { "runtime", 0, OPTION_TEXT, &args->runtime, "NAME",
+          "runc, crun or bwrap (default: the first of them that is installed)" },
     };
-    int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
+    return session_parse(command, &args->session, own, sizeof own / sizeof *own, argc, argv);
+}
+
+static int run_or_trace(const struct command *command, bool is_trace, int argc, char **argv)
+{
+    AUTO(run_args_done) struct run_args args = { 0 };
+    int leave = parse_args(&args, command, is_trace, argc, argv);
     if (leave)
         return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
     struct sfs_error err;

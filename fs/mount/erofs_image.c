@@ -338,7 +338,7 @@ static uint32_t first_block(const struct image_writer *writer, const struct node
     if (S_ISREG(mode))
         return DATA_AT + writer->flat->page[node->ino];
     if (S_ISCHR(mode) || S_ISBLK(mode))
-        return (uint32_t)makedev(node->attr.rdev_major, node->attr.rdev_minor);
+        return (uint32_t)sfs_forest_rdev(writer->flat->forest, &node->attr);
     if (!S_ISDIR(mode) && !S_ISLNK(mode))
         return 0;
     return (uint32_t)(round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK) +

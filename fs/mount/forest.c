@@ -102,7 +102,16 @@ static uint64_t count_data(const struct sfs_tree *tree, sfs_node node, uint64_t 
     return data;
 }
 
-static void fill_stat(const struct sfs_tree *tree, sfs_node node, sfs_ino ino, struct stat *st)
+dev_t sfs_forest_rdev(const struct sfs_forest *forest, const struct sfs_attr *attr)
+{
+    bool is_whiteout = S_ISCHR(attr->mode) && attr->rdev_major == 0 && attr->rdev_minor == 0;
+    if (is_whiteout && forest->overlay != SFS_OVERLAY_NONE && !forest->numbered)
+        return makedev(0, 1);
+    return makedev(attr->rdev_major, attr->rdev_minor);
+}
+
+static void fill_stat(const struct sfs_forest *forest, const struct sfs_tree *tree, sfs_node node,
+                      sfs_ino ino, struct stat *st)
 {
     struct sfs_attr attr;
     sfs_tree_attr(tree, node, &attr);
@@ -114,7 +123,7 @@ static void fill_stat(const struct sfs_tree *tree, sfs_node node, sfs_ino ino, s
         .st_nlink = attr.nlink,
         .st_uid = attr.uid,
         .st_gid = attr.gid,
-        .st_rdev = makedev(attr.rdev_major, attr.rdev_minor),
+        .st_rdev = sfs_forest_rdev(forest, &attr),
         .st_size = (off_t)attr.size,
         .st_blksize = IO_SIZE,
         .st_blocks = (blkcnt_t)(data / BLOCK + (data % BLOCK != 0)),
@@ -130,7 +139,7 @@ int sfs_forest_stat(const struct sfs_forest *forest, sfs_ino ino, struct stat *r
     if (!sfs_forest_locate(forest, ino, &place))
         return -ESTALE;
     if (place.tree) {
-        fill_stat(place.tree, place.node, ino, ret_stat);
+        fill_stat(forest, place.tree, place.node, ino, ret_stat);
         return 0;
     }
     *ret_stat = (struct stat){ .st_ino = ino,
@@ -209,7 +218,7 @@ void sfs_forest_sum(const struct sfs_forest *forest, struct sfs_forest_sums *ret
         uint32_t count = sfs_tree_count(forest->trees[i]);
         for (sfs_node node = 0; node < count; node++) {
             struct stat st;
-            fill_stat(forest->trees[i], node, 0, &st);
+            fill_stat(forest, forest->trees[i], node, 0, &st);
             sums.blocks += (uint64_t)st.st_blocks;
         }
         sums.inodes += count;

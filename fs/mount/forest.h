@@ -42,6 +42,9 @@ struct sfs_place {
 /* False: no such inode. */
 bool sfs_forest_locate(const struct sfs_forest *forest, sfs_ino ino, struct sfs_place *ret_place);
 
+/* The device number that is shown of a device file. An overlay takes 0/0 for a whiteout: where one
+ * may lie on a merged tree, an image's own file of that number gets another. */
+dev_t sfs_forest_rdev(const struct sfs_forest *forest, const struct sfs_attr *attr);
 /* ESTALE: no such inode. The others that find an inode may return it too. */
 int sfs_forest_stat(const struct sfs_forest *forest, sfs_ino ino, struct stat *ret_stat);
 /* "." of anything and ".." of a directory are found too: exported mounts ask for them.

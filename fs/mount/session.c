@@ -76,9 +76,11 @@ static void wait_for_unless_ignored(sigset_t *set, int number)
 static void take_signals(struct mount_session *session)
 {
     sigemptyset(&session->waited);
-    wait_for_unless_ignored(&session->waited, SIGTERM);
-    wait_for_unless_ignored(&session->waited, SIGINT);
-    wait_for_unless_ignored(&session->waited, SIGHUP);
+    if (!session->server->options->no_signals) {
+        wait_for_unless_ignored(&session->waited, SIGTERM);
+        wait_for_unless_ignored(&session->waited, SIGINT);
+        wait_for_unless_ignored(&session->waited, SIGHUP);
+    }
     sigaddset(&session->waited, SIGUSR1);
     sigaddset(&session->waited, SIGUSR2);
     sigset_t blocked = session->waited;

@@ -4,6 +4,8 @@
 #define STAGEFS_RUN_PARTS_H
 
 #include "base/temp_dir.h"
+#include "base/buf.h"
+#include <poll.h>
 #include <pthread.h>
 #include <stagefs/run.h>
 #include <time.h>
@@ -18,6 +20,8 @@ struct sfs_run_space {
 int sfs_run_space_open(const char *dir, struct sfs_run_space **ret_space, struct sfs_error *err);
 void sfs_run_space_close(struct sfs_run_space **space);
 
+struct run;
+
 /* A name that had to be made for something to be mounted on it. */
 struct run_stub {
     int parent; /* open directory; -1 after it was removed */
@@ -26,11 +30,26 @@ struct run_stub {
     struct timespec before, after; /* the parent's mtime around the making */
 };
 
-struct run_mount { /* of the sandbox */
-    const char *target;
-    char *source; /* absolute; NULL: tmpfs */
-    bool is_dir, read_only;
-    uint64_t limit; /* tmpfs */
+struct run_init { /* see init.c; each open, or -1 */
+    int program, spec;
+    int channel, far_end; /* the two ends */
+    int log;              /* what the runtime says */
+};
+
+struct run_filter {        /* what a command may ask the kernel for */
+    const char *cache_dir; /* NULL: it is not kept */
+    pthread_t thread;
+    bool runs;
+    int r; /* of it, and its words */
+    struct sfs_error err;
+    struct sfs_buf program;
+};
+
+struct run_runtime {
+    const char *name;
+    int (*run)(struct run *run, const char *program);
+    bool ends_by_parent; /* its end is to be the command's: it does not tell its process id */
+    bool has_cgroups;    /* limits by itself what config.json says */
 };
 
 struct run {
@@ -45,34 +64,127 @@ struct run {
     bool has_server;
     struct sfs_error server_err;
     int server_r;
-    struct run_mount *mounts;
-    size_t mount_count;
+    size_t made_count; /* of files and directories in memory/: their numbers */
     struct run_stub *stubs;
     size_t stub_count;
     int root; /* merged/, open */
+    const struct run_runtime *runtime;
+    char *program; /* the runtime's path */
+    struct run_init init;
+    struct run_filter filter;
+    int signals;     /* signalfd of those that are handed on, or that end it all */
+    bool is_ready;   /* the sandbox stands: what happens from now on is the command's */
+    bool has_failed; /* the command could not be started; `not_started` says why */
+    struct sfs_error not_started;
+    pid_t command; /* 0: not known yet */
+    int killed_by; /* the signal that ended a command deaf to it; 0: none */
+    int terminal;  /* the host's end; -1: none */
     int status;
     int result;
 };
 
 /* ---- run_stubs.c ---- */
 
-/* Makes `target` in merged/ if it is not there. */
-int sfs_run_stub(struct run *run, const char *target, bool is_dir);
+/* Makes `target` in merged/ if it is not there, and opens it (O_PATH): what is mounted on, found
+ * inside the root whatever symlinks the image has. ENOTSUP, with words: it cannot be. */
+int sfs_run_stub(struct run *run, const char *target, bool is_dir, int *ret_fd);
 /* Takes all of them away again, as far as they are empty. */
 void sfs_run_unstub(struct run *run);
 /* openat2() within a root. fd or -errno. */
 int sfs_run_open_in(int root, const char *path, int flags);
+
+/* ---- run_mounts.c ---- */
+
+/* Puts all that the request asks for into merged/, and sees that /proc, /sys and /dev can be
+ * mounted on. */
+int sfs_run_mount_all(struct run *run);
+/* An overlay that no image can steer: options in one place. */
+int sfs_run_mount_overlay(struct run *run, const char *lower, const char *upper, const char *work,
+                          const char *target);
+
+/* ---- run_dev.c ---- */
+
+/* Makes memory/dev. */
+int sfs_run_make_dev(struct run *run);
+
+/* ---- run_confine.c: what a sandbox may do, whichever runtime makes it ---- */
+
+/* Each ended by NULL. */
+struct run_capability {
+    const char *name;
+    int number;
+};
+extern const struct run_capability sfs_run_capabilities[];
+/* Besides, for init.c alone: it takes it to load a filter where setuid programs are to work. */
+#define SFS_RUN_INIT_CAPABILITY "CAP_SYS_ADMIN"
+extern const char *const sfs_run_masked_paths[];
+extern const char *const sfs_run_read_only_paths[];
+/* Podman's limit, too. */
+#define SFS_RUN_MAX_PROCESSES 2048
+/* The host has one tree of control groups. */
+bool sfs_run_has_unified_cgroups(void);
+/* setuid programs are to work. */
+static inline bool sfs_run_wants_suid(const struct run *run)
+{
+    return run->request->suid;
+}
+
+/* ---- run_seccomp.c ---- */
+
+/* Starts making the program of the system calls that a command may make: by the list of this
+ * machine's container tools, or a short one of our own. */
+int sfs_run_filter_start(struct run_filter *filter, struct sfs_error *err);
+/* Waits for it. EBADMSG, with words in the filter's err: that list is malformed. */
+int sfs_run_filter_wait(struct run_filter *filter);
+void sfs_run_filter_close(struct run_filter *filter);
+struct json_t;
+/* Compiles one list for this processor: an array of struct sock_filter. */
+int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struct sfs_error *err);
 
 /* ---- run_config.c ---- */
 
 /* Writes bundle/config.json. */
 int sfs_run_write_config(struct run *run);
 
+/* ---- run_init.c ---- */
+
+/* A sealed file in memory with these bytes; its descriptor or -errno, with words. */
+int sfs_run_memory_file(const char *name, const void *data, size_t size, struct sfs_error *err);
+int sfs_run_init_open(struct run *run);
+void sfs_run_init_close(struct run_init *init);
+/* Takes one message of it, if there is one: false if not. */
+bool sfs_run_init_hear(struct run *run);
+
 /* ---- run_exec.c ---- */
 
+/* Chooses the runtime: the one asked for, or the first that is installed. ENOENT: there is none. */
+int sfs_run_choose(struct run *run);
 /* Starts the command and waits for it: run->status. */
 int sfs_run_exec(struct run *run);
 /* Reads one event, waiting at most timeout_ms (-1: for ever); 0: none came. */
 char sfs_run_wait_event(struct run *run, int timeout_ms);
+
+/* ---- run_wait.c ---- */
+
+/* Starts `argv` as the runtime and waits until it has ended: run->status. EINTR: a signal asked for
+ * the end, and all has ended. */
+int sfs_run_start(struct run *run, char *const *argv);
+
+/* ---- run_tty.c: the caller's terminal and the sandbox's ---- */
+
+struct sfs_run_tty;
+/* The caller's terminal becomes raw, until it is closed. */
+int sfs_run_tty_open(int terminal, struct sfs_run_tty **ret_tty, struct sfs_error *err);
+/* Sets back the caller's terminal. Accepts NULL. */
+void sfs_run_tty_close(struct sfs_run_tty **tty);
+/* The caller's window has another size now. */
+void sfs_run_tty_resize(struct sfs_run_tty *tty);
+
+#define SFS_RUN_TTY_POLLS 2
+/* What to wait for, and passing on what came. */
+void sfs_run_tty_polls(const struct sfs_run_tty *tty, struct pollfd polls[SFS_RUN_TTY_POLLS]);
+void sfs_run_tty_pass(struct sfs_run_tty *tty, const struct pollfd polls[SFS_RUN_TTY_POLLS]);
+/* Passes on what the command left, at its end. */
+void sfs_run_tty_drain(struct sfs_run_tty *tty);
 
 #endif

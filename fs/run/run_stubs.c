@@ -28,7 +28,7 @@ static int add_stub(struct run *run, int parent, const char *name, bool is_dir)
     struct run_stub *stub = &more[run->stub_count];
     *stub = (struct run_stub){ .parent = -1, .is_dir = is_dir };
     if (strlen(name) >= sizeof stub->name)
-        return sfs_fail(run->err, EINVAL, "a mount target's name is too long");
+        return sfs_fail(run->err, ENOTSUP, "a mount target's name is too long");
     memcpy(stub->name, name, strlen(name) + 1);
     int made = fstat(parent, &before);
     if (made == 0 && is_dir)
@@ -108,24 +108,35 @@ static char *follow(int dir, const char *target, const char *rest)
     return printed < 0 ? NULL : path;
 }
 
-int sfs_run_stub(struct run *run, const char *target, bool is_dir)
+int sfs_run_stub(struct run *run, const char *target, bool is_dir, int *ret_fd)
 {
     AUTO(sfs_free) char *path = strdup(target);
+    bool made = false;
     for (int hops = 0; path && hops < MAX_HOPS; hops++) {
-        AUTO(sfs_close_fd) int there = sfs_run_open_in(run->root, path, O_PATH);
-        if (there >= 0)
+        int there = sfs_run_open_in(run->root, path, O_PATH);
+        if (there >= 0) {
+            *ret_fd = there;
             return 0;
+        }
         const char *rest;
         AUTO(sfs_close_fd) int dir = open_deepest(run, path, &rest);
-        if (dir < 0)
+        if (dir < 0 || made || there == -ELOOP)
             break;
         char *next = follow(dir, path, rest);
-        if (!next)
-            return make_below(run, TAKE_FD(dir), rest, is_dir);
+        if (!next) {
+            int r = make_below(run, TAKE_FD(dir), rest, is_dir);
+            if (r < 0)
+                return sfs_fail_while(run->err, r, "%s cannot be mounted on", target);
+            made = true;
+            continue;
+        }
         free(path);
         path = next;
     }
-    return sfs_fail(run->err, EINVAL, "%s cannot be mounted on", target);
+    if (!path)
+        return sfs_fail_memory(run->err);
+    return sfs_fail(run->err, ENOTSUP, "%s cannot be mounted on: its symbolic links lead nowhere",
+                    target);
 }
 
 static void remove_stub(struct run_stub *stub)

@@ -51,13 +51,15 @@ struct sfs_mount_options {
     bool erofs;
     /* An overlay may lie on top, which is root's or, where another user serves, of a namespace of
      * theirs: the image's own attributes of overlays are shown by names that do not steer it, and
-     * opaque directories of layers alone (sfs_tree_split()) have the mark that does. only_overlay:
-     * and nobody else can see the mount, so trusted attributes are in all lists. */
+     * opaque directories of layers alone (sfs_tree_split()) have the mark that does; of a merged
+     * tree, a device file that the overlay would take for a whiteout has another number.
+     * only_overlay: and nobody else can see the mount, so trusted attributes are in all lists. */
     bool for_overlay, only_overlay;
     /* A directory for what is written to the mount, which makes it writable: an overlay of the
      * kernel's lies on top, and everybody may see it. Only one tree, and only the one that the
      * directory was first used with. Root, also of a user namespace. NULL: read-only. */
     const char *upper;
+    bool no_signals;  /* SIGTERM, SIGINT and SIGHUP are the caller's, and do not end the session */
     bool no_prefetch; /* nothing that was not asked for, not even what a library's loader will */
 };
 

@@ -1,11 +1,13 @@
 /* Running a command with a tree as its root file system: a writable kernel overlay over a mount of
- * the tree, in a sandbox made by an OCI runtime. What RUN and `stagefs run` do. Takes root.
+ * the tree, in a sandbox made by an OCI runtime or bubblewrap. What RUN and `stagefs run` do. Takes
+ * root.
  *
  * The mounts are made in a mount namespace of their own, so that they go with the process, whatever
  * ends it. */
 #ifndef STAGEFS_RUN_H
 #define STAGEFS_RUN_H
 
+#include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
 
@@ -40,12 +42,17 @@ struct sfs_run_request {
     size_t mount_count;
     bool no_network;     /* else this machine's */
     bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
-    const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first of them that works */
+    bool suid;           /* setuid programs work, where the runtime can (bubblewrap cannot) */
+    bool init;           /* a small init takes in orphaned processes, and is deaf to no signal */
+    bool terminal;       /* a terminal of its own, joined to standard input and output */
+    bool hand_on;        /* SIGINT, SIGTERM, SIGHUP and SIGQUIT are the command's, not the end */
+    const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
     const char
         *trace_path; /* what the command used of the tree is written there; NULL: it is not */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
+    const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
+    const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
@@ -73,7 +80,10 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
 struct sfs_run_space; /* on disk: what the command wrote */
 
 struct sfs_run_result {
-    int status; /* the command's; 128 + n if signal n ended it */
+    /* The command's; 128 + n if signal n ended it; 127 if there is no such command, 126 if it
+     * cannot be executed: the reason is then in not_started, which else is empty. */
+    int status;
+    struct sfs_error not_started;
     struct sfs_run_space *space;
     const char *upper; /* the overlay's upper directory; lives as long as the space */
 };
@@ -81,16 +91,17 @@ struct sfs_run_result {
 struct sfs_runner {
     /* Waits until the command ends, whatever its status; a space comes out only with 0 as status,
      * or if the request asks for nothing of it. ENOENT: no runtime is installed. EPERM: not root.
-     * EINTR: SIGINT, SIGTERM or SIGHUP came (unless ignored); all is cleaned up. EIO: no runtime
-     * could start the command. */
+     * ENOTSUP: something cannot be mounted where it should be. EINTR: SIGINT, SIGTERM or SIGHUP
+     * came (unless ignored or handed on); all is cleaned up. EIO: the runtime could not start the
+     * command. */
     int (*run)(const struct sfs_run_request *request, struct sfs_run_result *ret_result,
                struct sfs_error *err);
     /* Removes what was written, and sets *space to NULL. */
     void (*discard)(struct sfs_run_space **space);
 };
 
-/* Installed runtimes are tried in this order: runc, crun, bubblewrap (root only: it knows no other
- * user). */
+/* The first installed of runc, crun, bubblewrap, or the one asked for; no other one is tried after
+ * it. All of them give the same confinement (docs/security.md). */
 extern const struct sfs_runner sfs_sandbox;
 
 #endif

@@ -1,0 +1,42 @@
+/* What a sandbox may do: the same for every runtime, and no more than podman gives by default
+ * (docs/security.md has the table, tests/e2e/sandbox.sh looks from inside). */
+#include "run/run_parts.h"
+
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+/* Podman's. Not docker's CAP_MKNOD: no device but those in /dev is to be had. */
+const struct run_capability sfs_run_capabilities[] = {
+    { "CAP_CHOWN", CAP_CHOWN },
+    { "CAP_DAC_OVERRIDE", CAP_DAC_OVERRIDE },
+    { "CAP_FOWNER", CAP_FOWNER },
+    { "CAP_FSETID", CAP_FSETID },
+    { "CAP_KILL", CAP_KILL },
+    { "CAP_NET_BIND_SERVICE", CAP_NET_BIND_SERVICE },
+    { "CAP_SETFCAP", CAP_SETFCAP },
+    { "CAP_SETGID", CAP_SETGID },
+    { "CAP_SETPCAP", CAP_SETPCAP },
+    { "CAP_SETUID", CAP_SETUID },
+    { "CAP_SYS_CHROOT", CAP_SYS_CHROOT },
+    { NULL, 0 },
+};
+
+/* Podman's and docker's: what tells of the host, or has been a way into it. */
+const char *const sfs_run_masked_paths[] = {
+    "/proc/acpi",        "/proc/asound",    "/proc/interrupts",
+    "/proc/kcore",       "/proc/keys",      "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi",      "/proc/timer_list",
+    "/proc/timer_stats", "/sys/dev/block",  "/sys/devices/virtual/powercap",
+    "/sys/firmware",     "/sys/fs/selinux", NULL,
+};
+
+const char *const sfs_run_read_only_paths[] = {
+    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL,
+};
+
+bool sfs_run_has_unified_cgroups(void)
+{
+    struct statfs fs;
+    return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}

@@ -1,0 +1,286 @@
+/* Starting a runtime and waiting for the end of its command: between this process and the runtime
+ * stands a supervisor, which ends the command when this process ends, in whatever way. */
+#include "run/run_parts.h"
+
+#include "run/init_spec.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+#define KEYCTL_JOIN_SESSION_KEYRING 1
+#define FIRST_FREE                  32 /* above all that a runtime is given */
+
+/* What the supervisor needs. Made of the fork of a process with threads, it may neither allocate
+ * nor lock. */
+struct start {
+    char *const *argv;
+    int streams[3];                                /* the runtime's own */
+    int given[SFS_INIT_FD_END - SFS_INIT_PROGRAM]; /* init's */
+    int life;                                      /* reads its end when this process ends */
+    int space;
+};
+
+/* The command's error output is among init's descriptors, and the runtime's goes to its log. */
+static _Noreturn void become_runtime(const struct start *start)
+{
+    int from[SFS_INIT_FD_END];
+    memcpy(from, start->streams, sizeof start->streams);
+    memcpy(from + 3, start->given, sizeof start->given);
+    for (int i = 0; i < SFS_INIT_FD_END; i++) {
+        from[i] = fcntl(from[i], F_DUPFD, FIRST_FREE);
+        if (from[i] < 0)
+            _exit(126);
+    }
+    for (int i = 0; i < SFS_INIT_FD_END; i++)
+        dup2(from[i], i);
+    syscall(SYS_close_range, (unsigned)SFS_INIT_FD_END, UINT_MAX, 0);
+    /* Keys of whoever started this are not the command's. runc and crun see to that too. */
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    execve(start->argv[0], start->argv, environ);
+    _exit(127);
+}
+
+/* Above all the device of the mount: it lives as long as somebody has it open. */
+static void close_others(struct start *start)
+{
+    int life = fcntl(start->life, F_DUPFD_CLOEXEC, FIRST_FREE);
+    int space = fcntl(start->space, F_DUPFD_CLOEXEC, FIRST_FREE);
+    start->life = life;
+    start->space = space;
+    syscall(SYS_close_range, 3u, FIRST_FREE - 1u, 0);
+    unsigned low = (unsigned)(life < space ? life : space),
+             high = (unsigned)(life < space ? space : life);
+    if (life < 0 || space < 0)
+        _exit(126);
+    if (low > FIRST_FREE)
+        syscall(SYS_close_range, (unsigned)FIRST_FREE, low - 1, 0);
+    if (high > low + 1)
+        syscall(SYS_close_range, low + 1, high - 1, 0);
+    syscall(SYS_close_range, high + 1, UINT_MAX, 0);
+}
+
+static void kill_command(const struct start *start, pid_t runtime)
+{
+    char text[24] = "";
+    int fd = openat(start->space, "pid", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    pid_t pid = 0;
+    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9' && pid < 100000000; i++)
+        pid = pid * 10 + (text[i] - '0');
+    /* The runtime ends with the command, and cleans up. */
+    kill(pid > 1 ? pid : runtime, SIGKILL);
+}
+
+/* In a session of its own: what a terminal sends reaches the command once, by way of the process
+ * that was started in that terminal. */
+static _Noreturn void supervise(struct start *start)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    for (int i = 1; i < SIGRTMIN; i++)
+        signal(i, SIG_DFL);
+    setsid();
+    pid_t runtime = fork();
+    if (runtime < 0)
+        _exit(126);
+    if (runtime == 0) {
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        become_runtime(start);
+    }
+    close_others(start);
+    struct pollfd fds[2] = { { .fd = (int)syscall(SYS_pidfd_open, runtime, 0), .events = POLLIN },
+                             { .fd = start->life, .events = POLLIN } };
+    while (poll(fds, 2, -1) < 0 && errno == EINTR)
+        continue;
+    if (fds[1].revents && !fds[0].revents)
+        kill_command(start, runtime);
+    int status = 0;
+    while (waitpid(runtime, &status, 0) < 0 && errno == EINTR)
+        continue;
+    _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+/* ---- waiting ---- */
+
+char sfs_run_wait_event(struct run *run, int timeout_ms)
+{
+    struct pollfd poll_fd = { .fd = run->events[0], .events = POLLIN };
+    char event = 0;
+    int n;
+    do
+        n = poll(&poll_fd, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0 || read(run->events[0], &event, 1) != 1)
+        return 0;
+    run->has_ended = run->has_ended || event == 'E';
+    return event;
+}
+
+/* The signals of one kind, a bit each, out of a process's status. */
+static uint64_t read_signals(const char *status, const char *kind)
+{
+    const char *line = strstr(status, kind);
+    return line ? strtoull(line + strlen(kind), NULL, 16) : UINT64_MAX;
+}
+
+/* The kernel keeps from the first process of a pid namespace what it has no handler for, so that
+ * plain programs as first process could not be ended: what they would do, is done here. */
+static bool is_deaf(pid_t pid, int number)
+{
+    char path[40];
+    AUTO(sfs_free) char *text = NULL;
+    size_t size;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (sfs_io_read_file(AT_FDCWD, path, 1u << 16, &text, &size, NULL) < 0)
+        return false;
+    const char *spaces = strstr(text, "\nNSpid:");
+    if (!spaces)
+        return false;
+    const char *end = spaces + 1 + strcspn(spaces + 1, "\n");
+    bool is_first = end[-1] == '1' && end[-2] == '\t';
+    uint64_t heard = read_signals(text, "\nSigCgt:") | read_signals(text, "\nSigIgn:");
+    return is_first && !(heard >> (number - 1) & 1);
+}
+
+/* True: it asks for the end of all. */
+static bool take_signal(struct run *run, struct sfs_run_tty *tty)
+{
+    struct signalfd_siginfo info;
+    if (read(run->signals, &info, sizeof info) != sizeof info)
+        return false;
+    const int number = (int)info.ssi_signo;
+    if (number == SIGWINCH) {
+        if (tty)
+            sfs_run_tty_resize(tty);
+        return false;
+    }
+    if (!run->request->hand_on || run->command <= 0)
+        return true;
+    if (!run->request->init && is_deaf(run->command, number)) {
+        run->killed_by = number;
+        kill(run->command, SIGKILL);
+    } else {
+        kill(run->command, number);
+    }
+    return false;
+}
+
+static void hear(struct run *run, struct sfs_run_tty **tty)
+{
+    sfs_run_init_hear(run);
+    if (run->terminal >= 0 && !*tty && sfs_run_tty_open(run->terminal, tty, NULL) < 0)
+        sfs_close_fd(&run->terminal);
+}
+
+enum {
+    POLL_CHILD,
+    POLL_EVENTS,
+    POLL_SIGNALS,
+    POLL_INIT,
+    POLL_TTY,
+    POLL_END = POLL_TTY + SFS_RUN_TTY_POLLS
+};
+
+/* Until the child has ended; true: something asked for the end before. */
+static bool watch(struct run *run, int child, struct sfs_run_tty **tty)
+{
+    for (;;) {
+        struct pollfd fds[POLL_END] = {
+            [POLL_CHILD] = { .fd = child, .events = POLLIN },
+            [POLL_EVENTS] = { .fd = run->events[0], .events = POLLIN },
+            [POLL_SIGNALS] = { .fd = run->signals, .events = POLLIN },
+            [POLL_INIT] = { .fd = run->init.channel, .events = POLLIN },
+        };
+        if (*tty)
+            sfs_run_tty_polls(*tty, fds + POLL_TTY);
+        if (poll(fds, *tty ? POLL_END : POLL_TTY, -1) < 0 && errno != EINTR)
+            return false;
+        if (*tty)
+            sfs_run_tty_pass(*tty, fds + POLL_TTY);
+        if (fds[POLL_INIT].revents & POLLIN)
+            hear(run, tty);
+        else if (fds[POLL_INIT].revents)
+            sfs_close_fd(&run->init.channel); /* its other end is gone */
+        if (fds[POLL_CHILD].revents)
+            return false;
+        if ((fds[POLL_SIGNALS].revents && take_signal(run, *tty)) ||
+            (fds[POLL_EVENTS].revents && sfs_run_wait_event(run, 0) == 'E'))
+            return true;
+    }
+}
+
+static int wait_for(struct run *run, pid_t child, int *life, int *ret_status)
+{
+    AUTO(sfs_close_fd) int watched = (int)syscall(SYS_pidfd_open, child, 0);
+    AUTO(sfs_run_tty_close) struct sfs_run_tty *tty = NULL;
+    bool interrupted = watched >= 0 && watch(run, watched, &tty);
+    if (interrupted)
+        sfs_close_fd(life);
+    while (waitpid(child, ret_status, 0) < 0)
+        if (errno != EINTR)
+            return sfs_fail_errno(run->err, errno, "waiting for the command");
+    while (run->init.channel >= 0 && sfs_run_init_hear(run))
+        continue;
+    if (tty)
+        sfs_run_tty_drain(tty);
+    return interrupted ? sfs_fail(run->err, EINTR, "interrupted") : 0;
+}
+
+/* ---- starting ---- */
+
+/* With a terminal of its own, a command has none of our streams. */
+static int prepare_streams(struct run *run, struct start *start, int *ret_null)
+{
+    const struct sfs_run_request *request = run->request;
+    *ret_null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    run->init.log = memfd_create("stagefs-log", MFD_CLOEXEC);
+    if (*ret_null < 0 || run->init.log < 0)
+        return sfs_fail_errno(run->err, errno, "making what the runtime writes to");
+    const bool none = request->terminal;
+    start->streams[0] = none || request->quiet_input ? *ret_null : STDIN_FILENO;
+    start->streams[1] = none ? *ret_null : request->quiet_input ? STDERR_FILENO : STDOUT_FILENO;
+    start->streams[2] = run->init.log;
+    return 0;
+}
+
+int sfs_run_start(struct run *run, char *const *argv)
+{
+    AUTO(sfs_close_fd) int null = -1;
+    const struct run_init *init = &run->init;
+    int life[2];
+    struct start start = { .argv = argv, .space = run->space->fd };
+    int r = prepare_streams(run, &start, &null);
+    if (r < 0)
+        return r;
+    const int given[] = { init->program, init->spec, init->far_end, STDERR_FILENO };
+    memcpy(start.given, given, sizeof given);
+    unlinkat(run->space->fd, "pid", 0);
+    if (pipe2(life, O_CLOEXEC) < 0)
+        return sfs_fail_errno(run->err, errno, "making a pipe");
+    AUTO(sfs_close_fd) int read_end = life[0];
+    AUTO(sfs_close_fd) int write_end = life[1];
+    start.life = read_end;
+    pid_t child = fork();
+    if (child < 0)
+        return sfs_fail_errno(run->err, errno, "starting %s", argv[0]);
+    if (child == 0)
+        supervise(&start);
+    sfs_close_fd(&read_end);
+    sfs_close_fd(&run->init.far_end);
+    int status = 0;
+    r = wait_for(run, child, &write_end, &status);
+    if (r < 0)
+        return r;
+    run->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (run->killed_by && run->status == 128 + SIGKILL)
+        run->status = 128 + run->killed_by;
+    return 0;
+}

@@ -1,0 +1,244 @@
+#!/bin/sh
+# What run, trace and RUN promise of their sandbox (docs/security.md), seen from inside it, with every runtime that is
+# here; podman on the same machine is the measure.
+. "$(dirname "$0")/lib.sh"
+need_root
+need_fuse
+need python3
+export SANDBOX_PROBE="${SANDBOX_PROBE:?the program that looks from inside}"
+
+runtimes=""
+for runtime in runc crun bwrap; do command -v $runtime >/dev/null && runtimes="$runtimes $runtime"; done
+[ -n "$runtimes" ] || skip "no runtime is installed"
+
+# An image of the probe alone, with a device node, and one with a shell.
+mkdir -p "$T/d/tmp" "$T/s/bin" "$T/s/etc" "$T/rw"
+cp "$SANDBOX_PROBE" "$T/d/probe"
+mknod -m 666 "$T/d/image-null" c 1 3
+need busybox
+cp "$(command -v busybox)" "$T/s/bin/busybox"
+for name in sh cat echo id kill ls sleep stty trap tty; do ln -s busybox "$T/s/bin/$name"; done
+chown -R 0:0 "$T/d" "$T/s"
+host=$(for kind in pid mnt ipc uts net cgroup; do readlink /proc/self/ns/$kind; done)
+
+# crun refuses some hosts, whatever it is to run.
+works=""
+for runtime in $runtimes; do
+    if "$STAGEFS" run -q --runtime $runtime "dir:$T/d" -- /probe >"$T/stdout" 2>"$T/stderr"; then
+        works="$works $runtime"
+    elif [ $runtime = crun ]; then
+        echo "crun does not run here: $(cat "$T/stderr")"
+    else
+        fail "$runtime: $(cat "$T/stderr")"
+    fi
+done
+
+# ---- the same from inside, whatever starts it ----
+
+# $host is words
+# shellcheck disable=SC2086
+probe() { "$SANDBOX_PROBE" keyring "$STAGEFS" "$@" -- /probe $host; }
+printf 'FROM base\nRUN ["/probe"%s]\n' "$(for word in $host; do printf ', "%s"' "$word"; done)" >"$T/Dockerfile"
+for runtime in $works; do
+    probe run -q --runtime $runtime --network none "dir:$T/d" >"$T/run.$runtime" || fail "run in $runtime"
+    probe trace -q --runtime $runtime --network none "dir:$T/d" -o "$T/profile" >"$T/trace.$runtime" || fail "trace in $runtime"
+    STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --network none \
+        --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
+    cat >"$T/wanted" <<'WANTED'
+descriptors:more closed
+device:/dev/fuse closed
+device:/dev/kmsg closed
+device:of-the-image closed
+keyring:of-the-caller closed
+mknod:block/dev/probe-node closed
+mknod:char/probe-node closed
+mount:dev-of-the-host closed
+mount:root-dev closed
+mount:sys-write closed
+namespace:ipc closed
+namespace:mnt closed
+namespace:net closed
+namespace:pid closed
+namespace:uts closed
+new-privileges closed
+read:/proc/kcore closed
+unfiltered closed
+works:/dev/null open
+works:/dev/ptmx open
+write:/proc/sys/kernel/core_pattern closed
+write:/proc/sysrq-trigger closed
+WANTED
+    for what in run trace RUN; do
+        grep -E ' (open|closed)$' "$T/$what.$runtime" | sort >"$T/is"
+        [ -s "$T/is" ] || fail "$what in $runtime tells nothing: $(cat "$T/$what.$runtime")"
+        join -v 1 -t '|' "$T/wanted" "$T/is" >"$T/diff"
+        [ -s "$T/diff" ] && fail "$what in $runtime is not: $(cat "$T/diff")"
+        [ -f "$T/first" ] || cp "$T/is" "$T/first"
+        same "$what in $runtime and run in the first of$works" "$T/first" "$T/is"
+    done
+done
+# 11 capabilities in three sets, and none inheritable or ambient
+[ "$(grep -c '^Cap' "$T/first")" = 33 ] || fail "capabilities: $(grep '^Cap' "$T/first")"
+
+# ---- not weaker than podman ----
+
+if command -v podman >/dev/null; then
+    podman_here() { podman --root "$T/p" --runroot "$T/pr" --storage-driver vfs --runtime runc --cgroup-manager=cgroupfs --events-backend=file "$@"; }
+    tar -C "$T/d" -cf "$T/d.tar" .
+    podman_here import -q "$T/d.tar" probe >/dev/null 2>"$T/stderr" || fail "podman import: $(cat "$T/stderr")"
+    # shellcheck disable=SC2086
+    if "$SANDBOX_PROBE" keyring podman --root "$T/p" --runroot "$T/pr" --storage-driver vfs --runtime runc --cgroup-manager=cgroupfs \
+        --events-backend=file run --rm --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 --network=none probe /probe $host \
+        >"$T/podman" 2>"$T/stderr"; then
+        # what is open here, and closed or not there in podman
+        grep ' open$' "$T/first" | sort >"$T/ours"
+        grep ' open$' "$T/podman" | sort >"$T/theirs"
+        join -v 1 -t '|' "$T/ours" "$T/theirs" >"$T/weaker"
+        [ -s "$T/weaker" ] && fail "weaker than podman: $(cat "$T/weaker")"
+        echo "closed here and open in podman: $(join -v 2 -t '|' "$T/ours" "$T/theirs" | cut -d' ' -f1 | tr '\n' ' ')"
+    else
+        echo "podman runs nothing here: $(tail -1 "$T/stderr")"
+    fi
+fi
+
+# ---- machines without that list, or with one that is none: in a mount namespace where it is hidden ----
+
+hidden() { # TEXT of /etc/containers/seccomp.json, COMMAND...
+    text=$1
+    shift
+    unshare -m sh -c 'text=$1; shift
+        mount -t tmpfs none /usr/share/containers && mount -t tmpfs none /etc/containers || exit 99
+        [ -z "$text" ] || echo "$text" >/etc/containers/seccomp.json
+        exec "$@"' sh "$text" "$@"
+}
+if command -v unshare >/dev/null && [ -d /etc/containers ] && [ -d /usr/share/containers ]; then
+    expect 0 hidden "" "$STAGEFS" run -q --network none "dir:$T/d" -- /probe
+    for name in call:bpf call:unshare-user call:unshare-mount call:open_by_handle_at call:userfaultfd socket:alg socket:vsock; do
+        grep -qx "$name closed" "$T/stdout" || fail "by the list of stagefs: $(grep "^$name" "$T/stdout")"
+    done
+    expect 0 hidden "" "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'echo runs | cat'
+    expect 125 hidden '{"defaultAction": 1}' "$STAGEFS" run -q "dir:$T/d" -- /probe
+    says "/etc/containers/seccomp.json: not a list of system calls"
+fi
+
+# ---- setuid programs only where they are asked for; users ----
+
+for runtime in $works; do
+    expect 0 "$STAGEFS" run -q --runtime $runtime -u 1234:77 "dir:$T/s" -- /bin/id
+    grep -q '^uid=1234 gid=77' "$T/stdout" || fail "$runtime: $(cat "$T/stdout")"
+    expect 0 "$STAGEFS" run -q --runtime $runtime -u 1234:77 "dir:$T/s" -- /bin/sh -c 'cat /proc/self/status'
+    [ "$(grep -cE '^Cap(Eff|Prm|Inh|Amb):.0*$' "$T/stdout")" = 4 ] || fail "$runtime: a user has capabilities: $(cat "$T/stdout")"
+    [ $runtime = bwrap ] && continue
+    expect 0 "$STAGEFS" run -q --suid --runtime $runtime "dir:$T/d" -- /probe
+    grep -qx 'new-privileges open' "$T/stdout" || fail "$runtime --suid: $(cat "$T/stdout")"
+    grep -qx 'unfiltered closed' "$T/stdout" || fail "$runtime --suid is not filtered"
+done
+
+# ---- images that a sandbox cannot be made of: one sentence, nothing else tried ----
+
+for name in proc sys dev; do
+    rm -rf "$T/h" && cp -a "$T/s" "$T/h" && mkdir "$T/h/elsewhere" && ln -s elsewhere "$T/h/$name"
+    expect 125 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+    says "/$name is a symbolic link"
+    rm "$T/h/$name" && echo text >"$T/h/$name"
+    expect 125 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+    says "/$name is no directory"
+    rm "$T/h/$name"
+done
+ln -s loop2 "$T/h/loop1" && ln -s loop1 "$T/h/loop2" && ln -s /proc/sys "$T/h/in-proc" && ln -s ../../../../.. "$T/h/up" && ln -s /dev "$T/h/in-dev"
+for target in /proc/version /proc/sys /sys/x /dev / /loop1/x /in-proc/kernel; do
+    expect 125 "$STAGEFS" run -q --rw "$T/rw:$target" "dir:$T/h" -- /bin/echo ran
+    says "$target cannot be mounted on"
+done
+for target in /up/a/b /in-dev/c /dev/shm/d /new/e; do
+    expect 0 "$STAGEFS" run -q --rw "$T/rw:$target" "dir:$T/h" -- /bin/sh -c "echo x >$target/written"
+    [ -e "$T/rw/written" ] || fail "--rw at $target: nothing came"
+    rm "$T/rw/written"
+done
+# A working directory that leads to a descriptor of the runtime's (CVE-2024-21626)
+expect 126 "$STAGEFS" run -q -w /proc/self/fd/8/../.. "dir:$T/s" -- /bin/sh -c 'ls -d etc/../proc/1'
+echo FROM base >"$T/Dockerfile"
+echo 'RUN --mount=type=bind,target=/proc/version echo ran' >>"$T/Dockerfile"
+expect 1 "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
+says "/proc/version cannot be mounted on"
+expect 125 env PATH="$T/nothing" "$STAGEFS" run -q "dir:$T/s" -- /bin/echo
+says "no runtime is installed"
+
+# ---- overlay's own attributes are the image's to hold, not to use ----
+
+python3 - "$T" <<'PY'
+import os, sys
+root = sys.argv[1] + '/s'
+for name, attribute, value in (('meta', 'metacopy', b''), ('moved', 'redirect', b'/etc'), ('whole', 'opaque', b'y')):
+    path = root + '/' + name
+    if name == 'meta': open(path, 'w').write('text\n')
+    else: os.mkdir(path); open(path + '/inside', 'w').write('text\n')
+    os.setxattr(path, 'trusted.overlay.' + attribute, value)
+    os.setxattr(path, 'user.overlay.' + attribute, value)
+PY
+expect 0 "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'cat /meta /moved/inside /whole/inside'
+[ "$(cat "$T/stdout")" = "text
+text
+text" ] || fail "overlay's attributes: $(cat "$T/stdout")"
+
+# What an overlay takes for a whiteout is a device file as any other.
+mknod "$T/s/gone" c 0 0
+tar -C "$T/s" -cf "$T/s.tar" .
+image "$T/img:x" gzip:"$T/s.tar" >/dev/null
+expect 0 "$STAGEFS" run -q "oci:$T/img:x" -- /bin/ls /gone
+rm "$T/s/gone"
+
+# ---- statuses and signals ----
+
+expect 127 "$STAGEFS" run -q "dir:$T/s" -- /bin/nothing
+says "/bin/nothing"
+expect 127 "$STAGEFS" run -q "dir:$T/s" -- nothing
+expect 126 "$STAGEFS" run -q "dir:$T/s" -- /etc
+says "/etc cannot be executed"
+expect 7 "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'exit 7'
+expect 137 "$STAGEFS" run -q --init "dir:$T/s" -- /bin/sh -c 'kill -9 $$'
+
+# ended SIGNAL ARGS...: the status of a command that is sent SIGNAL when it says that it runs
+ended() {
+    signal=$1
+    shift
+    "$STAGEFS" run -q "$@" >"$T/stdout" 2>"$T/stderr" &
+    pid=$!
+    for _ in $(seq 600); do
+        [ -s "$T/stdout" ] && break
+        sleep 0.1
+    done
+    [ -s "$T/stdout" ] || fail "a command that does not start within a minute: $*"
+    kill -s "$signal" $pid
+    got=0
+    wait $pid || got=$?
+}
+for runtime in $works; do
+    for extra in "" --init; do
+        # a shell without a handler, as first process: the kernel would keep the signal from it
+        # shellcheck disable=SC2086
+        ended TERM --runtime $runtime $extra "dir:$T/s" -- /bin/sh -c 'echo runs; sleep 30; echo late'
+        [ "$got" = 143 ] || fail "$runtime $extra: SIGTERM gave $got: $(cat "$T/stdout" "$T/stderr")"
+        # shellcheck disable=SC2086
+        ended TERM --runtime $runtime $extra "dir:$T/s" -- /bin/sh -c 'trap "echo taken; exit 9" TERM; echo runs; while :; do sleep 0.1; done'
+        [ "$got" = 9 ] && grep -qx taken "$T/stdout" || fail "$runtime $extra: a handler: $got $(cat "$T/stdout" "$T/stderr")"
+    done
+    # Whatever ends stagefs ends the command, one that is no longer root as well.
+    rm -f "$T/rw/alive"
+    ended KILL --runtime $runtime -u 1234 --rw "$T/rw:/rw" "dir:$T/s" -- /bin/sh -c 'echo runs; while :; do echo x >/rw/alive; sleep 0.1; done'
+    sleep 2
+    rm -f "$T/rw/alive"
+    sleep 1
+    [ ! -e "$T/rw/alive" ] || fail "$runtime: the command lives longer than stagefs"
+done
+
+# ---- a terminal of its own ----
+
+for runtime in $works; do
+    for extra in "" --init; do
+        python3 "$HERE/terminal.py" "$STAGEFS" run -q --runtime $runtime $extra "dir:$T/s" -- /bin/sh || fail "a terminal in $runtime $extra"
+    done
+done
+expect 0 "$STAGEFS" run -q -i -t "dir:$T/s" -- /bin/tty
+grep -q '^/dev/pts/0' "$T/stdout" || fail "-t: $(cat "$T/stdout")"
+echo "looked into:$works"
