@@ -14,8 +14,8 @@ KNOWN = 'tests/texts_known.txt'
 TEXTS = ('.c', '.h', '.md', '.sh', '.py', '.1', '.build', '')
 # Files of others: BuildKit's, the kernel's.
 FOREIGN = re.compile(r'linux/|(frontend|instructions)/.*\.go$|frontend/dockerfile/\w+$')
-# Documents that are on their way.
-COMING = {'docs/architecture.md'}
+# A row of docs/architecture.md that tells what a planned room will hold.
+PLANNED = re.compile(r'^\| \*`[^\n]*$', re.M)
 
 
 def read(path):
@@ -69,9 +69,11 @@ def wrong_paths(root, paths):
             continue
         for line, comment in comments_of(path, text):
             comment = re.sub(r'(?<=\w/)(\n\s*\*?\s*)(?=\w)', '', comment)
+            if path == 'docs/architecture.md':
+                comment = PLANNED.sub('', comment)
             for match in NAMED.finditer(comment):
                 name = match.group(1)
-                if name in everything or name in ends or name in COMING or FOREIGN.match(name) or \
+                if name in everything or name in ends or FOREIGN.match(name) or \
                         os.path.exists(os.path.join(root, name)):
                     continue
                 yield f'{path}:{line + comment.count(chr(10), 0, match.start())}: there is no {name}'

@@ -1,5 +1,5 @@
 /* The codecs (together with decoder.h: a row makes decoders, which know their row). What is to be
- * known of one stands in its row, at the end of its file, codec_NAME.c; codecs.c has the table of
+ * known of one stands in its row, at the end of its file, codec_gzip.c and so on; codecs.c has the table of
  * them. Elsewhere nothing is switched by the codec: whoever wants to know something asks the row.
  * (Where one certain codec is meant, as for the seekable copy, its value is named.)
  *

@@ -34,7 +34,8 @@ void sfs_spares_init(struct sfs_spares *spares, uint64_t budget, unsigned thread
 /* Frees what lies here; what was taken has been given back. */
 void sfs_spares_done(struct sfs_spares *spares);
 
-struct sfs_decoder_box *sfs_spares_take_decoder(struct sfs_spares *spares); /* NULL: no memory */
+/* A decoder at rest, or a new one; the caller gives it back. NULL: out of memory. */
+struct sfs_decoder_box *sfs_spares_take_decoder(struct sfs_spares *spares);
 /* Counts what the decoder has come to hold. */
 void sfs_spares_charge_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
 /* Keeps it for the next one, or frees it where it is large or there are many. */

@@ -11,7 +11,9 @@
  * is 0. ret_rune may be NULL. */
 size_t sfs_rune_read(const char *text, size_t size, uint32_t *ret_rune);
 
+/* Of category L, as Go's unicode.IsLetter() has it. */
 bool sfs_rune_is_letter(uint32_t rune);
+/* Of category Nd, as unicode.IsDigit(). */
 bool sfs_rune_is_digit(uint32_t rune);
 
 /* Bytes of the blank (also U+00A0, U+3000, ...) that `text` begins, or ends, with; 0: none. */
