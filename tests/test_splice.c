@@ -214,7 +214,7 @@ Test(splice, copies_what_zlib_wrote)
 {
     static const int kinds[][2] = { { 1, 0 },       { 6, 0 },    { 9, 0 }, { 6, Z_HUFFMAN_ONLY },
                                     { 6, Z_FIXED }, { 6, Z_RLE } };
-    AUTO(sfs_buf_close) struct sfs_buf content = make_content(10 * MIB, 3);
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(12 * MIB, 3);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
         add_zlib(&stream, content.data, content.size, kinds[i][0], kinds[i][1], NULL);
@@ -228,7 +228,7 @@ Test(splice, copies_what_zlib_wrote)
 
 Test(splice, copies_what_others_wrote)
 {
-    AUTO(sfs_buf_close) struct sfs_buf content = make_content(10 * MIB, 4);
+    AUTO(sfs_buf_close) struct sfs_buf content = make_content(12 * MIB, 4);
     for (int kind = 0; kind < 5; kind++) {
         AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
         if (kind == 0)

@@ -4,6 +4,7 @@
 #include "ending.h"
 #include "tool.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -40,10 +41,9 @@ static int run_program(const char *const argv[], const char *messages)
 int backends_open(struct backends *backends, struct sfs_error *err)
 {
     const char *base = getenv("TMPDIR");
-    if (asprintf(&backends->work, "%s/stagefs-bench-XXXXXX", base && *base ? base : "/tmp") < 0) {
-        backends->work = NULL;
+    backends->work = sfs_format("%s/stagefs-bench-XXXXXX", base && *base ? base : "/tmp");
+    if (!backends->work)
         return sfs_fail_memory(err);
-    }
     if (!mkdtemp(backends->work)) {
         int code = errno;
         int r = sfs_fail_errno(err, code, "making %s", backends->work);
@@ -58,7 +58,8 @@ int backends_add(struct backends *backends, const char *label, struct sfs_error 
     if (backends->count == MAX_BACKENDS)
         return sfs_fail(err, EINVAL, "more than %d back ends", MAX_BACKENDS);
     char *path;
-    if (asprintf(&path, "%s/%s", backends->work, label) < 0)
+    path = sfs_format("%s/%s", backends->work, label);
+    if (!path)
         return sfs_fail_memory(err);
     if (mkdir(path, 0755) < 0) {
         int r = sfs_fail_errno(err, errno, "making %s", path);
@@ -90,9 +91,11 @@ static int copy_tree(struct backends *backends, const char *source, const char *
 {
     AUTO(sfs_free) char *from = NULL;
     AUTO(sfs_free) char *messages = NULL;
-    if (asprintf(&from, "%s/.", source) < 0)
+    from = sfs_format("%s/.", source);
+    if (!from)
         return sfs_fail_memory(err);
-    if (asprintf(&messages, "%s/messages", backends->work) < 0)
+    messages = sfs_format("%s/messages", backends->work);
+    if (!messages)
         return sfs_fail_memory(err);
     const char *const argv[] = { "cp", "-a", from, destination, NULL };
     int status = run_program(argv, messages);
@@ -184,7 +187,8 @@ static int pack_and_mount(struct backends *backends, struct backend *backend, co
                           struct sfs_error *err)
 {
     AUTO(sfs_free) char *image = NULL;
-    if (asprintf(&image, "%s/%s.img", backends->work, backend->label) < 0)
+    image = sfs_format("%s/%s.img", backends->work, backend->label);
+    if (!image)
         return sfs_fail_memory(err);
     const char *const squashfs[] = { "mksquashfs", source,         image,    "-comp",
                                      "zstd",       "-no-progress", "-quiet", NULL };
@@ -209,11 +213,13 @@ static int mount_overlay(struct backends *backends, struct backend *backend, con
     char *names[] = { NULL, NULL, NULL };
     static const char *const parts[] = { "lower", "upper", "work" };
     int r = 0;
-    for (int i = 0; i < 3 && r == 0; i++)
-        if (asprintf(&names[i], "%s/overlay-%s", backends->work, parts[i]) < 0)
+    for (int i = 0; i < 3 && r == 0; i++) {
+        names[i] = sfs_format("%s/overlay-%s", backends->work, parts[i]);
+        if (!names[i])
             r = sfs_fail_memory(err);
         else if (mkdir(names[i], 0755) < 0)
             r = sfs_fail_errno(err, errno, "making %s", names[i]);
+    }
     if (r == 0)
         r = copy_tree(backends, source, names[0], err);
     AUTO(sfs_free) char *options = NULL;

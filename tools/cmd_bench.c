@@ -6,6 +6,7 @@
 #include "recording.h"
 #include "words.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -133,7 +134,8 @@ static char *find_harness(void)
     static const char *const places[] = { "", "/../libexec/stagefs", "/../bench" };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char *path;
-        if (asprintf(&path, "%s%s/stagefs-bench", self, places[i]) < 0)
+        path = sfs_format("%s%s/stagefs-bench", self, places[i]);
+        if (!path)
             return NULL;
         if (access(path, X_OK) == 0)
             return path;
@@ -298,7 +300,8 @@ static int gather_needed(struct bench_args *args, const char *directory, struct 
     AUTO(sfs_free) char *file = NULL;
     AUTO(sfs_free) char *paths = NULL;
     size_t size = 0;
-    if (asprintf(&file, "%s/list", args->backends.work) < 0)
+    file = sfs_format("%s/list", args->backends.work);
+    if (!file)
         return sfs_fail_memory(err);
     if (mkdir(directory, 0755) < 0)
         return sfs_fail_errno(err, errno, "making %s", directory);

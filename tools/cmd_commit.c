@@ -1,6 +1,7 @@
 /* commit: writes a stage as one layer on its base. */
 #include "cmd.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
@@ -149,7 +150,8 @@ static int add_env(struct commit_args *args, const char *text, struct sfs_error 
     if (!value)
         return sfs_fail(err, EINVAL, "--env %s: it has no value in the environment", text);
     char *pair;
-    if (asprintf(&pair, "%s=%s", text, value) < 0)
+    pair = sfs_format("%s=%s", text, value);
+    if (!pair)
         return sfs_fail_memory(err);
     args->texts[args->text_count++] = pair;
     add_edit(args, SFS_EDIT_ENV, pair);

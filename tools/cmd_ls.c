@@ -4,6 +4,7 @@
 #include "colors.h"
 #include "listing.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ static char *join(const char *dir, const char *name)
 {
     size_t size = strlen(dir);
     char *path = NULL;
-    if (asprintf(&path, "%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name) < 0)
+    path = sfs_format("%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name);
+    if (!path)
         return NULL;
     return path;
 }

@@ -1,6 +1,7 @@
 /* run, trace: a command with a stage as its root. */
 #include "cmd.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stagefs/run.h>
@@ -75,7 +76,8 @@ static int make_env(struct run_args *args, const char *home, struct sfs_error *e
             const char *value = getenv(env);
             if (!value)
                 continue;
-            if (asprintf(&text, "%s=%s", env, value) < 0)
+            text = sfs_format("%s=%s", env, value);
+            if (!text)
                 return sfs_fail_memory(err);
             env = keep(args, text);
             if (!env)

@@ -1,5 +1,6 @@
 #include "history.h"
 
+#include <stagefs/format.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,7 +65,8 @@ char *history_words(const char *created_by)
     if (!pass_over(&text, "/bin/sh -c #(nop) "))
         is_run = pass_over(&text, "/bin/sh -c ") || pass_over(&text, "RUN /bin/sh -c ");
     char *words = NULL;
-    if (asprintf(&words, "%s%s", is_run ? "RUN " : "", text) < 0)
+    words = sfs_format("%s%s", is_run ? "RUN " : "", text);
+    if (!words)
         return NULL;
     squeeze(words);
     cut_end(words, " # buildkit");

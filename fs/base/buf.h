@@ -9,6 +9,7 @@
 
 #include "base/banned.h"
 #include <stagefs/error.h>
+#include <stagefs/format.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -30,8 +31,5 @@ void *sfs_buf_grow(struct sfs_buf *buf, size_t size);
 int sfs_buf_check(const struct sfs_buf *buf, struct sfs_error *err);
 /* Frees; the buffer is empty again. */
 void sfs_buf_close(struct sfs_buf *buf);
-
-/* asprintf() with one convention: a fresh string that the caller frees; NULL: out of memory. */
-char *sfs_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,5 +1,6 @@
 #include "base/temp_dir.h"
 
+#include <stagefs/format.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -185,10 +186,9 @@ int sfs_temp_dir_open(struct sfs_temp_dir *temp, const char *parent, struct sfs_
     int r = make_locked(&made, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", parent);
-    if (asprintf(&made.path, "%s/%s", parent, made.name) < 0) {
-        made.path = NULL;
+    made.path = sfs_format("%s/%s", parent, made.name);
+    if (!made.path)
         return sfs_fail_memory(err);
-    }
     *temp = made;
     made = (struct sfs_temp_dir){ .fd = -1, .parent = -1 };
     return 0;
@@ -244,10 +244,9 @@ int sfs_temp_dir_home(const char *dir, char **ret_path, struct sfs_error *err)
     if (!holds_safely(&st))
         return sfs_fail(err, EPERM, "%s: other users can rename and remove what is in it", dir);
     AUTO(sfs_free) char *path = NULL;
-    if (asprintf(&path, "%s/stagefs-%u", strcmp(real, "/") == 0 ? "" : real, geteuid()) < 0) {
-        path = NULL;
+    path = sfs_format("%s/stagefs-%u", strcmp(real, "/") == 0 ? "" : real, geteuid());
+    if (!path)
         return sfs_fail_memory(err);
-    }
     int r = sfs_io_make_private_dir(path, err);
     if (r < 0)
         return r;

@@ -1,7 +1,7 @@
 /* The codecs (together with decoder.h: a row makes decoders, which know their row). What is to be
- * known of one stands in its row, at the end of its file, codec_gzip.c and so on; codecs.c has the table of
- * them. Elsewhere nothing is switched by the codec: whoever wants to know something asks the row.
- * (Where one certain codec is meant, as for the seekable copy, its value is named.)
+ * known of one stands in its row, at the end of its file, codec_gzip.c and so on; codecs.c has the
+ * table of them. Elsewhere nothing is switched by the codec: whoever wants to know something asks
+ * the row. (Where one certain codec is meant, as for the seekable copy, its value is named.)
  *
  * A codec decodes in two ways. `unpack` goes through a blob once, on a pass's thread, and says
  * where it can be entered: the points of seek.h. A decoder enters at such a point and goes on in

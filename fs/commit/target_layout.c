@@ -4,6 +4,7 @@
 
 #include "base/temp_dir.h"
 #include "image/layout.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -193,7 +194,8 @@ static int storage_finish(struct sfs_target *target, const struct sfs_target_ima
     if (r < 0)
         return r;
     AUTO(sfs_free) char *from = NULL;
-    if (asprintf(&from, "oci:%s/layout:" STORAGE_TAG, self->temp.path) < 0)
+    from = sfs_format("oci:%s/layout:" STORAGE_TAG, self->temp.path);
+    if (!from)
         return sfs_fail_memory(err);
     return run_skopeo(from, self->name, err);
 }
@@ -248,7 +250,8 @@ int sfs_target_open_storage(const struct sfs_reference *reference, const char *t
     if (r < 0)
         return r;
     AUTO(sfs_free) char *dir = NULL;
-    if (asprintf(&dir, "%s/layout", self->temp.path) < 0)
+    dir = sfs_format("%s/layout", self->temp.path);
+    if (!dir)
         return sfs_fail_memory(err);
     r = sfs_layout_open(dir, &self->layout, err);
     if (r == 0)

@@ -2,6 +2,7 @@
  * what BuildKit does to a directory. */
 #include "copy/copy.h"
 
+#include "base/warn.h"
 #include "base/banned.h"
 #include "copy/copy_layer.h"
 #include "copy/copy_source.h"
@@ -33,25 +34,6 @@ static void job_done(struct copy_request *job)
     free(job->target);
 }
 
-/* What BuildKit lets pass: an error if strict, else a warning. */
-__attribute__((format(printf, 3, 4))) static int let_pass(const struct copy_request *job, int code,
-                                                          const char *format, ...)
-{
-    char text[900];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (job->copy->strict)
-        return sfs_fail(job->err, code, "%s", text);
-    struct sfs_error clean;
-    sfs_fail(&clean, code, "%s", text); /* without control characters */
-    const struct sfs_progress *progress = job->copy->progress;
-    if (progress && progress->warn)
-        progress->warn(progress->user, clean.text);
-    return 0;
-}
-
 static int prepare_owner(struct copy_request *job)
 {
     struct sfs_owner owner = { 0 };
@@ -64,8 +46,9 @@ static int prepare_owner(struct copy_request *job)
     job->rules.uid = owner.uid;
     job->rules.gid = owner.gid;
     if (owner.missing)
-        return let_pass(job, EINVAL, "--chown=%s: the destination does not know '%s'; using %u:%u",
-                        job->copy->chown, owner.missing_name, owner.uid, owner.gid);
+        return sfs_fail_or_warn(job->err, job->copy->progress, job->copy->strict, EINVAL,
+                                "--chown=%s: the destination does not know '%s'; using %u:%u",
+                                job->copy->chown, owner.missing_name, owner.uid, owner.gid);
     return 0;
 }
 
@@ -143,10 +126,11 @@ static int note_overwritten(struct copy_request *job, struct draft_node *dir, co
     if (sfs_draft_find(&job->draft, dir, name, strlen(name), &node) < 0)
         return sfs_fail_memory(job->err);
     if (node == job->last_file)
-        return let_pass(job, EINVAL,
-                        "several sources become the one file %s, and the last one stays; end the "
-                        "destination with a slash to copy into a directory",
-                        job->target);
+        return sfs_fail_or_warn(
+            job->err, job->copy->progress, job->copy->strict, EINVAL,
+            "several sources become the one file %s, and the last one stays; end the "
+            "destination with a slash to copy into a directory",
+            job->target);
     job->last_file = node;
     return 0;
 }
@@ -155,8 +139,9 @@ static int place_file(struct copy_request *job, const struct copy_hit *hit,
                       struct draft_place *place)
 {
     if (job->excludes && sfs_patterns_match(job->excludes, hit->base) > 0) {
-        int r = let_pass(job, EINVAL, "--exclude does not apply to \"%s\": it is no directory",
-                         hit->path);
+        int r =
+            sfs_fail_or_warn(job->err, job->copy->progress, job->copy->strict, EINVAL,
+                             "--exclude does not apply to \"%s\": it is no directory", hit->path);
         if (r < 0)
             return r;
     }
@@ -194,9 +179,11 @@ static int copy_hits(struct copy_request *job, const char *path)
     AUTO(sfs_copy_hits_done) struct copy_hits hits = { 0 };
     int r = sfs_copy_hits_find(job->source, path, &hits, job->err);
     if (r == 0 && hits.is_malformed)
-        r = let_pass(job, EINVAL, "\"%s\" is malformed and matches nothing", path);
+        r = sfs_fail_or_warn(job->err, job->copy->progress, job->copy->strict, EINVAL,
+                             "\"%s\" is malformed and matches nothing", path);
     else if (r == 0 && hits.count == 0)
-        r = let_pass(job, ENOENT, "\"%s\" matches nothing", path);
+        r = sfs_fail_or_warn(job->err, job->copy->progress, job->copy->strict, ENOENT,
+                             "\"%s\" matches nothing", path);
     for (size_t i = 0; r == 0 && i < hits.count; i++)
         r = copy_hit(job, &hits.items[i]);
     return r;
@@ -237,7 +224,8 @@ static int copy_with_parents(struct copy_request *job, const char *text)
     r = copy_hits(job, root);
     job->rules.includes = NULL;
     if (r == 0 && job->copied == before)
-        r = let_pass(job, ENOENT, "\"%s\" matches nothing", text);
+        r = sfs_fail_or_warn(job->err, job->copy->progress, job->copy->strict, ENOENT,
+                             "\"%s\" matches nothing", text);
     return r;
 }
 

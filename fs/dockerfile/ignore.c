@@ -4,6 +4,7 @@
 #include "dockerfile/dockerfile_words.h"
 #include "dockerfile/rune.h"
 #include "base/path.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/auto.h>
 
@@ -17,10 +18,9 @@ static int add_pattern(const char *text, size_t size, bool invert, struct sfs_va
     if (!clean)
         return -ENOMEM;
     const char *relative = clean[0] == '/' && clean[1] ? clean + 1 : clean;
-    if (asprintf(&line, "%s%s", invert ? "!" : "", relative) < 0) {
-        line = NULL;
+    line = sfs_format("%s%s", invert ? "!" : "", relative);
+    if (!line)
         return -ENOMEM;
-    }
     return sfs_words_add(patterns, line, strlen(line));
 }
 

@@ -2,6 +2,7 @@
 #include "dockerfile/expand.h"
 
 #include "base/banned.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/auto.h>
 #include <stdint.h>
@@ -17,7 +18,8 @@ static size_t find(const struct sfs_vars *vars, const char *name, size_t size)
 int sfs_vars_set(struct sfs_vars *vars, const char *name, const char *value)
 {
     char *item;
-    if (asprintf(&item, "%s=%s", name, value) < 0)
+    item = sfs_format("%s=%s", name, value);
+    if (!item)
         return -ENOMEM;
     size_t i = find(vars, name, strlen(name));
     if (i != SIZE_MAX) {

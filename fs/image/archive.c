@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/array.h"
+#include <stagefs/format.h>
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -135,7 +136,8 @@ static int tar_open(struct sfs_members *members, const char *name, struct sfs_bl
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", members->label);
     AUTO(sfs_free) char *label = NULL;
-    if (asprintf(&label, "%s: %s", members->label, member->name) < 0)
+    label = sfs_format("%s: %s", members->label, member->name);
+    if (!label)
         return sfs_fail_memory(err);
     return sfs_blob_open_file(&fd, label, member->offset, member->size, ret_blob, err);
 }

@@ -1,5 +1,6 @@
 #include "image/members.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -85,7 +86,8 @@ static int dir_open(struct sfs_members *members, const char *name, struct sfs_bl
     if (fd < 0)
         return sfs_fail_errno(err, -fd, "%s/%s", members->label, name);
     AUTO(sfs_free) char *label = NULL;
-    if (asprintf(&label, "%s/%s", members->label, name) < 0)
+    label = sfs_format("%s/%s", members->label, name);
+    if (!label)
         return sfs_fail_memory(err);
     return sfs_blob_open_file(&fd, label, 0, size, ret_blob, err);
 }

@@ -2,6 +2,7 @@
 
 #include "image/guess.h"
 
+#include <stagefs/format.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stagefs/suggest.h>
@@ -71,8 +72,9 @@ int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error 
     if (!*rest)
         return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
     char *full = NULL;
-    if (asprintf(&full, "%.*s%s%s%s", (int)host, name, has_host ? "" : "docker.io/",
-                 is_hub && !strchr(rest, '/') ? "library/" : "", rest) < 0)
+    full = sfs_format("%.*s%s%s%s", (int)host, name, has_host ? "" : "docker.io/",
+                      is_hub && !strchr(rest, '/') ? "library/" : "", rest);
+    if (!full)
         return sfs_fail_memory(err);
     if (!has_tag) {
         char *tagged = NULL;

@@ -2,6 +2,7 @@
 #include "base/array.h"
 
 #include "base/temp_dir.h"
+#include <stagefs/format.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -117,7 +118,8 @@ int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const
     int r = make_name(key, kinds[kind].suffix, name, err);
     if (r < 0)
         return r;
-    if (asprintf(&path, "%s/%s/%s", store->dir, kinds[kind].dir, name) < 0)
+    path = sfs_format("%s/%s/%s", store->dir, kinds[kind].dir, name);
+    if (!path)
         return sfs_fail_memory(err);
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -194,7 +196,8 @@ int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lo
     if (r < 0)
         return r;
     /* Named as a temporary file, so that the sweep takes what a killed process leaves. */
-    if (asprintf(&path, "%s/." SFS_IO_TEMP "%s", dir, name) < 0)
+    path = sfs_format("%s/." SFS_IO_TEMP "%s", dir, name);
+    if (!path)
         return sfs_fail_memory(err);
     for (;;) {
         AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -332,7 +335,8 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     int r = make_name(item->key, kinds[item->kind].suffix, name, err);
     if (r < 0)
         return r;
-    if (asprintf(&path, "%s/%s/%s", store->dir, kinds[item->kind].dir, name) < 0)
+    path = sfs_format("%s/%s/%s", store->dir, kinds[item->kind].dir, name);
+    if (!path)
         return sfs_fail_memory(err);
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)

@@ -2,6 +2,7 @@
 
 #include "base/io.h"
 #include "mount/mountpoint.h"
+#include <stagefs/format.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,10 +24,9 @@ void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME])
 static int open_file(const char *path, const char *name, struct sfs_error *err)
 {
     AUTO(sfs_free) char *file = NULL;
-    if (asprintf(&file, "%s/%s", path, name) < 0) {
-        file = NULL;
+    file = sfs_format("%s/%s", path, name);
+    if (!file)
         return sfs_fail_memory(err);
-    }
     struct stat st;
     AUTO(sfs_close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_mtim.tv_sec != getpid())

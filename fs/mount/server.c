@@ -1,6 +1,7 @@
 #include "mount/server.h"
 
 #include "mount/asker.h"
+#include <stagefs/format.h>
 #include <errno.h>
 
 /* Of files kept decompressed: some images' worth of libraries. */
@@ -38,10 +39,9 @@ static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
     bool is_replaced = stat(path, &st) < 0 || S_ISREG(st.st_mode); /* which its directory allows */
     if (!real || access(is_replaced ? real : path, W_OK) < 0)
         return sfs_fail_errno(err, errno, "%s", path);
-    if (asprintf(&server->trace_path, "%s/%s", real, slash ? slash + 1 : path) < 0) {
-        server->trace_path = NULL;
+    server->trace_path = sfs_format("%s/%s", real, slash ? slash + 1 : path);
+    if (!server->trace_path)
         return sfs_fail_memory(err);
-    }
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "mount/control.h"
 #include "mount/front.h"
 #include "mount/mountpoint.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -108,10 +109,9 @@ static int add_options(struct fuse_args *args, const struct sfs_mount_options *o
 {
     AUTO(sfs_free) char *name = NULL;
     AUTO(sfs_free) char *list = NULL;
-    if (asprintf(&name, "fsname=%s", options->source ? options->source : "stagefs") < 0) {
-        name = NULL;
+    name = sfs_format("fsname=%s", options->source ? options->source : "stagefs");
+    if (!name)
         return sfs_fail_memory(err);
-    }
     int r = fuse_opt_add_opt(&list, "ro,default_permissions,subtype=stagefs");
     if (r == 0)
         r = fuse_opt_add_opt_escaped(&list, name);

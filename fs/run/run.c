@@ -3,6 +3,7 @@
  * When both are gone, so are the namespace and all mounts in it. */
 #include "run/run_parts.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -40,8 +41,8 @@ static void *serve(void *arg)
 {
     struct run *run = arg;
     AUTO(sfs_free) char *mountpoint = NULL;
-    if (asprintf(&mountpoint, "%s/fuse", run->space->path) < 0) {
-        mountpoint = NULL;
+    mountpoint = sfs_format("%s/fuse", run->space->path);
+    if (!mountpoint) {
         run->server_r = sfs_fail_memory(&run->server_err);
         tell(run, 'E');
         return NULL;

@@ -1,5 +1,6 @@
 #include "run/run_parts.h"
 
+#include <stagefs/format.h>
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -15,10 +16,9 @@ int sfs_run_space_open(const char *dir, struct sfs_run_space **ret_space, struct
         return r;
     space->path = space->temp.path;
     space->fd = space->temp.fd;
-    if (asprintf(&space->upper, "%s/upper", space->path) < 0) {
-        space->upper = NULL;
+    space->upper = sfs_format("%s/upper", space->path);
+    if (!space->upper)
         return sfs_fail_memory(err);
-    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mkdirat(space->fd, names[i], 0700) < 0)
             return sfs_fail_errno(err, errno, "%s/%s", space->path, names[i]);

@@ -3,6 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "base/io.h"
+#include "base/warn.h"
 #include "image/platform.h"
 #include <ctype.h>
 #include <errno.h>
@@ -49,18 +50,11 @@ int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const cha
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
 {
     const struct sfs_context *context = &eval->stage->context;
-    char text[900];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    int r = sfs_fail_or_warn_v(eval->err, context->progress, context->strict, code, format, args);
     va_end(args);
-    if (context->strict)
-        return sfs_fail(eval->err, code, "%s", text);
-    struct sfs_error clean;
-    sfs_fail(&clean, code, "%s", text); /* without control characters */
-    if (context->progress && context->progress->warn)
-        context->progress->warn(context->progress->user, clean.text);
-    return 0;
+    return r;
 }
 
 /* ---- reading ---- */

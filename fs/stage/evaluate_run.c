@@ -6,6 +6,7 @@
 #include "layer/store.h"
 #include "stage/run_kept.h"
 #include "base/path.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/run.h>
 
@@ -52,8 +53,7 @@ static int take_script(struct run_job *job, const char *text)
 {
     const char *name = job->instruction->heredocs[0].name;
     char *path = NULL;
-    if (asprintf(&path, "/dev/pipes/%s", name) < 0)
-        path = NULL;
+    path = sfs_format("/dev/pipes/%s", name);
     int r = sfs_eval_keep(job->eval, path, &job->script.target);
     if (r < 0)
         return r;

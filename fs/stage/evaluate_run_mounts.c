@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/path.h"
 #include "layer/store.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/digest.h>
@@ -180,8 +181,7 @@ static int add_secret(struct run_job *job, const struct mount_options *options,
     if (options->target && *options->target)
         return 1;
     char *path = NULL;
-    if (asprintf(&path, "/run/secrets/%s", sfs_path_base(id)) < 0)
-        path = NULL;
+    path = sfs_format("/run/secrets/%s", sfs_path_base(id));
     r = keep(job, path, &mount->target);
     return r < 0 ? r : 1;
 }

@@ -126,6 +126,18 @@ static int make_path(const struct keeping *keeping, sfs_entry entry, struct sfs_
     return sfs_buf_check(path, keeping->err);
 }
 
+/* libarchive prints seconds and fraction one behind the other, also of times before 1970, where the
+ * fraction counts the other way: -5.25 is six seconds before and 0.75 after. In the second before
+ * 1970 it cannot be printed so, and is left out. */
+static void set_mtime(struct archive_entry *entry, int64_t seconds, long nanoseconds)
+{
+    if (seconds == -1)
+        nanoseconds = 0;
+    bool is_before = seconds < 0 && nanoseconds > 0;
+    archive_entry_set_mtime(entry, is_before ? seconds + 1 : seconds,
+                            is_before ? 1000000000 - nanoseconds : nanoseconds);
+}
+
 /* A file without content: a whiteout, by what the layer's format calls it. */
 static int write_whiteout(struct keeping *keeping, sfs_entry directory, const char *name)
 {
@@ -153,7 +165,7 @@ static void set_attributes(struct keeping *keeping, const struct sfs_inode_rec *
     archive_entry_set_mode(entry, inode->mode);
     archive_entry_set_uid(entry, inode->uid);
     archive_entry_set_gid(entry, inode->gid);
-    archive_entry_set_mtime(entry, inode->mtime_sec, (long)inode->mtime_nsec);
+    set_mtime(entry, inode->mtime_sec, (long)inode->mtime_nsec);
     archive_entry_set_size(entry, S_ISREG(inode->mode) ? (int64_t)inode->size : 0);
     if (S_ISLNK(inode->mode))
         archive_entry_set_symlink(entry, tables->strings + inode->string);

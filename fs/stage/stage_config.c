@@ -1,3 +1,4 @@
+#include "base/warn.h"
 #include "image/platform.h"
 #include "stage/stage_private.h"
 
@@ -129,19 +130,13 @@ int sfs_config_compare_platforms(const struct sfs_context *context, const struct
                                  const struct sfs_image *from, struct sfs_error *err)
 {
     static const char *const names[] = { "os", "architecture" };
-    struct sfs_error said;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *left = get_text(base, names[i]), *right = get_text(from, names[i]);
         if (!left || !right || strcmp(left, right) == 0)
             continue;
-        struct sfs_error *words = context->strict ? err : &said;
-        int r = sfs_fail(words, EINVAL, "%s is for %s, but %s is for %s", sfs_image_ref(from),
-                         right, sfs_image_ref(base), left);
-        if (context->strict)
-            return r;
-        if (context->progress && context->progress->warn)
-            context->progress->warn(context->progress->user, said.text);
-        break;
+        return sfs_fail_or_warn(err, context->progress, context->strict, EINVAL,
+                                "%s is for %s, but %s is for %s", sfs_image_ref(from), right,
+                                sfs_image_ref(base), left);
     }
     return 0;
 }

@@ -1,3 +1,4 @@
+#include <stagefs/format.h>
 /* Paths inside a tree. What is still to be walked is one string; following a symlink puts its
  * target in front of it. */
 #include "tree/nodes.h"
@@ -29,7 +30,8 @@ static int follow(struct walker *walker, sfs_node link, const char *rest, const 
     if (*target == '/')
         walker->dir = SFS_ROOT;
     char *joined;
-    if (asprintf(&joined, "%s%s", target, rest) < 0)
+    joined = sfs_format("%s%s", target, rest);
+    if (!joined)
         return sfs_fail_memory(err);
     free(walker->rest);
     walker->rest = joined;

@@ -1,3 +1,4 @@
+#include <stagefs/format.h>
 /* Finding a path in layers that are not merged: directory by directory, joining only those on the
  * way. Used for the few names whose meaning depends on an earlier state of the tree: hard links to
  * lower layers, and symlinks that a layer writes through. */
@@ -90,7 +91,8 @@ static int follow_symlink(struct stack_finder *finder, struct sfs_part part, con
             leave(finder);
     }
     char *joined;
-    if (asprintf(&joined, "%s/%s", target, rest) < 0)
+    joined = sfs_format("%s/%s", target, rest);
+    if (!joined)
         return -ENOMEM;
     free(finder->rest);
     finder->rest = joined;
