@@ -28,6 +28,8 @@ struct sfs_forest {
     struct sfs_dirent *numbers; /* numbered: the names of the trees; node is the tree's position */
     char (*names)[24];
     enum sfs_forest_overlay overlay;
+    /* An overlay lies on merged trees, in which a whiteout would be a device file of an image. */
+    bool is_merged_below;
 };
 
 int sfs_forest_open(struct sfs_forest *forest, const struct sfs_tree *const *trees, size_t count,
@@ -43,7 +45,7 @@ struct sfs_place {
 bool sfs_forest_locate(const struct sfs_forest *forest, sfs_ino ino, struct sfs_place *ret_place);
 
 /* The device number that is shown of a device file. An overlay takes 0/0 for a whiteout: where one
- * may lie on a merged tree, an image's own file of that number gets another. */
+ * lies on merged trees, an image's own file of that number gets another. */
 dev_t sfs_forest_rdev(const struct sfs_forest *forest, const struct sfs_attr *attr);
 /* ESTALE: no such inode. The others that find an inode may return it too. */
 int sfs_forest_stat(const struct sfs_forest *forest, sfs_ino ino, struct stat *ret_stat);
