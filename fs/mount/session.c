@@ -10,6 +10,7 @@
 #include "mount/control.h"
 #include "mount/front.h"
 #include "mount/mountpoint.h"
+#include "mount/upper.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
