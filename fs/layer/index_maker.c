@@ -4,7 +4,7 @@
 #include "layer/index.h"
 #include <stdatomic.h>
 
-/* Decoded bytes after which a place is worth a point: as the pass has it (blob/unpack_gzip.c). A
+/* Decoded bytes after which a place is worth a point: as the pass has it (blob/codec_gzip.c). A
  * place in a member costs its window. */
 #define FRAME_SPACING (256u << 10)
 #define RAW_SPACING   (768u << 10)
