@@ -105,7 +105,7 @@ static uint64_t count_data(const struct sfs_tree *tree, sfs_node node, uint64_t 
 dev_t sfs_forest_rdev(const struct sfs_forest *forest, const struct sfs_attr *attr)
 {
     bool is_whiteout = S_ISCHR(attr->mode) && attr->rdev_major == 0 && attr->rdev_minor == 0;
-    if (is_whiteout && forest->overlay != SFS_OVERLAY_NONE && !forest->numbered)
+    if (is_whiteout && forest->overlay != SFS_OVERLAY_NONE && !forest->has_whiteouts)
         return makedev(0, 1);
     return makedev(attr->rdev_major, attr->rdev_minor);
 }

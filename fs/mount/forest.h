@@ -28,6 +28,7 @@ struct sfs_forest {
     struct sfs_dirent *numbers; /* numbered: the names of the trees; node is the tree's position */
     char (*names)[24];
     enum sfs_forest_overlay overlay;
+    bool has_whiteouts; /* the trees are layers alone, and 0/0 device files are their whiteouts */
 };
 
 int sfs_forest_open(struct sfs_forest *forest, const struct sfs_tree *const *trees, size_t count,

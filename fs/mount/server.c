@@ -3,10 +3,9 @@
 #include "mount/asker.h"
 #include <errno.h>
 
+/* EROFS shows holes as zeros: where a file has as many bytes of them, the mount goes without it. */
+#define HOLES_FOR_FUSE (1u << 20)
 /* Of files kept decompressed: some images' worth of libraries. */
-#define HOLES_FOR_FUSE                                                                             \
-    (1u << 20) /* bytes in one file; smaller ones are shown as zeros by EROFS                      \
-                */
 #define DEFAULT_LIMIT (8ull << 30)
 
 /* Layers of all trees in one row, so that one array says which have been told of. */
@@ -128,6 +127,8 @@ static void prepare_for_overlay(struct sfs_server *server)
 {
     const struct sfs_mount_options *options = server->options;
     server->under_overlay = options->only_overlay || options->upper;
+    /* The numbered trees of a sandbox are merged ones: its root, and what RUN mounts. */
+    server->forest.has_whiteouts = server->forest.numbered && !options->only_overlay;
     if (options->for_overlay || server->under_overlay)
         server->forest.overlay = geteuid() == 0 && sfs_asker_is_of_machine(getpid())
                                      ? SFS_OVERLAY_TRUSTED

@@ -42,7 +42,7 @@ printf 'FROM base\nRUN ["/probe"%s]\n' "$(for word in $host; do printf ', "%s"' 
 for runtime in $works; do
     probe run -q --runtime $runtime --network none "dir:$T/d" >"$T/run.$runtime" || fail "run in $runtime"
     probe trace -q --runtime $runtime --network none "dir:$T/d" -o "$T/profile" >"$T/trace.$runtime" || fail "trace in $runtime"
-    STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --network none \
+    STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q --allow-run --no-cache -f "$T/Dockerfile" --context "$T/rw" --network none \
         --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
     cat >"$T/wanted" <<'WANTED'
 descriptors:more closed
@@ -159,7 +159,7 @@ done
 expect 126 "$STAGEFS" run -q -w /proc/self/fd/8/../.. "dir:$T/s" -- /bin/sh -c 'ls -d etc/../proc/1'
 echo FROM base >"$T/Dockerfile"
 echo 'RUN --mount=type=bind,target=/proc/version echo ran' >>"$T/Dockerfile"
-expect 1 "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
+expect 1 "$STAGEFS" ls -q --allow-run -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
 says "/proc/version cannot be mounted on"
 expect 125 env PATH="$T/nothing" "$STAGEFS" run -q "dir:$T/s" -- /bin/echo
 says "no runtime is installed"
@@ -193,6 +193,8 @@ rm "$T/s/gone"
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- /bin/nothing
 says "/bin/nothing"
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- nothing
+expect 127 "$STAGEFS" run -q "dir:$T/s" -- ""
+says "no name"
 expect 126 "$STAGEFS" run -q "dir:$T/s" -- /etc
 says "/etc cannot be executed"
 expect 7 "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'exit 7'
@@ -225,6 +227,7 @@ for runtime in $works; do
     done
     # Whatever ends stagefs ends the command, one that is no longer root as well.
     rm -f "$T/rw/alive"
+    chmod 0777 "$T/rw"
     ended KILL --runtime $runtime -u 1234 --rw "$T/rw:/rw" "dir:$T/s" -- /bin/sh -c 'echo runs; while :; do echo x >/rw/alive; sleep 0.1; done'
     sleep 2
     rm -f "$T/rw/alive"
