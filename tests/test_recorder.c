@@ -214,6 +214,16 @@ Test(trace, to_a_place_that_is_not_there_fails_at_once)
     cr_assert_neq(mount_wait(), 0);
 }
 
+Test(trace, into_a_directory_fails_at_once)
+{
+    struct sfs_tree *tree = mount_small_tree();
+    const struct sfs_tree *trees[] = { tree };
+    mount_start(&(struct mount_trees){ .trees = trees },
+                (struct sfs_mount_options){ .trace_path = "/tmp/" });
+    cr_assert_not_null(strstr(mount_hear(), "'/tmp/', which is no file"));
+    cr_assert_neq(mount_wait(), 0);
+}
+
 static void write_profile(const char *text)
 {
     FILE *file = fopen(trace_file(), "we");

@@ -284,7 +284,9 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     if (leave)
         return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
     struct sfs_error err;
-    int r = is_trace && !args.trace ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE") : 0;
+    int r = is_trace && !(args.trace && *args.trace)
+                ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE")
+                : 0;
     if (r == 0)
         r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count == 0)

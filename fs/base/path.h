@@ -3,6 +3,8 @@
 #define STAGEFS_PATH_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 
 /* Go's filepath.Clean: "a//./b/../c/" becomes "a/c", "/.." becomes "/", "" becomes ".". The caller
  * frees; NULL: out of memory. */
@@ -15,5 +17,13 @@ char *sfs_path_join(const char *parent, const char *path);
 const char *sfs_path_base(const char *path);
 
 bool sfs_path_is_below(const char *path, const char *dir);
+
+/* Names in the order of their bytes, in which layers, trees and directories keep them: less than,
+ * equal to or greater than 0, as strcmp(). Here, since look-ups do little else. */
+static inline int sfs_name_compare(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+    return order ? order : (a_size > b_size) - (a_size < b_size);
+}
 
 #endif

@@ -12,11 +12,13 @@
 #ifndef STAGEFS_SLOTS_H
 #define STAGEFS_SLOTS_H
 
+#include "base/pool.h"
+#include "blob/blob.h"
 #include "blob/readahead.h"
-#include "blob/spans.h"
+#include "blob/seek.h"
 #include "blob/spares.h"
 #include <pthread.h>
-#include <stagefs/digest.h>
+#include <stagefs/cache.h>
 
 enum sfs_slot_state { SFS_SLOT_IDLE, SFS_SLOT_RUNNING, SFS_SLOT_READY, SFS_SLOT_FAILED };
 

@@ -1,6 +1,7 @@
-#include "blob/slots.h"
+#include "blob/spans.h"
 
 #include "base/thread.h"
+#include "blob/slots.h"
 #include <errno.h>
 #include <time.h>
 

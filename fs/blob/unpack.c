@@ -1,3 +1,5 @@
+/* The caller's end of a pass: it starts the threads, takes their blocks and makes the table of what
+ * they found. Together with unpack_pipe.c, which is the pass that the decoder sees. */
 #include "blob/unpack_pipe.h"
 
 #include "base/thread.h"

@@ -1,4 +1,5 @@
-/* What a decoder calls: blocks in, blocks out, points, and the change to a seekable copy. */
+/* What a decoder calls: blocks in, blocks out, points, and the change to a seekable copy. Together
+ * with unpack.c, whose caller takes what comes out, by options that the pass holds. */
 #include "blob/unpack_pipe.h"
 
 #include "base/thread.h"

@@ -2,6 +2,7 @@
 
 #include "base/banned.h"
 #include "base/limits.h"
+#include "base/path.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <search.h>
@@ -90,11 +91,7 @@ const char *sfs_draft_target(const struct draft *draft, const struct draft_node 
 static int compare_names(const void *a, const void *b)
 {
     const struct draft_node *left = a, *right = b;
-    size_t size = left->name_size < right->name_size ? left->name_size : right->name_size;
-    int r = memcmp(left->name, right->name, size);
-    if (r == 0)
-        r = (left->name_size > right->name_size) - (left->name_size < right->name_size);
-    return r;
+    return sfs_name_compare(left->name, left->name_size, right->name, right->name_size);
 }
 
 static struct draft_node *find_touched(struct draft_node *dir, const char *name, size_t name_size)

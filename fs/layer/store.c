@@ -1,5 +1,6 @@
 #include "layer/store.h"
 #include "base/array.h"
+#include "base/buf.h"
 
 #include "base/temp_dir.h"
 #include <stagefs/format.h>
@@ -25,12 +26,6 @@ static const struct {
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 
 /* The caller frees; NULL: out of memory. */
-static char *join(const char *a, const char *b)
-{
-    char *path = NULL;
-    return asprintf(&path, "%s/%s", a, b) < 0 ? NULL : path;
-}
-
 static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
 {
     const char *wanted = dir ? dir : getenv("STAGEFS_CACHE_DIR");
@@ -40,11 +35,11 @@ static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
     }
     const char *parent = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (parent && parent[0] == '/')
-        *ret_dir = join(parent, "stagefs");
+        *ret_dir = sfs_format("%s/stagefs", parent);
     else if (geteuid() == 0)
         *ret_dir = strdup("/var/cache/stagefs");
     else if (home && home[0] == '/')
-        *ret_dir = join(home, ".cache/stagefs");
+        *ret_dir = sfs_format("%s/.cache/stagefs", home);
     else
         return sfs_fail(err, EINVAL,
                         "no cache directory: neither STAGEFS_CACHE_DIR nor HOME is set");
@@ -60,7 +55,7 @@ int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_err
     if (r < 0)
         return r;
     for (size_t i = 0; i < KINDS; i++) {
-        AUTO(sfs_free) char *path = join(store->dir, kinds[i].dir);
+        AUTO(sfs_free) char *path = sfs_format("%s/%s", store->dir, kinds[i].dir);
         if (!path)
             return sfs_fail_memory(err);
         sfs_io_sweep(path);
@@ -136,7 +131,7 @@ int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const
 int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_path,
                        struct sfs_error *err)
 {
-    AUTO(sfs_free) char *path = join(store->dir, name);
+    AUTO(sfs_free) char *path = sfs_format("%s/%s", store->dir, name);
     if (!path)
         return sfs_fail_memory(err);
     int r = sfs_io_make_private_dir(store->dir, err);
@@ -262,7 +257,7 @@ static bool is_in_use(int dirfd, const char *name)
 static int collect_kind(struct sfs_store *store, enum sfs_store_kind kind, struct items *items,
                         struct sfs_error *err)
 {
-    AUTO(sfs_free) char *path = join(store->dir, kinds[kind].dir);
+    AUTO(sfs_free) char *path = sfs_format("%s/%s", store->dir, kinds[kind].dir);
     if (!path)
         return sfs_fail_memory(err);
     AUTO(close_dir) DIR *dir = opendir(path);

@@ -1,6 +1,7 @@
 #include "layer/tables.h"
 
 #include "base/limits.h"
+#include "base/path.h"
 
 static bool inside(uint32_t first, uint32_t count, uint32_t limit)
 {
@@ -29,15 +30,6 @@ static bool is_name(const struct sfs_tables *tables, const struct sfs_entry_rec 
     if (name[0] == '.' && (size == 1 || (size == 2 && name[1] == '.')))
         return false;
     return !memchr(name, '/', size);
-}
-
-static int compare_names(const char *a, size_t a_size, const char *b, size_t b_size)
-{
-    size_t common = a_size < b_size ? a_size : b_size;
-    int order = memcmp(a, b, common);
-    if (order != 0)
-        return order;
-    return (a_size > b_size) - (a_size < b_size);
 }
 
 static bool is_known_type(uint32_t mode)
@@ -173,8 +165,8 @@ static const char *find_run_fault(const struct sfs_tables *tables, sfs_entry dir
             return "child of another directory";
         if (!is_name(tables, entry))
             return "name out of range";
-        if (previous && compare_names(tables->strings + previous->name, previous->name_size,
-                                      tables->strings + entry->name, entry->name_size) >= 0)
+        if (previous && sfs_name_compare(tables->strings + previous->name, previous->name_size,
+                                         tables->strings + entry->name, entry->name_size) >= 0)
             return "names out of order";
         previous = entry;
     }
@@ -243,7 +235,8 @@ int sfs_tables_find(const struct sfs_tables *tables, sfs_entry dir, const char *
     while (low < high) {
         sfs_entry middle = low + (high - low) / 2;
         const struct sfs_entry_rec *entry = &tables->entries[middle];
-        int order = compare_names(name, name_size, tables->strings + entry->name, entry->name_size);
+        int order =
+            sfs_name_compare(name, name_size, tables->strings + entry->name, entry->name_size);
         if (order == 0) {
             *ret_entry = middle;
             return 0;

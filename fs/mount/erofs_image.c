@@ -4,6 +4,7 @@
 #include "mount/erofs_image.h"
 
 #include "base/limits.h"
+#include "base/path.h"
 #include "mount/erofs_format.h"
 #include <endian.h>
 #include <errno.h>
@@ -145,8 +146,7 @@ static void write_xattrs(const struct sfs_forest *forest, const struct node *nod
 static int compare_names(const void *left, const void *right)
 {
     const struct name *a = left, *b = right;
-    int order = memcmp(a->text, b->text, a->size < b->size ? a->size : b->size);
-    return order ? order : (a->size > b->size) - (a->size < b->size);
+    return sfs_name_compare(a->text, a->size, b->text, b->size);
 }
 
 /* With "." and "..", which EROFS keeps among the others, in their order. */

@@ -2,6 +2,7 @@
 #include "mount/control.h"
 #include "mount/mountpoint.h"
 #include "mount/session.h"
+#include "mount/upper.h"
 
 #include <errno.h>
 #include <fcntl.h>

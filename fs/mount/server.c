@@ -4,10 +4,9 @@
 #include <stagefs/format.h>
 #include <errno.h>
 
+/* EROFS shows holes as zeros: where a file has as many bytes of them, the mount goes without it. */
+#define HOLES_FOR_FUSE (1u << 20)
 /* Of files kept decompressed: some images' worth of libraries. */
-#define HOLES_FOR_FUSE                                                                             \
-    (1u << 20) /* bytes in one file; smaller ones are shown as zeros by EROFS                      \
-                */
 #define DEFAULT_LIMIT (8ull << 30)
 
 /* Layers of all trees in one row, so that one array says which have been told of. */
@@ -36,7 +35,10 @@ static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
     AUTO(sfs_free) char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     AUTO(sfs_free) char *real = dir ? realpath(dir, NULL) : NULL;
     struct stat st;
-    bool is_replaced = stat(path, &st) < 0 || S_ISREG(st.st_mode); /* which its directory allows */
+    bool is_there = *path && stat(path, &st) == 0;
+    bool is_replaced = !is_there || S_ISREG(st.st_mode); /* which its directory allows */
+    if (!*path || (is_there && S_ISDIR(st.st_mode)))
+        return sfs_fail(err, EISDIR, "a profile cannot be written to '%s', which is no file", path);
     if (!real || access(is_replaced ? real : path, W_OK) < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     server->trace_path = sfs_format("%s/%s", real, slash ? slash + 1 : path);

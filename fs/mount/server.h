@@ -10,11 +10,12 @@
 #include "mount/recorder.h"
 #include "mount/replay.h"
 #include "mount/counters.h"
-#include "mount/upper.h"
 #include <stagefs/mount.h>
 
 /* The tree never changes, so nothing the kernel knows of it goes stale: 136 years. */
 #define SFS_FOREVER ((double)UINT32_MAX)
+
+struct sfs_upper;
 
 struct sfs_server {
     struct sfs_forest forest;

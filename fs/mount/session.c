@@ -11,6 +11,7 @@
 #include "mount/front.h"
 #include "mount/mountpoint.h"
 #include <stagefs/format.h>
+#include "mount/upper.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -152,6 +152,9 @@ static void *run_thread(void *arg)
             umount2("fuse", MNT_DETACH);
         pthread_join(run->server, NULL);
     }
+    /* The profile is written last, when the command has long succeeded. */
+    if (run->request->trace_path && run->result == 0 && run->server_r < 0)
+        run->result = sfs_fail(run->err, -run->server_r, "%s", run->server_err.text);
     return NULL;
 }
 

@@ -128,7 +128,9 @@ static void tell_failure(struct run *run, const struct sfs_init_message *message
     struct sfs_error *err = &run->not_started;
     const int code = (int)message->code;
     run->has_failed = true;
-    if (message->what == SFS_INIT_FAILED_COMMAND && code == ENOENT)
+    if (message->what == SFS_INIT_FAILED_COMMAND && !*request->args[0])
+        sfs_fail(err, code, "the command has no name");
+    else if (message->what == SFS_INIT_FAILED_COMMAND && code == ENOENT)
         sfs_fail(err, code, "there is no %s in the stage's file system, or not what it is run by",
                  request->args[0]);
     else if (message->what == SFS_INIT_FAILED_COMMAND)

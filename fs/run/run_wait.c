@@ -67,15 +67,29 @@ static void close_others(struct start *start)
     syscall(SYS_close_range, high + 1, UINT_MAX, 0);
 }
 
-static void kill_command(const struct start *start, pid_t runtime)
+/* The number that a file begins with; 0: none. */
+static pid_t read_pid(int dir, const char *name)
 {
     char text[24] = "";
-    int fd = openat(start->space, "pid", O_RDONLY | O_CLOEXEC);
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     pid_t pid = 0;
     for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9' && pid < 100000000; i++)
         pid = pid * 10 + (text[i] - '0');
-    /* The runtime ends with the command, and cleans up. */
+    close(fd);
+    return pid;
+}
+
+/* The runtime ends with the command, and cleans up. runc and crun write down who that is; of
+ * bubblewrap it is the only child. Its own end is the command's only where both have one user: it
+ * gives its rights up, and the kernel asks whether it may kill another user's process. */
+static void kill_command(const struct start *start, pid_t runtime)
+{
+    char children[64];
+    snprintf(children, sizeof children, "/proc/%d/task/%d/children", (int)runtime, (int)runtime);
+    pid_t pid = read_pid(start->space, "pid");
+    if (pid <= 1)
+        pid = read_pid(AT_FDCWD, children);
     kill(pid > 1 ? pid : runtime, SIGKILL);
 }
 

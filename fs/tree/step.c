@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/array.h"
+#include "base/path.h"
 
 struct names { /* of one directory, still to visit */
     const struct sfs_dirent *at, *end;
@@ -50,8 +51,7 @@ static int compare_next(const struct step_frame *frame)
     if (frame->a.at == frame->a.end || frame->b.at == frame->b.end)
         return frame->a.at == frame->a.end ? 1 : -1;
     const struct sfs_dirent *a = frame->a.at, *b = frame->b.at;
-    int order = memcmp(a->name, b->name, a->name_size < b->name_size ? a->name_size : b->name_size);
-    return order ? order : (a->name_size > b->name_size) - (a->name_size < b->name_size);
+    return sfs_name_compare(a->name, a->name_size, b->name, b->name_size);
 }
 
 static int extend_path(struct stepping *stepping, size_t dir_size, const struct sfs_dirent *dirent)

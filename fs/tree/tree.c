@@ -1,6 +1,7 @@
 #include "tree/nodes.h"
 
 #include "base/buf.h"
+#include "base/path.h"
 #include "tree/tree_inner.h"
 
 #include <assert.h>
@@ -56,13 +57,6 @@ void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *
     };
 }
 
-static int compare_names(const struct sfs_dirent *dirent, const char *name, size_t size)
-{
-    size_t common = size < dirent->name_size ? size : dirent->name_size;
-    int order = memcmp(dirent->name, name, common);
-    return order ? order : (dirent->name_size > size) - (dirent->name_size < size);
-}
-
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
                   sfs_node *ret_node)
 {
@@ -73,7 +67,7 @@ int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, s
     uint32_t low = 0, high = count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = compare_names(&names[middle], name, name_size);
+        int order = sfs_name_compare(names[middle].name, names[middle].name_size, name, name_size);
         if (order == 0) {
             *ret_node = names[middle].node;
             return 0;

@@ -101,6 +101,13 @@ if command -v runc >/dev/null 2>&1 || command -v crun >/dev/null 2>&1 || command
     grep -q '^read /bin/cat 0+' "$T/traced" || fail "the trace lacks the program: $(cat "$T/traced")"
     grep -qxF 'read /d/a\040b 0+6' "$T/traced" || fail "the trace lacks the file: $(cat "$T/traced")"
     grep -q unused "$T/traced" && fail "the trace has what was not used"
+    # A profile that cannot be kept is no success, whatever became of the command.
+    expect 125 "$STAGEFS" trace "oci:$T/layout:b" -o "$T" -- /bin/true
+    says "'$T', which is no file"
+    expect 125 "$STAGEFS" trace "oci:$T/layout:b" -o /dev/full -- /bin/true
+    says "writing /dev/full"
+    expect 125 "$STAGEFS" trace "oci:$T/layout:b" -o "" -- /bin/true
+    says "-o PROFILE"
     expect 0 "$STAGEFS" run --profile "$T/traced" "oci:$T/layout:b" -- /bin/cat "/d/a b"
     grep -qx hello "$T/stdout" || fail "run with a profile printed $(cat "$T/stdout")"
 fi

@@ -193,6 +193,8 @@ rm "$T/s/gone"
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- /bin/nothing
 says "/bin/nothing"
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- nothing
+expect 127 "$STAGEFS" run -q "dir:$T/s" -- ""
+says "no name"
 expect 126 "$STAGEFS" run -q "dir:$T/s" -- /etc
 says "/etc cannot be executed"
 expect 7 "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'exit 7'
@@ -225,6 +227,7 @@ for runtime in $works; do
     done
     # Whatever ends stagefs ends the command, one that is no longer root as well.
     rm -f "$T/rw/alive"
+    chmod 0777 "$T/rw"
     ended KILL --runtime $runtime -u 1234 --rw "$T/rw:/rw" "dir:$T/s" -- /bin/sh -c 'echo runs; while :; do echo x >/rw/alive; sleep 0.1; done'
     sleep 2
     rm -f "$T/rw/alive"
