@@ -105,7 +105,8 @@ static uint64_t count_data(const struct sfs_tree *tree, sfs_node node, uint64_t 
 dev_t sfs_forest_rdev(const struct sfs_forest *forest, const struct sfs_attr *attr)
 {
     bool is_whiteout = S_ISCHR(attr->mode) && attr->rdev_major == 0 && attr->rdev_minor == 0;
-    if (is_whiteout && forest->overlay != SFS_OVERLAY_NONE && !forest->numbered)
+    bool is_meant = forest->numbered && !forest->whole_trees;
+    if (is_whiteout && forest->overlay != SFS_OVERLAY_NONE && !is_meant)
         return makedev(0, 1);
     return makedev(attr->rdev_major, attr->rdev_minor);
 }

@@ -128,6 +128,7 @@ static void prepare_for_overlay(struct sfs_server *server)
 {
     const struct sfs_mount_options *options = server->options;
     server->under_overlay = options->only_overlay || options->upper;
+    server->forest.whole_trees = options->only_overlay;
     if (options->for_overlay || server->under_overlay)
         server->forest.overlay = geteuid() == 0 && sfs_asker_is_of_machine(getpid())
                                      ? SFS_OVERLAY_TRUSTED

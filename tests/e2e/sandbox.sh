@@ -42,7 +42,7 @@ printf 'FROM base\nRUN ["/probe"%s]\n' "$(for word in $host; do printf ', "%s"' 
 for runtime in $works; do
     probe run -q --runtime $runtime --network none "dir:$T/d" >"$T/run.$runtime" || fail "run in $runtime"
     probe trace -q --runtime $runtime --network none "dir:$T/d" -o "$T/profile" >"$T/trace.$runtime" || fail "trace in $runtime"
-    STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --network none \
+    STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q --allow-run -f "$T/Dockerfile" --context "$T/rw" --network none \
         --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
     cat >"$T/wanted" <<'WANTED'
 descriptors:more closed
@@ -159,7 +159,7 @@ done
 expect 126 "$STAGEFS" run -q -w /proc/self/fd/8/../.. "dir:$T/s" -- /bin/sh -c 'ls -d etc/../proc/1'
 echo FROM base >"$T/Dockerfile"
 echo 'RUN --mount=type=bind,target=/proc/version echo ran' >>"$T/Dockerfile"
-expect 1 "$STAGEFS" ls -q -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
+expect 1 "$STAGEFS" ls -q --allow-run -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
 says "/proc/version cannot be mounted on"
 expect 125 env PATH="$T/nothing" "$STAGEFS" run -q "dir:$T/s" -- /bin/echo
 says "no runtime is installed"
