@@ -50,6 +50,7 @@ device:/dev/fuse closed
 device:/dev/kmsg closed
 device:of-the-image closed
 keyring:of-the-caller closed
+keyring:of-the-user closed
 mknod:block/dev/probe-node closed
 mknod:char/probe-node closed
 mount:dev-of-the-host closed
