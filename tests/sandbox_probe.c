@@ -217,6 +217,14 @@ static void look_at_descriptors(void)
     for (int fd = 3; fd < 4096; fd++)
         more = more || fcntl(fd, F_GETFD) >= 0;
     tell("descriptors:more", more);
+    /* What can be opened anew, or changed: files, directories, terminals, devices. */
+    bool of_the_host = false;
+    struct stat null, st;
+    for (int fd = 0; fd < 3; fd++)
+        of_the_host = of_the_host ||
+                      (fstat(fd, &st) == 0 && !S_ISFIFO(st.st_mode) &&
+                       (stat("/dev/null", &null) < 0 || st.st_dev != null.st_dev || isatty(fd)));
+    tell("descriptors:of-the-host", of_the_host);
 }
 
 static void look_at_paths(void)
