@@ -166,6 +166,15 @@ says "/proc/version cannot be mounted on"
 expect 125 env PATH="$T/nothing" "$STAGEFS" run -q "dir:$T/s" -- /bin/echo
 says "no runtime is installed"
 
+# ---- a Dockerfile reaches images and the build context, and no directory of the host ----
+
+for line in "FROM dir:$T/s" "COPY --from=dir:$T/s /bin /bin" "RUN --mount=type=bind,from=dir:$T/s,target=/m ls /m"; do
+    printf 'FROM base\n%s\n' "$line" >"$T/Dockerfile"
+    expect 1 "$STAGEFS" ls -q --allow-run -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
+    says "dir:$T/s"
+    says "--build-context"
+done
+
 # ---- overlay's own attributes are the image's to hold, not to use ----
 
 python3 - "$T" <<'PY'
