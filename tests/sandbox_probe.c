@@ -23,7 +23,9 @@
 
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define KEYCTL_SEARCH               10
+#define KEYCTL_GET_KEYRING_ID       0
 #define SESSION_KEYRING             (-3)
+#define USER_KEYRING                (-4)
 #define KEY                         "stagefs-sandbox-probe"
 
 static void tell(const char *name, bool open)
@@ -144,6 +146,11 @@ static int try_key(void)
 {
     return (int)syscall(SYS_keyctl, KEYCTL_SEARCH, SESSION_KEYRING, "user", KEY, 0);
 }
+/* It belongs to root of the host as much as to root in here. */
+static int try_user_keyring(void)
+{
+    return (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, USER_KEYRING, 0);
+}
 static int try_ioperm(void)
 {
 #ifdef SYS_ioperm
@@ -193,6 +200,7 @@ static void look_at_calls(void)
         { "socket:vsock", try_vsock_socket },
         { "socket:audit", try_audit_socket },
         { "keyring:of-the-caller", try_key },
+        { "keyring:of-the-user", try_user_keyring },
 #ifdef __x86_64__
         { "call:bpf-32", try_bpf_32 },
         { "works:getpid-32", try_getpid_32 },
@@ -209,6 +217,14 @@ static void look_at_descriptors(void)
     for (int fd = 3; fd < 4096; fd++)
         more = more || fcntl(fd, F_GETFD) >= 0;
     tell("descriptors:more", more);
+    /* What can be opened anew, or changed: files, directories, terminals, devices. */
+    bool of_the_host = false;
+    struct stat null, st;
+    for (int fd = 0; fd < 3; fd++)
+        of_the_host = of_the_host ||
+                      (fstat(fd, &st) == 0 && !S_ISFIFO(st.st_mode) &&
+                       (stat("/dev/null", &null) < 0 || st.st_dev != null.st_dev || isatty(fd)));
+    tell("descriptors:of-the-host", of_the_host);
 }
 
 static void look_at_paths(void)

@@ -182,6 +182,7 @@ static int start_thread(struct run *run)
         sigaddset(&read_ones, SIGWINCH);
     blocked = read_ones;
     sigaddset(&blocked, SIGPIPE);
+    sigaddset(&blocked, SIGTTIN); /* in the background, a terminal's input is empty */
     run->signals = signalfd(-1, &read_ones, SFD_CLOEXEC | SFD_NONBLOCK);
     if (run->signals < 0)
         return sfs_fail_errno(run->err, errno, "making a descriptor of signals");
@@ -211,6 +212,7 @@ static void run_done(struct run *run)
     free(run->program);
     sfs_run_filter_close(&run->filter);
     sfs_run_init_close(&run->init);
+    sfs_run_streams_close(&run->streams);
     sfs_close_fd(&run->terminal);
     sfs_close_fd(&run->signals);
     free(run->trees);

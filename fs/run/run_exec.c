@@ -103,7 +103,8 @@ static int run_oci(struct run *run, const char *program)
     say_path(&words, run, "bundle");
     say(&words, "--pid-file");
     say_path(&words, run, "pid");
-    say(&words, strrchr(run->space->path, '/') + 1);
+    /* Without the dot in front: crun names a keyring after it, and such names are the kernel's. */
+    say(&words, strrchr(run->space->path, '/') + 2);
     return start(run, &words);
 }
 

@@ -45,6 +45,21 @@ struct run_filter {        /* what a command may ask the kernel for */
     struct sfs_buf program;
 };
 
+/* One stream that is passed on by way of a pipe. */
+struct run_copy {
+    int own;      /* our end of the pipe; -1: there is none, or it has ended */
+    int from, to; /* one of them is `own`, the other one the caller's */
+    char data[16384];
+    size_t start, size; /* of what was read and not yet written */
+};
+
+#define SFS_RUN_STREAMS 3
+struct sfs_run_streams {
+    int given[SFS_RUN_STREAMS]; /* the command's, until it is started; each open, or -1 */
+    struct run_copy copies[SFS_RUN_STREAMS];
+    int code; /* errno of the first that could not be passed on; 0: none */
+};
+
 struct run_runtime {
     const char *name;
     int (*run)(struct run *run, const char *program);
@@ -71,6 +86,7 @@ struct run {
     const struct run_runtime *runtime;
     char *program; /* the runtime's path */
     struct run_init init;
+    struct sfs_run_streams *streams; /* NULL: not made yet */
     struct run_filter filter;
     int signals;     /* signalfd of those that are handed on, or that end it all */
     bool is_ready;   /* the sandbox stands: what happens from now on is the command's */
@@ -169,6 +185,25 @@ char sfs_run_wait_event(struct run *run, int timeout_ms);
 /* Starts `argv` as the runtime and waits until it has ended: run->status. EINTR: a signal asked for
  * the end, and all has ended. */
 int sfs_run_start(struct run *run, char *const *argv);
+
+/* ---- run_streams.c: standard input, output and error of a command without a terminal ---- */
+
+/* Makes what the command may hold (`given`): pipes, and the null device of memory/dev. `host` are
+ * the caller's, borrowed until the streams are closed; -1: empty. */
+int sfs_run_streams_open(const int host[SFS_RUN_STREAMS], struct sfs_run_streams **ret_streams,
+                         struct sfs_error *err);
+/* The command has been started: it alone holds what it was given. */
+void sfs_run_streams_hand_over(struct sfs_run_streams *streams);
+/* Accepts NULL. */
+void sfs_run_streams_close(struct sfs_run_streams **streams);
+/* What to wait for, and passing on what came. */
+void sfs_run_streams_polls(const struct sfs_run_streams *streams,
+                           struct pollfd polls[SFS_RUN_STREAMS]);
+void sfs_run_streams_pass(struct sfs_run_streams *streams,
+                          const struct pollfd polls[SFS_RUN_STREAMS]);
+/* Passes on what the command left, at its end. Blocks while nobody takes it. Fails with words if
+ * something of all that could not be read or written. */
+int sfs_run_streams_drain(struct sfs_run_streams *streams, struct sfs_error *err);
 
 /* ---- run_tty.c: the caller's terminal and the sandbox's ---- */
 

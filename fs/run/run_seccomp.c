@@ -40,7 +40,6 @@ static const struct processor {
  * with. The kernel asks for a capability for most of it, too; this keeps it from being reached. */
 static const char *const denied[] = {
     "acct",
-    "add_key",
     "bpf",
     "clock_adjtime",
     "clock_settime",
@@ -61,7 +60,6 @@ static const char *const denied[] = {
     "kcmp",
     "kexec_file_load",
     "kexec_load",
-    "keyctl",
     "lookup_dcookie",
     "mount",
     "mount_setattr",
@@ -79,7 +77,6 @@ static const char *const denied[] = {
     "quotactl",
     "quotactl_fd",
     "reboot",
-    "request_key",
     "setdomainname",
     "sethostname",
     "setns",
@@ -98,6 +95,9 @@ static const char *const denied[] = {
     "vm86",
     "vm86old",
 };
+/* Whatever a list says: the keyring of a user is the host's, as the user namespace is, and the
+ * session keyring of one's own does not keep a command from it. Docker leaves them out, too. */
+static const char *const never[] = { "add_key", "keyctl", "request_key" };
 /* Of clone: each makes a namespace. */
 static const unsigned denied_flags[] = { 0x00020000, 0x02000000, 0x04000000, 0x08000000,
                                          0x10000000, 0x20000000, 0x40000000 };
@@ -244,6 +244,25 @@ static int read_args(json_t *list, struct scmp_arg_cmp args[MAX_ARGS])
     return (int)json_array_size(list);
 }
 
+static bool is_never(const char *name)
+{
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (strcmp(name, never[i]) == 0)
+            return true;
+    return false;
+}
+
+static int deny_never(scmp_filter_ctx filter)
+{
+    int r = 0;
+    for (size_t i = 0; i < sizeof never / sizeof *never && r == 0; i++) {
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), seccomp_syscall_resolve_name(never[i]),
+                             0);
+        r = r == -EACCES ? 0 : r;
+    }
+    return r;
+}
+
 /* Names that this libseccomp does not know are of kernels that came after it: the default is
  * theirs. -EACCES: the rule says what the default says. */
 static int add_call(scmp_filter_ctx filter, uint32_t action, json_t *name, int count,
@@ -251,7 +270,7 @@ static int add_call(scmp_filter_ctx filter, uint32_t action, json_t *name, int c
 {
     const char *text = json_string_value(name);
     int number = text ? seccomp_syscall_resolve_name(text) : __NR_SCMP_ERROR;
-    if (number == __NR_SCMP_ERROR)
+    if (number == __NR_SCMP_ERROR || is_never(text))
         return 0;
     int r = seccomp_rule_add_array(filter, action, number, (unsigned)count, args);
     return r == -EACCES ? 0 : r;
@@ -316,7 +335,7 @@ static int add_rules(scmp_filter_ctx filter, json_t *list, uint32_t processor)
     {
         r = r < 0 || !is_meant(rule) ? r : add_rule(filter, rule);
     }
-    return r;
+    return r < 0 ? r : deny_never(filter);
 }
 
 /* Adds the program for one processor, which ends whatever comes from another one. */
@@ -411,6 +430,8 @@ static int name_program(const char *text, size_t size,
     sfs_buf_printf(&key, SFS_VERSION " %u.%u.%u", library->major, library->minor, library->micro);
     for (const struct run_capability *own = sfs_run_capabilities; own->name; own++)
         sfs_buf_printf(&key, " %d", own->number);
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        sfs_buf_printf(&key, " %s", never[i]);
     if (text)
         sfs_buf_add(&key, text, size);
     if (sfs_buf_check(&key, NULL) < 0 || sfs_digest_of(key.data, key.size, &digest) < 0)

@@ -199,7 +199,8 @@ enum {
     POLL_EVENTS,
     POLL_SIGNALS,
     POLL_INIT,
-    POLL_TTY,
+    POLL_STREAMS,
+    POLL_TTY = POLL_STREAMS + SFS_RUN_STREAMS,
     POLL_END = POLL_TTY + SFS_RUN_TTY_POLLS
 };
 
@@ -213,10 +214,12 @@ static bool watch(struct run *run, int child, struct sfs_run_tty **tty)
             [POLL_SIGNALS] = { .fd = run->signals, .events = POLLIN },
             [POLL_INIT] = { .fd = run->init.channel, .events = POLLIN },
         };
+        sfs_run_streams_polls(run->streams, fds + POLL_STREAMS);
         if (*tty)
             sfs_run_tty_polls(*tty, fds + POLL_TTY);
         if (poll(fds, *tty ? POLL_END : POLL_TTY, -1) < 0 && errno != EINTR)
             return false;
+        sfs_run_streams_pass(run->streams, fds + POLL_STREAMS);
         if (*tty)
             sfs_run_tty_pass(*tty, fds + POLL_TTY);
         if (fds[POLL_INIT].revents & POLLIN)
@@ -245,36 +248,43 @@ static int wait_for(struct run *run, pid_t child, int *life, int *ret_status)
         continue;
     if (tty)
         sfs_run_tty_drain(tty);
-    return interrupted ? sfs_fail(run->err, EINTR, "interrupted") : 0;
+    int r = sfs_run_streams_drain(run->streams, run->err);
+    return interrupted ? sfs_fail(run->err, EINTR, "interrupted") : r;
 }
 
 /* ---- starting ---- */
 
 /* With a terminal of its own, a command has none of our streams. */
-static int prepare_streams(struct run *run, struct start *start, int *ret_null)
+static int prepare_streams(struct run *run, struct start *start)
 {
-    const struct sfs_run_request *request = run->request;
-    *ret_null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const bool own = run->request->terminal, quiet = run->request->quiet_input;
+    const int host[SFS_RUN_STREAMS] = { own || quiet ? -1 : STDIN_FILENO,
+                                        own     ? -1
+                                        : quiet ? STDERR_FILENO
+                                                : STDOUT_FILENO,
+                                        own && isatty(STDERR_FILENO) ? -1 : STDERR_FILENO };
     run->init.log = memfd_create("stagefs-log", MFD_CLOEXEC);
-    if (*ret_null < 0 || run->init.log < 0)
+    if (run->init.log < 0)
         return sfs_fail_errno(run->err, errno, "making what the runtime writes to");
-    const bool none = request->terminal;
-    start->streams[0] = none || request->quiet_input ? *ret_null : STDIN_FILENO;
-    start->streams[1] = none ? *ret_null : request->quiet_input ? STDERR_FILENO : STDOUT_FILENO;
+    int r = sfs_run_streams_open(host, &run->streams, run->err);
+    if (r < 0)
+        return r;
+    start->streams[0] = run->streams->given[STDIN_FILENO];
+    start->streams[1] = run->streams->given[STDOUT_FILENO];
     start->streams[2] = run->init.log;
     return 0;
 }
 
 int sfs_run_start(struct run *run, char *const *argv)
 {
-    AUTO(sfs_close_fd) int null = -1;
     const struct run_init *init = &run->init;
     int life[2];
     struct start start = { .argv = argv, .space = run->space->fd };
-    int r = prepare_streams(run, &start, &null);
+    int r = prepare_streams(run, &start);
     if (r < 0)
         return r;
-    const int given[] = { init->program, init->spec, init->far_end, STDERR_FILENO };
+    const int given[] = { init->program, init->spec, init->far_end,
+                          run->streams->given[STDERR_FILENO] };
     memcpy(start.given, given, sizeof given);
     unlinkat(run->space->fd, "pid", 0);
     if (pipe2(life, O_CLOEXEC) < 0)
@@ -289,6 +299,7 @@ int sfs_run_start(struct run *run, char *const *argv)
         supervise(&start);
     sfs_close_fd(&read_end);
     sfs_close_fd(&run->init.far_end);
+    sfs_run_streams_hand_over(run->streams);
     int status = 0;
     r = wait_for(run, child, &write_end, &status);
     if (r < 0)

@@ -82,7 +82,13 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
         return sfs_eval_open_context(eval, pair, platform, ret_source);
     if (strcmp(name, "scratch") == 0)
         return open_nothing(eval, ret_source);
-    /* What stagefs itself can read may stand in a Dockerfile too, as buildah allows. */
+    /* Whoever wrote the Dockerfile must not choose what of this machine goes into the image. */
+    if (strncmp(name, "dir:", 4) == 0)
+        return sfs_fail(eval->err, EPERM,
+                        "%.200s: a Dockerfile cannot name a directory of this machine; give it a "
+                        "name with --build-context NAME=%.200s",
+                        name, name);
+    /* Images that stagefs itself can read may stand in a Dockerfile too, as buildah allows. */
     if (sfs_reference_has_transport(name))
         return open_image(eval, name, platform, ret_source);
     AUTO(sfs_free) char *full = NULL;

@@ -75,7 +75,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
 
 /* To be raised with whatever changes what a command sees of its surroundings: results of RUN that
  * were kept with another number are not used. */
-#define SFS_RUN_CONFINEMENT 1
+#define SFS_RUN_CONFINEMENT 2
 
 struct sfs_run_space; /* on disk: what the command wrote */
 

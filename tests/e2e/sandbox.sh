@@ -46,10 +46,12 @@ for runtime in $works; do
         --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
     cat >"$T/wanted" <<'WANTED'
 descriptors:more closed
+descriptors:of-the-host closed
 device:/dev/fuse closed
 device:/dev/kmsg closed
 device:of-the-image closed
 keyring:of-the-caller closed
+keyring:of-the-user closed
 mknod:block/dev/probe-node closed
 mknod:char/probe-node closed
 mount:dev-of-the-host closed
@@ -164,6 +166,15 @@ says "/proc/version cannot be mounted on"
 expect 125 env PATH="$T/nothing" "$STAGEFS" run -q "dir:$T/s" -- /bin/echo
 says "no runtime is installed"
 
+# ---- a Dockerfile reaches images and the build context, and no directory of the host ----
+
+for line in "FROM dir:$T/s" "COPY --from=dir:$T/s /bin /bin" "RUN --mount=type=bind,from=dir:$T/s,target=/m ls /m"; do
+    printf 'FROM base\n%s\n' "$line" >"$T/Dockerfile"
+    expect 1 "$STAGEFS" ls -q --allow-run -f "$T/Dockerfile" --context "$T/rw" --build-context "base=dir:$T/s"
+    says "dir:$T/s"
+    says "--build-context"
+done
+
 # ---- overlay's own attributes are the image's to hold, not to use ----
 
 python3 - "$T" <<'PY'
@@ -233,6 +244,33 @@ for runtime in $works; do
     rm -f "$T/rw/alive"
     sleep 1
     [ ! -e "$T/rw/alive" ] || fail "$runtime: the command lives longer than stagefs"
+done
+
+# ---- standard streams: bytes go through, and neither files nor terminals of the host are in the command's hands ----
+
+through() { expect 0 "$STAGEFS" run -q --runtime $runtime "$@"; }
+for runtime in $works; do
+    echo given >"$T/given" && chmod 600 "$T/given"
+    through -u 1234 "dir:$T/s" -- /bin/sh -c 'cat; echo said >&2' <"$T/given"
+    [ "$(cat "$T/stdout")$(cat "$T/stderr")" = givensaid ] || fail "$runtime: streams: $(cat "$T/stdout" "$T/stderr")"
+    [ "$(stat -c %u "$T/given" "$T/stdout" "$T/stderr" | sort -u)" = 0 ] || fail "$runtime: a stream has another owner"
+    through "dir:$T/s" -- /bin/sh -c 'echo changed >/proc/self/fd/0; :' <"$T/given"
+    [ "$(cat "$T/given")" = given ] || fail "$runtime: standard input was written to: $(cat "$T/given")"
+    expect 125 "$STAGEFS" run -q --runtime $runtime "dir:$T/s" -- /bin/sh -c 'ls -d /proc/self/fd/0/.. 2>/dev/null; cat' <"$T"
+    says "Is a directory"
+    expect 125 sh -c '"$@" >/dev/full' sh "$STAGEFS" run -q --runtime $runtime "dir:$T/s" -- /bin/echo lost
+    says "No space left on device"
+    # in order where both go to one place, if no runtime stands between; a command that ends before its input does
+    "$STAGEFS" run -q --runtime $runtime "dir:$T/s" -- /bin/sh -c 'for i in 1 2 3; do echo $i; echo $i >&2; done' >"$T/both" 2>&1
+    [ "$(tr -d '\n' <"$T/both")" = 112233 ] || [ $runtime = runc ] || fail "$runtime: the order: $(cat "$T/both")"
+    head -c 10000000 /dev/zero >"$T/large"
+    through "dir:$T/s" -- /bin/sh -c 'read -r x; :' <"$T/large"
+    through "dir:$T/s" -- /bin/cat <"$T/large"
+    cmp -s "$T/large" "$T/stdout" || fail "$runtime: what went through is not what was given"
+    # at a terminal, with one of the streams elsewhere
+    python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' sh -c '"$@" </dev/null' sh "$STAGEFS" run -q \
+        --runtime $runtime "dir:$T/s" -- /bin/sh -c 'tty <&1; tty <&2; :' >"$T/tty" </dev/null || fail "$runtime: at a terminal: $(cat "$T/tty")"
+    [ "$(grep -c 'not a tty' "$T/tty")" = 2 ] || fail "$runtime: the caller's terminal: $(cat "$T/tty")"
 done
 
 # ---- a terminal of its own ----
