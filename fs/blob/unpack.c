@@ -1,3 +1,4 @@
+/* A pass as its caller sees it: opening, taking decoded blocks, and the table at the end. */
 #include "blob/unpack_pipe.h"
 
 #include "base/thread.h"
