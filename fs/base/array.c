@@ -1,3 +1,4 @@
+/* Growing by doubling, for SFS_ARRAY_GROW(). */
 #include "base/array.h"
 
 #include "base/banned.h"

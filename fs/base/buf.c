@@ -1,3 +1,4 @@
+/* How the sticky buffer grows, and what makes it fail: see buf.h. */
 #include "base/buf.h"
 
 #include <errno.h>

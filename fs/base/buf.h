@@ -14,22 +14,24 @@
 #include <stddef.h>
 
 struct sfs_buf {
-    char *data; /* NUL-terminated behind `size` once anything was added */
-    size_t size;
-    size_t capacity;
-    bool failed;
+    char *data;      /* NUL-terminated behind `size` once anything was added */
+    size_t size;     /* bytes in use, without the NUL */
+    size_t capacity; /* bytes allocated */
+    bool failed;     /* something could not be added: nothing is, from then on */
 };
 
-/* Each returns 0 or -ENOMEM; the bytes are unchanged after a failure. */
+/* Adds a copy of `size` bytes. 0 or -ENOMEM; the bytes are unchanged after a failure. */
 int sfs_buf_add(struct sfs_buf *buf, const void *data, size_t size);
+/* Adds the text, without its NUL. As sfs_buf_add(). */
 int sfs_buf_add_str(struct sfs_buf *buf, const char *text);
+/* Adds formatted text. As sfs_buf_add(). */
 int sfs_buf_printf(struct sfs_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Room for `size` more bytes; returns where they go (valid until the next call), or NULL. */
 void *sfs_buf_grow(struct sfs_buf *buf, size_t size);
 /* 0 if all that was added is there, else -ENOMEM in words. */
 int sfs_buf_check(const struct sfs_buf *buf, struct sfs_error *err);
-/* Frees; the buffer is empty again. */
+/* Frees the bytes; the buffer is empty again, and may be used again. */
 void sfs_buf_close(struct sfs_buf *buf);
 
 #endif

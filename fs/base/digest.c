@@ -1,3 +1,4 @@
+/* SHA-256 by OpenSSL: of bytes in memory, and of bytes that come one after the other (hash.h). */
 #include <stagefs/digest.h>
 
 #include "base/banned.h"

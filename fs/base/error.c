@@ -1,3 +1,5 @@
+/* How the sentence of a failure is put together: context in front, strerror() behind, no control
+ * bytes in it. */
 #include <stagefs/error.h>
 
 #include "base/banned.h"

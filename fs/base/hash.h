@@ -6,7 +6,7 @@
 
 /* A running digest. One thread at a time. */
 struct sfs_hash;
-/* NULL: out of memory. */
+/* A digest of nothing yet; the caller closes it. NULL: out of memory. */
 struct sfs_hash *sfs_hash_open(void);
 /* Digests more bytes. -EIO: OpenSSL failed. */
 int sfs_hash_add(struct sfs_hash *hash, const void *data, size_t size);

@@ -1,3 +1,4 @@
+/* Files as a whole: read, written, replaced; and how a file appears complete or not at all. */
 #include "base/io.h"
 
 #include <dirent.h>
@@ -241,7 +242,8 @@ int sfs_io_replace_file(const char *dir, const char *name, const void *data, siz
     return sfs_io_temp_commit(&temp, name, err);
 }
 
-/* The regular file that is open: under the name that it has, not under the one that led to it. */
+/* Replaces the regular file that `fd` has open, under the name that the file has and not under the
+ * symlink that led to it. */
 static int replace_opened(int fd, const char *path, const void *data, size_t size, mode_t mode,
                           struct sfs_error *err)
 {

@@ -1,4 +1,4 @@
-/* Whole reads and writes, files that appear complete or not at all, mapped files.
+/* Whole reads and writes, and files that appear complete or not at all.
  * All of it waits for the disk. Errors name the path. */
 #ifndef STAGEFS_IO_H
 #define STAGEFS_IO_H
@@ -26,7 +26,7 @@ int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, s
  * it would keep alive what it waits for. Best effort: Linux before 5.9 cannot. */
 void sfs_io_own_files(void);
 
-/* mkdir -p, mode 0777 less umask for what is made. */
+/* mkdir -p: makes the directory and those above it that lack, with mode 0777 less umask. */
 int sfs_io_make_dirs(const char *path, struct sfs_error *err);
 /* A directory of this user's alone: mode 0700 whatever the umask, if it is not there yet. What
  * lacks above it is made as by sfs_io_make_dirs(). */
@@ -37,22 +37,25 @@ int sfs_io_make_private_dir(const char *path, struct sfs_error *err);
  * behind. */
 #define SFS_IO_TEMP "stagefs-tmp-"
 struct sfs_io_temp {
-    int fd;
-    int dirfd;
-    char name[64];
+    int fd;        /* open for reading and writing; -1: none */
+    int dirfd;     /* the directory that it is in; -1: none */
+    char name[64]; /* its temporary name; empty once it was committed */
 };
-/* A name that nothing has, probably. */
+/* Fills `name` with a random temporary name. Something may have it already: open with O_EXCL. */
 void sfs_io_temp_name(char name[64]);
+/* Makes a file in `dir`, open and locked. The caller closes it with sfs_io_temp_close(), which may
+ * be called after a failure, too. */
 int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, struct sfs_error *err);
-/* fsync, rename to `name` in the same directory (replacing what is there), fsync of the directory.
- */
+/* Brings the file to the disk under `name` in the same directory, replacing what is there: fsync,
+ * rename, fsync of the directory. */
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
 /* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
 void sfs_io_temp_close(struct sfs_io_temp *temp);
 /* Removes this user's temporary files in `dir` whose writer is gone. Best effort, no errors. */
 void sfs_io_sweep(const char *dir);
 
-/* Writes a whole small file in the same manner. */
+/* Writes the file `name` in `dir` so that it appears complete or not at all, replacing what is
+ * there. */
 int sfs_io_replace_file(const char *dir, const char *name, const void *data, size_t size,
                         mode_t mode, struct sfs_error *err);
 

@@ -73,7 +73,8 @@ static const char *number_end(const char *at, const char *end, bool *ret_plain)
     return at;
 }
 
-/* A number in the place of a key stays one, and is refused. */
+/* Does a ':' follow at `at`? Then the number before it stands in the place of a key: it is left as
+ * it is, and jansson refuses it. */
 static bool is_key(const char *at, const char *end)
 {
     while (at < end && *at && strchr(" \t\r\n", *at))
@@ -126,7 +127,7 @@ static void mark_escape(struct marking *marking)
     }
 }
 
-/* From a quote to the one that ends it. */
+/* Marks the string at the reader's place, from its quote to the quote that ends it. */
 static void mark_string(struct marking *marking)
 {
     copy(marking, 1);
@@ -179,10 +180,10 @@ int sfs_json_parse(const char *data, size_t size, size_t flags, struct json_t **
 struct unmarking {
     FILE *stream; /* NULL: all stays in out */
     struct sfs_buf out;
-    size_t matched;      /* bytes of a mark */
-    bool quote;          /* one was read, and a mark may follow */
+    size_t matched;      /* bytes of a mark that were read so far */
+    bool quote;          /* a quote is held back: a mark may follow it */
     char kind;           /* behind a mark, 'u' or '#': its text is being collected; else 0 */
-    struct sfs_buf held; /* that text */
+    struct sfs_buf held; /* the text behind the mark, as far as it was collected */
 };
 
 static void unmarking_done(struct unmarking *unmarking)
@@ -191,7 +192,7 @@ static void unmarking_done(struct unmarking *unmarking)
     sfs_buf_close(&unmarking->held);
 }
 
-/* What was held back since it might have begun a marked part. */
+/* Prints what was held back because a marked part might have begun there. */
 static void put_held(struct unmarking *unmarking)
 {
     if (unmarking->quote)
@@ -207,7 +208,7 @@ static bool is_number(const char *text, size_t size)
     return size > 0 && number_end(text, text + size, &plain) == text + size && !plain;
 }
 
-/* The byte behind a mark. */
+/* Takes the byte behind a mark, which says what kind of mark it is. */
 static void take_kind(struct unmarking *unmarking, char kind)
 {
     if (kind == 'u' || (kind == '#' && unmarking->quote)) {
@@ -241,7 +242,7 @@ static void end_text(struct unmarking *unmarking, bool good)
     held->size = 0;
 }
 
-/* Collects; true: `c` still has to be looked at. */
+/* Collects the text behind a mark. True: `c` is not part of it, and still has to be looked at. */
 static bool collect(struct unmarking *unmarking, char c)
 {
     struct sfs_buf *held = &unmarking->held;
@@ -278,7 +279,7 @@ static void take_byte(struct unmarking *unmarking, char c)
     }
 }
 
-/* Bytes that neither are nor may begin something marked. */
+/* How many bytes at the start of `data` neither are nor may begin something marked. */
 static size_t plain_size(const char *data, size_t size)
 {
     size_t plain = 0;

@@ -1,3 +1,4 @@
+/* Paths as text only: nothing here asks the file system. */
 #include "base/path.h"
 
 #include "base/banned.h"

@@ -11,16 +11,19 @@ struct sfs_pool;
 enum sfs_pool_priority {
     SFS_POOL_DEMAND,     /* somebody is waiting */
     SFS_POOL_AHEAD,      /* read-ahead of a running reader */
-    SFS_POOL_BACKGROUND, /* profiles, fills */
+    SFS_POOL_BACKGROUND, /* what a profile names, and fills: nobody is waiting */
 };
 
-/* threads 0: one for each CPU that this process may use (sched_getaffinity). */
+/* Starts the threads; 0: one for each CPU that this process may use (sched_getaffinity). The caller
+ * closes the pool. */
 int sfs_pool_open(unsigned threads, struct sfs_pool **ret_pool, struct sfs_error *err);
-/* Runs run(arg) once, some time. -ENOMEM: it will not run. */
+/* Queues run(arg), which runs once on a worker; does not wait. `arg` must live until then. -ENOMEM:
+ * it will not run. */
 int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void (*run)(void *arg),
                     void *arg);
+/* How many worker threads there are. */
 unsigned sfs_pool_threads(const struct sfs_pool *pool);
-/* Runs what is queued, waits for it, frees. */
+/* Runs what is queued, waits for it, frees, and sets NULL; NULL is fine. */
 void sfs_pool_close(struct sfs_pool **pool);
 
 #endif

@@ -1,3 +1,4 @@
+/* How near a misspelt word must be to be taken for a known one. */
 #include <stagefs/suggest.h>
 
 #include "base/banned.h"

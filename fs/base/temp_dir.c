@@ -1,3 +1,4 @@
+/* Making, sweeping and removing temporary directories without following anybody's symlink. */
 #include "base/temp_dir.h"
 
 #include <stagefs/format.h>
@@ -29,7 +30,7 @@ char *sfs_parent_of(const char *path)
 struct removal {
     int top;
     uint64_t dev;
-    unsigned long moved; /* makes names */
+    unsigned long moved; /* how many were moved up: the next one's name is made of it */
 };
 
 static DIR *list_dir(int fd)
@@ -50,7 +51,7 @@ static const char *next_name(DIR *stream)
     return NULL;
 }
 
-/* Whatever mode it has; -1: no directory, or something is mounted there. */
+/* Opens a directory of any mode. -1: it is no directory, or something is mounted there. */
 static int enter_dir(int dirfd, const char *name, uint64_t dev)
 {
     AUTO(sfs_close_fd)
@@ -87,7 +88,8 @@ static bool move_up(struct removal *removal, int dirfd, const char *name)
     return false;
 }
 
-/* One directory of the top: what is in it goes, or moves up. True: something did. */
+/* Empties one directory of the top: files are removed, directories move up. True: any
+ * were, or the directory itself is gone. */
 static bool remove_from_top(struct removal *removal, const char *name)
 {
     if (unlinkat(removal->top, name, 0) == 0)
@@ -133,7 +135,8 @@ void sfs_temp_remove(int dirfd, const char *name)
 
 /* ---- making ---- */
 
-/* Only what is this user's, in a directory where nobody else can have put it. */
+/* Removes what dead processes left: only this user's, in a directory where nobody else can have put
+ * it. */
 static void sweep(int parent)
 {
     struct stat st;

@@ -1,3 +1,4 @@
+/* How the library's threads start, and how one gives way to others. */
 #include "base/thread.h"
 
 #include "base/banned.h"

@@ -15,7 +15,8 @@ int sfs_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, 
  * is not on the longest path: decoding one stream cannot be parted, digesting it can wait. */
 void sfs_thread_give_way(void);
 
-/* LOCK(&thing->mutex); holds the mutex until the scope is left. */
+/* LOCK(&thing->mutex); holds the mutex until the scope is left. The functions and macros below are
+ * what it is made of; nothing else calls them. */
 #define LOCK(mutex)       LOCK_AT_(mutex, __LINE__)
 #define LOCK_AT_(m, line) LOCK_NAMED_(m, line)
 #define LOCK_NAMED_(m, line)                                                                       \

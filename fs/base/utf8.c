@@ -1,3 +1,4 @@
+/* Which bytes are UTF-8. */
 #include <stagefs/utf8.h>
 
 #include "base/buf.h"

@@ -1,3 +1,4 @@
+/* Calls of a blob's vtable. */
 #include "blob/blob.h"
 
 #include <limits.h>

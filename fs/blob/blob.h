@@ -10,12 +10,13 @@
 struct sfs_blob;
 
 struct sfs_blob_ops {
-    /* Reads up to `size` bytes; short only at the blob's end. Waits for the disk. Count or -errno.
-     */
+    /* Reads up to `size` bytes; short only at the blob's end. Waits for the disk. Count or
+     * -errno. */
     ssize_t (*read_at)(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                        struct sfs_error *err);
     /* Tells that a range will be read soon. May be NULL. Does not wait. */
     void (*will_read)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+    /* Frees all of it; the blob is not NULL. */
     void (*close)(struct sfs_blob *blob);
     /* See sfs_blob_file(); NULL: there is no such file. */
     int (*file)(const struct sfs_blob *blob);
@@ -27,19 +28,19 @@ struct sfs_blob {
     char *name; /* for messages: the path, or "member of path". Owned. */
 };
 
-/* As the vtable's. Reading past the end is a short read, not a failure. EIO: the disk, or the file
- * became shorter. */
+/* Reads up to `size` bytes at `offset`. Waits for the disk. Count or -errno; reading past the end
+ * is a short read, not a failure. EIO: the disk, or the file became shorter. */
 ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                          struct sfs_error *err);
-/* A hint; what of the range is behind the end does not matter. Does not wait. */
+/* Tells that a range will be read soon; it may reach beyond the end. A hint: does not wait. */
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 /* Frees *blob and sets it to NULL; does nothing if it is NULL. */
 void sfs_blob_close(struct sfs_blob **blob);
 /* The open file that the blob is the whole of, borrowed; -1: it is not one. */
 int sfs_blob_file(const struct sfs_blob *blob);
 
-/* Bytes [offset, offset+size) of the file; size UINT64_MAX: to its end. Takes over *fd on success.
- * EBADMSG: the range is not inside the file (a truncated archive). */
+/* Makes a blob of the bytes [offset, offset+size) of the file; size UINT64_MAX: to its end. Takes
+ * over *fd on success. EBADMSG: the range is not inside the file (a truncated archive). */
 int sfs_blob_open_file(int *fd, const char *name, uint64_t offset, uint64_t size,
                        struct sfs_blob **ret_blob, struct sfs_error *err);
 

@@ -1,7 +1,7 @@
-/* gzip. Its form is read by gunzip.c; here is what the rest of the house wants of it.
+/* gzip as a codec: its points, and its decoder. The format itself is read by gunzip.c.
  *
- * Points: a member's start is one for free. Inside a member, the inflater is asked to stop behind a
- * block where a point is wanted, and goes on as a reader would that enters there: so a point that
+ * Points: a member's start is one at no cost. Inside a member, the inflater is asked to stop behind
+ * a block where a point is wanted, and goes on as a reader would that enters there: so a point that
  * does not work is noticed by the member's checksum, at the latest. */
 #include "blob/codecs.h"
 
@@ -26,8 +26,8 @@ struct gzip_pass {
     struct sfs_decoder_io io;
     uint8_t *block;               /* where the present block of output began */
     uint64_t block_out;           /* decoded offset of `block` */
-    uint64_t point_out, point_in; /* the last point */
-    uint64_t last_member;         /* in of the last member start seen; UINT64_MAX: none */
+    uint64_t point_out, point_in; /* `out` and `in` of the last point */
+    uint64_t last_member;         /* `in` of the last member start seen; UINT64_MAX: none */
 };
 
 static uint64_t out_offset(const struct gzip_pass *gzip)
@@ -59,7 +59,7 @@ static int see_member(struct gzip_pass *gzip, struct sfs_error *err)
     return 0;
 }
 
-/* Stopped before a block. */
+/* Makes a point where the inflater has stopped, before a block. */
 static int take_stop(struct gzip_pass *gzip, struct sfs_error *err)
 {
     uint64_t bit = sfs_gunzip_stop_bit(&gzip->gunzip), in = (bit + 7) / 8;
@@ -120,7 +120,7 @@ static int new_block(struct gzip_pass *gzip, struct sfs_error *err)
     return 0;
 }
 
-/* The span that has begun must end soon, and no block in sight. */
+/* Is the span that has begun so long that it must end, although no block begins? */
 static bool is_too_far(const struct gzip_pass *gzip)
 {
     uint64_t out = out_offset(gzip);
@@ -156,7 +156,7 @@ static int run(struct gzip_pass *gzip, struct sfs_error *err)
     return r;
 }
 
-/* The input has ended: what the inflater still holds comes out. */
+/* Takes out what the inflater still holds when the input has ended. */
 static int drain(struct gzip_pass *gzip, struct sfs_error *err)
 {
     int r = 0;
@@ -231,7 +231,7 @@ static void start(struct sfs_decoder *decoder)
     sfs_gunzip_start(&gzip_of(decoder)->gunzip, false);
 }
 
-/* NULL: it cannot be had. */
+/* The point's compressed window, in memory. NULL: it cannot be read. */
 static const uint8_t *load_window(struct gzip_decoder *gzip, const struct sfs_seek_table *table,
                                   const struct sfs_point *point)
 {
@@ -245,7 +245,7 @@ static const uint8_t *load_window(struct gzip_decoder *gzip, const struct sfs_se
     return n == (ssize_t)size ? gzip->packed_window : NULL;
 }
 
-/* *ret_size: bytes that are in gzip->window; 0 where the point needs none. */
+/* Decodes the point's window into gzip->window. *ret_size 0: the point needs none. */
 static int open_window(struct gzip_decoder *gzip, const struct sfs_seek_table *table,
                        const struct sfs_point *point, size_t *ret_size)
 {
@@ -305,15 +305,16 @@ static struct sfs_gunzip *get_inflater(struct sfs_decoder *decoder)
     return &gzip_of(decoder)->gunzip;
 }
 
-/* ---- who it is ---- */
+/* ---- the row ---- */
 
 static bool is_head(const uint8_t head[SFS_CODEC_HEAD])
 {
     return head[0] == 0x1f && head[1] == 0x8b;
 }
 
-/* One without optional fields, of at least an empty block between header and trailer. Its checksum
- * is compared here and not by the decoder, for which a wrong one would be an end. */
+/* A member may move if it has no optional fields and, between header and trailer, at least an empty
+ * block. Its checksum is compared here and not by the decoder, which would have to stop at a wrong
+ * one. */
 static bool may_move(const uint8_t *in, size_t in_size, const uint8_t *out, size_t out_size)
 {
     static const uint8_t head[4] = { 0x1f, 0x8b, 8, 0 };

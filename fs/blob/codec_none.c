@@ -1,9 +1,9 @@
-/* Bytes as they are. */
+/* The codec of what is not compressed: decoded bytes are the blob's. */
 #include "blob/codecs.h"
 
 #include "blob/unpack_pass.h"
 
-/* A block of a pass is a span. */
+/* Each block of the pass becomes a span. */
 static int unpack(struct sfs_pass *pass, struct sfs_error *err)
 {
     uint64_t offset = 0;

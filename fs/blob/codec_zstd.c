@@ -33,12 +33,12 @@ struct zstd_pass {
     ZSTD_DCtx *decoder;
     ZSTD_inBuffer in;
     ZSTD_outBuffer out;
-    uint64_t in_offset, out_offset; /* of the two blocks */
+    uint64_t in_offset, out_offset; /* where the blocks `in` and `out` begin */
     uint64_t point_out, point_in;   /* the last point */
     uint64_t frame_out, frame_in;   /* where the present frame began */
-    bool in_frame;
-    uint8_t head[HEAD]; /* its first bytes */
-    uint32_t head_size;
+    bool in_frame;                  /* there is a present frame */
+    uint8_t head[HEAD];             /* the first bytes of the frame */
+    uint32_t head_size;             /* how many of them were seen */
 };
 
 static uint64_t out_now(const struct zstd_pass *zstd)
@@ -108,7 +108,8 @@ static int see_head(struct zstd_pass *zstd, struct sfs_error *err)
     return add_point(zstd, zstd->frame_out, zstd->frame_in, err);
 }
 
-/* Shows the decoder as much as is there, but a frame's first bytes alone. */
+/* Decodes one step. A frame's first bytes are given to the decoder alone, so that they can be
+ * looked at; else it gets all that is there. */
 static int step_pass(struct zstd_pass *zstd, struct sfs_error *err)
 {
     size_t size = zstd->in.size, start = zstd->in.pos;
@@ -247,7 +248,7 @@ static int step(struct sfs_decoder *decoder, struct sfs_decoder_io *io,
     return 0;
 }
 
-/* ---- who it is ---- */
+/* ---- the row ---- */
 
 static bool is_head(const uint8_t head[SFS_CODEC_HEAD])
 {

@@ -1,9 +1,11 @@
+/* The table of codecs, and what is found in it: by value, by a blob's first bytes, by media
+ * type. */
 #include "blob/codecs.h"
 
 #include <errno.h>
 
-/* A new codec: its file, a value of enum sfs_codec, its row's name in codecs.h, and one line here.
- */
+/* A new codec: its file, a value of enum sfs_codec, its row's name in codecs.h, and one line
+ * here. */
 static const struct sfs_codec_row *const rows[] = {
     [SFS_CODEC_NONE] = &sfs_codec_none,
     [SFS_CODEC_GZIP] = &sfs_codec_gzip,

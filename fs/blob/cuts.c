@@ -1,11 +1,13 @@
+/* How near to the wanted place the inflater is asked to stop, and which stops become cuts. */
 #include "blob/cuts.h"
 
 #include <errno.h>
 
-/* Bytes before the wanted place from which on every block is stopped at. Blocks of zlib and
- * libdeflate hold 20 to 100 KB. */
+/* So many decoded bytes before the wanted place, the inflater begins to stop at every block. Blocks
+ * of zlib and libdeflate hold 20 to 100 KB. */
 #define APPROACH (96u << 10)
-/* Compressed bytes that a block is entered by: its header, and little more. */
+/* Input that is given to an inflater which cannot be asked yet, so that it gets into the next
+ * block: the block's header, and little more. */
 #define ENTER 128u
 
 void sfs_cuts_done(struct sfs_cuts *cuts)

@@ -1,3 +1,4 @@
+/* Calls of the row that made a decoder. */
 #include "blob/decoder.h"
 
 #include "blob/codecs.h"

@@ -1,3 +1,4 @@
+/* GMAC by OpenSSL's AES-GCM, with everything as associated data. */
 #include "blob/gmac.h"
 
 #include <errno.h>

@@ -1,9 +1,10 @@
+/* When a reader counts as sequential, and how far ahead of it spans are decoded. */
 #include "blob/readahead.h"
 
 #include "base/banned.h"
 
-/* The kernel sends a reader's requests in several threads, so that they come a little out of order.
- */
+/* The kernel sends a reader's requests in several threads, so that they come a little out of
+ * order. */
 #define SLACK (1u << 20)
 /* Bytes in sequence that make a reader sequential; each doubling of them doubles the window. */
 #define START (512u << 10)

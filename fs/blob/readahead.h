@@ -8,12 +8,12 @@
 
 struct sfs_readahead {
     struct sfs_readahead_stream {
-        uint64_t next;      /* where the next read is expected */
+        uint64_t next;      /* decoded offset where the next read is expected */
         uint64_t run;       /* bytes read in sequence so far */
-        uint64_t ahead_end; /* first span that was not asked for yet */
-        uint64_t age;
+        uint64_t ahead_end; /* first span that was not asked for ahead yet */
+        uint64_t age;       /* `clock` at its last read: the oldest stream gives way to a new one */
     } streams[SFS_READAHEAD_STREAMS];
-    uint64_t clock;
+    uint64_t clock; /* counts reads */
 };
 
 /* Tells of a read of [offset, offset+size) in span `span`. Returns how many spans, from *ret_first

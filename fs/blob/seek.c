@@ -1,3 +1,4 @@
+/* Look-ups in a seek table, and the checks of one that comes from outside. */
 #include "blob/codecs.h"
 
 #include <errno.h>

@@ -31,12 +31,15 @@ struct sfs_point {   /* on disk: little-endian, 32 bytes */
     uint64_t out;    /* offset in the decoded stream */
     uint64_t in;     /* offset in the blob of the first whole byte of input */
     uint64_t window; /* offset of its compressed window in `windows`; unused if window_size is 0 */
-    uint32_t window_size : 24; /* bytes there: a zstd frame of the preceding 32 KiB of output; 0:
-                                  needs none */
-    uint32_t bits : 8; /* gzip: 0-7 bits of byte in-1 that belong to this span (and bit 7 set: raw
-                          deflate goes on here; clear: a gzip member header stands at `in`) */
-    uint32_t skip; /* decoded bytes between where input starts and `out`. Small files that share a
-                      frame have the same `in`, and all but the first of them skip. */
+    /* Bytes of that window: a zstd frame of the 32 KiB of output before the point. 0: the point
+     * needs none. */
+    uint32_t window_size : 24;
+    /* Of gzip: how many bits of byte in-1 (0-7) belong to this span. With SFS_POINT_RAW, raw
+     * deflate goes on here; without, a gzip member header stands at `in`. */
+    uint32_t bits : 8;
+    /* Decoded bytes between where input starts and `out`. Small files that share a frame have the
+     * same `in`, and all but the first of them skip. */
+    uint32_t skip;
 };
 _Static_assert(sizeof(struct sfs_point) == 32, "on-disk struct");
 
@@ -46,7 +49,7 @@ struct sfs_seek_table {
     bool is_framed;    /* the blob has more than one frame, or gzip member: see stretch.h */
     uint64_t in_size;  /* bytes of the compressed blob that hold data (before a footer) */
     uint64_t out_size; /* bytes of the decoded stream */
-    uint32_t count;
+    uint32_t count;    /* of points, and so of spans */
     const struct sfs_point *points;
     const uint8_t *tags; /* count * 16 (GMAC) or count * 32 (SHA-256) bytes, or NULL */
     /* Windows lie in memory, or, where that is NULL, in a file: each is wanted once in a long
@@ -54,19 +57,20 @@ struct sfs_seek_table {
     const uint8_t *windows;
     uint64_t windows_size;
     int windows_fd;      /* borrowed; used only where windows is NULL */
-    uint64_t windows_at; /* their offset in it */
-    uint8_t key[16];
+    uint64_t windows_at; /* offset of the windows in that file */
+    uint8_t key[16];     /* of the GMAC tags */
 };
 
-/* Compressed bytes of span i: [*ret_start, *ret_end). Neighbours overlap by one byte where bits are
- * shared. */
+/* The compressed bytes of a span: [*ret_start, *ret_end). Neighbours overlap by one byte where bits
+ * are shared. */
 void sfs_seek_input(const struct sfs_seek_table *table, uint32_t span, uint64_t *ret_start,
                     uint64_t *ret_end);
-uint64_t sfs_seek_size(const struct sfs_seek_table *table, uint32_t span); /* decoded bytes */
+/* How many decoded bytes a span has. */
+uint64_t sfs_seek_size(const struct sfs_seek_table *table, uint32_t span);
 /* The span that holds decoded byte `offset` (< out_size). */
 uint32_t sfs_seek_find(const struct sfs_seek_table *table, uint64_t offset);
-/* Checks a table that came from outside: ordered, inside the blob, spans within SFS_SPAN_MAX,
- * windows inside. */
+/* Checks a table that came from outside: points in order and inside the blob, spans within
+ * SFS_SPAN_MAX, windows inside their section. EBADMSG: something does not hold. */
 int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struct sfs_error *err);
 
 #endif

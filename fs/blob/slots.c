@@ -24,7 +24,8 @@ static void list_remove(struct sfs_slot *slot)
     slot->next = slot->previous = NULL;
 }
 
-/* Behind all others, to be kept longest; what is spent before them. */
+/* Puts the slot at the list's end, to be kept longest; one that is spent at its start, to be taken
+ * first. */
 static void list_insert(struct sfs_cache *cache, struct sfs_slot *slot)
 {
     slot->previous = slot->is_spent ? &cache->unused : cache->unused.previous;

@@ -1,3 +1,4 @@
+/* One span: its input is read whole and checked, then decoded in steps. */
 #include "blob/span_decoder.h"
 
 #include "blob/span_entry.h"

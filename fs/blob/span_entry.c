@@ -1,3 +1,4 @@
+/* The check of a span's input, and the codec's decoder at a point: see span_entry.h. */
 #include "blob/span_entry.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Requests for decoded bytes: who decodes, who waits, and what is decoded ahead. */
 #include "blob/spans.h"
 
 #include "base/thread.h"
@@ -5,7 +6,7 @@
 #include <errno.h>
 #include <time.h>
 
-/* A reader is given up to this at once, or what it asked for if that is less. */
+/* A reader is lent at most so many bytes at once. */
 #define MAX_LENT (1u << 20)
 
 void sfs_slice_release(struct sfs_slice *slice)
@@ -44,7 +45,7 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     return 0;
 }
 
-/* Once no job decodes any of them. */
+/* Frees the slots, once no job decodes any of them. */
 static void drop_slots(struct sfs_spans *spans)
 {
     struct sfs_cache *cache = spans->cache;
@@ -92,7 +93,7 @@ static void release_slice(void *owner)
     sfs_slot_release(cache, slot);
 }
 
-/* Its last reader says that it was the last; what is left of the span was not read. */
+/* The `spend` of a slice. */
 static void spend_slice(void *owner)
 {
     struct sfs_slot *slot = owner;
@@ -119,7 +120,8 @@ static bool fill_span(struct sfs_spans *spans, uint32_t span, uint64_t wanted,
     return true;
 }
 
-/* As far ahead as the cores can make use of and half of the budget holds. The lock is held. */
+/* Has spans decoded ahead of a sequential reader: as many as the cores can make use of and half of
+ * the budget holds. The lock is held. */
 static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint32_t span)
 {
     uint32_t max = 4 * sfs_pool_threads(spans->cache->pool);

@@ -23,7 +23,8 @@ struct sfs_slice {
 };
 /* Gives the bytes back. Any thread may. Fine on an all-zero slice. */
 void sfs_slice_release(struct sfs_slice *slice);
-/* The same, where nobody will ask for these bytes again: their memory is the first to be taken. */
+/* As sfs_slice_release(), by a reader who knows that nobody will ask for these bytes again: their
+ * memory is the first to be used for others. */
 void sfs_slice_spend(struct sfs_slice *slice);
 
 struct sfs_spans;
@@ -33,7 +34,8 @@ struct sfs_spans;
 int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
                    const struct sfs_seek_table *table, const char *label,
                    struct sfs_spans **ret_spans, struct sfs_error *err);
-/* Waits for jobs that decode in the background. All slices must have been given back. */
+/* Waits for jobs that decode in the background, frees, and sets NULL; NULL is fine. All slices must
+ * have been given back. */
 void sfs_spans_close(struct sfs_spans **spans);
 
 /* Lends 1..size decoded bytes at `offset` (< out_size): as many as are ready or become ready
@@ -42,18 +44,21 @@ void sfs_spans_close(struct sfs_spans **spans);
 int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
 
-/* A reader read this, and will go on: what is left of the span is decoded in the background, and
- * what follows too when the reader turns out to be sequential. Does not wait. */
+/* Tells that a reader has read this range, and will go on: what is left of the span is decoded in
+ * the background, and what follows it too if the reader is found to be sequential. Does not
+ * wait. */
 void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size);
 
-/* Makes a range be decoded in the background, and no more. Does not wait. False: some of it was not
+/* Has a range decoded in the background, and no more. Does not wait. False: some of it was not
  * begun, since the budget is spent: ask again. */
 bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
 
-/* What it was opened with; borrowed until close. */
+/* The table that it was opened with; borrowed until close. */
 const struct sfs_seek_table *sfs_spans_table(const struct sfs_spans *spans);
-struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans);   /* the compressed bytes */
-const char *sfs_spans_label(const struct sfs_spans *spans); /* the layer, for messages */
+/* The compressed bytes; borrowed until close. */
+struct sfs_blob *sfs_spans_blob(struct sfs_spans *spans);
+/* What messages call the layer; borrowed until close. */
+const char *sfs_spans_label(const struct sfs_spans *spans);
 
 #endif

@@ -1,3 +1,4 @@
+/* Which buffers and decoders are kept for the next span, and what they count in the budget. */
 #include "blob/spares.h"
 
 #include <sys/mman.h>

@@ -1,15 +1,16 @@
-/* The memory cache's memory: what of the budget is used, and buffers and decoders that are used
- * again. It knows nothing of what is in them, nor what could be given up for more: slots.c does.
- * The caller holds the cache's lock. */
+/* The memory cache's memory: how much of the budget is used, and the spares, which are buffers and
+ * decoders kept to be used again. What is in them, and what could be given up for more, only
+ * slots.c knows. The caller holds the cache's lock. */
 #ifndef STAGEFS_SPARES_H
 #define STAGEFS_SPARES_H
 
 #include "blob/span_decoder.h"
 
-struct sfs_decoder_box { /* a decoder and what it was charged for */
-    struct sfs_decoder_box *next;
+/* A decoder, with what it counts in the budget. */
+struct sfs_decoder_box {
+    struct sfs_decoder_box *next; /* among those at rest */
     struct sfs_span_decoder *decoder;
-    size_t charged;
+    size_t charged; /* bytes */
 };
 
 struct sfs_buffer {
@@ -21,35 +22,36 @@ struct sfs_buffer {
 
 struct sfs_spares {
     uint64_t budget, used; /* bytes */
-    uint64_t limit;        /* of `used`: the budget, less what nobody charges */
-    struct sfs_buffer buffers[SFS_FREE_BUFFERS];
-    uint64_t decoding;             /* bytes of all decoders, working or not */
-    struct sfs_decoder_box *boxes; /* decoders at rest, */
-    uint64_t resting;              /* and their bytes */
-    unsigned box_count, threads;   /* threads: that decode */
+    uint64_t limit; /* what `used` may be: the budget, less a share for what is not counted */
+    struct sfs_buffer buffers[SFS_FREE_BUFFERS]; /* kept to be used again */
+    uint64_t decoding;                           /* bytes of all decoders, working or at rest */
+    struct sfs_decoder_box *boxes;               /* the decoders at rest */
+    uint64_t resting;                            /* bytes of the decoders at rest */
+    unsigned box_count, threads; /* how many decoders are at rest, and how many threads decode */
 };
 
-/* All zero before. */
+/* Sets the budget, in bytes, and how many threads decode. The struct is all zero before. */
 void sfs_spares_init(struct sfs_spares *spares, uint64_t budget, unsigned threads);
-/* Frees what lies here; what was taken has been given back. */
+/* Frees the spares; whatever was taken has been given back. */
 void sfs_spares_done(struct sfs_spares *spares);
 
-/* A decoder at rest, or a new one; the caller gives it back. NULL: out of memory. */
+/* Takes a decoder, of the spares or new; it is given back with sfs_spares_give_decoder(). NULL: out
+ * of memory. */
 struct sfs_decoder_box *sfs_spares_take_decoder(struct sfs_spares *spares);
-/* Counts what the decoder has come to hold. */
+/* Counts in the budget what the decoder holds by now. */
 void sfs_spares_charge_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
-/* Keeps it for the next one, or frees it where it is large or there are many. */
+/* Takes a decoder back: keeps it, or frees it where it is large or many are kept. */
 void sfs_spares_give_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
 
-/* Memory for `size` decoded bytes. `find`: some that lies here; `make`: new, whatever the limit
- * says. false: there is none. */
+/* Takes a spare buffer for `size` decoded bytes. False: none fits. */
 bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
+/* Makes a buffer for `size` decoded bytes, whatever the limit says. False: out of memory. */
 bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
-/* Keeps it while there is room for it, else frees it. */
+/* Takes a buffer back: keeps it while there is room for it, else frees it. */
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer);
-/* Bytes that such a buffer takes. */
+/* Bytes that a buffer for `size` decoded bytes takes of the budget. */
 size_t sfs_spares_capacity(size_t size);
-/* Frees one buffer. false: none lies here. */
+/* Frees one spare buffer. False: there is none. */
 bool sfs_spares_drop_buffer(struct sfs_spares *spares);
 
 #endif

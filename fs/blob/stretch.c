@@ -1,13 +1,16 @@
+/* Where stretches begin, and how one is decoded: which frames and cuts in it are handed on. */
 #include "blob/stretch.h"
 
 #include "blob/span_entry.h"
 #include <errno.h>
 #include <zstd.h>
 
-/* A stretch without a frame's start in it ends where these many bytes are full, or soon after. */
+/* Where no frame starts, a stretch ends behind each multiple of so many decoded bytes, and of so
+ * many compressed ones (GROUP_IN). */
 #define GROUP    (1u << 20)
-#define GROUP_IN (8u << 20)   /* the same of compressed bytes */
-#define ROUND    (256u << 10) /* sizes of memory, so that it fits the next one, too */
+#define GROUP_IN (8u << 20)
+#define ROUND                                                                                      \
+    (256u << 10) /* memory comes in multiples of this, so that it fits the next one, too */
 
 struct sfs_stretch_decoder {
     struct sfs_span_entry entry;
@@ -15,18 +18,21 @@ struct sfs_stretch_decoder {
 
 struct decoding {
     struct sfs_span_entry *entry;
-    struct sfs_decoder *decoder; /* one of entry's */
+    struct sfs_decoder *decoder; /* borrowed from `entry` */
     const struct sfs_seek_table *table;
     struct sfs_blob *blob;
-    uint32_t next; /* span whose input is not loaded yet */
-    uint64_t in_start;
+    uint32_t next;     /* the first span whose input is not loaded yet */
+    uint64_t in_start; /* offset of `in` in the blob */
     uint8_t *in, *out;
-    size_t in_capacity, in_size, in_pos;
+    size_t in_capacity, in_size, in_pos; /* of `in`: bytes allocated, loaded, decoded */
     size_t out_capacity;
-    size_t skip, need, room, pos; /* bytes of `out`: before, and to the end of, the stretch */
-    uint64_t start_out;           /* where the stretch starts in the decoded stream */
-    bool is_between, is_whole;    /* frames; the present one began in here */
-    size_t frame_in, frame_out;   /* where it did */
+    /* In bytes of `out`: where the stretch starts (skip) and ends (need), how much may be decoded
+     * to follow a frame beyond that (room), and how much is (pos). */
+    size_t skip, need, room, pos;
+    uint64_t start_out;         /* where the stretch starts in the decoded stream */
+    bool is_between;            /* it stands between two frames */
+    bool is_whole;              /* the present frame began in the stretch */
+    size_t frame_in, frame_out; /* if is_whole: where that frame began, in `in` and in `out` */
     struct sfs_frame *frames;
     size_t frame_count, frame_capacity;
     struct sfs_gunzip *inflater; /* the decoder's, if cuts are wanted; else NULL */
@@ -77,7 +83,8 @@ static bool shares_frame(const struct sfs_seek_table *table, uint32_t span)
     return point->in == before->in && size > 0 && point->skip == before->skip + size;
 }
 
-/* Only by what stands next to it, so that the answer does not depend on who asks. */
+/* Does a stretch begin at this span? That depends only on this span and the one before it, so that
+ * the answer is the same whoever asks. */
 static bool begins_stretch(const struct sfs_seek_table *table, uint32_t span)
 {
     if (span == 0)
@@ -106,7 +113,8 @@ uint32_t sfs_stretch_spans(const struct sfs_seek_table *table, uint32_t first)
 
 /* ---- input ---- */
 
-/* What is there stays. Small ones are not rounded: there may be thousands. */
+/* Makes *memory hold `size` bytes; what is in it stays. Small sizes are not rounded: there may be
+ * thousands of stretches. */
 static int make_room(uint8_t **memory, size_t *capacity, size_t size, struct sfs_error *err)
 {
     if (size <= *capacity)
@@ -148,7 +156,8 @@ static int load_span(struct decoding *decoding, struct sfs_error *err)
     return r;
 }
 
-/* 1: there is more; 0: there is not. A table of contents does not say what follows its chunks. */
+/* Loads the next span's input. 1: done; 0: there is none. A table of contents does not say what
+ * follows its chunks. */
 static int load_more(struct decoding *decoding, struct sfs_error *err)
 {
     const struct sfs_seek_table *table = decoding->table;
@@ -165,7 +174,7 @@ static bool is_zeros(const uint8_t *data, size_t size)
     return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
 }
 
-/* Is what ended at in_pos and pos to be handed on? */
+/* Is the frame that has just ended to be handed on? */
 static bool is_wanted(const struct decoding *decoding)
 {
     const uint8_t *in = decoding->in + decoding->frame_in;
@@ -205,13 +214,13 @@ static int add_frame(struct decoding *decoding, struct sfs_error *err)
 
 /* ---- cuts ---- */
 
-/* In the decoded stream; known from the start on. */
+/* The offset in the decoded stream of byte `pos` of `out`. */
 static uint64_t offset_of(const struct decoding *decoding, size_t pos)
 {
     return decoding->start_out + pos - decoding->skip;
 }
 
-/* The inflater has stopped between two blocks. It goes on as one that enters there. */
+/* Goes on behind a stop of the inflater between two blocks, as one would that enters there. */
 static int pass_stop(struct decoding *decoding, struct sfs_error *err)
 {
     struct sfs_gunzip *gunzip = decoding->inflater;
@@ -227,7 +236,7 @@ static int pass_stop(struct decoding *decoding, struct sfs_error *err)
 
 /* ---- decoding ---- */
 
-/* Stops between deflate blocks on the way, if cuts are wanted. */
+/* Decodes one step; if cuts are wanted, it stops between deflate blocks on the way. */
 static int step_on(struct decoding *decoding, struct sfs_decoder_step *ret_step,
                    struct sfs_error *err)
 {
@@ -251,7 +260,8 @@ static int step_on(struct decoding *decoding, struct sfs_decoder_step *ret_step,
                     decoding->decoder->codec->name);
 }
 
-/* A block that may end where the stretch does is followed there: that may be a cut. */
+/* Is all decoded that is wanted? A block that ends where the stretch does is followed to its end:
+ * there may be a cut. */
 static bool is_enough(const struct decoding *decoding)
 {
     bool may_cut =
@@ -261,7 +271,7 @@ static bool is_enough(const struct decoding *decoding)
             decoding->pos - decoding->frame_out > SFS_FRAME_MAX);
 }
 
-/* 1: it goes on; 0: there is nothing more. */
+/* Decodes some more. 1: there may be more; 0: there is nothing more. */
 static int advance(struct decoding *decoding, struct sfs_error *err)
 {
     struct sfs_decoder_step step;
@@ -282,7 +292,8 @@ static int advance(struct decoding *decoding, struct sfs_error *err)
     return decoding->in_pos == decoding->in_size ? load_more(decoding, err) : 0;
 }
 
-/* What is wrong behind the bytes that are needed makes no frame, but no failure either. */
+/* Decodes the stretch, and its last frame to the end. Damage behind the bytes that are needed is no
+ * failure: it only gives no frame. */
 static int decode(struct decoding *decoding, struct sfs_error *err)
 {
     int r = 1;
@@ -300,8 +311,8 @@ static bool goes_on(const struct sfs_seek_table *table, uint32_t end)
            (table->points[end].bits & SFS_POINT_RAW);
 }
 
-/* Makes the decoder stand at the point. What was decoded before it is put before what comes, for
- * whoever enters between two blocks again. */
+/* Makes the decoder stand at the point. The window before the point is put in front of `out`, since
+ * an inflater that goes on behind a stop needs it. */
 static int enter(struct decoding *decoding, const struct sfs_point *point, bool wants_cuts,
                  struct sfs_error *err)
 {
@@ -347,7 +358,8 @@ static int start(struct decoding *decoding, uint32_t first, uint32_t spans, bool
 
 /* ---- digests ---- */
 
-/* Compares what was decoded with the digests in the table; a frame that is one span has its. */
+/* Compares what was decoded with the digests in the table. A frame that is exactly one span gets
+ * that span's digest. */
 static int check_spans(struct decoding *decoding, uint32_t first, uint32_t spans,
                        struct sfs_error *err)
 {

@@ -16,33 +16,34 @@
 #define SFS_FRAME_MAX (4u << 20)
 
 struct sfs_frame {
-    uint64_t out;               /* where its bytes are in the decoded stream */
-    uint32_t out_size, in_size; /* bytes, decoded and compressed */
-    size_t in;                  /* where it is in the stretch's compressed bytes */
+    uint64_t out;               /* offset of its bytes in the decoded stream */
+    uint32_t out_size, in_size; /* how many bytes it has, decoded and compressed */
+    size_t in;                  /* its offset in the stretch's compressed bytes */
     struct sfs_digest digest;   /* of the decoded bytes, if digests are wanted */
 };
 
 struct sfs_stretch {
     uint64_t out; /* decoded bytes [out, out + size) */
     size_t size;
-    const uint8_t *data; /* goes on behind `size` as far as the last frame does */
-    const uint8_t *in;
-    struct sfs_frame *frames; /* in order */
+    const uint8_t *data; /* the decoded bytes; behind `size` they go on to the last frame's end */
+    const uint8_t *in;   /* the compressed bytes */
+    struct sfs_frame *frames; /* in order; owned */
     size_t frame_count;
-    struct sfs_cut *cuts; /* in order; bits of `in` */
+    struct sfs_cut *cuts; /* in order; their bits count from `in`; owned */
     size_t cut_count;
-    bool is_inside;     /* it begins in the middle of a member */
-    uint64_t first_bit; /* of `in`, where it then begins */
+    bool is_inside;     /* the stretch begins in the middle of a member */
+    uint64_t first_bit; /* if is_inside: the bit of `in` where it begins */
     bool goes_on;     /* the member of its last cut, or of its start, goes on in the next stretch */
-    uint64_t end_bit; /* of `in`, behind which it then goes on */
-    void *memory, *in_memory; /* of `data` and `in`; owned, as are the arrays */
-    size_t memory_size, in_memory_size;
+    uint64_t end_bit; /* if goes_on: the bit of `in` behind which it goes on */
+    void *memory, *in_memory;           /* what `data` and `in` point into; owned */
+    size_t memory_size, in_memory_size; /* bytes of those */
 };
 /* Frees its memory and arrays. Fine on an all-zero struct. */
 void sfs_stretch_done(struct sfs_stretch *stretch);
 
-/* The first span of the stretch that this span is in, and how many spans that has. */
+/* The first span of the stretch that this span is in. */
 uint32_t sfs_stretch_first(const struct sfs_seek_table *table, uint32_t span);
+/* How many spans the stretch has that begins at span `first`. */
 uint32_t sfs_stretch_spans(const struct sfs_seek_table *table, uint32_t first);
 
 /* What is wanted beside the decoded bytes and the frames. */
@@ -51,9 +52,10 @@ struct sfs_stretch_wish {
     bool cuts;    /* of gzip; not of a blob with a table of contents */
 };
 
-/* One decode at a time; large, so reused. */
+/* Decodes one stretch at a time. It is large, so it is used again. */
 struct sfs_stretch_decoder;
-struct sfs_stretch_decoder *sfs_stretch_decoder_open(void); /* NULL: out of memory */
+/* A new one, which the caller closes. NULL: out of memory. */
+struct sfs_stretch_decoder *sfs_stretch_decoder_open(void);
 /* Frees *decoder and sets it to NULL; does nothing if it is NULL. */
 void sfs_stretch_decoder_close(struct sfs_stretch_decoder **decoder);
 

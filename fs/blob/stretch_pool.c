@@ -1,3 +1,4 @@
+/* Which stretches are decoded ahead, which are kept, and which give their memory to the next. */
 #include "blob/stretch_pool.h"
 
 #include "base/pool.h"
@@ -7,23 +8,23 @@
 
 #define BUCKETS  1024u
 #define OVERHEAD 4096u /* bytes that an entry is charged beside its buffers */
-#define PASSED   4u    /* entries that the reader took last: it may come back to them */
-#define SPARES   4u
-#define SPARE    (64u << 10) /* memory from this size on is kept for the next entry */
+#define PASSED   4u    /* so many entries that the reader took last are kept: it may come back */
+#define SPARES   4u    /* so many memories are kept for the next entries, */
+#define SPARE    (64u << 10) /* and only those of at least so many bytes */
 
 enum stretch_state { QUEUED, RUNNING, READY, FAILED };
 
 struct entry {
-    struct sfs_stretch stretch; /* first; the running thread's until READY */
+    struct sfs_stretch stretch; /* must be first; only the running thread uses it until READY */
     struct sfs_frames *frames;
     struct sfs_spans *spans;
     uint32_t first;
     uint64_t charged;
     /* guarded by the lock: */
     enum stretch_state state;
-    uint32_t refs;   /* its job, and who has it lent */
-    uint64_t number; /* in the order of asking; 0: nobody asked for it ahead */
-    uint64_t taken;  /* when the reader took it last, by `takes`; 0: not yet */
+    uint32_t refs;   /* its job's, and one for each time that it is lent */
+    uint64_t number; /* its place in the order of asking; 0: nobody asked for it ahead */
+    uint64_t taken;  /* the count `takes` when the reader took it last; 0: not yet */
     int failure;
     struct sfs_error failure_text;
     LIST_ENTRY(entry) bucket;
@@ -43,9 +44,10 @@ struct sfs_frames {
     pthread_cond_t changed;
     LIST_HEAD(, entry) buckets[BUCKETS];
     TAILQ_HEAD(entries, entry) entries; /* oldest first */
-    uint64_t used, made;                /* bytes; entries that were asked for, ever */
-    uint64_t reached;                   /* highest number of those that the reader took */
-    uint64_t takes;                     /* how often it went on to another */
+    uint64_t used;                      /* bytes of all entries */
+    uint64_t made;                      /* how many entries were ever asked for ahead */
+    uint64_t reached;                   /* the highest number among those that the reader took */
+    uint64_t takes;                     /* how often the reader went on to another entry */
     struct idle *idle;                  /* decoders at rest */
     struct sfs_stretch spares[SPARES];  /* memory only; what was used last is still near the core */
     unsigned spare_count;
@@ -134,7 +136,8 @@ static bool is_passed(const struct sfs_frames *frames, const struct entry *entry
     return entry->taken ? entry->taken + PASSED < frames->takes : entry->number < frames->reached;
 }
 
-/* So that its memory is used again while it is in the processor's caches. */
+/* Drops the entries that the reader has passed, so that their memory is used again while it is in
+ * the processor's caches. */
 static void drop_passed(struct sfs_frames *frames)
 {
     struct entry *entry;
@@ -142,7 +145,8 @@ static void drop_passed(struct sfs_frames *frames)
         drop_entry(frames, entry);
 }
 
-/* What the reader has passed goes, oldest first; where it is it may take more. */
+/* Drops what the reader has passed, oldest first, until `size` more bytes are within the budget, or
+ * nothing is left to drop. */
 static void make_room(struct sfs_frames *frames, uint64_t size)
 {
     struct entry *entry = TAILQ_FIRST(&frames->entries);
@@ -169,7 +173,7 @@ static uint64_t charge_of(const struct sfs_seek_table *table, uint32_t first)
     return size + (end - start);
 }
 
-/* The last one that is not far too large. */
+/* Gives the entry the memory kept last that is not far too large. */
 static void take_spare(struct sfs_frames *frames, struct entry *entry)
 {
     for (unsigned i = frames->spare_count; i-- > 0;) {
@@ -184,7 +188,7 @@ static void take_spare(struct sfs_frames *frames, struct entry *entry)
     }
 }
 
-/* NULL: no memory, or none to spare. */
+/* Makes the entry of a stretch. NULL: no memory, or none to spare. */
 static struct entry *add_entry(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first,
                                bool is_demand)
 {
@@ -251,7 +255,7 @@ static void run_entry(struct sfs_frames *frames, struct entry *entry)
     pthread_cond_broadcast(&frames->changed);
 }
 
-/* ---- */
+/* ---- asking and taking ---- */
 
 static void run_job(void *arg)
 {
@@ -263,7 +267,7 @@ static void run_job(void *arg)
     entry->refs--;
 }
 
-/* A new entry that a job is to decode, unless it is there. False: there is no room. */
+/* Makes an entry for a job to decode, unless the stretch has one. False: there is no room. */
 static bool queue_one(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first,
                       struct entry **ret_new)
 {
@@ -285,7 +289,7 @@ static void drop_ref(struct entry *entry)
     entry->refs--;
 }
 
-/* Begins one in the background, unless it is there. False: there is no room. */
+/* Begins a stretch in the background, unless it has an entry. False: there is no room. */
 static bool ask_one(struct sfs_frames *frames, struct sfs_spans *spans, uint32_t first)
 {
     struct entry *entry;
@@ -320,7 +324,8 @@ static int fail_entry(const struct entry *entry, struct sfs_error *err)
     return entry->failure;
 }
 
-/* The entry, decoded and referenced; the lock is held, and dropped meanwhile. */
+/* Brings the entry to READY or FAILED, by decoding or waiting. The lock is held, and dropped
+ * meanwhile. */
 static void bring(struct sfs_frames *frames, struct entry *entry)
 {
     entry->refs++;

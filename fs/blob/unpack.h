@@ -21,11 +21,11 @@ struct sfs_unpack_options {
      * zstd frame); -1: never. The copy consists of independent zstd frames; the seek table then
      * describes the copy. */
     int copy_fd;
-    const struct sfs_progress *progress; /* NULL: silent */
-    const char *what;                    /* for progress */
+    const struct sfs_progress *progress; /* NULL: nobody is told */
+    const char *what;                    /* what progress calls this work */
 };
 
-/* Borrows blob and options until close. */
+/* Starts a pass, with its threads. Borrows blob and options until close. */
 int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *options,
                     struct sfs_unpack **ret_unpack, struct sfs_error *err);
 
@@ -35,8 +35,8 @@ int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *opti
 int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *ret_size,
                     struct sfs_error *err);
 
-/* Asks that the points that will be made from decoded offset `offset` on, for `size` bytes, be
- * denser (a large shared library starts here). A hint; comes late for what is decoded already. */
+/* Asks for denser points in the `size` decoded bytes from `offset` on (a large shared library
+ * starts here). A hint: it has no effect on what is decoded already. */
 void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size);
 
 struct sfs_unpacked {
@@ -45,7 +45,7 @@ struct sfs_unpacked {
     struct sfs_digest out_digest; /* of the decoded stream (diff_id) */
     struct sfs_seek_table table;  /* its arrays are owned by this struct */
     bool uses_copy;               /* the table describes the copy */
-    uint64_t copy_size;           /* bytes of that, or 0 */
+    uint64_t copy_size;           /* bytes of the copy, or 0 */
     void *memory;                 /* what sfs_unpacked_close() frees */
 };
 

@@ -14,9 +14,9 @@
 struct chunk {
     struct sfs_copy_writer *writer;
     uint8_t *in, *out;
-    size_t in_size, out_size; /* out_size 0 after the job: it failed */
-    uint32_t span;
-    bool busy; /* guarded by writer->lock */
+    size_t in_size, out_size; /* bytes in `in` and `out`; out_size 0 after the job: it failed */
+    uint32_t span;            /* the number of its span */
+    bool busy;                /* its job has not ended; guarded by writer->lock */
     uint8_t tag[SFS_GMAC_SIZE];
     ZSTD_CCtx *compressor;
     struct sfs_gmac *gmac;
@@ -28,8 +28,8 @@ struct sfs_copy_writer {
     pthread_mutex_t lock;
     pthread_cond_t done;
     uint8_t key[16];
-    uint64_t in_size, out_size; /* of what was written, as in the table */
-    uint32_t submitted, written;
+    uint64_t in_size, out_size;  /* of what was written so far, as in the table */
+    uint32_t submitted, written; /* counts of chunks */
     struct sfs_buf points, tags;
     unsigned chunk_count;
     struct chunk chunks[MAX_CHUNKS];

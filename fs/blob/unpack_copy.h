@@ -10,12 +10,12 @@
 
 struct sfs_copy_writer;
 
-/* Borrows fd, which is written from its present position on. */
+/* Starts a copy, with its threads. Borrows fd, which is written from its present position on. */
 int sfs_copy_writer_open(int fd, struct sfs_copy_writer **ret_writer, struct sfs_error *err);
-/* Copies the bytes. May wait for the disk. */
+/* Adds decoded bytes, which are copied. May wait for the disk. */
 int sfs_copy_writer_add(struct sfs_copy_writer *writer, const void *data, size_t size,
                         struct sfs_error *err);
-/* Writes what is left. */
+/* Writes what is left; waits for it. */
 int sfs_copy_writer_finish(struct sfs_copy_writer *writer, struct sfs_error *err);
 /* The table of what was written; its arrays live until close. */
 void sfs_copy_writer_table(const struct sfs_copy_writer *writer, struct sfs_seek_table *ret_table);

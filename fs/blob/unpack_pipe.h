@@ -1,4 +1,4 @@
-/* The pipe of one pass, for the three files that are its threads.
+/* The pipe of one pass, for the files that are its threads.
  *
  *   input     reads, digests, tags spans once the decoder is past them    unpack_threads.c
  *   decoder   codec_gzip.c, codec_zstd.c or codec_none.c                  unpack_pipe.c
@@ -31,38 +31,42 @@ struct sfs_pass {
     struct sfs_unpack_options options;
     const struct sfs_codec_row *codec;
     struct sfs_points points;
-    struct sfs_copy_writer *copy; /* the decoder's; NULL: no copy is made */
-    uint64_t out_size;            /* the decoder's: delivered bytes */
-    uint64_t frames;              /* the decoder's: that began */
-    uint64_t copy_start;          /* set with `copy` */
+    /* Only the decoder's thread changes these four. */
+    struct sfs_copy_writer *copy; /* NULL: no copy is made */
+    uint64_t out_size;            /* decoded bytes delivered so far */
+    uint64_t frames;              /* how many frames, or members, have begun */
+    uint64_t copy_start;          /* decoded bytes delivered when the copy was started */
 
     pthread_t input, decoder, digester;
-    bool has_input, has_decoder, has_digester;
+    bool has_input, has_decoder, has_digester; /* that thread runs, and is to be joined */
 
     pthread_mutex_t lock; /* guards the rest, but not the blocks' bytes */
     pthread_cond_t changed;
-    bool closing, discarding;
+    bool closing;    /* the threads are to end at once */
+    bool discarding; /* the caller takes no more blocks: they count as taken */
     struct sfs_in_block in[SFS_PASS_BLOCKS];
-    uint64_t in_read, in_taken, in_tagged; /* counts of blocks */
+    uint64_t in_read, in_taken, in_tagged; /* how many blocks were read, decoded, tagged */
     bool in_ended;                         /* in_read is final */
     struct sfs_out_block out[SFS_PASS_BLOCKS];
-    uint64_t out_made, out_digested, out_taken;
-    bool decoder_done;
-    int failure; /* of the decoder */
+    uint64_t out_made, out_digested, out_taken; /* how many were decoded, digested, taken */
+    bool decoder_done;                          /* out_made is final */
+    int failure;                                /* of the decoder: 0 or a negative errno */
     struct sfs_error failure_text;
-    int read_failure; /* of the input or the digests */
+    int read_failure; /* the same of the input or the digests */
     struct sfs_error read_failure_text;
-    uint64_t dense_start, dense_end;
+    uint64_t dense_start, dense_end; /* decoded bytes between which points are denser */
 
     struct sfs_digest in_digest, out_digest; /* when the threads have ended */
     struct sfs_digest start_digest;          /* of the decoded bytes before copy_start */
     struct sfs_digest replay_digest;         /* the same bytes, when they were read for the copy */
 };
 
-/* What the threads run; each takes the pass and returns NULL. The digester's is not started for
- * plain bytes, which are digested as input already. */
+/* What the input's thread runs. `arg` is the pass; returns NULL. */
 void *sfs_pass_run_input(void *arg);
+/* The same for the decoder's thread. */
 void *sfs_pass_run_decoder(void *arg);
+/* The same for the digester's thread, which is not started for plain bytes: those are digested as
+ * input already. */
 void *sfs_pass_run_digester(void *arg);
 
 #endif

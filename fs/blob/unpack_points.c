@@ -1,3 +1,4 @@
+/* How the seek table grows during a pass: points in order, tags behind them, windows made small. */
 #include "blob/unpack_points.h"
 
 #include "base/thread.h"
@@ -10,8 +11,8 @@
 struct sfs_points_window {
     struct sfs_points_window *next;
     uint32_t number; /* of its point */
-    uint64_t in;     /* that point's, as in struct sfs_point */
-    uint8_t bits;
+    uint64_t in;     /* as in its struct sfs_point */
+    uint8_t bits;    /* as in its struct sfs_point */
     size_t size;
     uint8_t bytes[];
 };
@@ -124,7 +125,8 @@ static struct sfs_points_window *take_window(struct sfs_points *points, uint64_t
     return window;
 }
 
-/* Those of the points in one block of input, which shows what of them is needed. */
+/* Compresses the windows of the points in one block of input, which shows what of them is
+ * needed. */
 static int compress_windows(struct sfs_points *points, const uint8_t *data, size_t size,
                             uint64_t offset)
 {

@@ -1,4 +1,4 @@
-/* Without threads and points. */
+/* Decodes a blob's start once more, on the caller's thread and without making points. */
 #include "blob/unpack_replay.h"
 
 #include <errno.h>
@@ -7,7 +7,8 @@
 
 struct replay {
     struct sfs_blob *blob;
-    uint64_t in_offset, left; /* of the blob; decoded bytes still wanted */
+    uint64_t in_offset; /* offset in the blob of what is read next */
+    uint64_t left;      /* decoded bytes still wanted */
     uint8_t *in, *out;
     size_t in_pos, in_size;
     struct sfs_decoder *decoder;

@@ -1,11 +1,11 @@
-/* The input and the digester of a pass. */
+/* The input's and the digester's thread of a pass. */
 #include "base/hash.h"
 #include "blob/unpack_pipe.h"
 
 #include "base/thread.h"
 #include <errno.h>
 
-#define READ_AHEAD (4u * SFS_PASS_BLOCK) /* how far the disk is ahead of us */
+#define READ_AHEAD (4u * SFS_PASS_BLOCK) /* how many bytes the disk is asked to read ahead */
 
 static void fail_reading(struct sfs_pass *pass, int r, const struct sfs_error *err)
 {
@@ -19,7 +19,7 @@ static void fail_reading(struct sfs_pass *pass, int r, const struct sfs_error *e
 
 /* ---- input ---- */
 
-/* Blocks that the decoder is past. It may still find a point in the last one that it took. */
+/* How many blocks the decoder is past. In the last one that it took it may still find a point. */
 static uint64_t count_passed(const struct sfs_pass *pass)
 {
     if (pass->decoder_done)
@@ -27,7 +27,7 @@ static uint64_t count_passed(const struct sfs_pass *pass)
     return pass->in_taken > 2 ? pass->in_taken - 2 : 0;
 }
 
-/* Returns how many those are, and whether their tags are wanted. */
+/* The same with the lock taken, and whether tags are wanted of those blocks. */
 static uint64_t find_passed(struct sfs_pass *pass, bool *ret_wanted)
 {
     LOCK(&pass->lock);

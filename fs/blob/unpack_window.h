@@ -8,11 +8,14 @@
 #include <stdint.h>
 
 struct sfs_window_pruner;
-struct sfs_window_pruner *sfs_window_pruner_open(void); /* NULL: out of memory */
+/* A new one, which the caller closes. NULL: out of memory. */
+struct sfs_window_pruner *sfs_window_pruner_open(void);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_window_pruner_close(struct sfs_window_pruner **pruner);
 
-/* Zeroes what the deflate data at `in` does not refer to; its first `bits` bits are the high ones
- * of `byte`. Leaves the window as it is if `in` is too short to tell. */
+/* Zeroes those bytes of the window to which the deflate data at `in` does not refer; the first
+ * `bits` bits of that data are the high ones of `byte`. Leaves the window as it is if `in` is too
+ * short to tell. */
 void sfs_window_prune(struct sfs_window_pruner *pruner, uint8_t byte, unsigned bits,
                       const uint8_t *in, size_t in_size, uint8_t *window, size_t size);
 

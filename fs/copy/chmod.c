@@ -6,14 +6,14 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define ALL_BITS   06777u /* what "a" and no letter at all stand for; the sticky bit is apart */
+#define ALL_BITS   06777u /* what "a", or no letter, stands for; the sticky bit is not in it */
 #define MAX_STEPS  256u
 #define COPY_WORDS "ugo"
 
 struct chmod_step {
-    char what;     /* '+', '-', 'X', or whose bits to copy: 'u', 'g', 'o' */
+    char what;     /* '+', '-', 'X', or the class whose bits are copied: 'u', 'g', 'o' */
     char how;      /* of a copy: '+', '-', '=' */
-    uint32_t bits; /* to set or clear; of a copy: whose bits it goes to, as 0700, 0070, 0007 */
+    uint32_t bits; /* to be set or cleared; of a copy: those it goes to, as 0700, 0070, 0007 */
 };
 
 struct sfs_chmod {
@@ -24,10 +24,10 @@ struct sfs_chmod {
 };
 
 struct clause {
-    uint32_t who; /* 0: no letter was given */
+    uint32_t who; /* bits of the classes that the letters before the operator name; 0: no letter */
     char op;
-    uint32_t bits, x_bits; /* permissions read, not yet made a step */
-    bool is_set;           /* "=" has cleared what was there */
+    uint32_t bits, x_bits; /* permissions that were read and are no step yet; x_bits: by 'X' */
+    bool is_set;           /* a step of "=" has cleared what was there */
 };
 
 static int add(struct sfs_chmod *chmod, struct chmod_step step)
@@ -38,7 +38,7 @@ static int add(struct sfs_chmod *chmod, struct chmod_step step)
     return 0;
 }
 
-/* The permissions read so far become steps. */
+/* Makes steps of the permissions that were read so far. */
 static int flush(struct sfs_chmod *chmod, struct clause *clause)
 {
     uint32_t mask = clause->who ? clause->who : 07777;
@@ -77,7 +77,7 @@ static int copy_from(struct sfs_chmod *chmod, struct clause *clause, char whose)
     return add(chmod, (struct chmod_step){ .what = whose, .how = clause->op, .bits = to });
 }
 
-/* r w x X s t; false: it is none of them. */
+/* Takes one of the letters r w x X s t. False: it is none of them. */
 static bool add_letter(struct clause *clause, char letter)
 {
     bool only_other = clause->who != 0 && (clause->who & ~07u) == 0;
@@ -106,7 +106,8 @@ static bool add_letter(struct clause *clause, char letter)
     }
 }
 
-/* "+rwx", "=u", ...: one operator and what it is given. Returns what follows, or NULL. */
+/* Reads one operator with its permissions: "+rwx", "=u", ... Returns what follows; NULL:
+ * malformed. */
 static const char *parse_action(struct sfs_chmod *chmod, struct clause *clause, const char *text)
 {
     if (*text == '\0' || !strchr("+-=", *text))

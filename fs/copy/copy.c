@@ -21,8 +21,8 @@ struct copy_request {
     struct sfs_patterns *excludes;
     char *target;                 /* absolute and clean */
     bool target_is_dir;           /* it was written with a slash behind it */
-    struct draft_node *last_file; /* put under the very name that was asked for */
-    uint64_t copied;              /* names */
+    struct draft_node *last_file; /* the last file that was put under exactly the target's name */
+    uint64_t copied;              /* how many names were put */
     struct sfs_error *err;
 };
 
@@ -62,8 +62,8 @@ static int prepare_patterns(struct copy_request *job)
     return r < 0 ? sfs_fail_while(job->err, r, "--exclude") : 0;
 }
 
-/* "" and "." are the working directory itself; a slash, or "/.", behind the path says that it is a
- * directory. */
+/* Finds the target. "" and "." are the working directory itself; a slash, or "/.", behind the path
+ * says that it is a directory. */
 static int prepare_target(struct copy_request *job)
 {
     const char *text = job->copy->destination;
@@ -97,7 +97,7 @@ static int prepare(struct copy_request *job)
     return r < 0 ? r : prepare_target(job);
 }
 
-/* The directory that has to be there whatever is copied. */
+/* Makes the directory that has to be there whatever is copied. */
 static int make_way(struct copy_request *job)
 {
     const char *slash = strrchr(job->target, '/');
@@ -189,7 +189,7 @@ static int copy_hits(struct copy_request *job, const char *path)
     return r;
 }
 
-/* Without a wildcard, what --parents names has to exist. */
+/* Fails if what --parents names without a wildcard does not exist. */
 static int require_path(struct copy_request *job, const char *root, const char *pattern)
 {
     sfs_node node;

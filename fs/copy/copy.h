@@ -17,22 +17,23 @@ struct sfs_copy {
     size_t source_count;
     const char *destination; /* as written; relative to workdir */
     const char *workdir;     /* of the destination stage; NULL: "/" */
-    const char *chown;       /* "U[:G]" or NULL: keep */
-    bool reset_owner;        /* no chown: 0:0 (files of a build context) instead of the source's */
-    const char *chmod;       /* or NULL */
+    const char *chown;       /* "U[:G]"; NULL: see reset_owner */
+    bool reset_owner;        /* without chown: owners become 0:0 (files of a build context) */
+    const char *chmod;       /* NULL: modes stay */
     const char *const *excludes;
     size_t exclude_count;
     bool parents; /* --parents */
     bool link;    /* --link */
-    bool strict; /* what BuildKit silently lets pass is an error: unknown names, patterns that match
-                    nothing */
-    int64_t epoch; /* mtime (seconds) of directories that COPY has to create on its own account */
+    /* What BuildKit silently lets pass is an error: unknown names, patterns that match nothing. */
+    bool strict;
+    int64_t epoch; /* mtime (seconds) of directories that COPY itself has to make */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
-/* The layer holds exactly what changes against `destination`'s tree: created and replaced paths,
- * and existing directories whose metadata the copy changes; names are resolved through the
- * destination's symlinks. The root's own metadata is never part of it. Borrows `source` until the
+/* Makes the layer of a COPY, which the caller closes. It holds exactly what changes against the
+ * destination's tree: created and replaced paths, and existing directories whose metadata the copy
+ * changes; names are resolved through the destination's symlinks. The root's own metadata is never
+ * part of it. Borrows `source` until the
  * layer is closed; `destination` only during the call. ENOENT: a source without wildcard that is
  * not there. ENOTDIR, EISDIR: "cannot copy to non-directory", "cannot replace to directory", as
  * BuildKit. */

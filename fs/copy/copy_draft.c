@@ -1,3 +1,4 @@
+/* How a draft grows: nodes are made where something is touched, and symlinks are resolved in it. */
 #include "copy/copy_draft.h"
 
 #include "base/banned.h"
@@ -179,7 +180,7 @@ int sfs_draft_add_xattrs(struct draft *draft, struct draft_inode *inode, sfs_nod
     return 0;
 }
 
-/* What is left of a path to resolve: symlinks put their targets in front. */
+/* What is left of a path to be resolved: the targets of symlinks are put in front of it. */
 struct route {
     char *text; /* owned */
     const char *at;

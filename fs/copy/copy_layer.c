@@ -1,3 +1,5 @@
+/* Which of a draft's names go into the layer, and where the layer reads its bytes: in the
+ * source. */
 #include "copy/copy_layer.h"
 
 #include "base/banned.h"
@@ -87,7 +89,8 @@ static void output_done(struct output *output)
     sfs_buf_close(&output->xattrs);
 }
 
-/* Holes stay holes. The bytes are found by their place in the file, so data_offset is that. */
+/* Collects the runs of bytes; holes stay holes. The bytes are read by their offset in the source's
+ * file, so that is data_offset. */
 static int collect_extents(struct output *output, sfs_node source, uint64_t size)
 {
     const struct sfs_tree *tree = output->draft->source;
@@ -155,7 +158,8 @@ static int add_inode(struct output *output, const struct draft_inode *inode)
     return sfs_builder_add(output->builder, output->path.data, &item, output->err);
 }
 
-/* Names of one inode: the first in the order of the layer carries the bytes. */
+/* Adds a name of an inode: the first one in the layer's order holds the bytes, the others are hard
+ * links to it. */
 static int add_file(struct output *output, struct draft_inode *inode)
 {
     if (inode->path)
@@ -182,7 +186,7 @@ static bool has_xattr(const struct sfs_tree *tree, sfs_node node, const struct s
     return false;
 }
 
-/* Is the directory after all of it as the destination has it? */
+/* Is the directory, after all changes, as the destination has it? */
 static bool is_unchanged(const struct draft *draft, const struct draft_node *node)
 {
     struct sfs_attr lower;

@@ -5,8 +5,9 @@
 #include "layer/layer.h"
 #include "copy/copy_draft.h"
 
-/* Holds what the draft has made, replaced or changed; not the metadata of the root itself, which
- * BuildKit's layers never hold either. Borrows the draft's source until it is closed. */
+/* Makes a layer of what the draft has made, replaced or changed, but not of the metadata of the
+ * root itself, which BuildKit's layers never hold either. The caller closes *ret_layer, which
+ * borrows the draft's source until then. */
 int sfs_copy_layer_open(struct draft *draft, const char *label, struct sfs_layer **ret_layer,
                         struct sfs_error *err);
 

@@ -33,7 +33,7 @@ struct search {
     const struct sfs_tree *tree;
     const char *prefix; /* "" or "/a/b" */
     const char *pattern;
-    unsigned depth; /* components that a match has; 0: any (a class may match '/') */
+    unsigned depth; /* how many components a match has; 0: any number (a class may match '/') */
     struct sfs_error *err;
 };
 

@@ -1,26 +1,28 @@
-/* The sources of a COPY: what is written, and what that stands for in a tree. */
+/* The sources of a COPY: which files of a tree the text of one stands for. */
 #ifndef STAGEFS_COPY_SOURCE_H
 #define STAGEFS_COPY_SOURCE_H
 
 #include <stagefs/tree.h>
 
 struct copy_hit {
-    char *path;       /* "/opt/conda"; of a wildcard: below what its prefix resolves to */
-    sfs_node node;    /* symlinks followed */
-    const char *base; /* last component of path */
+    char *path;       /* "/opt/conda"; of a wildcard: below what its prefix resolves to; owned */
+    sfs_node node;    /* where the path leads, with symlinks followed */
+    const char *base; /* the last component of `path`; points into it */
 };
 
 struct copy_hits {
     struct copy_hit *items;
     size_t count, capacity;
-    bool is_wild;
-    bool is_malformed; /* a wildcard that never matches */
+    bool is_wild;      /* the source has a wildcard: there may be no hit */
+    bool is_malformed; /* the wildcard is one that never matches */
 };
 
-/* `path` is absolute and clean. ENOENT: no such path, if it has no wildcard; also what comes before
- * the first wildcard, and what a symlink found leads to, has to exist. */
+/* Finds what `path`, which is absolute and clean, stands for. The caller calls
+ * sfs_copy_hits_done(). ENOENT: there is no such path. Of one with wildcards, what comes before the
+ * first wildcard must exist, and what a symlink among the hits leads to. */
 int sfs_copy_hits_find(const struct sfs_tree *tree, const char *path, struct copy_hits *ret_hits,
                        struct sfs_error *err);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_copy_hits_done(struct copy_hits *hits);
 
 #endif

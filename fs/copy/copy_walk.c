@@ -19,7 +19,7 @@ static void apply_rules(const struct copy_rules *rules, struct sfs_attr *attr)
         attr->mode = (attr->mode & S_IFMT) | sfs_chmod_apply(rules->chmod, attr->mode);
 }
 
-/* An octal --chmod counts for directories that COPY makes on its own account, less the special
+/* Makes a directory that COPY itself needs. An octal --chmod counts for it, without the special
  * bits; a symbolic one does not. */
 static int make_dir(const struct copy_rules *rules, struct draft_node *dir, const char *name,
                     size_t name_size, struct draft_node **ret_node)
@@ -68,7 +68,7 @@ int sfs_copy_make_dirs(const struct copy_rules *rules, struct draft_place *place
     return 0;
 }
 
-/* "cannot copy to non-directory: /lib (a symlink to usr/lib)" */
+/* Fails with words such as "cannot copy to non-directory: /lib (a symlink to usr/lib)". */
 static int refuse(const struct copy_rules *rules, const struct draft_node *node, int code,
                   struct sfs_error *err)
 {
@@ -91,9 +91,9 @@ static int refuse(const struct copy_rules *rules, const struct draft_node *node,
 
 struct copy_walk {
     const struct copy_rules *rules;
-    void *links;               /* tsearch() tree of inodes that have more names, by source */
-    struct sfs_buf path;       /* below the source, for the patterns */
-    size_t includes, excludes; /* how many patterns */
+    void *links;               /* tsearch() tree, by source, of inodes that have more names */
+    struct sfs_buf path;       /* where the walk is, relative to the source: for the patterns */
+    size_t includes, excludes; /* how many patterns of each */
     struct sfs_error *err;
 };
 
@@ -103,7 +103,8 @@ struct level {
     sfs_node source;
     const char *name;
     struct draft_node *target; /* NULL: not made yet */
-    const uint8_t *matched;    /* what matched it: a byte an include, a byte an exclude; or NULL */
+    const uint8_t
+        *matched; /* which patterns matched: a byte for each include, then exclude; or NULL */
 };
 
 static int compare_sources(const void *a, const void *b)
@@ -125,8 +126,8 @@ static int make_inode(const struct copy_rules *rules, sfs_node source,
     return sfs_draft_add_xattrs(rules->draft, inode, source);
 }
 
-/* Hard links stay hard links among the names that one walk copies; `links` NULL: there is but one
- * name. */
+/* Finds or makes the inode of a source. Hard links stay hard links among the names that one walk
+ * copies; `links` NULL: only one name is copied. */
 static int find_inode(const struct copy_rules *rules, sfs_node source, void **links,
                       struct draft_inode **ret_inode)
 {
@@ -170,8 +171,8 @@ int sfs_copy_file(const struct copy_rules *rules, sfs_node source, struct draft_
     return put_file(rules, source, dir, name, NULL, err);
 }
 
-/* A directory over one that is there takes the source's metadata. One made late, only because
- * something below it got through, takes nothing but its mode: so does BuildKit. */
+/* Puts a directory. If one is there already, it gets the source's metadata. If it is made late,
+ * only because something below it got through, it gets nothing but the mode: so does BuildKit. */
 static int put_dir(const struct copy_walk *walk, const struct level *level, struct draft_node *dir,
                    bool late, struct draft_node **ret_node)
 {
@@ -208,8 +209,8 @@ static int make_late(const struct copy_walk *walk, struct level *level)
 }
 
 struct verdict {
-    bool in;   /* copied */
-    bool skip; /* neither it nor anything below it */
+    bool in;   /* the name is copied */
+    bool skip; /* neither the name nor anything below it is */
 };
 
 /* Asks the patterns about walk->path. `matched` gets what matched, for the names below. */

@@ -8,7 +8,8 @@
 
 #define MAX_DATABASE (10u << 20)
 
-/* Decimal, as Go's ParseInt(text, 10, 32) reads it. -EINVAL: not a number (then it is a name). */
+/* Reads a decimal number as Go's ParseInt(text, 10, 32) does. -EINVAL: it is none, and so a
+ * name. */
 static int parse_id(const char *text, int64_t *ret_id)
 {
     if (strcmp(text, "root") == 0) {
@@ -32,8 +33,8 @@ static int parse_id(const char *text, int64_t *ret_id)
     return 0;
 }
 
-/* The whole of a file of the tree, NUL-terminated; *ret_text NULL: there is no such regular file.
- */
+/* Reads a whole file of the tree, NUL-terminated, which the caller frees. *ret_text NULL: there is
+ * no such regular file. */
 static int read_database(const struct sfs_tree *tree, const char *path, char **ret_text,
                          struct sfs_error *err)
 {
@@ -60,7 +61,7 @@ static int read_database(const struct sfs_tree *tree, const char *path, char **r
     return 0;
 }
 
-/* Field i (from 0) of a line "a:b:c", as a number; what is none is 0, as in the original. */
+/* Field i (from 0) of a line "a:b:c", as a number; what is no number is 0, as in BuildKit. */
 static uint32_t read_field(const char *line, size_t line_size, unsigned i)
 {
     const char *end = line + line_size;
@@ -110,7 +111,7 @@ static void note_missing(struct sfs_owner *owner, const char *name)
     owner->missing = true;
 }
 
-/* An entry of passwd or group: fields 2 and 3. Returns 1, or 0: it is not there. */
+/* Finds an entry of passwd or group, and its fields 2 and 3. 1; 0: it is not there. */
 static int look_up(const struct sfs_tree *tree, const char *path, const char *name,
                    uint32_t ret_ids[2], struct sfs_error *err)
 {
@@ -146,7 +147,7 @@ static int set_user(struct sfs_owner *owner, const char *text, const struct sfs_
     return r < 0 ? r : 0;
 }
 
-/* A group that is not there leaves the one that the user brought, as in BuildKit. */
+/* Finds the group. If it is not there, the user's group stays, as in BuildKit. */
 static int set_group(struct sfs_owner *owner, const char *text, const struct sfs_tree *tree,
                      struct sfs_error *err)
 {

@@ -34,7 +34,7 @@ uint32_t sfs_pattern_rune(const char *text, size_t *ret_size)
     return rune;
 }
 
-/* One end of a range, maybe escaped. NULL: malformed. */
+/* Reads one end of a range, which may be escaped. Returns what follows; NULL: malformed. */
 static const char *read_bound(const char *text, uint32_t *ret_rune)
 {
     if (*text == '\0' || *text == '-' || *text == ']')
@@ -88,7 +88,8 @@ static bool is_well_formed(const char *pattern)
     return true;
 }
 
-/* Takes one element of the pattern ('*' excepted) off the name; false: it does not fit. */
+/* Takes one element of the pattern, but '*', and what it matches off the name. False: it does not
+ * match. */
 static bool match_one(const char **pattern, const char **name)
 {
     const char *p = *pattern, *n = *name;
@@ -117,7 +118,8 @@ int sfs_pattern_match_go(const char *pattern, const char *name)
 {
     if (!is_well_formed(pattern))
         return -EINVAL;
-    const char *star = NULL, *from = NULL; /* behind the last '*', and where that was tried */
+    /* The pattern behind the last '*', and where in the name it was tried last. */
+    const char *star = NULL, *from = NULL;
     while (*pattern || *name) {
         if (*pattern == '*') {
             while (*pattern == '*')

@@ -8,7 +8,8 @@
 
 #define SFS_BAD_RUNE 0xfffdu
 
-/* The UTF-8 character at `text`; bytes that are none are SFS_BAD_RUNE of size 1, as in Go. */
+/* The UTF-8 character at `text`, and its size in bytes. A byte that is not UTF-8 is SFS_BAD_RUNE of
+ * size 1, as in Go. */
 uint32_t sfs_pattern_rune(const char *text, size_t *ret_size);
 
 /* Tests `rune` against the class that `text` begins with ('['). Returns what follows it, or NULL:

@@ -1,4 +1,4 @@
-/* patternmatcher's language without regular expressions.
+/* The language of patternmatcher, without the regular expressions that it uses.
  *
  * As there, a pattern without anything special is compared as it is, "x**" is a prefix and "**x" a
  * suffix. Any other becomes a row of tokens, run over the path as the set of positions that are
@@ -23,7 +23,7 @@ enum token_kind {
     TOKEN_CLASS, /* [...] */
     TOKEN_DEEP,  /* **: nothing, or anything that ends in '/' */
     TOKEN_REST,  /* ** at the end: anything */
-    TOKEN_START, /* '^' in such a pattern: nowhere but at the start */
+    TOKEN_START, /* '^' in such a pattern: matches only at the start */
 };
 
 struct token {
@@ -38,7 +38,7 @@ struct pattern {
     size_t text_size;
     struct token *tokens;
     uint32_t token_count;
-    struct sfs_buf tail; /* the bytes that every match ends in: most paths fail here */
+    struct sfs_buf tail; /* the bytes that every match ends with: looked at first */
     enum match_kind kind;
     bool exception;
 };
@@ -67,7 +67,7 @@ static void reach(const struct pattern *pattern, struct state *state, uint32_t i
     }
 }
 
-/* Lets token i take the character; what is reached then goes to `next`. */
+/* Lets token i take the character; the positions that are then reached go to `next`. */
 static void step(const struct pattern *pattern, uint32_t i, uint32_t rune, struct state *next)
 {
     const struct token *token = &pattern->tokens[i];
@@ -206,7 +206,7 @@ static ssize_t compile_one(struct pattern *pattern, const char *text, enum match
     return r < 0 ? r : (ssize_t)size;
 }
 
-/* The plain characters behind everything else. */
+/* Finds the plain characters that the pattern ends with. */
 static int find_tail(struct pattern *pattern)
 {
     const char *tail = pattern->text;
@@ -220,7 +220,8 @@ static int find_tail(struct pattern *pattern)
     return sfs_buf_add_str(&pattern->tail, tail);
 }
 
-/* A range that runs backwards: patternmatcher takes the pattern, and fails when it is used. */
+/* Has the pattern a range that runs backwards? patternmatcher takes it, and fails when it is
+ * used. */
 static bool has_reversed_range(const char *text)
 {
     bool ignored, reversed = false;
@@ -250,7 +251,8 @@ static int compile(struct pattern *pattern, struct sfs_error *err)
     return 0;
 }
 
-/* Without the blanks around it, and cleaned; *ret_text NULL: nothing is left. */
+/* Takes the blanks around the line off, and cleans it as a path. *ret_text NULL: nothing is
+ * left. */
 static int clean_line(const char *line, char **ret_text)
 {
     static const char blanks[] = " \t\r\n\v\f";
@@ -327,7 +329,7 @@ bool sfs_patterns_has_exceptions(const struct sfs_patterns *patterns)
     return patterns->has_exceptions;
 }
 
-/* The path, or a directory above it. */
+/* Does the pattern match the path, or a directory above it? */
 static int match_with_parents(const struct pattern *pattern, char *path)
 {
     int r = match_one(pattern, path);
@@ -382,7 +384,7 @@ int sfs_patterns_match_below(const struct sfs_patterns *patterns, const char *pa
     return matched;
 }
 
-/* "x**": can a name below `path` begin with x? */
+/* Of a pattern "x**": can a name below `path` begin with x? */
 static bool may_have_prefix(const struct pattern *pattern, const char *path)
 {
     size_t size = strlen(path), prefix = pattern->text_size - 2;

@@ -1,3 +1,4 @@
+/* Values of an image config as Go prints them, and the checks of EXPOSE's and STOPSIGNAL's. */
 #include "dockerfile/config_text.h"
 
 #include "dockerfile/dockerfile_words.h"
@@ -68,7 +69,7 @@ int sfs_text_list(const struct sfs_vars *list, struct sfs_buf *out)
     return sfs_buf_add_str(out, "]");
 }
 
-/* A number of `unit` with its fraction, without zeros behind. */
+/* Prints a number of `unit` with its fraction, without zeros at the end. */
 static int print_fraction(int64_t ns, int64_t unit, const char *name, struct sfs_buf *out)
 {
     char text[40];
@@ -145,7 +146,7 @@ static bool is_address(const char *text, size_t size)
     return inet_pton(AF_INET, address, binary) == 1 || inet_pton(AF_INET6, address, binary) == 1;
 }
 
-/* What stands before the container's port is looked at, and dropped. */
+/* Checks what stands before the container's port: it is then dropped. */
 static int check_host(const char *text, size_t size, long count, struct sfs_error *err)
 {
     const char *port = text + size;

@@ -1,4 +1,4 @@
-/* Physical lines become logical ones: directives, comments, continuation, heredocs. */
+/* How physical lines become logical ones: directives, comments, continuation, heredocs. */
 #include "dockerfile/dockerfile.h"
 
 #include "base/buf.h"
@@ -14,7 +14,7 @@
 
 struct line_reader {
     const char *at, *end;
-    unsigned line; /* of the line read last, from 1 */
+    unsigned line; /* number of the line that was read last, from 1 */
     char escape;
     bool directives_done, seen_syntax, seen_escape, seen_check;
 };
@@ -76,7 +76,8 @@ static int set_directive(struct line_reader *reader, const char *key, const char
     return 0;
 }
 
-/* "# key = value" before anything else. The first line that is none ends them. */
+/* Takes a directive: "# key = value", before anything else. The first line that is none ends
+ * them. */
 static int take_directive(struct line_reader *reader, const char *line, size_t size,
                           struct sfs_error *err)
 {
@@ -111,8 +112,8 @@ static int take_directive(struct line_reader *reader, const char *line, size_t s
     return set_directive(reader, key, value, err);
 }
 
-/* Does the line go on? A single escape character before trailing blanks says so and is taken off.
- */
+/* Does the line go on? A single escape character before trailing blanks says so and is taken
+ * off. */
 static bool take_continuation(const struct line_reader *reader, const char *line, size_t *size)
 {
     size_t n = *size;
@@ -261,7 +262,7 @@ static int read_heredocs(struct line_reader *reader, struct sfs_instruction *ins
         return 0;
     AUTO(sfs_vars_close) struct sfs_vars words = { 0 };
     unsigned flags = SFS_EXPAND_RAW_QUOTES | SFS_EXPAND_RAW_ESCAPES | SFS_EXPAND_SKIP_UNSET;
-    /* A line that is no shell words (RUN echo "it's <<x) simply has no heredocs. */
+    /* A line that cannot be cut into a shell's words (RUN echo "it's <<x) has no heredocs. */
     if (sfs_expand_words(instruction->original, '\\', &no_vars, flags, &words, NULL) < 0)
         return 0;
     for (size_t i = 0; i < words.count; i++) {
@@ -299,7 +300,7 @@ static int add_instruction(struct sfs_dockerfile *dockerfile, struct sfs_instruc
     return 0;
 }
 
-/* ONBUILD nests by recursion: its depth is bounded before anything recurses. */
+/* Does ONBUILD stand in ONBUILD too often? Asked before anything recurses. */
 static bool nests_too_deeply(const char *line)
 {
     unsigned depth = 0;
@@ -338,8 +339,8 @@ static int parse_all(struct line_reader *reader, struct sfs_dockerfile *dockerfi
     return r;
 }
 
-/* Checked before anything else, comments and heredocs too: all that follows takes what it cuts out
- * of the text for strings, which a NUL would end early. */
+/* Refuses bytes that no Dockerfile may hold, comments and heredocs included. All that follows takes
+ * pieces of the text for strings, which a NUL would end early. */
 static int check_bytes(const char *text, size_t size, const char *name, struct sfs_error *err)
 {
     const char *nul = memchr(text, 0, size);

@@ -141,10 +141,10 @@ static int parse_args(struct sfs_instruction *instruction, const char *rest, cha
             return parse_child(instruction, rest, escape, err);
         }
     }
-    return 0; /* an unknown instruction is told where instructions are evaluated */
+    return 0; /* sfs_instruction_check() refuses an unknown instruction */
 }
 
-/* Without blanks at either end. */
+/* A copy without blanks at either end. */
 static char *trimmed(const char *text)
 {
     size_t size = strlen(text);

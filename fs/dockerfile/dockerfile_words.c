@@ -1,3 +1,4 @@
+/* Where words end: at blanks, but for quotes and escapes. */
 #include "dockerfile/dockerfile_words.h"
 
 #include "base/buf.h"
@@ -78,7 +79,7 @@ int sfs_words_plain(const char *text, struct sfs_vars *words)
     return 0;
 }
 
-/* One flag's text at *at, resolved into `word`. */
+/* Takes one flag's text at *at, resolved into `word`. */
 static int take_flag(const char **at, char escape, struct sfs_buf *word)
 {
     char quote = 0;

@@ -25,7 +25,7 @@ struct scanner {
 struct expand_words {
     struct sfs_buf word;
     bool in_word;
-    struct sfs_vars *list; /* NULL: nobody asks */
+    struct sfs_vars *list; /* NULL: no words are wanted */
 };
 
 static int peek(const struct scanner *scanner)
@@ -64,7 +64,7 @@ static int end_word(struct expand_words *words)
     return 0;
 }
 
-/* Quoted or escaped bytes never end a word. */
+/* Adds bytes that were quoted or escaped, and so never end a word. */
 static int add_protected(struct expand_words *words, const char *data, size_t size)
 {
     if (!words->list)
@@ -121,7 +121,7 @@ static int add_value(struct sfs_buf *out, const char *value)
     return value ? sfs_buf_add_str(out, value) : 0;
 }
 
-/* ${name?word}, ${name:?word} */
+/* ${name?word}, ${name:?word}: fails with the word if the variable is unset (or empty). */
 static int require(const struct scanner *scanner, const char *name, size_t size, const char *value,
                    bool null_is_unset, const char *word)
 {
@@ -209,7 +209,7 @@ static int expand_replace(struct scanner *scanner, const char *name, size_t size
     return sfs_expand_replace(pattern.data, value ? value : "", replacement.data, all, out);
 }
 
-/* Behind "${". */
+/* Expands what stands behind "${". */
 static int expand_braces(struct scanner *scanner, struct sfs_buf *out)
 {
     if (peek(scanner) == END)
@@ -284,8 +284,8 @@ static int expand_single_quotes(struct scanner *scanner, struct sfs_buf *out)
                : sfs_buf_add(out, start + 1, (size_t)(end - start - 1));
 }
 
-/* Behind an escape character between double quotes: it protects a quote, a dollar and itself, and
- * stands for itself before anything else. */
+/* Expands what stands behind an escape character between double quotes, which protects a quote, a
+ * dollar and itself, and stands for itself before anything else. */
 static int expand_quoted_escape(struct scanner *scanner, bool raw_escapes, struct sfs_buf *out)
 {
     int r = raw_escapes ? put(out, scanner->escape) : 0;
@@ -320,7 +320,8 @@ static int expand_double_quotes(struct scanner *scanner, bool raw_escapes, struc
     return r;
 }
 
-/* One quoted part or substitution: it goes to the text whole, and to the words by its own rule. */
+/* Expands one quoted part or substitution: it goes to the text whole, and to the words by its own
+ * rule. */
 static int expand_special(struct scanner *scanner, bool raw_escapes, struct sfs_buf *out,
                           struct expand_words *words)
 {
@@ -361,7 +362,7 @@ static int expand_plain(struct scanner *scanner, bool raw_escapes, struct sfs_bu
     return r < 0 ? r : sfs_buf_add(out, at, size);
 }
 
-/* Blanks between "<<" and the delimiter of a heredoc do not end the word. */
+/* Expands "<<": blanks between it and the delimiter of a heredoc do not end the word. */
 static int expand_arrow(struct scanner *scanner, struct sfs_buf *out, struct expand_words *words)
 {
     const char *start = scanner->at;

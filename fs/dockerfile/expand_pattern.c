@@ -1,3 +1,4 @@
+/* Matching and replacing for ${x#p}, ${x%p} and ${x/p/r}, by characters and not by bytes. */
 #include "dockerfile/expand_pattern.h"
 
 const char *sfs_expand_bad_escape(const char *pattern)
@@ -46,7 +47,7 @@ static bool matches(const char *pattern, const char *text, size_t size)
     return true;
 }
 
-/* Between characters, not inside one. */
+/* Is `at` between two characters, and not inside one? */
 static bool is_boundary(const char *at)
 {
     return ((unsigned char)*at & 0xc0) != 0x80;

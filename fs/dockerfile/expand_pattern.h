@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* What stands behind the first backslash that protects something else; NULL: there is none. */
+/* What stands behind the first backslash that protects anything but those; NULL: there is none. */
 const char *sfs_expand_bad_escape(const char *pattern);
 
 /* Adds `value` without the shortest (or longest) match at its start (or end). 0 or -ENOMEM. */

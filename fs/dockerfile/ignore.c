@@ -1,3 +1,4 @@
+/* Which lines of a .dockerignore are patterns, and how they are cleaned. */
 #include "dockerfile/ignore.h"
 
 #include "base/banned.h"

@@ -1,3 +1,4 @@
+/* The table of instructions with their flags, and the checks that each instruction must pass. */
 #include "dockerfile/instruction.h"
 
 #include "base/banned.h"
@@ -323,7 +324,7 @@ static int check_flags(const struct sfs_instruction *instruction, const struct k
     for (size_t i = 0; i < instruction->flags.count; i++) {
         const char *text = instruction->flags.items[i] + 2;
         if (!*text)
-            return 0; /* "--" ends them */
+            return 0; /* "--" ends the flags */
         const char *equals = strchr(text, '=');
         AUTO(sfs_free) char *name = equals ? strndup(text, (size_t)(equals - text)) : strdup(text);
         if (!name)
@@ -417,7 +418,7 @@ static int64_t read_unit(const char **text)
     return 0;
 }
 
-/* One "1.5h". False: malformed, or too long for 64 bits. */
+/* Adds one term, such as "1.5h". False: malformed, or too long for 64 bits. */
 static bool read_term(const char **text, int64_t *sum)
 {
     uint64_t whole = 0, fraction = 0, scale = 1;

@@ -29,24 +29,30 @@ enum sfs_keyword {
     SFS_KEYWORD_COUNT,
 };
 
-/* EINVAL: an unknown instruction or flag (with a suggestion), wrong arguments. */
+/* Checks one instruction. EINVAL: an unknown instruction or flag (the words suggest one), or wrong
+ * arguments. */
 int sfs_instruction_check(const struct sfs_instruction *instruction, struct sfs_error *err);
-/* Of a checked instruction. */
+/* Which instruction it is; SFS_KEYWORD_COUNT: an unknown one, which no checked instruction is. */
 enum sfs_keyword sfs_instruction_keyword(const struct sfs_instruction *instruction);
-/* "COPY"; of an unknown one what was written, in capitals. `text` is filled and returned. */
 #define SFS_KEYWORD_TEXT 40
+/* The instruction's name, such as "COPY"; of an unknown one what was written, in capitals. Fills
+ * and returns `text`. */
 char *sfs_instruction_name(const struct sfs_instruction *instruction, char text[SFS_KEYWORD_TEXT]);
 
-/* The value behind "--name="; NULL: not given. Of a flag that may be repeated: the next after
- * *at (which starts at 0). */
+/* The value behind "--name=", borrowed; NULL: not given. */
 const char *sfs_flag_text(const struct sfs_instruction *instruction, const char *name);
+/* The same of a flag that may be repeated: the next value from *at on, which starts at 0 and is
+ * moved on. NULL: no more. */
 const char *sfs_flag_next(const struct sfs_instruction *instruction, const char *name, size_t *at);
+/* Is the flag given, with any value but "false"? */
 bool sfs_flag_is_true(const struct sfs_instruction *instruction, const char *name);
 
-/* "AS name" of FROM, in lower case, for the caller to free; NULL if there is none. 0 or -ENOMEM. */
+/* The name behind AS of a FROM, in lower case, which the caller frees; NULL: there is none. 0 or
+ * -ENOMEM. */
 int sfs_from_name(const struct sfs_instruction *from, char **ret_name);
 
-/* HEALTHCHECK's durations: Go's "1h2m3.5s". Nanoseconds. EINVAL. */
+/* Reads a duration of HEALTHCHECK, as Go writes it ("1h2m3.5s"), in nanoseconds. EINVAL:
+ * malformed. */
 int sfs_duration_parse(const char *text, int64_t *ret_ns, struct sfs_error *err);
 
 #endif

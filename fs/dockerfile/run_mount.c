@@ -1,3 +1,4 @@
+/* Which options each type of RUN --mount has, and what their values may be. */
 #include "dockerfile/run_mount.h"
 
 #include "base/buf.h"
@@ -43,7 +44,7 @@ void sfs_mount_options_close(struct mount_options *options)
 
 struct reading {
     struct mount_options *options;
-    bool told_access; /* ro or rw was given */
+    bool told_access; /* "ro" or "rw" was given */
     struct sfs_error *err;
 };
 
@@ -98,7 +99,7 @@ static int set_number(struct reading *reading, const char *key, const char *valu
     return 0;
 }
 
-/* Bytes, with k, m, g, t. */
+/* Reads a number of bytes, with k, m, g or t behind it. */
 static int set_size(struct reading *reading, const char *value)
 {
     static const char units[] = "kmgt";

@@ -17,14 +17,18 @@ struct mount_options { /* texts are owned; NULL: not given */
     enum mount_sharing sharing;
 };
 
-/* Reads "type=cache,target=$HOME/.cache,...", values expanded. EINVAL. */
+/* Reads "type=cache,target=$HOME/.cache,...", and expands the values. The caller closes
+ * *ret_options. EINVAL. */
 int sfs_mount_options_parse(const char *text, char escape, const struct sfs_vars *vars,
                             struct mount_options *ret_options, struct sfs_error *err);
-/* What is wrong whatever the variables hold, also in a stage that nobody needs. EINVAL. */
+/* Checks for what is wrong whatever the variables hold: also done for stages that nobody needs.
+ * EINVAL. */
 int sfs_mount_options_check(const char *text, struct sfs_error *err);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_mount_options_close(struct mount_options *options);
 
-/* The fields of one line of comma-separated values; quotes may enclose a field. EINVAL. */
+/* Reads the fields of one line of comma-separated values; quotes may enclose a field. EINVAL:
+ * malformed. */
 int sfs_csv_parse(const char *text, struct sfs_vars *fields, struct sfs_error *err);
 
 #endif

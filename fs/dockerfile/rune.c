@@ -1,3 +1,4 @@
+/* Unicode's letters, digits and blanks, as ranges. */
 #include "dockerfile/rune.h"
 
 #include <stagefs/utf8.h>

@@ -1,5 +1,5 @@
-/* Characters of UTF-8 text by their classes, as Go's package unicode has them: what ends a name or
- * a word of a Dockerfile is not for ASCII alone to say. */
+/* Classes of characters in UTF-8 text, as Go's package unicode has them: they decide where a name
+ * or a word of a Dockerfile ends, beyond ASCII too. */
 #ifndef STAGEFS_RUNE_H
 #define STAGEFS_RUNE_H
 
@@ -7,17 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes of the UTF-8 sequence at `text`, of which `size` bytes are there; 0: it is none, or `size`
- * is 0. ret_rune may be NULL. */
+/* Reads the character at `text`, of which `size` bytes are there. Returns its bytes; 0: they are
+ * not UTF-8, or `size` is 0. ret_rune may be NULL. */
 size_t sfs_rune_read(const char *text, size_t size, uint32_t *ret_rune);
 
-/* Of category L, as Go's unicode.IsLetter() has it. */
+/* Is the character a letter (Unicode's category L)? */
 bool sfs_rune_is_letter(uint32_t rune);
-/* Of category Nd, as unicode.IsDigit(). */
+/* Is the character a decimal digit (Unicode's category Nd)? */
 bool sfs_rune_is_digit(uint32_t rune);
 
-/* Bytes of the blank (also U+00A0, U+3000, ...) that `text` begins, or ends, with; 0: none. */
+/* Bytes of the blank (also U+00A0, U+3000, ...) that `text` begins with; 0: there is none. */
 size_t sfs_rune_blank(const char *text, size_t size);
+/* The same of the blank that the first `size` bytes of `text` end with. */
 size_t sfs_rune_blank_before(const char *text, size_t size);
 
 /* Takes the blanks off both ends. */

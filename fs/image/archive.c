@@ -17,10 +17,10 @@
 enum kind { KIND_FILE, KIND_SYMLINK, KIND_HARDLINK, KIND_SPARSE, KIND_OTHER };
 
 struct archive_member {
-    char *name; /* without "./" and "//" */
-    char *link; /* KIND_SYMLINK, KIND_HARDLINK: the target, as written */
-    uint64_t offset, size;
-    uint32_t position; /* in the tar */
+    char *name;            /* without "./" and "//" */
+    char *link;            /* KIND_SYMLINK, KIND_HARDLINK: the target, as written */
+    uint64_t offset, size; /* where its bytes are in the tar */
+    uint32_t position;     /* its number in the tar: of equal names the last one counts */
     enum kind kind;
 };
 
@@ -93,7 +93,7 @@ static int fail_missing(const struct tar_members *tar, const char *name, struct 
                     tar->base.label, name);
 }
 
-/* Follows links inside the archive: old `docker save` links equal layers. */
+/* Follows links inside the archive: old versions of `docker save` write equal layers as links. */
 static int resolve(const struct tar_members *tar, const char *name,
                    const struct archive_member **ret_member, struct sfs_error *err)
 {
@@ -254,7 +254,8 @@ static int index_tar(struct tar_members *tar, struct sfs_error *err)
     return read_headers(tar, archive, err);
 }
 
-/* Ranges of a compressed file cannot be read without unpacking what is before them. */
+/* Refuses a compressed file, whose ranges cannot be read without decoding all that is before
+ * them. */
 static int refuse_compressed(const struct tar_members *tar, struct sfs_error *err)
 {
     static const struct {

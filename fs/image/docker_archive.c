@@ -107,9 +107,9 @@ static int take_config(struct sfs_image *image, const json_t *entry, struct sfs_
     return 0;
 }
 
-/* A layer whose digest nobody says is known by what would change if it were another one: SHA-256
- * over its diff_id, its size, and its first and last 64 KiB. (Were two such blobs the same in all
- * that, the index's own checks of each span would still refuse the wrong one.) */
+/* Makes the key of a layer whose digest is not told, out of what would change if it were another
+ * one: SHA-256 over its diff_id, its size, and its first and last 64 KiB. (If two blobs were the
+ * same in all that, the index's check of each span would still refuse the wrong one.) */
 static int make_key(struct sfs_blob *blob, const struct sfs_digest *diff_id,
                     struct sfs_digest *ret_key, struct sfs_error *err)
 {

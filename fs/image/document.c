@@ -1,3 +1,4 @@
+/* Reads JSON documents from outside under caps, and their fields with type checks. */
 #include "image/document.h"
 
 #include "base/limits.h"
@@ -11,8 +12,8 @@ void sfs_json_close(json_t **json)
     *json = NULL;
 }
 
-/* Every value but the first follows one of these; those inside strings make the count too high,
- * never too low. */
+/* Are there too many values? Every value but the first follows a '[', '{', ',' or ':'. Such bytes
+ * inside strings make the count too high, never too low. */
 static bool has_too_many_values(const char *data, size_t size)
 {
     size_t count = 0;

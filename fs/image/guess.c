@@ -1,9 +1,12 @@
+/* What lies at a path, told by its first bytes, its members or its files. */
 #include "image/guess.h"
 
 #include "image/members.h"
 #include <sys/stat.h>
 
-/* What docker saves since version 25 is both: manifest.json tells the names that docker knows. */
+/* The transport of a tar file. What docker saves since version 25 is both an OCI layout and an
+ * archive of docker's; the latter is preferred, since its manifest.json has the names that docker
+ * knows. */
 static const char *guess_file(const char *path)
 {
     AUTO(sfs_members_close) struct sfs_members *members = NULL;

@@ -1,3 +1,4 @@
+/* The table of transports that images are read from, and opening and closing an image. */
 #include <stagefs/image.h>
 
 #include "image/parts.h"

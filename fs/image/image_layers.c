@@ -22,7 +22,7 @@ struct opening {
 struct layer_job {
     struct opening *opening;
     size_t layer;
-    bool gives_way; /* to the largest layer, which takes longest */
+    bool gives_way; /* its threads go behind those of the largest layer, which takes longest */
 };
 
 int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
@@ -131,7 +131,7 @@ static void run_job(void *arg)
         note_failure(job->opening, job->layer, r, &error);
 }
 
-/* The same layer twice in an image: the second waits until the first one has made the index. */
+/* Is the layer in the image a second time? The second is opened when the first has its index. */
 static bool is_repeated(const struct sfs_image *image, const size_t *order, size_t position)
 {
     for (size_t i = 0; i < position; i++)

@@ -39,7 +39,7 @@ static bool has_file(const struct sfs_layout *layout, const char *name)
     return faccessat(layout->fd, name, F_OK, 0) == 0;
 }
 
-/* Empty but for temporary files. */
+/* Is the directory empty, but for temporary files? */
 static bool is_empty(int dirfd)
 {
     int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -244,8 +244,8 @@ static json_t *make_entry(const char *tag, const json_t *descriptor)
     return r == 0 ? TAKE(entry) : NULL;
 }
 
-/* Is this the entry that the new one replaces? That of the same name; of those without a name, the
- * one with the same digest. */
+/* Does the new entry replace this one? It does if both have the same name or, without a name, the
+ * same digest. */
 static bool is_replaced(const json_t *old, const char *tag, const json_t *entry)
 {
     const char *name = sfs_document_annotation(old, REF_NAME);

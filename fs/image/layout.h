@@ -16,35 +16,37 @@ struct sfs_layout;
  * empty. EINVAL: a directory that is something else. One thread at a time per struct; any number
  * of processes. */
 int sfs_layout_open(const char *dir, struct sfs_layout **ret_layout, struct sfs_error *err);
-/* A layout that sfs_layout_open() created and in which nobody has tagged anything since is taken
- * away again: a commit that failed leaves the destination as it was. */
+/* Frees, and sets NULL; NULL is fine. A layout that sfs_layout_open() created, and in which nobody
+ * has tagged anything since, is removed: a commit that failed leaves the destination as it was. */
 void sfs_layout_close(struct sfs_layout **layout);
 
 /* Is the blob there, with that size? */
 bool sfs_layout_has(const struct sfs_layout *layout, const struct sfs_digest *digest,
                     uint64_t size);
-/* A blob whose digest is known when all is written: temporary file in blobs/sha256, then commit to
- * its name. */
+/* Starts a blob whose digest is known only when all is written: makes a temporary file. The caller
+ * writes it, calls sfs_layout_commit(), then sfs_io_temp_close(). */
 int sfs_layout_temp(struct sfs_layout *layout, struct sfs_io_temp *ret_temp, struct sfs_error *err);
+/* Gives a blob that was written its name. Waits for the disk. */
 int sfs_layout_commit(struct sfs_layout *layout, struct sfs_io_temp *temp,
                       const struct sfs_digest *digest, struct sfs_error *err);
+/* Adds a small blob from memory, and says its digest. Waits for the disk. */
 int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t size,
                          struct sfs_digest *ret_digest, struct sfs_error *err);
 /* Brings layer i of an open image here: nothing if it is there already, else a hard link, a reflink
- * or a copy. Each is held to the digest: read, unless the store that the image's layers were opened
- * with knows the file as it is (layer/verified.h). ENOTSUP: the layer has no digest of its own.
- * EKEYREJECTED: its bytes have another one. */
+ * or a copy. The blob is compared with its digest, for which it is read, unless the store that the
+ * image's layers were opened with knows the file as it is (layer/verified.h). ENOTSUP: the layer
+ * has no digest of its own. EKEYREJECTED: its bytes have another one. */
 int sfs_layout_add_layer(struct sfs_layout *layout, struct sfs_image *image, size_t i,
                          struct sfs_error *err);
 
-/* For a layer without a digest of its own, whose copy was found to have this one: is that what it
- * was indexed from, and its diff_id found for? EKEYREJECTED: no. */
+/* For a layer without a digest of its own, whose copy has the digest `found`: are those the bytes
+ * that the layer was indexed from, and that its diff_id was verified with? EKEYREJECTED: no. */
 int sfs_image_check_copied(const struct sfs_image *image, size_t i, const struct sfs_digest *found,
                            struct sfs_error *err);
 
 /* Enters a manifest in index.json under `tag` (NULL: without a name), replacing an entry of that
- * name. `descriptor` needs mediaType, digest, size; gets the ref.name annotation. Everything else
- * in index.json stays. */
+ * name. `descriptor` has mediaType, digest and size, and is copied; the copy gets the annotation
+ * ref.name. Everything else in index.json stays. */
 int sfs_layout_tag(struct sfs_layout *layout, const char *tag, const struct json_t *descriptor,
                    struct sfs_error *err);
 

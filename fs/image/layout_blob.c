@@ -1,6 +1,6 @@
-/* Blobs on their way into a layout. The cheapest way first: it is there, a hard link, a reflink, a
- * copy. A copy is digested on its way; what is there, linked or cloned is read for that, unless it
- * is known that it was read since it was changed last. */
+/* How a blob gets into a layout, by the cheapest way that works: it is there already, a hard link,
+ * a reflink, a copy. A copy is digested on its way; what is there, linked or cloned is read for
+ * that, unless it is known to have been read since it was changed last. */
 #include "base/hash.h"
 #include "image/layout_parts.h"
 
@@ -54,7 +54,7 @@ int sfs_layout_add_bytes(struct sfs_layout *layout, const void *data, size_t siz
     return r;
 }
 
-/* Is the blob there, and right? One that is not is replaced by who brings it. */
+/* Is the blob there, and right? The caller replaces one that is not. */
 static int check_present(const struct sfs_layout *layout, const struct sfs_image *image,
                          const struct sfs_image_layer *layer, struct sfs_error *err)
 {
@@ -69,7 +69,7 @@ static int check_present(const struct sfs_layout *layout, const struct sfs_image
     return r == -EKEYREJECTED ? -ENOENT : r;
 }
 
-/* A second name for the source's file. Any failure means: some other way. */
+/* Makes a hard link of the source's file. After any failure another way is tried. */
 static bool link_file(const struct sfs_layout *layout, int fd, const struct sfs_image_layer *layer)
 {
     char source[32], text[SFS_DIGEST_TEXT];

@@ -1,3 +1,4 @@
+/* Calls of the members' vtable, and its kind for a directory; archive.c has the one for a tar. */
 #include "image/members.h"
 
 #include <stagefs/format.h>
@@ -52,7 +53,7 @@ int sfs_members_open_blob(struct sfs_members *members, const struct sfs_digest *
     return 0;
 }
 
-/* Files below a directory. */
+/* ---- files below a directory ---- */
 
 struct dir_members {
     struct sfs_members base;

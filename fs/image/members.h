@@ -1,6 +1,6 @@
 /* Named files that an image is read from: those below a layout's directory, or the members of a tar
- * file. Immutable once open, so any thread may use it. A registry would be a third kind, whose
- * names are "blobs/sha256/HEX". */
+ * file. Immutable once open, so any thread may use them. (A registry would be a third kind, with
+ * names like "blobs/sha256/HEX".) */
 #ifndef STAGEFS_MEMBERS_H
 #define STAGEFS_MEMBERS_H
 
@@ -10,34 +10,45 @@
 struct sfs_members;
 
 struct sfs_members_ops {
-    /* The bytes of one file. ENOENT: no such. EBADMSG: the tar ends before it does. */
+    /* Opens the bytes of one file. ENOENT: no such. EBADMSG: the tar ends before it does. */
     int (*open)(struct sfs_members *members, const char *name, struct sfs_blob **ret_blob,
                 struct sfs_error *err);
-    /* A descriptor of the file itself, for hard links and reflinks, or -ENOTSUP. May be NULL. */
+    /* Opens the file itself, for hard links and reflinks: a file descriptor, which is the caller's,
+     * or -ENOTSUP. May be NULL. */
     int (*open_file)(struct sfs_members *members, const char *name);
-    void (*close)(struct sfs_members *members); /* frees all but the struct's label and itself */
+    /* Frees what the implementation owns, but neither the label nor the struct. */
+    void (*close)(struct sfs_members *members);
 };
 
-struct sfs_members { /* embed as first member */
+/* The base of both kinds: embed it as the first member. */
+struct sfs_members {
     const struct sfs_members_ops *ops;
     char *label; /* the path, for messages; owned */
 };
 
+/* Opens a directory, such as a layout. The caller closes *ret_members. EINVAL: a file. ENOENT,
+ * EACCES: as the system has it. */
 int sfs_members_open_dir(const char *path, struct sfs_members **ret_members, struct sfs_error *err);
-/* Reads the headers of a tar file, not the bodies (archive.c). ENOTSUP: it is compressed. EBADMSG:
+/* Opens a tar file: reads its headers, not the bodies (archive.c). The caller closes *ret_members.
+ * ENOTSUP: it is compressed. EBADMSG:
  * no tar, or cut off. */
 int sfs_members_open_tar(const char *path, struct sfs_members **ret_members, struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. Blobs opened from it may live on. */
 void sfs_members_close(struct sfs_members **members);
 
+/* Opens the bytes of one file, which the caller closes. ENOENT: no such. EBADMSG: the tar ends
+ * before it does. */
 int sfs_members_open(struct sfs_members *members, const char *name, struct sfs_blob **ret_blob,
                      struct sfs_error *err);
-/* No I/O but an open. Says only whether the name leads to something. */
+/* Does the name lead to something? Costs no I/O but an open. */
 bool sfs_members_has(struct sfs_members *members, const char *name);
 
 /* "blobs/sha256/HEX", made from the parsed digest: a hostile digest cannot leave the directory. */
 #define SFS_BLOB_PATH 80
+/* Writes that path into `path`, and returns it. */
 char *sfs_blob_path(const struct sfs_digest *digest, char path[SFS_BLOB_PATH]);
-/* The blob of that digest. size UINT64_MAX: any. EKEYREJECTED: it has another size. */
+/* Opens the blob of that digest, which the caller closes. size UINT64_MAX: any. EKEYREJECTED: it
+ * has another size. */
 int sfs_members_open_blob(struct sfs_members *members, const struct sfs_digest *digest,
                           uint64_t size, struct sfs_blob **ret_blob, struct sfs_error *err);
 

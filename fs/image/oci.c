@@ -36,7 +36,7 @@ static int check_layout_file(struct sfs_members *members, struct sfs_error *err)
     return 0;
 }
 
-/* How an entry of index.json is called; NULL: it has no name. */
+/* The name of an entry of index.json; NULL: it has none. */
 static const char *name_of(const json_t *entry)
 {
     const char *name = sfs_document_annotation(entry, REF_NAME);
@@ -48,7 +48,8 @@ static bool same_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* `docker save` names by the whole name, and puts the bare tag in ref.name. */
+/* Has the entry this name in full? `docker save` keeps it apart, and puts the tag alone in
+ * ref.name. */
 static bool has_full_name(const json_t *entry, const char *name)
 {
     const char *found = sfs_document_annotation(entry, CONTAINERD_NAME);
@@ -58,7 +59,7 @@ static bool has_full_name(const json_t *entry, const char *name)
            sfs_reference_full_name(name, &b, NULL) == 0 && strcmp(a, b) == 0;
 }
 
-/* "a, b, c" into words for a message. */
+/* Adds "a, b, c" for a message: the names, or the platforms, of the entries. */
 static void list_names(struct sfs_buf *names, const json_t *manifests, bool platforms)
 {
     for (size_t i = 0; i < json_array_size(manifests); i++) {
@@ -91,7 +92,7 @@ static int fail_with_list(const json_t *manifests, bool platforms, const char *t
     return sfs_fail(err, ENOENT, "%s; there are: %s", text, names.data ? names.data : "?");
 }
 
-/* The best of the entries that `wants` accepts; -1: none suits. */
+/* The number of the entry that suits the platform best; -1: none suits. */
 static ptrdiff_t pick_best(const json_t *manifests, const struct sfs_platform *platform,
                            bool (*wants)(const json_t *entry, const char *name), const char *name)
 {
@@ -153,7 +154,7 @@ static bool is_one_image(const json_t *manifests)
     return same_digest || same_name;
 }
 
-/* By its place among all, whatever it is called. */
+/* Chooses the entry by its place among all, whatever its name. */
 static int choose_position(const json_t *manifests, size_t position, const json_t **ret_entry,
                            struct sfs_error *err)
 {
@@ -167,7 +168,7 @@ static int choose_position(const json_t *manifests, size_t position, const json_
     return fail_with_list(manifests, false, text, err);
 }
 
-/* By tag, or the only one there is. */
+/* Chooses the entry by its tag, or the only one there is. */
 static int choose_entry(const json_t *manifests, const struct sfs_reference *reference,
                         const struct sfs_platform *platform, const json_t **ret_entry,
                         struct sfs_error *err)
@@ -200,7 +201,8 @@ static int choose_entry(const json_t *manifests, const struct sfs_reference *ref
     return 0;
 }
 
-/* A document asked for by digest that index.json does not name itself: it must say what it is. */
+/* Makes the descriptor of a document that was asked for by digest and that index.json does not
+ * name: its own mediaType must say what it is. */
 static int describe_blob(struct sfs_members *members, const struct sfs_digest *digest,
                          struct sfs_descriptor *ret_descriptor, json_t **ret_json,
                          struct sfs_error *err)

@@ -1,4 +1,4 @@
-/* Inside of struct sfs_image: what the openers of this folder fill. */
+/* The inside of struct sfs_image: what the openers of this folder fill. */
 #ifndef STAGEFS_PARTS_H
 #define STAGEFS_PARTS_H
 
@@ -18,33 +18,37 @@ struct sfs_image_document {
 struct sfs_image_part {
     struct sfs_image_layer layer;
     char *member; /* the blob's name among the members; owned; NULL for dir: */
-    char *key;    /* owned; layer.key */
+    char *key;    /* what layer.key points to; owned */
 };
 
 struct sfs_image {
-    char *ref;
+    char *ref;                   /* the reference that it was opened by */
     struct sfs_members *members; /* NULL for dir: */
     char *directory;             /* dir: only */
     json_t *manifest, *config;
     struct sfs_image_document manifest_document, config_document;
     struct sfs_image_part *parts;
     size_t count;
-    struct sfs_store *store; /* that its layers were opened with; borrowed; NULL: none */
+    struct sfs_store *store; /* the one that its layers were opened with; borrowed; NULL: none */
 };
 
-/* Room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
+/* Makes room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
 int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);
 
-/* The openers: one for each transport; image.c has their table. image->ref is set; what they fill
- * is freed with the image. Fail as sfs_image_open(). */
+/* The openers follow, one for each transport; image.c has their table. image->ref is set before;
+ * what they fill is freed with the image, after a failure too. They fail as sfs_image_open(). */
+
+/* Opens oci:DIR. */
 int sfs_oci_open_dir(struct sfs_image *image, const struct sfs_reference *reference,
                      const struct sfs_platform *platform, struct sfs_error *err);
+/* Opens oci-archive:FILE. */
 int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
                          const struct sfs_platform *platform, struct sfs_error *err);
+/* Opens docker-archive:FILE. */
 int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
                             const struct sfs_platform *platform, struct sfs_error *err);
 
-/* image->members is an OCI layout: finds the image in it and reads its documents (oci.c). */
+/* Where image->members is an OCI layout: finds the image in it, and reads its documents (oci.c). */
 int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
                  const struct sfs_platform *platform, struct sfs_error *err);
 
@@ -52,30 +56,37 @@ int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
 int sfs_manifest_take(struct sfs_image *image, json_t **manifest, struct sfs_error *err);
 /* Gives each part its diff_id out of image->config. EBADMSG: not one for each layer. */
 int sfs_config_take_diff_ids(struct sfs_image *image, struct sfs_error *err);
-/* Says what is wrong with a media type that is neither manifest nor index. ENOTSUP. */
+/* Says what is wrong with a media type that is neither a manifest's nor an index's. Always
+ * ENOTSUP. */
 int sfs_manifest_fail_type(const char *media_type, struct sfs_error *err);
+/* Is it the media type of an index (a manifest list), OCI's or Docker's? */
 bool sfs_manifest_is_index(const char *media_type);
+/* Is it the media type of an image's manifest, OCI's or Docker's? */
 bool sfs_manifest_is_image(const char *media_type);
 
-/* Opens the stored bytes of layer i. ENOENT: not there. EKEYREJECTED: not of the descriptor's size.
- * EBADMSG: the archive ends before it does. */
+/* Opens the stored bytes of layer i; the caller closes *ret_blob. ENOENT: not there. EKEYREJECTED:
+ * not of the descriptor's size. EBADMSG: the archive ends before it does. */
 int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
                         struct sfs_error *err);
-/* "layer 3 (sha256:0123456789ab)", or with the directory's path. */
 #define SFS_LAYER_LABEL 128
+/* What messages call layer i: "layer 3 (sha256:0123456789ab)", or with the directory's path. Fills
+ * and returns `label`. */
 char *sfs_image_label(const struct sfs_image *image, size_t i, char label[SFS_LAYER_LABEL]);
 
-/* How layer i is compressed. If its media type says one codec and its first bytes another, the
- * bytes are right, as for docker and containerd (the diff_id tells whether they were), and
- * progress->warn hears of it. A blob that is its own diff_id is never compressed. */
+/* Finds how layer i is compressed. If its media type says one codec and its first bytes another,
+ * the bytes decide, as for docker and containerd (the diff_id tells whether they were right), and
+ * progress->warn is told. A blob whose digest is its diff_id is never compressed. Waits for the
+ * disk. */
 int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
                            const struct sfs_progress *progress, enum sfs_codec *ret_codec,
                            struct sfs_error *err);
 
-/* The layers' numbers, largest blob first, so that the last one to be done is a small one. */
+/* The layers' numbers, largest blob first, so that the last one to be done is a small one. The
+ * caller frees *ret_order. ENOMEM. */
 int sfs_image_order(struct sfs_image *image, size_t **ret_order, struct sfs_error *err);
-/* Worker threads for these layers: one a CPU, not more than there are layers. */
 struct sfs_pool;
+/* Opens worker threads for the image's layers: one for each CPU, but not more than there are
+ * layers. The caller closes *ret_pool. */
 int sfs_image_open_pool(const struct sfs_image *image, struct sfs_pool **ret_pool,
                         struct sfs_error *err);
 

@@ -1,5 +1,6 @@
-/* Names are made one as containerd does it. Variants are levels: a v7 machine runs v6. What an
- * image leaves out is its architecture's usual level (arm v7, arm64 v8, amd64 v1). */
+/* Which names mean the same platform, as containerd has it. Variants are levels: a v7 machine runs
+ * v6. An image that leaves the variant out means its architecture's usual level (arm v7, arm64 v8,
+ * amd64 v1). */
 #include "image/platform.h"
 
 #include "base/banned.h"
@@ -35,7 +36,8 @@ static void set_text(char text[32], const char *value)
     snprintf(text, 32, "%s", value);
 }
 
-/* The usual level of an architecture goes without saying; of arm, which has none, it is said. */
+/* Drops a variant that is the architecture's usual level; of arm, where no level goes without
+ * saying, a missing variant becomes the usual one. */
 static void normalise_variant(struct sfs_platform *platform)
 {
     char *variant = platform->variant;
@@ -174,7 +176,7 @@ static bool from_json(const json_t *json, struct sfs_platform *ret_platform)
     return true;
 }
 
-/* 0: not known as a number. */
+/* The level that a variant is; 0: none is known. */
 static int level(const char *arch, const char *variant)
 {
     if (!variant[0])

@@ -1,3 +1,4 @@
+/* How the text of a reference is taken apart, and what is told about one that is wrong. */
 #include "image/reference.h"
 
 #include "image/guess.h"
@@ -11,7 +12,7 @@
 enum form { FORM_PATH_TAG, FORM_PATH_NAME, FORM_PATH, FORM_NAME, FORM_ALONE /* no rest */ };
 
 static const struct transport {
-    const char *prefix; /* what stands before the rest, ':' and all */
+    const char *prefix; /* what a reference begins with, its ':' included */
     enum sfs_transport transport;
     enum form form;
 } transports[] = {
@@ -42,7 +43,8 @@ static size_t address_size(const char *text)
     return ends ? size + 1 : 0;
 }
 
-/* What may stand between the '/' of a name: nothing that a shell, a URL or a terminal minds. */
+/* Is the text a name whose parts hold nothing that means something to a shell, a URL or a
+ * terminal? */
 static bool is_name(const char *text)
 {
     const char *p = text + address_size(text);
@@ -207,8 +209,8 @@ static int parse_rest(enum form form, char *rest, struct sfs_reference *referenc
     return r;
 }
 
-/* A path that is there, alone or with a tag behind it, says itself what it is. 0: nothing is there.
- */
+/* A path that is there, alone or with a tag behind it, says itself what it is. 0: nothing is
+ * there. */
 static int fail_by_looking(const char *text, struct sfs_error *err)
 {
     AUTO(sfs_free) char *path = strdup(text);
@@ -231,7 +233,7 @@ static int fail_by_looking(const char *text, struct sfs_error *err)
                     path);
 }
 
-/* The transport was not known: what did the user mean? */
+/* Tells of a transport that is not known, and what the user may have meant. */
 static int fail_unknown(const char *text, struct sfs_error *err)
 {
     int r = fail_by_looking(text, err);
@@ -272,7 +274,7 @@ static bool is_spelt(const char *text, const struct transport *transport)
                : strncmp(text, transport->prefix, strlen(transport->prefix)) == 0;
 }
 
-/* The "//" of a prefix is no matter: without it the parser says what is wrong. */
+/* A prefix counts without its "//" too: the parser then says what is wrong. */
 bool sfs_reference_has_transport(const char *text)
 {
     for (size_t i = 0; i < TRANSPORTS; i++) {

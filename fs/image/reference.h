@@ -28,23 +28,24 @@ enum sfs_transport {
     SFS_TRANSPORT_DOCKER,
     SFS_TRANSPORT_STORAGE,
     SFS_TRANSPORT_DAEMON,
-    SFS_TRANSPORT_TAR, /* "-": a stream, to or from who called */
+    SFS_TRANSPORT_TAR, /* "-": a stream, of the program that called stagefs */
     SFS_TRANSPORTS
 };
 
 struct sfs_reference {
     enum sfs_transport transport;
     char *path; /* DIR or FILE; NULL for the transports that have a name only */
-    char *name; /* the tag (oci), or NAME:TAG (docker-archive and those without a path: in full,
-                   "docker.io/library/debian:12"); NULL: not given */
+    /* The tag (oci), or NAME:TAG (docker-archive and those without a path; in full, such as
+     * "docker.io/library/debian:12"); NULL: not given. */
+    char *name;
     bool has_digest;
     struct sfs_digest digest;
     bool has_position;
     size_t position; /* N of ":@N"; then there is neither name nor digest */
 };
 
-/* EINVAL: not a reference; the words suggest one. ENOTSUP: a digest other than sha256. The caller
- * ends it with sfs_reference_done(). */
+/* Takes a reference apart; the caller calls sfs_reference_done(). EINVAL: not a reference; the
+ * words suggest one. ENOTSUP: a digest other than sha256. */
 int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
                         struct sfs_error *err);
 /* Does it begin as a reference does, with a transport and ':'? */

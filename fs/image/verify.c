@@ -23,13 +23,13 @@ struct check {
     size_t layer;
     uint64_t size, out_size;
     struct sfs_digest digest, diff_id;
-    bool has_digest, has_diff_id; /* they could be computed */
-    int result;                   /* why not */
+    bool has_digest, has_diff_id; /* whether each could be computed */
+    int result;                   /* if not both: negative errno */
     struct sfs_error error;
     bool done; /* guarded by lock; the rest belongs to the job until then */
 };
 
-/* Whom to tell, and the first failure. */
+/* The caller's `found`, and the first failure. */
 struct report {
     void (*found)(void *user, const struct sfs_verified *verified);
     void *user;

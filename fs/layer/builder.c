@@ -228,7 +228,8 @@ int sfs_builder_add(struct sfs_builder *builder, const char *path,
     return 0;
 }
 
-/* The normalised path, for a link out of the layer. */
+/* Makes the inode of a hard link to a path that the layer does not have; its target is that path,
+ * normalised. */
 static int make_outside_link(struct sfs_builder *builder, const char *target,
                              struct builder_inode **ret_inode, struct sfs_error *err)
 {
@@ -331,7 +332,7 @@ int sfs_builder_opaque(struct sfs_builder *builder, const char *path, struct sfs
     return 0;
 }
 
-/* NULL: it is not there, or cannot be. */
+/* The node at a path. NULL: there is none, or cannot be. */
 static struct builder_node *find_node(struct sfs_builder *builder, const char *path)
 {
     struct builder_place place;

@@ -29,7 +29,7 @@ static int compare_slots(const void *a, const void *b)
     return strcmp(builder_node_name(left->node), builder_node_name(right->node));
 }
 
-/* ret_order[i] is entry i, whose node gets id i. */
+/* Puts the nodes in order: ret_order[i] becomes entry i, and its node gets id i. */
 static int sort_nodes(struct sfs_builder *builder, struct sort_slot **ret_order)
 {
     struct sort_slot *order = calloc(builder->live, sizeof *order);

@@ -1,3 +1,4 @@
+/* Memory of the builder, and the hash table in which names are found by (parent, name). */
 #include "layer/builder_node.h"
 
 #include "base/limits.h"

@@ -1,12 +1,13 @@
+/* Where a path of an archive leads, as an extraction into an empty root would have it. */
 #include "layer/builder_node.h"
 
 #include "base/limits.h"
 
-/* A path is walked as a text that symlinks are spliced into. */
+/* A path is walked as a text, into which the targets of symlinks are put. */
 struct path_walk {
     struct sfs_builder *builder;
     struct builder_node *dir;
-    const char *rest; /* NUL-terminated */
+    const char *rest; /* what is still to be walked; NUL-terminated */
     struct sfs_buf spliced;
     unsigned hops;
     bool create;

@@ -1,3 +1,5 @@
+/* Walks a directory tree with a stack of its own: what is taken, what is left out, hard links,
+ * holes. */
 #include "layer/dir_scan.h"
 
 #include "base/limits.h"
@@ -8,24 +10,26 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#define MAX_NAMED      3 /* of what is left out */
+#define MAX_NAMED      3 /* so many names are told of what is left out */
 #define CONFIGFS_MAGIC 0x62656570
 #define FUSE_CTL_MAGIC 0x65735543
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-struct seen_inode { /* a file with several names */
+/* A file with several names. */
+struct seen_inode {
     struct {
         uint64_t dev, ino;
     } id;
-    char *path; /* its first name */
+    char *path; /* the path under which it was seen first; owned */
     UT_hash_handle hh;
 };
 
-struct left_out { /* of one kind */
+/* Files of one kind that are left out. */
+struct left_out {
     size_t count;
-    struct sfs_buf names; /* of the first ones */
+    struct sfs_buf names; /* the first MAX_NAMED paths */
 };
 
 struct dir_scan {
@@ -33,11 +37,11 @@ struct dir_scan {
     unsigned flags;
     struct sfs_builder *builder;
     struct sfs_dir_files *files;
-    uint64_t dev; /* of the root */
-    struct left_out sockets, systems;
-    struct seen_inode *links; /* uthash */
-    struct sfs_buf todo;      /* a stack of paths of directories still to be read, NUL-terminated */
-    struct sfs_buf path;      /* of the entry at hand */
+    uint64_t dev;                     /* of the root */
+    struct left_out sockets, systems; /* systems: file systems in which the kernel shows itself */
+    struct seen_inode *links;         /* uthash */
+    struct sfs_buf todo; /* a stack of paths of directories still to be read, NUL-terminated */
+    struct sfs_buf path; /* path of the entry at hand */
     struct sfs_buf extents;
 };
 
@@ -91,7 +95,8 @@ static int tell_left_out(const struct dir_scan *scan, struct sfs_error *err)
     return sfs_buf_check(text, err);
 }
 
-/* Where the kernel shows itself: such files have no true sizes, and their number has no end. */
+/* Is the file in a file system in which the kernel shows itself? Such files have no true sizes, and
+ * their number has no end. */
 static bool is_kernels_own(int fd)
 {
     static const unsigned long magics[] = {
@@ -118,7 +123,7 @@ static void close_stream(DIR **stream)
         closedir(*stream);
 }
 
-/* Component by component, so paths may be of any length. */
+/* Opens component by component, so paths may be of any length. */
 int sfs_dir_open_below(int root, const char *path, int flags)
 {
     AUTO(sfs_close_fd) int dir = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -188,7 +193,8 @@ static unsigned hash_id(const struct seen_inode *seen)
     return (unsigned)((seen->id.ino ^ seen->id.dev << 40) * 0x9e3779b97f4a7c15ull >> 32);
 }
 
-/* The file's first name, or NULL and it is remembered under this one. */
+/* *ret_path: the path under which the file was seen first. NULL: this is the first one, and is
+ * remembered. */
 static int find_first_name(struct dir_scan *scan, const struct stat *st, const char **ret_path)
 {
     struct seen_inode *seen = NULL, key = { .id = { st->st_dev, st->st_ino } };
@@ -287,7 +293,7 @@ static int push_dir(struct dir_scan *scan, struct sfs_error *err)
     return 0;
 }
 
-/* The entry whose path is scan->path. */
+/* Takes the entry whose path is scan->path into the builder. */
 static int take_entry(struct dir_scan *scan, int dir, const char *name, struct sfs_error *err)
 {
     bool overlay = scan->flags & SFS_LAYER_DIR_OVERLAY;
@@ -323,7 +329,8 @@ static int take_entry(struct dir_scan *scan, int dir, const char *name, struct s
     return is_mounted ? leave_out(scan, &scan->systems, err) : push_dir(scan, err);
 }
 
-/* Path of an entry of the directory whose path takes the first `dir_size` bytes of scan->path. */
+/* Makes scan->path the path of an entry of the directory whose path its first `dir_size` bytes
+ * are. */
 static int set_path(struct dir_scan *scan, size_t dir_size, const char *name)
 {
     scan->path.size = dir_size;
@@ -361,7 +368,7 @@ static int scan_dir(struct dir_scan *scan, struct sfs_error *err)
     }
 }
 
-/* Takes the path on top of the stack. */
+/* Takes the path on top of the stack into scan->path. */
 static int pop_dir(struct dir_scan *scan)
 {
     size_t start = scan->todo.size - 1;

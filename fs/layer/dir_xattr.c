@@ -1,3 +1,4 @@
+/* Extended attributes of a file on disk, and which of them are marks of an overlay. */
 #include "layer/dir_scan.h"
 
 #include "base/limits.h"

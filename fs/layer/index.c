@@ -1,3 +1,4 @@
+/* Writing and opening an index file, and the checks that make it safe to use in place. */
 #include "layer/index.h"
 
 #include "base/limits.h"
@@ -113,8 +114,8 @@ static struct header make_header(const struct sfs_index *index)
     return header;
 }
 
-/* Writes the bytes of a section and what fills up to the next one, or only counts them into *crc.
- */
+/* Writes the bytes of a section and what fills up to the next one, or only counts them into
+ * *crc. */
 static int put(int fd, const void *data, uint64_t size, uint64_t *crc)
 {
     static const char zeros[8];

@@ -39,20 +39,20 @@
 #define SFS_INDEX_VERSION 4u
 
 struct sfs_index {
-    int fd; /* keeps the store's lock on the file, and the windows are read from it; -1: none */
-    void *map;
-    size_t map_size;
-    struct sfs_digest digest;  /* of the blob */
-    bool from_toc;             /* flag 2 */
-    struct sfs_digest diff_id; /* of the tar inside; from_toc: of the table of contents */
-    uint64_t blob_size, copy_size;
-    enum sfs_codec codec; /* of the blob */
+    int fd;    /* keeps the store's lock on the file, and the windows are read from it; -1: none */
+    void *map; /* the whole file */
+    size_t map_size;               /* bytes of it */
+    struct sfs_digest digest;      /* of the blob */
+    bool from_toc;                 /* flag 2 */
+    struct sfs_digest diff_id;     /* of the tar inside; from_toc: of the table of contents */
+    uint64_t blob_size, copy_size; /* bytes; copy_size 0: there is no seekable copy */
+    enum sfs_codec codec;          /* of the blob */
     struct sfs_seek_table seek;
     struct sfs_tables tables;
 };
 
-/* Writes one that was made, not opened: all but fd, map and map_size at the file's position. Waits
- * for the disk. */
+/* Writes an index that was made, not opened (fd, map and map_size are not looked at), at the file's
+ * position. Waits for the disk. */
 int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err);
 
 /* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */

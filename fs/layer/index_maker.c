@@ -1,11 +1,12 @@
+/* Where the blob that is being written gets points, and the index that comes of it. */
 #include "layer/index_maker.h"
 
 #include "blob/unpack_points.h"
 #include "layer/index.h"
 #include <stdatomic.h>
 
-/* Decoded bytes after which a place is worth a point: as the pass has it (blob/codec_gzip.c). A
- * place in a member costs its window. */
+/* Decoded bytes after which a place is worth a point: about as a pass has it (blob/codec_gzip.c). A
+ * place inside a member costs a window. */
 #define FRAME_SPACING (256u << 10)
 #define RAW_SPACING   (768u << 10)
 
@@ -13,9 +14,9 @@ struct sfs_index_maker {
     enum sfs_codec codec;
     struct sfs_builder *builder;
     struct sfs_points points;
-    uint64_t out, in;             /* decoded and stored bytes of the blocks so far */
-    uint64_t point_out, point_in; /* the last point */
-    uint64_t frames;
+    uint64_t out, in;               /* decoded and stored bytes of the blocks so far */
+    uint64_t point_out, point_in;   /* `out` and `in` of the last point */
+    uint64_t frames;                /* how many frames have begun */
     uint8_t window[SFS_WINDOW_MAX]; /* the last decoded bytes */
     size_t window_size;
     atomic_bool gave_up;

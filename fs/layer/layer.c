@@ -1,3 +1,4 @@
+/* Calls of a layer's vtable, what holds where it has no such call, and a layer out of a builder. */
 #include "layer/layer.h"
 
 void sfs_layer_close(struct sfs_layer **layer)

@@ -2,8 +2,8 @@
  * open, so any thread may use it without a lock. Pointers into the tables live until
  * sfs_layer_close().
  *
- * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), COPY out of another tree
- * (copy/copy.c). */
+ * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), texts in memory (layer_text.c), COPY
+ * out of another tree (copy/copy_layer.c). */
 #ifndef STAGEFS_LAYER_H
 #define STAGEFS_LAYER_H
 
@@ -20,13 +20,13 @@ struct sfs_layer_ops {
      * decoder. */
     int (*pin)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
                struct sfs_slice *ret_slice, struct sfs_error *err);
-    /* Hint, as sfs_spans_prefetch(); may be NULL. */
+    /* A hint, as sfs_spans_prefetch(); may be NULL. */
     bool (*prefetch)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                      enum sfs_pool_priority priority);
-    /* A reader read this; as sfs_spans_follow(). May be NULL. */
+    /* Tells that a reader read this range, as sfs_spans_follow(). May be NULL. */
     void (*follow)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
-    void (*close)(
-        struct sfs_layer *layer); /* frees what the implementation owns, not the struct's base */
+    /* Frees what the implementation owns, but not what struct sfs_layer itself owns. */
+    void (*close)(struct sfs_layer *layer);
     /* See sfs_layer_locate(); NULL: the bytes lie in the layer itself, by its extents. */
     void (*locate)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                    const struct sfs_layer **ret_layer, uint64_t *ret_position);
@@ -39,44 +39,55 @@ struct sfs_layer_ops {
                                     uint64_t *ret_position, uint64_t *ret_size);
 };
 
-struct sfs_layer { /* base of every kind: embed as first member */
+/* The base of every kind: embed it as the first member. */
+struct sfs_layer {
     const struct sfs_layer_ops *ops;
     struct sfs_tables tables;
-    void *memory; /* sfs_tables_close()d, or NULL if the tables are mapped */
+    void *memory; /* what the tables lie in, for sfs_tables_close(); NULL: they are mapped */
     char *label;  /* "layer 3 (sha256:0123456789ab)": for messages and for du --layers; owned */
 };
 
+/* Frees, and sets NULL; NULL is fine. All slices must have been given back. */
 void sfs_layer_close(struct sfs_layer **layer);
+/* Lends 1..size bytes of a regular file at `offset`, which is below its size, until the slice is
+ * released. May wait for disk and decoder. EIO: they cannot be read. */
 int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
-/* Where the bytes at an offset lie, for bringing reads into the order of the blobs: in which layer,
- * and how far into its decoded bytes. An estimate where there is a hole. */
+/* Where the bytes at an offset of a regular file lie: in which layer, and how far into its decoded
+ * bytes. For putting reads into the order of the blobs; of a hole it is only an estimate. */
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                       const struct sfs_layer **ret_layer, uint64_t *ret_position);
+/* A name for the bytes of a regular file, as sfs_tree_content_name() has it. -ENOENT: there is
+ * none. */
 int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
                            char ret_name[SFS_CONTENT_NAME]);
-/* A digest of what the layer is, the same wherever the same tar is opened. No I/O. False: none is
- * known, as for directories, whose contents nobody has read. */
+/* A digest of what the layer holds, the same wherever the same tar is opened. No I/O. False: none
+ * is known, as for directories, whose contents nobody has read. */
 bool sfs_layer_identify(const struct sfs_layer *layer, struct sfs_digest *ret_digest);
+/* Where the bytes at an offset of a regular file are, as sfs_tree_find_spans() has it. NULL: in no
+ * blob. */
 struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                        uint64_t *ret_position, uint64_t *ret_size);
+/* Has a range of a regular file decoded in the background. Does not wait. False: some of it was not
+ * begun, since the budget is spent: ask again. */
 bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority);
+/* Tells that a reader has read this range of a regular file, and will go on. Does not wait. */
 void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size);
 
 /* What is known of a layer blob before it is read. */
 struct sfs_layer_source {
-    const char *key; /* name of its index in the store: the blob's digest "sha256:HEX", or another
-                        unique key */
-    enum sfs_codec codec; /* what the media type says; for archives that do not say, the bytes */
-    bool has_digest;      /* digest is the blob's, to be verified while indexing */
-    struct sfs_digest digest;
-    uint64_t size;    /* bytes that the blob should have, for messages; 0: unknown */
-    bool has_diff_id; /* diff_id from the config, to be verified while indexing */
-    struct sfs_digest diff_id;
-    const char *label;
-    const struct json_t *annotations; /* of the layer's descriptor, or NULL: they vouch for a table
-                                         of contents that the blob may hold */
+    /* The name of its index in the store: the blob's digest "sha256:HEX", or another unique key. */
+    const char *key;
+    enum sfs_codec codec;      /* as the media type says or, where none says, the first bytes */
+    bool has_digest;           /* digest is set: it is verified while indexing */
+    struct sfs_digest digest;  /* of the blob */
+    uint64_t size;             /* bytes that the blob should have, for messages; 0: unknown */
+    bool has_diff_id;          /* diff_id is set: it is verified while indexing */
+    struct sfs_digest diff_id; /* of the tar inside, from the config */
+    const char *label;         /* what messages call the layer */
+    /* Of the layer's descriptor, or NULL: they may vouch for a table of contents in the blob. */
+    const struct json_t *annotations;
 };
 
 /* Opens the layer from its index in the store, building that first if it is not there (or is
@@ -104,8 +115,8 @@ int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
 /* What was left out of it, in words, or NULL. Lives as long as the layer. */
 const char *sfs_layer_dir_left_out(const struct sfs_layer *layer);
 
-/* A layer in memory from a finished builder, whose ops and source numbers the caller defines.
- * For COPY (copy/copy_layer.c) and for tests. `ops` NULL: its regular files must be empty. */
+/* Makes a layer in memory of what is in the builder, which can then only be closed. Its regular
+ * files must be empty or holes alone: there are no bytes. */
 int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
                          struct sfs_layer **ret_layer, struct sfs_error *err);
 

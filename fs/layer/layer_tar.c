@@ -19,7 +19,7 @@ struct tar_layer {
 
 static const uint8_t hole[64 << 10];
 
-/* The first extent that ends behind the offset. */
+/* The number of the first extent that ends behind the offset; `count` if there is none. */
 static uint32_t find_extent(const struct sfs_extent *extents, uint32_t count, uint64_t offset)
 {
     uint32_t low = 0, high = count;
@@ -107,7 +107,7 @@ static void follow(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uin
         sfs_spans_follow(layer->spans, at, part);
 }
 
-/* What decides the bytes: the blob, how it is decoded, and where in that they lie. */
+/* Digests what decides a file's bytes: the blob, how it is decoded, and where in that they lie. */
 static int digest_place(const struct sfs_index *index, const struct sfs_inode_rec *file,
                         struct sfs_digest *ret_digest)
 {
@@ -156,7 +156,8 @@ static struct sfs_spans *find_spans(struct sfs_layer *base, sfs_inode inode, uin
     return is_there && offset - *ret_size == start ? layer->spans : NULL;
 }
 
-/* The tar's digest; of a layer by table of contents that of the table, and the blob's. */
+/* Gives the tar's digest; of a layer indexed by a table of contents, a digest of the table's digest
+ * and the blob's. */
 static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest)
 {
     const struct sfs_index *index = &((const struct tar_layer *)base)->index;
@@ -201,7 +202,7 @@ static struct copy_mark make_mark(const struct sfs_index *index)
     return (struct copy_mark){ COPY_MARK_MAGIC, sizeof(uint64_t), id };
 }
 
-/* ENOENT: the store has none that belongs to the index. */
+/* Opens the seekable copy. ENOENT: the store has none that belongs to the index. */
 static int open_copy(struct sfs_store *store, const char *key, const struct sfs_index *index,
                      struct sfs_blob **ret_blob, struct sfs_error *err)
 {
@@ -217,7 +218,7 @@ static int open_copy(struct sfs_store *store, const char *key, const struct sfs_
                               err);
 }
 
-/* ENOENT: the store has no index that is whole and fits the source. */
+/* Opens the index. ENOENT: the store has none that is whole and fits the source. */
 static int open_index(struct sfs_store *store, const struct sfs_layer_source *source,
                       uint64_t blob_size, struct sfs_index *ret_index, struct sfs_error *err)
 {
@@ -283,7 +284,8 @@ static int check_digest(const struct making *making, const struct sfs_digest *ac
     return sfs_fail(err, EKEYREJECTED, "layer %s does not match its digest", text);
 }
 
-/* A blob that is not what its digest says explains any other failure. */
+/* Reads the tar out of the blob. If that fails, and the blob is not what its digest says, only the
+ * latter is told: it explains the former. */
 static int read_blob(struct making *making, struct sfs_error *err)
 {
     const struct sfs_layer_source *source = making->source;
@@ -384,7 +386,7 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
                              .copy_file = { .fd = -1, .dirfd = -1 } };
     char what[96];
     snprintf(what, sizeof what, "indexing %.19s", source->key);
-    /* First, so that a cache that cannot be written to costs no time. */
+    /* This comes first, so that a cache that cannot be written to costs no time. */
     int r = sfs_store_start_file(store, SFS_STORE_INDEX, &making.index_file, err);
     if (r == 0)
         r = write_toc_index(&making, err);

@@ -1,3 +1,4 @@
+/* A layer whose file bytes are copies of texts in memory. */
 #include "layer/layer_text.h"
 
 #include "base/banned.h"
@@ -5,7 +6,7 @@
 
 struct text_layer {
     struct sfs_layer base;
-    char **texts; /* by an inode's source */
+    char **texts; /* by the `source` of an inode; owned */
     size_t count;
 };
 

@@ -9,7 +9,9 @@ struct sfs_text_file {
     const char *text;
     uint32_t mode; /* permission bits */
 };
-/* Copies all it needs. The files are root's, dated `epoch`. */
+/* Makes a layer of the texts, which are copied. The files are root's, of the time `epoch`
+ * (seconds).
+ */
 int sfs_text_layer_open(const struct sfs_text_file *files, size_t count, int64_t epoch,
                         const char *label, struct sfs_layer **ret_layer, struct sfs_error *err);
 

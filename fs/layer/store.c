@@ -1,3 +1,4 @@
+/* The cache directory: where it is, how its files are named, locked, replaced and evicted. */
 #include "layer/store.h"
 #include "base/array.h"
 #include "base/buf.h"
@@ -77,7 +78,7 @@ const char *sfs_store_dir(const struct sfs_store *store)
     return store->dir;
 }
 
-/* ':' is no good in file names that people type or copy elsewhere. */
+/* The file's name of a key: with '-' for ':', which is no good in names that people type. */
 static int make_name(const char *key, const char *suffix, char name[KEY_MAX + 8],
                      struct sfs_error *err)
 {
@@ -91,7 +92,7 @@ static int make_name(const char *key, const char *suffix, char name[KEY_MAX + 8]
     return 0;
 }
 
-/* False: not the name of a file of that kind. */
+/* The key of a file's name. False: it is not the name of a file of that kind. */
 static bool read_name(const char *name, const char *suffix, char key[KEY_MAX])
 {
     size_t size = strlen(name), suffix_size = strlen(suffix);
@@ -247,7 +248,7 @@ static int append_item(struct items *items, const struct sfs_store_item *item)
     return 0;
 }
 
-/* An open file of another process, or a file that is being replaced, holds a lock. */
+/* Does somebody hold the file's lock? Whoever has it open or is replacing it does. */
 static bool is_in_use(int dirfd, const char *name)
 {
     AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -321,7 +322,7 @@ int sfs_store_list(struct sfs_store *store,
     return r;
 }
 
-/* 1: removed; 0: in use, or gone already. */
+/* Removes the item. 1: done; 0: it is in use, or gone already. */
 static int remove_item(struct sfs_store *store, const struct sfs_store_item *item,
                        struct sfs_error *err)
 {
@@ -341,7 +342,7 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     return 1;
 }
 
-/* The order is that of last use. */
+/* Removes those not used for longest until at most `keep` bytes are left. */
 static int remove_first(struct sfs_store *store, struct items *items, uint64_t keep,
                         uint64_t *ret_freed, uint64_t *ret_count, struct sfs_error *err)
 {

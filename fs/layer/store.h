@@ -2,7 +2,7 @@
  *
  *   DIR/index/sha256-HEX.idx   layer indexes
  *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
- *   DIR/file/sha256-HEX.HEX.bin  decompressed files, for FUSE passthrough
+ *   DIR/file/sha256-HEX.HEX.bin  decoded files, for FUSE passthrough
  *   DIR/result/sha256-HEX.tar  the layer that a RUN made (stage/run_kept.h)
  *   DIR/seen/sha256-HEX.id     which file was found to have that digest (verified.h)
  *
@@ -18,14 +18,16 @@
 int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_path,
                        struct sfs_error *err);
 
-/* Opens a file for reading and marks it as used now. ENOENT: not there. */
+/* Opens a file for reading, and marks it as used now. The caller closes *ret_fd. ENOENT: not
+ * there. */
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                         int *ret_fd, struct sfs_error *err);
 
 /* Starts a file; makes the directories that are missing. EROFS, EACCES, ENOSPC, ...: the words name
- * the cache directory. The caller writes, then commits, then closes. */
+ * the cache directory. The caller writes it, then commits, then calls sfs_io_temp_close(). */
 int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
                          struct sfs_io_temp *ret_temp, struct sfs_error *err);
+/* Gives the file its name, replacing one that is there. Waits for the disk. Errors as above. */
 int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                           struct sfs_io_temp *temp, struct sfs_error *err);
 
@@ -34,14 +36,16 @@ int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, con
 int sfs_store_make_room(struct sfs_store *store, enum sfs_store_kind kind, uint64_t limit,
                         uint64_t size, struct sfs_error *err);
 
-/* Waits until nobody else makes files for that key. A killed holder lets go. */
+/* The right to make files for a key, in one process at a time. */
 struct sfs_store_lock {
     int fd;
-    char *path;
+    char *path; /* owned */
 };
+/* Waits until nobody else has the lock of that key, and takes it. The lock of a killed process is
+ * free. Errors as above. */
 int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lock *ret_lock,
                    struct sfs_error *err);
-/* Fine on an all-zero struct with fd -1. */
+/* Gives the lock back. Fine on an all-zero struct with fd -1. */
 void sfs_store_unlock(struct sfs_store_lock *lock);
 
 #endif

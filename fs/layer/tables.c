@@ -1,3 +1,4 @@
+/* Look-up in a layer's tables, and the one check of tables that come from outside. */
 #include "layer/tables.h"
 
 #include "base/limits.h"
@@ -8,7 +9,8 @@ static bool inside(uint32_t first, uint32_t count, uint32_t limit)
     return first <= limit && count <= limit - first;
 }
 
-/* A text of `size` bytes at `offset`, with its NUL behind it and none within. */
+/* Is there a text of `size` bytes at `offset` of the strings, with a NUL behind it and none
+ * within? */
 static bool is_text(const struct sfs_tables *tables, uint32_t offset, uint64_t size)
 {
     return offset < tables->strings_size && size < tables->strings_size - offset &&
@@ -87,7 +89,7 @@ static bool are_xattrs(const struct sfs_tables *tables, const struct sfs_inode_r
     return true;
 }
 
-/* Everything of an inode but what its children look like. */
+/* What is wrong with an inode, its children aside; NULL: nothing. */
 static const char *find_inode_fault(const struct sfs_tables *tables,
                                     const struct sfs_inode_rec *inode, uint64_t data_size)
 {
@@ -127,7 +129,7 @@ static const char *find_section_fault(const struct sfs_tables *tables)
     return NULL;
 }
 
-/* What one entry says of itself; `names` counts the names of each inode. */
+/* What is wrong with one entry by itself; NULL: nothing. `names` counts the names of each inode. */
 static const char *find_entry_fault(const struct sfs_tables *tables, sfs_entry i, uint32_t *names)
 {
     const struct sfs_entry_rec *entry = &tables->entries[i];

@@ -17,21 +17,22 @@ typedef uint32_t sfs_inode;
 #define SFS_NO_INODE UINT32_MAX
 
 enum sfs_entry_flags {
-    SFS_ENTRY_WHITEOUT =
-        1 << 0, /* hides the name in lower layers; with an inode: and puts this one there */
-    SFS_ENTRY_OPAQUE = 1 << 1, /* directory: hides all that lower layers have below it */
-    SFS_ENTRY_IMPLIED =
-        1 << 2, /* directory that the layer does not name, only things below it: a lower
-                   layer's metadata wins; without one 0755 root:root, mtime 0 */
-    SFS_ENTRY_LINK =
-        1 << 3, /* hard link to a path that this layer does not have: inode's mode is 0 and its
-                   string is the path ("usr/bin/x": relative to the root, normalised) */
+    /* Hides the name in lower layers; if the entry has an inode, that one is there instead. */
+    SFS_ENTRY_WHITEOUT = 1 << 0,
+    /* Of a directory: hides all that lower layers have below it. */
+    SFS_ENTRY_OPAQUE = 1 << 1,
+    /* A directory that the layer does not name, but only things below it: the metadata of a lower
+     * layer holds; where there is none, 0755 root:root, mtime 0. */
+    SFS_ENTRY_IMPLIED = 1 << 2,
+    /* A hard link to a path that this layer does not have: its inode's mode is 0, and its string is
+     * the path ("usr/bin/x": relative to the root, normalised). */
+    SFS_ENTRY_LINK = 1 << 3,
 };
 
 struct sfs_entry_rec { /* 16 bytes, little-endian on disk, as everything here */
     uint32_t name;     /* offset in strings, NUL-terminated there */
     uint16_t name_size;
-    uint16_t flags;
+    uint16_t flags;   /* enum sfs_entry_flags */
     sfs_inode inode;  /* SFS_NO_INODE only for a pure whiteout */
     sfs_entry parent; /* entry of the directory it is in; the root's is 0 */
 };
@@ -50,9 +51,10 @@ struct sfs_inode_rec { /* 72 bytes */
     uint32_t string; /* symlink or SFS_ENTRY_LINK: offset of the target in strings */
     uint32_t xattrs; /* index of its first xattr record */
     uint32_t xattr_count;
-    uint32_t nlink;  /* names that this layer gives it */
-    uint64_t source; /* layers without a seek table: what their reader needs (a node of another
-                        tree, ...) */
+    uint32_t nlink; /* names that this layer gives it */
+    /* Of a layer without a seek table: what its vtable reads the bytes by (a node of another tree,
+     * ...). */
+    uint64_t source;
 };
 
 struct sfs_xattr_rec { /* 16 bytes; those of an inode are sorted by name */
@@ -82,10 +84,10 @@ struct sfs_tables {
     uint64_t strings_size;
 };
 
-/* All that a mapped file could get wrong: offsets inside their sections, runs inside and not
- * overlapping, children sorted, unique, not empty, no '/', no NUL, not "." or "..", parents before
- * children, extents sorted and within the file's size, known file types. `data_size`: bytes of the
- * decoded stream. EBADMSG. */
+/* Checks all that a mapped file could have wrong: offsets inside their sections, runs inside and
+ * not overlapping, children sorted, unique, not empty, no '/', no NUL, not "." or "..", parents
+ * before children, extents sorted and within the file's size, known file types. `data_size`: bytes
+ * of the decoded stream. EBADMSG. */
 int sfs_tables_check(const struct sfs_tables *tables, uint64_t data_size, struct sfs_error *err);
 
 /* Finds `name` among the children of directory entry `dir`. ENOENT: not there. No I/O. */
@@ -95,7 +97,9 @@ int sfs_tables_find(const struct sfs_tables *tables, sfs_entry dir, const char *
 /* Collects names in the order of a tar stream and makes tables of them: later ones replace earlier
  * ones of the same path as an extraction would. One thread. */
 struct sfs_builder;
-struct sfs_builder *sfs_builder_open(void); /* NULL: out of memory */
+/* A new one, which holds the root alone; the caller closes it. NULL: out of memory. */
+struct sfs_builder *sfs_builder_open(void);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_builder_close(struct sfs_builder **builder);
 
 struct sfs_builder_xattr {
@@ -104,27 +108,29 @@ struct sfs_builder_xattr {
     size_t size;
 };
 
+/* What is to be added under a name; all of it is borrowed for the call. */
 struct sfs_builder_item {
-    struct sfs_inode_rec
-        inode; /* first, count, string, xattrs, xattr_count and nlink are filled by the builder */
-    const char *target; /* symlink: its target */
+    /* The builder fills first, count, string, xattrs, xattr_count and nlink. */
+    struct sfs_inode_rec inode;
+    const char *target; /* of a symlink */
     const struct sfs_extent *extents;
     uint32_t extent_count;
     const struct sfs_builder_xattr *xattrs;
     uint32_t xattr_count;
 };
 
-/* `path` as written in the archive: "./", leading "/", "//" and trailing "/" are dropped, "."
- * components too;
- * ".." is EBADMSG (a path escape), as are components over SFS_MAX_NAME. "" is the root, which must
- * be a directory. Missing parents become SFS_ENTRY_IMPLIED. A non-directory over a directory
- * removes what was below it; a directory over a directory keeps its children and takes the new
- * metadata. A symlink gets mode 0777, as Linux has it. Everything is copied. */
+/* Adds a name. `path` is as written in the archive: "./", leading "/", "//" and trailing "/" are
+ * dropped, "." components too; ".." is EBADMSG (a path escape), as are components over
+ * SFS_MAX_NAME.
+ * "" is the root, which must be a directory. Missing parents become SFS_ENTRY_IMPLIED. A
+ * non-directory over a directory removes what was below it; a directory over a directory keeps its
+ * children and takes the new metadata. A symlink gets mode 0777, as Linux has it. Everything is
+ * copied. */
 int sfs_builder_add(struct sfs_builder *builder, const char *path,
                     const struct sfs_builder_item *item, struct sfs_error *err);
-/* A hard link. If `target` is a name in this layer so far, both share its inode (EBADMSG if it is a
- * directory); otherwise an SFS_ENTRY_LINK is made. A link to itself changes nothing if the name
- * exists. */
+/* Adds a hard link. If `target` is a name in this layer so far, both share its inode (EBADMSG if it
+ * is a directory); otherwise an SFS_ENTRY_LINK is made. A link to itself changes nothing if the
+ * name exists. */
 int sfs_builder_link(struct sfs_builder *builder, const char *path, const char *target,
                      struct sfs_error *err);
 /* Hides `path` of lower layers; does not touch what this layer has under that name. */
@@ -133,13 +139,14 @@ int sfs_builder_whiteout(struct sfs_builder *builder, const char *path, struct s
 int sfs_builder_opaque(struct sfs_builder *builder, const char *path, struct sfs_error *err);
 /* Is there a file of that name so far? */
 bool sfs_builder_has(struct sfs_builder *builder, const char *path);
-/* Takes the name and what is below it away, as if it had never been there; it may be missing. Hard
+/* Removes the name and what is below it, as if it had never been there; it may be missing. Hard
  * links to its files stay. */
 int sfs_builder_remove(struct sfs_builder *builder, const char *path, struct sfs_error *err);
-/* Sorted, compact arrays; they are freed with *ret_memory (one sfs_tables_close). The builder is
- * spent. */
+/* Makes sorted, compact arrays, which lie in *ret_memory; the caller frees that with
+ * sfs_tables_close(). The builder can then only be closed. E2BIG: too many names. ENOMEM. */
 int sfs_builder_finish(struct sfs_builder *builder, struct sfs_tables *ret_tables,
                        void **ret_memory, struct sfs_error *err);
+/* Frees what sfs_builder_finish() gave, and sets NULL; NULL is fine. */
 void sfs_tables_close(void **memory);
 
 #endif

@@ -1,9 +1,10 @@
+/* Cuts a stream of pieces into a tar's blocks. */
 #include "layer/tar_blocks.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* 1: there are bytes; 0: there is nothing more. */
+/* Asks the source for more, if nothing is left. 1: there are bytes; 0: there is nothing more. */
 static int refill(struct sfs_tar_blocks *blocks, struct sfs_error *err)
 {
     const void *data = NULL;
@@ -52,7 +53,7 @@ int sfs_tar_blocks_next(struct sfs_tar_blocks *blocks, const void **ret_block,
     return 1;
 }
 
-/* Returns how many bytes there were to pass over. */
+/* Passes over `size` bytes, or as many as there are: *ret_skipped says how many. */
 static int skip(struct sfs_tar_blocks *blocks, uint64_t size, uint64_t *ret_skipped,
                 struct sfs_error *err)
 {

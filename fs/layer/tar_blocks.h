@@ -14,14 +14,15 @@ struct sfs_tar_source {
 
 struct sfs_tar_blocks {
     struct sfs_tar_source source;
-    const unsigned char *at; /* of what is lent */
-    size_t left;
-    uint64_t offset;    /* of `at` in the tar */
-    bool source_failed; /* the words of a failure are the source's own */
+    const unsigned char *at; /* the next byte of what the source has lent */
+    size_t left;             /* bytes from there on */
+    uint64_t offset;         /* where `at` is in the tar */
+    bool source_failed;      /* the words of a failure are the source's own */
     unsigned char block[SFS_TAR_HEADER];
 };
 
-/* Lends the next block until the next call. 1; 0: nothing is left; EBADMSG: a part of a block. */
+/* Lends the next block until the next call. 1: done; 0: nothing is left. EBADMSG: only a part of a
+ * block is left. */
 int sfs_tar_blocks_next(struct sfs_tar_blocks *blocks, const void **ret_block,
                         struct sfs_error *err);
 /* Passes over that many bytes. EBADMSG: there are fewer. */

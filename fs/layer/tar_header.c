@@ -1,3 +1,4 @@
+/* What a header block says, and which headers are refused because readers disagree on them. */
 #include "layer/tar_header.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@ bool sfs_tar_is_zero_block(const void *block)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, SFS_TAR_HEADER - 1) == 0;
 }
 
-/* Two's complement, big-endian; the highest bit only says that it is such a number. */
+/* Reads a number in two's complement, big-endian; the highest bit only says that it is of this
+ * form. */
 static int read_base_256(const unsigned char *bytes, size_t size, int64_t *ret_number)
 {
     bool negative = bytes[0] & 0x40;
@@ -43,8 +45,8 @@ static bool is_blank(const unsigned char *bytes, size_t size)
     return true;
 }
 
-/* Spaces, digits, and a NUL, behind which nobody reads on, or blanks to the end. A NUL in front of
- * digits ends the number for some readers and is skipped by others. */
+/* Reads spaces, then octal digits, then a NUL (behind which nobody reads on) or blanks to the end.
+ * A NUL in front of digits is refused: it ends the number for some readers, and others skip it. */
 static int read_octal(const unsigned char *bytes, size_t size, int64_t *ret_number)
 {
     size_t i = 0;
@@ -68,7 +70,8 @@ int sfs_tar_number(const void *field, size_t size, int64_t *ret_number)
                            : read_octal(bytes, size, ret_number);
 }
 
-/* The sum of all bytes with spaces in place of the sum itself; old writers took bytes as signed. */
+/* Is the checksum the sum of all bytes, with spaces in place of the sum itself? Old writers took
+ * bytes as signed. */
 static bool checksum_holds(const struct raw_header *raw)
 {
     const unsigned char *bytes = (const unsigned char *)raw;
@@ -93,7 +96,8 @@ static bool has_text(const char *field, size_t size)
     return size > 0 && field[0] != 0;
 }
 
-/* GNU tar before 2004 wrote no times there, and Go before 1.8 a prefix. */
+/* Checks what stands where GNU headers have times: GNU tar before 2004 wrote none there, and Go
+ * before 1.8 wrote a prefix. */
 static int check_gnu(const struct raw_header *raw, struct sfs_error *err)
 {
     int64_t time;

@@ -21,19 +21,20 @@ enum sfs_tar_format {
 
 struct sfs_tar_header {
     enum sfs_tar_format format;
-    char type;
+    char type;                    /* the type flag, as it stands */
     char name[155 + 1 + 100 + 1]; /* with ustar's prefix */
     char link[100 + 1];
     int64_t size, mtime, mode, uid, gid, major, minor;
 };
 
-/* A number field: octal text, or base 256. EBADMSG, without words: neither, or over 63 bits. */
+/* Reads a number field: octal text, or base 256. EBADMSG, without words: neither, or over 63
+ * bits. */
 int sfs_tar_number(const void *field, size_t size, int64_t *ret_number);
 
-/* A block of zeros, as they stand at the end? */
+/* Is it a block of zeros, as stands at a tar's end? */
 bool sfs_tar_is_zero_block(const void *block);
 
-/* EBADMSG: no header, or one that readers disagree on. */
+/* Reads a header block. EBADMSG: it is no header, or one that readers disagree on. */
 int sfs_tar_header_parse(const void *block, struct sfs_tar_header *ret_header,
                          struct sfs_error *err);
 

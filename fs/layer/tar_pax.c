@@ -1,3 +1,4 @@
+/* Which pax records count, what they say, and which are refused. */
 #include "layer/tar_pax.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ int sfs_tar_decimal(const char *text, size_t size, bool sign, int64_t *ret_numbe
     return 0;
 }
 
-/* Cuts off the record at *at. 1; 0: there is none. */
+/* Cuts off the record at *at, and moves *at behind it. 1: done; 0: there is none. */
 static int next_record(char **at, char *end, struct sfs_tar_record *ret_record,
                        struct sfs_error *err)
 {
@@ -72,7 +73,8 @@ static int take_number(const struct sfs_tar_record *record, bool sign, bool *ret
     return 0;
 }
 
-/* Seconds, and digits of a fraction of which nine count. A time before 1970 counts downwards. */
+/* Reads a time: seconds, and a fraction of which nine digits count. Before 1970 the fraction counts
+ * downwards. */
 static int take_time(const struct sfs_tar_record *record, int64_t *ret_sec, uint32_t *ret_nsec,
                      struct sfs_error *err)
 {
@@ -94,7 +96,8 @@ static int take_time(const struct sfs_tar_record *record, int64_t *ret_sec, uint
     return 0;
 }
 
-/* Version 0.0 repeats two records for each run: where it is, how long it is. */
+/* Takes a record of version 0.0, which repeats two for each run: where it is, and how long it
+ * is. */
 static int take_pair(const struct sfs_tar_record *record, struct sfs_tar_pax *pax, bool is_size,
                      struct sfs_error *err)
 {
@@ -107,7 +110,8 @@ static int take_pair(const struct sfs_tar_record *record, struct sfs_tar_pax *pa
     return sfs_buf_add(pairs, &value, sizeof value) < 0 ? sfs_fail_memory(err) : 0;
 }
 
-/* Two records tell it, and readers prefer this one or that. */
+/* Takes a sparse file's size. Two records tell it, and not all readers prefer the same one: they
+ * must agree. */
 static int take_sparse_size(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
                             struct sfs_error *err)
 {
@@ -150,7 +154,8 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* Owner, times and attributes. What is not kept is looked at as well: docker refuses it. */
+/* Takes owner, times and attributes. What is not kept must be well-formed, too: docker refuses it
+ * else. */
 static int take_metadata(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
                          struct sfs_error *err)
 {
@@ -191,7 +196,7 @@ static int take_record(const struct sfs_tar_record *record, struct sfs_tar_pax *
         return take_sparse(record, pax, err);
     if (record->value_size > 0 || starts_with(key, "SCHILY.xattr."))
         return take_metadata(record, pax, err);
-    return 0; /* takes back what stood in a global header */
+    return 0; /* an empty value takes back what stood in a global header */
 }
 
 int sfs_tar_pax_parse(struct sfs_buf *text, struct sfs_tar_pax *pax, struct sfs_error *err)

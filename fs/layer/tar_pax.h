@@ -5,7 +5,8 @@
 #include "base/buf.h"
 #include <stdint.h>
 
-struct sfs_tar_record { /* text, with a NUL behind it; a value may hold others */
+/* One record. Both texts have a NUL behind them; a value may hold NULs, too. */
+struct sfs_tar_record {
     const char *key, *value;
     size_t value_size;
 };
@@ -21,23 +22,24 @@ struct sfs_tar_pax {
         bool has_size, has_count;
         int64_t size, count;
         struct sfs_buf pairs; /* version 0.0: offset and size in turn, each a uint64_t */
-        bool any;
+        bool any;             /* there is at least one such record */
     } sparse;
     struct sfs_buf others; /* struct sfs_tar_record: attributes and ACLs, in their order */
 };
 
-/* Reads the records of `text`, which it cuts into strings and which has to live as long as the
- * result. EBADMSG: malformed, or something that readers disagree on. After a failure, too, the
- * result is to be emptied by sfs_tar_pax_done(). */
+/* Reads the records of `text`, which it cuts into strings and which must live as long as the
+ * result. After a failure too, the caller calls sfs_tar_pax_done(). EBADMSG: malformed, or
+ * something that readers disagree on. */
 int sfs_tar_pax_parse(struct sfs_buf *text, struct sfs_tar_pax *pax, struct sfs_error *err);
+/* Frees what is in it, and makes it all-zero. */
 void sfs_tar_pax_done(struct sfs_tar_pax *pax);
 
-/* A global header may say what it likes about times, owners and comments: nobody here heeds it.
- * EBADMSG: it changes names, sizes or sparse maps, which GNU tar heeds and Go does not. */
+/* Checks a global header. What it says of times, owners and comments is passed over. EBADMSG: it
+ * changes names, sizes or sparse maps, which GNU tar heeds and Go does not. */
 int sfs_tar_pax_check_global(const struct sfs_tar_pax *pax, struct sfs_error *err);
 
-/* Decimal digits, up to 18 behind leading zeros, with a '-' in front if `sign`. EBADMSG, without
- * words. */
+/* Reads decimal digits, up to 18 behind leading zeros; a '-' may stand in front if `sign`. EBADMSG,
+ * without words: it is something else. */
 int sfs_tar_decimal(const char *text, size_t size, bool sign, int64_t *ret_number);
 
 #endif

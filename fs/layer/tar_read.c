@@ -1,3 +1,4 @@
+/* Takes the members of a layer's tar into a builder; asks for denser points in large libraries. */
 #include "layer/tar_read.h"
 
 #include "layer/tar_stream.h"
@@ -87,7 +88,8 @@ static int take_all(struct tar_reader *reader, struct sfs_error *err)
     }
 }
 
-/* Only whoever passes over zeros sees it. So it is no fault, but a good hiding-place. */
+/* Warns of an archive behind the tar's end. Only readers that pass over zeros show it: it is no
+ * fault, but a good place to hide something. */
 static int look_behind(struct tar_reader *reader, struct sfs_error *err)
 {
     const struct sfs_progress *progress = reader->options->progress;

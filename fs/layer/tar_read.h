@@ -1,10 +1,10 @@
 /* From a tar to names and metadata: its members, as a builder wants them.
  *
  * Where readers of tars differ (tar_stream.h has what concerns headers):
- *   ".wh."     a whiteout, whatever the entry's type; ".wh..wh..opq" an opaque mark; ".wh." alone
- * is refused aufs       what is at the root and begins with ".wh..wh." is its own and not shown;
- * files in
- *              ".wh..wh.plnk" can be what hard links name
+ *   ".wh."     a whiteout, whatever the entry's type; ".wh..wh..opq" an opaque mark; ".wh."
+ *              alone is refused
+ *   aufs       what is at the root and begins with ".wh..wh." is its own and not shown; files
+ *              in ".wh..wh.plnk" can be what hard links name
  *   ".."       refused, as are entries without a name
  *   xattrs     SCHILY.xattr.*, LIBARCHIVE.xattr.*, RHT.security.selinux, in the namespaces that
  *              Linux has
@@ -24,11 +24,12 @@ struct archive_entry;
 struct sfs_tar_read_options {
     bool is_estargz;                     /* marks of that format are no files */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
-    const char *label;                   /* of the layer, in warnings */
+    const char *label;                   /* what warnings call the layer */
 };
 
-/* Reads the stream to its end. EBADMSG: not a tar, or one that is refused; the words name the
- * entry. Failures of `unpack` come out as they are. */
+/* Reads the pass's stream to its end, and adds what it names to the builder. Waits for the disk.
+ * EBADMSG: not a tar, or one that is refused; the words name the entry. Failures of `unpack` are
+ * handed on as they are. */
 int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
                  const struct sfs_tar_read_options *options, struct sfs_error *err);
 
@@ -36,17 +37,20 @@ int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
 struct sfs_tar_xattrs {
     struct sfs_builder_xattr *list;
     uint32_t count, capacity;
-    void *access, *default_acl;      /* binary ACLs that `list` points to */
-    struct sfs_tar_decoded *decoded; /* so do these */
+    void *access, *default_acl;      /* binary ACLs that `list` points to; owned */
+    struct sfs_tar_decoded *decoded; /* decoded names and values that it points to; owned */
 };
-/* Of a member as pax has them; what it hands out borrows the records too. */
+/* Takes the attributes of a member out of its pax records. The result may point into the records,
+ * too, and is freed with sfs_tar_xattrs_done(). */
 int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
                         struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err);
-/* Of an entry that libarchive has read. */
+/* Takes the attributes of an entry that libarchive has read; the result may point into the entry,
+ * too. */
 int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_xattrs,
                         struct sfs_error *err);
-/* False: in no namespace that Linux has. */
+/* Is the attribute in a namespace that Linux has? */
 bool sfs_tar_xattr_is_shown(const char *name);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_tar_xattrs_done(struct sfs_tar_xattrs *xattrs);
 
 #endif

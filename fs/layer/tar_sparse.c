@@ -1,3 +1,4 @@
+/* Reads the maps of sparse files, in the old GNU form and in the three pax forms. */
 #include "layer/tar_sparse.h"
 
 #include "base/limits.h"
@@ -59,7 +60,7 @@ static int add_old_runs(const char *runs, size_t count, uint64_t size, struct sf
     return 0;
 }
 
-/* Go goes on where this byte is not 0, libarchive and GNU tar, too. */
+/* Does another block of runs follow? Go, libarchive and GNU tar go on where this byte is not 0. */
 static bool goes_on(const char *block, size_t at)
 {
     return block[at] != 0;
@@ -103,7 +104,7 @@ static int add_pairs(const struct sfs_tar_pax *pax, struct sfs_tar_map *map, str
     return r;
 }
 
-/* "OFFSET,SIZE,OFFSET,SIZE" */
+/* Adds the runs of form 0.1: "OFFSET,SIZE,OFFSET,SIZE" and so on. */
 static int add_listed(const struct sfs_tar_pax *pax, struct sfs_tar_map *map, struct sfs_error *err)
 {
     int64_t offset = 0, number, count = 0;
@@ -124,7 +125,8 @@ static int add_listed(const struct sfs_tar_pax *pax, struct sfs_tar_map *map, st
     return 0;
 }
 
-struct map_lines { /* of the blocks that start a file of form 1.0 */
+/* Reads the lines of the map that starts a file's bytes in form 1.0. */
+struct map_lines {
     struct sfs_tar_blocks *blocks;
     uint64_t stored, taken;
     const char *block;
@@ -170,7 +172,8 @@ static int next_line(struct map_lines *reader, int64_t *ret_number, struct sfs_e
     return 0;
 }
 
-/* The number of runs, then each one's offset and size, a line each, to the end of a block. */
+/* Adds the runs of form 1.0: the number of runs, then each one's offset and size, a line each, to
+ * the end of a block. */
 static int add_stored(const struct sfs_tar_pax *pax, struct map_lines *reader,
                       struct sfs_tar_map *map, struct sfs_error *err)
 {

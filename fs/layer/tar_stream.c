@@ -1,9 +1,10 @@
+/* Puts a member together out of its extended headers and its own. */
 #include "layer/tar_stream.h"
 
 #include "base/limits.h"
 #include "layer/tar_sparse.h"
 
-/* What came before a member's own header. */
+/* The extended headers that came before a member's own header. */
 struct extended {
     struct sfs_buf pax_text, name, link;
     struct sfs_tar_pax pax;
@@ -15,8 +16,10 @@ struct sfs_tar_stream {
     struct extended extended;
     struct sfs_tar_header header;
     struct sfs_tar_map map;
-    uint64_t data_size, data_left; /* of the member at hand: bytes behind its header */
-    char last[128];                /* its name, for messages */
+    /* Bytes behind the header of the member at hand: all (size), and those not passed yet
+     * (left). */
+    uint64_t data_size, data_left;
+    char last[128]; /* that member's name, for messages */
 };
 
 static void forget_extended(struct extended *extended)
@@ -91,7 +94,7 @@ static int take_long(struct sfs_tar_stream *stream, struct sfs_buf *text, bool *
     return r == 0 && !text->data[0] ? sfs_fail(err, EBADMSG, "a long name is empty") : r;
 }
 
-/* 1: it was one; 0: it is a member's own header. */
+/* Takes an extended header. 1: it was one; 0: it is a member's own header. */
 static int take_extended(struct sfs_tar_stream *stream, struct sfs_error *err)
 {
     struct extended *extended = &stream->extended;
@@ -117,8 +120,8 @@ static int take_extended(struct sfs_tar_stream *stream, struct sfs_error *err)
 
 /* ---- members ---- */
 
-/* GNU's long name, pax's and the header's own, in the order in which Go heeds them. GNU tar heeds
- * pax first. */
+/* Chooses among GNU's long name, pax's and the header's own, in the order in which Go heeds them;
+ * GNU tar heeds pax first. */
 static int choose_text(bool has_long, const struct sfs_buf *text, const char *pax, const char *own,
                        const char **ret_text, struct sfs_error *err)
 {
@@ -152,7 +155,8 @@ static bool ends_with_slash(const char *name)
     return name[strlen(name) - 1] == '/';
 }
 
-/* 0: no kind of file. Of a hard link: as good as any, its target's counts. */
+/* The file type (S_IFMT) of a type flag; 0: it is no kind of file. For a hard link any will do, as
+ * its target's counts. */
 static uint32_t type_of(char type)
 {
     static const struct {
@@ -289,7 +293,7 @@ static int pass_data(struct sfs_tar_stream *stream, struct sfs_error *err)
     return r;
 }
 
-/* 1: a header; 0: the end. */
+/* Reads the next header block. 1: done; 0: the end. */
 static int next_header(struct sfs_tar_stream *stream, const void **ret_block, struct sfs_error *err)
 {
     int r = sfs_tar_blocks_next(&stream->blocks, ret_block, err);
@@ -301,7 +305,7 @@ static int next_header(struct sfs_tar_stream *stream, const void **ret_block, st
     return r < 0 ? r : 0;
 }
 
-/* 1: a header that is a member's own, at *ret_block; 0: the end. */
+/* Reads on to a member's own header. 1: it is at *ret_block; 0: the end. */
 static int find_member(struct sfs_tar_stream *stream, const void **ret_block, struct sfs_error *err)
 {
     const struct extended *extended = &stream->extended;

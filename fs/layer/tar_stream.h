@@ -8,10 +8,11 @@
  *   types      files, links, devices, FIFOs and directories; a file without bytes whose name ends
  *              with a slash is a directory, one with bytes is refused, as is every other type
  *   pax        records count for the next member only, of two headers the last; what a global
- * header says is passed over, and refused where it would change names or sizes sparse     GNU's
- * four forms; other ones are refused the end    two blocks of zeros, or the end of the stream
- * (after one block of zeros, too); a header behind a single block of zeros is refused, and extended
- * headers whose member does not come */
+ *              header says is passed over, and refused where it would change names or sizes
+ *   sparse     GNU's four forms; other ones are refused
+ *   the end    two blocks of zeros, or the end of the stream (after one block of zeros, too); a
+ *              header behind a single block of zeros is refused, and extended headers whose
+ *              member does not come */
 #ifndef STAGEFS_TAR_STREAM_H
 #define STAGEFS_TAR_STREAM_H
 
@@ -24,27 +25,29 @@ struct sfs_tar_stream;
 struct sfs_tar_member { /* lives until the next call */
     const char *name;   /* as the tar has it, never empty */
     const char *link;   /* a symlink's target, or what a hard link names; else NULL */
-    bool hard_link;     /* then only name and link mean something */
-    /* size, mode, owner, time and device numbers; size is the file's, holes included */
+    bool hard_link;     /* a hard link: of the rest only name and link mean something */
+    /* Size, mode, owner, time and device numbers are set; size is the file's, holes included. */
     struct sfs_inode_rec inode;
-    uint64_t data_offset; /* where its bytes start in the tar; of form 1.0: the map before them */
-    const struct sfs_extent *extents; /* data_offset counts from the tar's start */
+    /* Where in the tar its bytes start; of a sparse file of form 1.0: the map before them. */
+    uint64_t data_offset;
+    const struct sfs_extent *extents; /* their data_offset counts from the tar's start */
     size_t extent_count;
     const struct sfs_tar_record *records; /* attributes and ACLs, as pax has them */
     size_t record_count;
 };
 
-/* NULL: out of memory. */
+/* A new one, which copies `source` and is closed by the caller. NULL: out of memory. */
 struct sfs_tar_stream *sfs_tar_stream_open(const struct sfs_tar_source *source);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_tar_stream_close(struct sfs_tar_stream **stream);
 
-/* 1; 0: the end. EBADMSG: not a tar, or one that is refused; the words name the member before.
- * Failures of the source come out as they are. */
+/* Reads the next member. 1: done; 0: the end. EBADMSG: not a tar, or one that is refused; the words
+ * name the member before. Failures of the source are handed on as they are. */
 int sfs_tar_stream_next(struct sfs_tar_stream *stream, struct sfs_tar_member *ret_member,
                         struct sfs_error *err);
 
-/* Behind the end: is there another archive, which no reader shows unless it is asked to pass over
- * zeros? Reads the source to its end. 1, 0, or a failure of the source. */
+/* To be called at the end: is there another archive behind it, which no reader shows unless it is
+ * asked to pass over zeros? Reads the source to its end. 1, 0, or a failure of the source. */
 int sfs_tar_stream_look_behind(struct sfs_tar_stream *stream, struct sfs_error *err);
 
 #endif

@@ -1,3 +1,4 @@
+/* Extended attributes and ACLs of a tar's members, in the form in which Linux stores them. */
 #include "layer/tar_read.h"
 
 #include "base/limits.h"
@@ -112,7 +113,7 @@ int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_
                         struct sfs_error *err)
 {
     AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
-    /* First, so that an attribute that brings the ACL in binary form wins. */
+    /* ACLs come first, so that an attribute that brings one in binary form replaces it. */
     int r = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", &xattrs,
                     &xattrs.access);
     if (r == 0)
@@ -136,10 +137,10 @@ int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_
 
 struct sfs_tar_decoded {
     struct sfs_tar_decoded *next;
-    char text[]; /* an attribute's name with its NUL, then its value */
+    char text[]; /* the attribute's name with its NUL, then its value */
 };
 
-/* libarchive reads the text of an ACL; the rest is as above. */
+/* Takes the text of an ACL, which libarchive reads. */
 static int take_acl(const char *text, int kind, const char *name, struct sfs_tar_xattrs *xattrs,
                     void **memory)
 {
@@ -159,7 +160,7 @@ static int digit_of(char byte, const char *digits)
     return place ? (int)(place - digits) : -1;
 }
 
-/* "%20" and the like, to `out`, with a NUL behind it. */
+/* Decodes "%20" and the like to `out`, with a NUL behind it. Returns the size. */
 static size_t decode_name(const char *name, char *out)
 {
     static const char digits[] = "0123456789abcdef";
@@ -174,7 +175,7 @@ static size_t decode_name(const char *name, char *out)
     return used;
 }
 
-/* Base64 up to where it ends; libarchive writes no padding. */
+/* Decodes base64, with or without padding (libarchive writes none). Returns the size. */
 static size_t decode_value(const char *value, size_t size, char *out)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -228,7 +229,7 @@ static int take_xattr(const struct sfs_tar_record *record, struct sfs_tar_xattrs
     return name ? take_encoded(name, record, xattrs) : 0;
 }
 
-/* ACLs first, so that an attribute that brings one in binary form wins. */
+/* ACLs come first, so that an attribute that brings one in binary form replaces it. */
 int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
                         struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err)
 {

@@ -1,10 +1,12 @@
+/* Which annotations vouch for a table of contents, and the index that is made of the table. */
 #include "layer/toc.h"
 
 #include "base/limits.h"
 #include <inttypes.h>
 
 #define ESTARGZ_DIGEST "containerd.io/snapshot/stargz/toc.digest"
-/* As containers/storage writes them now; as it did at first, and stargz-snapshotter does. */
+/* Prefixes of annotations: as containers/storage writes them now; then as it did at first, and as
+ * stargz-snapshotter does. */
 static const char *const prefixes[] = { "io.github.containers.zstd-chunked.",
                                         "io.containers.zstd-chunked." };
 #define PREFIXES (sizeof prefixes / sizeof *prefixes)
@@ -39,7 +41,8 @@ static const char *get_annotation(const struct sfs_layer_source *source, const c
     return json_string_value(json_object_get(source->annotations, name));
 }
 
-/* 1: it is there. EBADMSG: it is not the digest that it was said to be before. */
+/* Reads a digest out of an annotation. 1: it is there. EBADMSG: it is not a digest, or not the one
+ * that another annotation says. */
 static int find_digest(const struct sfs_layer_source *source, const char *prefix, const char *key,
                        bool *has, struct sfs_digest *digest, struct sfs_error *err)
 {

@@ -38,26 +38,26 @@ bool sfs_toc_is_estargz(const struct sfs_layer_source *source, struct sfs_blob *
 
 /* What the annotations say of the table. */
 struct sfs_toc_claim {
-    bool has_plain, has_packed, has_place;
-    struct sfs_digest plain;  /* of its JSON */
-    struct sfs_digest packed; /* of that as it is compressed in the blob */
-    uint64_t offset, size, plain_size;
+    bool has_plain, has_packed, has_place; /* which of the fields below are set */
+    struct sfs_digest plain;               /* of the table's JSON */
+    struct sfs_digest packed;              /* of the JSON as it is compressed in the blob */
+    uint64_t offset, size, plain_size;     /* place: bytes in the blob, and of the JSON */
 };
 
 /* A table's JSON. */
 struct sfs_toc_text {
     char *data; /* owned */
     size_t size;
-    uint64_t data_end; /* where in the blob the layer's data end */
+    uint64_t data_end; /* offset in the blob of the end of the layer's data */
 };
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_toc_text_done(struct sfs_toc_text *text);
 
 /* A kind of table. */
 struct sfs_toc_kind {
     enum sfs_codec codec; /* of the layers that bring it */
-    /* Finds, checks and decodes the table. EBADMSG, EKEYREJECTED, E2BIG, ENOTSUP: it cannot be
-     * used.
-     */
+    /* Finds, checks and decodes the table. Waits for the disk. EBADMSG, EKEYREJECTED, E2BIG,
+     * ENOTSUP: it cannot be used. */
     int (*read)(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                 struct sfs_toc_text *ret_text, struct sfs_error *err);
     bool is_packed;    /* the manifest vouches for its compressed bytes, too */
@@ -67,9 +67,10 @@ struct sfs_toc_kind {
 /* The kind that layers of this codec bring; NULL: there is none. */
 const struct sfs_toc_kind *sfs_toc_find_kind(enum sfs_codec codec);
 
-/* What the kinds read by. */
+/* The `read` of eStargz. */
 int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
+/* The `read` of zstd:chunked. */
 int sfs_toc_read_chunked(struct sfs_blob *blob, const struct sfs_toc_claim *vouched,
                          struct sfs_toc_text *ret_text, struct sfs_error *err);
 /* Does the blob end as an eStargz layer does? */
@@ -77,39 +78,49 @@ bool sfs_toc_ends_estargz(struct sfs_blob *blob);
 /* Reads all of a range. EBADMSG: it is not inside the blob. */
 int sfs_toc_read_range(struct sfs_blob *blob, void *data, uint64_t size, uint64_t offset,
                        struct sfs_error *err);
-/* EKEYREJECTED: another digest. `what` is digested. */
+/* Does the data have that digest? `what` names the data in messages. EKEYREJECTED: it does not. */
 int sfs_toc_check_digest(const void *data, size_t size, const struct sfs_digest *expected,
                          const char *what, struct sfs_error *err);
 
-/* Calls `entry` for each of them, in order, until it fails. Only one at a time is in memory as
- * values. EBADMSG: not such a table. E2BIG: an entry is too large. */
+/* Calls `entry` for each entry of a table's JSON, in order, until it fails. Only one entry at a
+ * time is in memory as values. EBADMSG: not such a table. E2BIG: an entry is too large. */
 int sfs_toc_json_each(const char *data, size_t size,
                       int (*entry)(void *user, const json_t *json, struct sfs_error *err),
                       void *user, struct sfs_error *err);
 
+/* One entry, as the table has it. */
 struct sfs_toc_entry {
     const char *type, *name, *link; /* never NULL; borrowed from the JSON */
-    struct sfs_inode_rec inode;     /* mode without type */
+    struct sfs_inode_rec inode;     /* its mode has no file type */
+    /* Where the chunk is: the frame's offset in the blob, the chunk's offset in the decoded frame,
+     * and the frame's end in the blob (0: not said). */
     uint64_t offset, inner_offset, end_offset;
-    uint64_t chunk_offset, chunk_size;
+    uint64_t chunk_offset, chunk_size; /* which bytes of the file it is */
     bool is_zeros, has_digest, has_chunk_digest;
-    struct sfs_digest digest, chunk_digest;
-    struct sfs_builder_xattr *xattrs; /* names borrowed from the JSON; values in `values` */
+    struct sfs_digest digest, chunk_digest; /* of the whole file, and of the chunk */
+    struct sfs_builder_xattr *xattrs;       /* names are borrowed from the JSON */
     uint32_t xattr_count;
-    void *values;
+    void *values; /* the values of xattrs; owned */
 };
-/* EBADMSG: a field is missing, of a wrong type or out of range. */
+/* Reads one entry, which borrows from `json`; it is freed with sfs_toc_entry_done(). EBADMSG: a
+ * field is missing, of a wrong type or out of range. */
 int sfs_toc_entry_parse(const json_t *json, struct sfs_toc_entry *ret_entry, struct sfs_error *err);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_toc_entry_done(struct sfs_toc_entry *entry);
 
-/* Names, and where their bytes are, in the making. NULL: out of memory. */
+/* Names, and where their bytes are, while they are collected. */
 struct sfs_toc_index;
+/* A new one, for a layer whose data end at `data_end` of the blob; the caller closes it. NULL: out
+ * of memory. */
 struct sfs_toc_index *sfs_toc_index_open(uint64_t data_end, const struct sfs_toc_kind *kind);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_toc_index_close(struct sfs_toc_index **index);
+/* Adds the next entry. EBADMSG: it does not fit to those before. ENOTSUP: it cannot be shown
+ * lazily. */
 int sfs_toc_index_add(struct sfs_toc_index *index, const struct sfs_toc_entry *entry,
                       struct sfs_error *err);
-/* Checks the whole. The tables are freed with *ret_memory, the seek table lives as long as `index`.
- */
+/* Checks the whole, and gives its tables. The caller frees *ret_memory with sfs_tables_close(); the
+ * seek table lives as long as `index`. */
 int sfs_toc_index_finish(struct sfs_toc_index *index, struct sfs_seek_table *ret_seek,
                          struct sfs_tables *ret_tables, void **ret_memory, struct sfs_error *err);
 

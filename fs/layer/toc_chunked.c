@@ -3,8 +3,9 @@
  * numbers, has two forms:
  *
  *   containers/storage   offset, size, plain size, type 1, offset, size and plain size of a
- * tar-split, "GNUlInUx" stargz-snapshotter   offset, size, plain size, type 1, "GnUlInUx"; so was
- * containers/storage's first, with entries like those it has now */
+ *                        tar-split, "GNUlInUx"
+ *   stargz-snapshotter   offset, size, plain size, type 1, "GnUlInUx"; so was the first of
+ *                        containers/storage, with entries like those it has now */
 #include "layer/toc.h"
 
 #include "base/limits.h"

@@ -1,3 +1,4 @@
+/* Reads the fields of one entry of a table of contents. */
 #include "layer/toc.h"
 
 #include "base/limits.h"
@@ -14,15 +15,15 @@ struct field_reader {
     int r;
 };
 
-/* The field, if it is there and nothing has failed before; else NULL. */
+/* The field of that name, if it is there and nothing has failed before; else NULL. */
 static const json_t *find(const struct field_reader *reader, const char *key)
 {
     const json_t *value = reader->r == 0 ? json_object_get(reader->json, key) : NULL;
     return json_is_null(value) ? NULL : value;
 }
 
-/* A text, "" if it is not there. Go writes U+FFFD for bytes that are not UTF-8, so that the true
- * name is only in the tar. */
+/* A field that is text; "" if it is not there. Go writes U+FFFD for bytes that are not UTF-8, so
+ * that the true name is only in the tar. */
 static const char *get_text(struct field_reader *reader, const char *key)
 {
     const json_t *value = find(reader, key);
@@ -36,7 +37,7 @@ static const char *get_text(struct field_reader *reader, const char *key)
     return reader->r == 0 ? json_string_value(value) : "";
 }
 
-/* A number of 0..max; 0 if it is not there. */
+/* A field that is a number of 0..max; 0 if it is not there. */
 static uint64_t get_number(struct field_reader *reader, const char *key, uint64_t max)
 {
     const json_t *value = find(reader, key);
@@ -50,7 +51,7 @@ static uint64_t get_number(struct field_reader *reader, const char *key, uint64_
     return reader->r == 0 ? (uint64_t)number : 0;
 }
 
-/* False: it is not there. */
+/* A field that is a digest. False: it is not there. */
 static bool get_digest(struct field_reader *reader, const char *key, struct sfs_digest *ret_digest)
 {
     const char *text = get_text(reader, key);
@@ -59,7 +60,7 @@ static bool get_digest(struct field_reader *reader, const char *key, struct sfs_
     return *text != '\0';
 }
 
-/* Behind the seconds: ".5Z", "Z", "+02:00". */
+/* Reads what stands behind a time's seconds: ".5Z", "Z", "+02:00". */
 static bool parse_zone(const char *text, long *ret_nsec, long *ret_zone)
 {
     long nsec = 0, unit = 100000000;
@@ -79,7 +80,8 @@ static bool parse_zone(const char *text, long *ret_nsec, long *ret_zone)
     return true;
 }
 
-/* RFC 3339. Go's zero time, of the year 1, stands for none as nothing does. */
+/* Reads the time, as of RFC 3339. Go's zero time, of the year 1, means none, as a missing field
+ * does. */
 static void get_time(struct field_reader *reader, struct sfs_inode_rec *inode)
 {
     const char *text = get_text(reader, "modtime");
@@ -96,7 +98,7 @@ static void get_time(struct field_reader *reader, struct sfs_inode_rec *inode)
     inode->mtime_nsec = (uint32_t)nsec;
 }
 
-/* The decoded size, or -1. */
+/* Decodes to `out`. Returns the decoded size, or -1. */
 static int decode_base64(const char *text, uint8_t *out)
 {
     size_t size = strlen(text);
@@ -110,7 +112,7 @@ static int decode_base64(const char *text, uint8_t *out)
     return made < padding ? -1 : made - padding;
 }
 
-/* Room for all of them; what is decoded is smaller than its text. */
+/* Makes room for all attributes; a decoded value is smaller than its text. */
 static int make_xattr_room(const json_t *list, struct sfs_toc_entry *entry, struct sfs_error *err)
 {
     const char *name;

@@ -7,30 +7,34 @@
 #include "base/limits.h"
 #include "layer/whiteout.h"
 
-/* Input that nobody needs is read along with the span before it up to this size; behind that the
- * span is made to end. */
+/* Up to so many bytes of input that nobody needs are read along with the span before them; where
+ * there are more, the span is made to end before them. */
 #define GAP_MAX (64u << 10)
 
-struct toc_file { /* a regular file whose chunks are coming */
-    bool is_open;
+/* A regular file whose chunks are coming. */
+struct toc_file {
+    bool is_open; /* there is one */
     struct sfs_buf path;
     struct sfs_inode_rec inode;
     struct sfs_builder_xattr *xattrs;
     uint32_t xattr_count;
-    void *values;
-    char *names; /* of the attributes */
+    void *values; /* the attributes' values; owned */
+    char *names;  /* the attributes' names; owned */
     struct sfs_buf extents;
-    uint64_t known, end_offset; /* bytes whose place is known; where its input ends, or 0 */
+    uint64_t known;      /* bytes of the file whose place is known */
+    uint64_t end_offset; /* where its input ends in the blob; 0: not said */
 };
 
 struct sfs_toc_index {
     struct sfs_builder *builder;
     struct sfs_buf points, tags;
     const struct sfs_toc_kind *kind;
-    uint64_t data_end, out;
-    uint64_t in, inner_end; /* the last chunk: where its frame starts, where it ends in there */
-    uint64_t gap;           /* from here on nothing was needed; 0: it is not known */
-    uint64_t named;         /* names that the tables must have */
+    uint64_t data_end;  /* offset in the blob of the end of the layer's data */
+    uint64_t out;       /* decoded bytes of all chunks so far */
+    uint64_t in;        /* where the frame of the last chunk starts in the blob */
+    uint64_t inner_end; /* where the last chunk ends in its decoded frame */
+    uint64_t gap;       /* from this offset of the blob on nothing was needed; 0: not known */
+    uint64_t named;     /* how many names the tables must have at the end */
     struct toc_file file;
 };
 
@@ -81,7 +85,7 @@ static int add_point(struct sfs_toc_index *index, const struct sfs_point *point,
     return 0;
 }
 
-/* Makes the span before end where its input does, if much follows that nobody needs. */
+/* Makes the last span end where its input does, if much input follows that nobody needs. */
 static int end_span(struct sfs_toc_index *index, uint64_t next, struct sfs_error *err)
 {
     static const struct sfs_digest none;
@@ -154,7 +158,8 @@ static int add_data(struct sfs_toc_index *index, const struct sfs_toc_entry *ent
     return 0;
 }
 
-/* The digest of a file of one chunk is its chunk's. eStargz always names the chunk's. */
+/* The digest of a chunk. Where a file has only one, the table may give it as the file's; eStargz
+ * always gives the chunk's. */
 static const struct sfs_digest *find_digest(const struct sfs_toc_index *index,
                                             const struct sfs_toc_entry *entry, uint64_t size)
 {
@@ -183,7 +188,7 @@ static int add_chunk(struct sfs_toc_index *index, const struct sfs_toc_entry *en
 
 /* ---- names ---- */
 
-/* The reader of the tar resolves such links. */
+/* Refuses names of aufs, whose links only the reader of the tar resolves. */
 static int refuse_aufs(const char *path, struct sfs_error *err)
 {
     return sfs_aufs_is_body(path)
@@ -332,7 +337,7 @@ int sfs_toc_index_add(struct sfs_toc_index *index, const struct sfs_toc_entry *e
     return add_special(index, entry, err);
 }
 
-/* A name that came twice, or replaced others, left fewer than came. */
+/* Are there as many names as entries? A name that came twice, or replaced others, makes fewer. */
 static int check_names(const struct sfs_toc_index *index, const struct sfs_tables *tables,
                        struct sfs_error *err)
 {

@@ -5,8 +5,9 @@
 
 #include <stagefs/json.h>
 
-#define ENTRY_MAX  (4u << 20)  /* bytes; a path and extended attributes of the largest kind fit */
-#define VALUES_MAX (64u << 10) /* in one entry */
+/* Bytes of one entry: the longest path and the largest extended attributes fit. */
+#define ENTRY_MAX  (4u << 20)
+#define VALUES_MAX (64u << 10) /* JSON values in one entry */
 
 struct json_scan {
     const char *data;
@@ -43,10 +44,10 @@ static bool skip_string(struct json_scan *scan)
 
 struct value {
     const char *data;
-    size_t size, count; /* count: of values inside, or a little more */
+    size_t size, count; /* bytes of text, and values inside (or a few more) */
 };
 
-/* Finds where a value ends; jansson is to say what it is. */
+/* Finds where a value ends; jansson will say what it is. */
 static bool take_value(struct json_scan *scan, struct value *ret_value)
 {
     struct value value = { 0 };
@@ -132,7 +133,8 @@ static int check_version(struct each *each, struct sfs_error *err)
     return r;
 }
 
-/* A key written with escapes is none of ours, but then the two that must be there are missing. */
+/* Reads one key with its value. A key that is written with escapes is not recognised; where it is
+ * one of the two that must be there, that one is missing. */
 static int read_member(struct each *each, struct sfs_error *err)
 {
     struct json_scan *scan = &each->scan;

@@ -1,3 +1,4 @@
+/* The notes in the store that say which file was found to have which digest. */
 #include "base/hash.h"
 #include "layer/verified.h"
 
@@ -7,10 +8,11 @@
 #include <time.h>
 
 #define BLOCK     (1u << 20)
-#define SETTLED_S 2 /* seconds: file systems may count time as coarsely */
+#define SETTLED_S 2 /* seconds: some file systems count time no finer than that */
 #define MAGIC     "SFSSEEN1"
 
-struct record { /* a file of the store */
+/* The content of such a note. */
+struct record {
     char magic[8];
     struct sfs_file_id id;
 };

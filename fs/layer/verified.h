@@ -8,12 +8,13 @@
 #include "layer/store.h"
 #include <stagefs/digest.h>
 
+/* Which file it is, and what changes when somebody writes to it. */
 struct sfs_file_id {
     uint64_t dev, ino, size;
     int64_t mtime_sec, mtime_nsec;
 };
 
-/* 0 or -errno: of an open file. */
+/* Says which file an open file is, and how it is now. 0 or -errno. */
 int sfs_file_identify(int fd, struct sfs_file_id *ret_id);
 
 /* Do the first `size` bytes of an open file have that digest? Reads them unless the store knows;
@@ -22,8 +23,8 @@ int sfs_file_identify(int fd, struct sfs_file_id *ret_id);
 int sfs_verified_check(struct sfs_store *store, int fd, uint64_t size,
                        const struct sfs_digest *digest, struct sfs_error *err);
 
-/* Remembers that all of a file was read, and found right: it was `id` before the reading. Nothing
- * if it was changed in between. Best effort. */
+/* Remembers that all of an open file was read and had that digest; `id` was made before the
+ * reading. Does nothing if the file was changed in between, and tells of no failure. */
 void sfs_verified_note(struct sfs_store *store, int fd, const struct sfs_file_id *id,
                        const struct sfs_digest *digest);
 

@@ -1,3 +1,4 @@
+/* Which names of an archive are marks, and what they do to the builder. */
 #include "layer/whiteout.h"
 
 #include "base/buf.h"
@@ -47,7 +48,7 @@ bool sfs_aufs_is_body(const char *path)
     return path[strspn(path + sizeof AUFS_BODIES, "/") + sizeof AUFS_BODIES] != 0;
 }
 
-/* Below something of aufs's at the root? */
+/* Is the path below a name at the root that is aufs's own? */
 static bool is_below_own(const char *path)
 {
     path = skip_root(path);

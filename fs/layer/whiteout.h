@@ -7,14 +7,14 @@
 
 #include "layer/tables.h"
 
-/* 1: it was such a name, and the builder has the mark; 0: it is an ordinary name. EBADMSG: a
- * whiteout of nothing. */
+/* Gives the builder the mark that a name is. 1: it was such a name; 0: it is an ordinary name.
+ * EBADMSG: a whiteout of nothing. */
 int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_error *err);
 
-/* Is it the body of files, of any type, that aufs keeps? It is to be added as an ordinary name, if
- * it is a regular file, and to be hidden at the end. */
+/* Is it a body that aufs keeps (".wh..wh.plnk/NAME")? One that is a regular file is to be added as
+ * an ordinary name, and hidden at the end by sfs_aufs_hide(). */
 bool sfs_aufs_is_body(const char *path);
-/* Once all names are there: hides the bodies; hard links to them stay. */
+/* To be called once all names are there: hides the bodies; hard links to them stay. */
 int sfs_aufs_hide(struct sfs_builder *builder, struct sfs_error *err);
 
 /* In an eStargz layer, and only there: is it the table of contents, or a mark of how far to read

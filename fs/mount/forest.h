@@ -24,7 +24,7 @@ struct sfs_forest {
     const struct sfs_tree *const *trees;
     size_t count;
     bool numbered;
-    sfs_ino *first;   /* count + 1 of them: of each tree's root, and the end */
+    sfs_ino *first;             /* count + 1 of them: of each tree's root, and the end */
     struct sfs_dirent *numbers; /* numbered: the names of the trees; node is the tree's position */
     char (*names)[24];
     enum sfs_forest_overlay overlay;

@@ -37,7 +37,7 @@ struct job {
     char **args, **env;
 };
 
-/* The other side may be gone; then there is nobody to be told. */
+/* Sends one message. The other side may be gone; then there is nobody to be told. */
 static void say(enum sfs_init_what what, int code, int fd)
 {
     struct sfs_init_message message = { .what = (uint32_t)what, .code = (uint32_t)code };
@@ -119,7 +119,8 @@ static int open_terminal(const struct job *job)
     return other;
 }
 
-/* /dev/stdout is opened anew by programs that log there: it has to be theirs. */
+/* Gives the streams to the command's user: programs that log to /dev/stdout open it anew, which
+ * only its owner may. */
 static void give_streams(uid_t uid)
 {
     struct stat null, st;
@@ -131,7 +132,7 @@ static void give_streams(uid_t uid)
             continue;
 }
 
-/* Nothing more is said or done from outside after that. */
+/* Waits for the filter of system calls, and loads it. Nothing is heard from outside after that. */
 static void load_filter(const struct job *job)
 {
     static struct sock_filter steps[SFS_INIT_MAX_FILTER / sizeof(struct sock_filter)];
@@ -149,7 +150,8 @@ static void load_filter(const struct job *job)
         fail(SFS_INIT_FAILED_SETUP, errno);
 }
 
-/* Bubblewrap leaves the bounding set as it is, and what it gives inheritable. */
+/* Bounds the capabilities: bubblewrap leaves the bounding set as it is, and makes what it gives
+ * inheritable. */
 static void bound_capabilities(uint64_t kept)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -176,7 +178,8 @@ static void become_user(const struct job *job)
         fail(SFS_INIT_FAILED_SETUP, errno);
 }
 
-/* execvp() would give what is no program to a shell. */
+/* Finds and executes the program. Unlike execvp(), it does not give a file that is no program to a
+ * shell. */
 static void execute(const struct job *job)
 {
     const char *name = job->args[0], *dirs = DEFAULT_PATH;
@@ -247,7 +250,7 @@ int main(void)
     struct job job;
     for (int fd = SFS_INIT_PROGRAM; fd < SFS_INIT_FD_END; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    /* Whatever else a runtime left open. */
+    /* Closes whatever else a runtime left open. */
     syscall(SYS_close_range, (unsigned)SFS_INIT_FD_END, ~0u, 0);
     read_job(&job);
     umask(022);

@@ -51,7 +51,7 @@ static void *serve(void *arg)
         .mountpoint = mountpoint,
         .source = "stagefs-run",
         .allow_other = true,
-        .suid = run->request->suid, /* devices never: neither here nor in the overlay */
+        .suid = run->request->suid, /* but device files never work, here or in the overlay */
         .no_signals = true,
         .ready = tell_ready,
         .warn = tell_warning,
@@ -81,7 +81,7 @@ static int start_server(struct run *run)
 
 /* ---- the root ---- */
 
-/* The overlay's root is its upper directory: it has to look like the tree's. */
+/* Gives the upper directory, which is the overlay's root, the attributes of the tree's root. */
 static int copy_root_attributes(struct run *run)
 {
     struct sfs_attr attr;
@@ -133,7 +133,8 @@ static int run_all(struct run *run)
     return r < 0 ? r : sfs_run_exec(run);
 }
 
-/* All mounts go with the namespace; but the server has to be told, and waits for its own. */
+/* What the thread runs. All mounts go with the namespace; but the server has to be told, and waits
+ * until its own mount is gone. */
 static void *run_thread(void *arg)
 {
     struct run *run = arg;
@@ -158,7 +159,7 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-/* What the process was started to ignore (nohup, background jobs) stays ignored. */
+/* Adds a signal, unless the process was started to ignore it (nohup, background jobs). */
 static void add_unless_ignored(sigset_t *set, int number)
 {
     struct sigaction now;
@@ -221,7 +222,7 @@ static void run_done(struct run *run)
     sfs_run_space_close(&run->space);
 }
 
-/* Only what was written is kept. */
+/* Removes all but what the command wrote. */
 static void shrink_space(const struct sfs_run_space *space)
 {
     static const char *const names[] = { "work",   "fuse",  "merged", "bundle",
@@ -230,7 +231,7 @@ static void shrink_space(const struct sfs_run_space *space)
         sfs_temp_remove(space->fd, names[i]);
 }
 
-/* An image's config may hold what cannot be handed to a program. */
+/* Refuses texts of an image's config that cannot be handed to a program. */
 static int check_texts(const char *const *texts, const char *what, struct sfs_error *err)
 {
     for (; *texts; texts++)

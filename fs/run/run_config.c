@@ -29,7 +29,7 @@ static json_t *make_capabilities(void)
     return json;
 }
 
-/* The rest of it init.c does. */
+/* The process as config.json has it; init.c does the rest. */
 static json_t *make_process(const struct run *run)
 {
     char program[32];

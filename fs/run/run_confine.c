@@ -6,7 +6,8 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
-/* Podman's. Not docker's CAP_MKNOD: no device but those in /dev is to be had. */
+/* Podman's capabilities. Docker's CAP_MKNOD is not among them: a command gets no devices but those
+ * in /dev. */
 const struct run_capability sfs_run_capabilities[] = {
     { "CAP_CHOWN", CAP_CHOWN },
     { "CAP_DAC_OVERRIDE", CAP_DAC_OVERRIDE },
@@ -22,7 +23,7 @@ const struct run_capability sfs_run_capabilities[] = {
     { NULL, 0 },
 };
 
-/* Podman's and docker's: what tells of the host, or has been a way into it. */
+/* What podman and docker mask: files that tell of the host, or have been a way into it. */
 const char *const sfs_run_masked_paths[] = {
     "/proc/acpi",        "/proc/asound",    "/proc/interrupts",
     "/proc/kcore",       "/proc/keys",      "/proc/latency_stats",

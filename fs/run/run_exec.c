@@ -11,7 +11,8 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-struct word_list { /* an argv that grows */
+/* An argv that grows. */
+struct word_list {
     char **items;
     size_t count;
     bool failed;
@@ -63,7 +64,7 @@ static void say_number(struct word_list *words, int number)
     say(words, text);
 }
 
-/* The program in PATH; the caller frees. NULL: not there. */
+/* The path of a program in PATH; the caller frees. NULL: not there. */
 static char *find_program(const char *name)
 {
     const char *dirs = getenv("PATH");
@@ -227,7 +228,7 @@ int sfs_run_choose(struct run *run)
                     "no runtime is installed to run commands in: install runc, crun or bubblewrap");
 }
 
-/* The last line that the runtime wrote, without what comes before the words. */
+/* Reads the last line that the runtime wrote, without what stands before its words. */
 static void read_log(const struct run *run, char *text, size_t size)
 {
     ssize_t n = sfs_io_read_at(run->init.log, text, size - 1, 0);

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-/* In the assembler file that init_bytes.sh makes. */
+/* Defined in the assembler file that init_bytes.sh makes. */
 extern const unsigned char sfs_init_bytes[], sfs_init_bytes_end[];
 
 #ifndef MFD_EXEC
@@ -28,7 +28,7 @@ int sfs_run_memory_file(const char *name, const void *data, size_t size, struct 
     return r < 0 ? sfs_fail_errno(err, -r, "making a file in memory") : TAKE_FD(fd);
 }
 
-/* As container tools have it, the primary group is among the others. */
+/* Adds the groups; as container tools have it, the primary group is among them. */
 static void add_groups(const struct sfs_run_request *request, struct sfs_init_spec *spec,
                        struct sfs_buf *buf)
 {
@@ -103,7 +103,7 @@ void sfs_run_init_close(struct run_init *init)
     sfs_close_fd(&init->log);
 }
 
-/* What came beside a message: the sender's process, and a terminal. */
+/* Takes what came beside a message: the sender's process, and perhaps a terminal. */
 static void take_control(struct run *run, struct msghdr *head)
 {
     for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part; part = CMSG_NXTHDR(head, part)) {

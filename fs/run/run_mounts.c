@@ -1,5 +1,5 @@
-/* What is mounted below the sandbox's root: all of it here, in our mount namespace, each place
- * found by openat2() inside the root. A runtime gets a finished root, and so neither follows a
+/* Mounts all that lies below the sandbox's root, in our own mount namespace; each place is found by
+ * openat2() inside the root. A runtime gets a finished root, and so neither follows a
  * symlink of the image nor makes a name in it. Only /proc and /sys, which belong to namespaces that
  * the runtime makes, are mounted by it. */
 #include "run/run_parts.h"
@@ -52,7 +52,8 @@ static bool is_directory(int fd)
     return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A directory that may be written to, for nothing: *fd becomes an overlay over it. */
+/* Makes a directory writable, for writes that are dropped at the end: *fd becomes an overlay over
+ * it. */
 static int make_writable(struct run *run, int *fd)
 {
     char upper[40], work[40], merged[40], lower[48];
@@ -99,7 +100,8 @@ static int open_source(struct run *run, const struct sfs_run_mount *wanted, size
 
 /* ---- targets ---- */
 
-/* /proc and /sys are the kernel's: a mount in there is what runtimes refuse, or should. */
+/* Refuses targets in /proc and /sys, which are the kernel's: runtimes refuse them too, or
+ * should. */
 static int check_target(struct run *run, const char *target, const char *path)
 {
     static const char *const whole[] = { "/", "/dev" }, *const with_all[] = { "/proc", "/sys" };
@@ -113,7 +115,8 @@ static int check_target(struct run *run, const char *target, const char *path)
     return 0;
 }
 
-/* Once more, as symlinks of the image lead to other places than the text tells. */
+/* Checks the place itself, too, since symlinks of the image may lead elsewhere than the text
+ * says. */
 static int check_place(struct run *run, const char *target, int place)
 {
     char link[48], path[4096];
@@ -191,7 +194,7 @@ static int add_mount(struct run *run, const struct sfs_run_mount *wanted, size_t
                   wanted->target);
 }
 
-/* Names of hosts are looked up as on this machine. */
+/* Mounts this machine's files for looking up names of hosts. */
 static int add_network_files(struct run *run)
 {
     static const char hosts[] = "127.0.0.1\tlocalhost stagefs\n::1\tlocalhost stagefs\n";

@@ -1,5 +1,5 @@
-/* Inside of running a command: what its files share. All paths of `struct run` are relative to the
- * space's directory, which is the working directory of the thread that does it all. */
+/* The inside of running a command: what its files share. All paths of `struct run` are relative to
+ * the space's directory, which is the working directory of the thread that does it all. */
 #ifndef STAGEFS_RUN_PARTS_H
 #define STAGEFS_RUN_PARTS_H
 
@@ -13,11 +13,13 @@
 /* A temporary directory, locked as long as its process lives. */
 struct sfs_run_space {
     struct sfs_temp_dir temp;
-    const char *path; /* temp's, absolute */
-    char *upper;      /* path/upper */
-    int fd;           /* temp's */
+    const char *path; /* temp.path, absolute */
+    char *upper;      /* PATH/upper; owned */
+    int fd;           /* temp.fd */
 };
+/* Makes one in `dir`, with the directories that a run needs. */
 int sfs_run_space_open(const char *dir, struct sfs_run_space **ret_space, struct sfs_error *err);
+/* Removes it with all in it, frees, and sets NULL; NULL is fine. */
 void sfs_run_space_close(struct sfs_run_space **space);
 
 struct run;
@@ -30,19 +32,21 @@ struct run_stub {
     struct timespec before, after; /* the parent's mtime around the making */
 };
 
-struct run_init { /* see init.c; each open, or -1 */
-    int program, spec;
-    int channel, far_end; /* the two ends */
-    int log;              /* what the runtime says */
+/* What init.c is started with; each is an open file, or -1. */
+struct run_init {
+    int program, spec;    /* memory files: init itself, and what it is told */
+    int channel, far_end; /* the socket's two ends: ours, and init's */
+    int log;              /* a file for what the runtime says */
 };
 
-struct run_filter {        /* what a command may ask the kernel for */
-    const char *cache_dir; /* NULL: it is not kept */
+/* The filter of system calls that a command may make, while a thread makes it. */
+struct run_filter {
+    const char *cache_dir; /* where it is kept; NULL: it is not */
     pthread_t thread;
-    bool runs;
-    int r; /* of it, and its words */
+    bool runs; /* the thread is to be joined */
+    int r;     /* what the thread came to: 0, or a negative errno with words in `err` */
     struct sfs_error err;
-    struct sfs_buf program;
+    struct sfs_buf program; /* an array of struct sock_filter */
 };
 
 /* One stream that is passed on by way of a pipe. */
@@ -62,9 +66,9 @@ struct sfs_run_streams {
 
 struct run_runtime {
     const char *name;
-    int (*run)(struct run *run, const char *program);
-    bool ends_by_parent; /* its end is to be the command's: it does not tell its process id */
-    bool has_cgroups;    /* limits by itself what config.json says */
+    int (*run)(struct run *run, const char *program); /* starts the command and waits for it */
+    bool ends_by_parent; /* it does not tell the command's process: that has to end with it */
+    bool has_cgroups;    /* it sets the limits that config.json says by itself */
 };
 
 struct run {
@@ -73,13 +77,13 @@ struct run {
     struct sfs_error *err;
     const struct sfs_tree **trees; /* the root's first; their numbers are names under fuse/ */
     size_t tree_count;
-    int events[2];    /* pipe: 'R' the mount answers, 'E' serving has ended */
+    int events[2];    /* a pipe for bytes: 'R' the mount answers, 'E' serving has ended */
     bool has_ended;   /* 'E' was read */
     pthread_t server; /* valid if has_server */
     bool has_server;
-    struct sfs_error server_err;
-    int server_r;
-    size_t made_count; /* of files and directories in memory/: their numbers */
+    struct sfs_error server_err; /* the words of server_r */
+    int server_r;                /* what serving came to */
+    size_t made_count;           /* how many names were made in memory/: the next one's number */
     struct run_stub *stubs;
     size_t stub_count;
     int root; /* merged/, open */
@@ -88,15 +92,15 @@ struct run {
     struct run_init init;
     struct sfs_run_streams *streams; /* NULL: not made yet */
     struct run_filter filter;
-    int signals;     /* signalfd of those that are handed on, or that end it all */
+    int signals;     /* signalfd of the signals that are handed on, or that end everything */
     bool is_ready;   /* the sandbox stands: what happens from now on is the command's */
     bool has_failed; /* the command could not be started; `not_started` says why */
     struct sfs_error not_started;
     pid_t command; /* 0: not known yet */
     int killed_by; /* the signal that ended a command deaf to it; 0: none */
     int terminal;  /* the host's end; -1: none */
-    int status;
-    int result;
+    int status;    /* as in struct sfs_run_result */
+    int result;    /* 0 or a negative errno, with words in `err` */
 };
 
 /* ---- run_stubs.c ---- */
@@ -104,42 +108,42 @@ struct run {
 /* Makes `target` in merged/ if it is not there, and opens it (O_PATH): what is mounted on, found
  * inside the root whatever symlinks the image has. ENOTSUP, with words: it cannot be. */
 int sfs_run_stub(struct run *run, const char *target, bool is_dir, int *ret_fd);
-/* Takes all of them away again, as far as they are empty. */
+/* Removes all that was made for mounts, as far as it is empty. */
 void sfs_run_unstub(struct run *run);
-/* openat2() within a root. fd or -errno. */
+/* Opens a path by openat2() so that nothing leads out of `root`. An open file, or -errno. */
 int sfs_run_open_in(int root, const char *path, int flags);
 
 /* ---- run_mounts.c ---- */
 
-/* Puts all that the request asks for into merged/, and sees that /proc, /sys and /dev can be
- * mounted on. */
+/* Mounts all that the request asks for below merged/, and makes sure that /proc, /sys and /dev can
+ * be mounted on. */
 int sfs_run_mount_all(struct run *run);
-/* An overlay that no image can steer: options in one place. */
+/* Mounts an overlay, with options by which no image can steer it. */
 int sfs_run_mount_overlay(struct run *run, const char *lower, const char *upper, const char *work,
                           const char *target);
 
 /* ---- run_dev.c ---- */
 
-/* Makes memory/dev. */
+/* Makes memory/dev, the command's /dev. */
 int sfs_run_make_dev(struct run *run);
 
 /* ---- run_confine.c: what a sandbox may do, whichever runtime makes it ---- */
 
-/* Each ended by NULL. */
+/* The tables below are ended by NULL. */
 struct run_capability {
     const char *name;
     int number;
 };
 extern const struct run_capability sfs_run_capabilities[];
-/* Besides, for init.c alone: it takes it to load a filter where setuid programs are to work. */
+/* One more, for init.c alone, which needs it to load a filter where setuid programs are to work. */
 #define SFS_RUN_INIT_CAPABILITY "CAP_SYS_ADMIN"
 extern const char *const sfs_run_masked_paths[];
 extern const char *const sfs_run_read_only_paths[];
-/* Podman's limit, too. */
+/* How many processes a command may have; podman's limit, too. */
 #define SFS_RUN_MAX_PROCESSES 2048
-/* The host has one tree of control groups. */
+/* Has the host one tree of control groups (version 2)? */
 bool sfs_run_has_unified_cgroups(void);
-/* setuid programs are to work. */
+/* Are setuid programs to work? */
 static inline bool sfs_run_wants_suid(const struct run *run)
 {
     return run->request->suid;
@@ -150,8 +154,9 @@ static inline bool sfs_run_wants_suid(const struct run *run)
 /* Starts making the program of the system calls that a command may make: by the list of this
  * machine's container tools, or a short one of our own. */
 int sfs_run_filter_start(struct run_filter *filter, struct sfs_error *err);
-/* Waits for it. EBADMSG, with words in the filter's err: that list is malformed. */
+/* Waits for the program. EBADMSG, with words in the filter's err: that list is malformed. */
 int sfs_run_filter_wait(struct run_filter *filter);
+/* Waits for the thread, and frees the program. */
 void sfs_run_filter_close(struct run_filter *filter);
 struct json_t;
 /* Compiles one list for this processor: an array of struct sock_filter. */
@@ -164,20 +169,22 @@ int sfs_run_write_config(struct run *run);
 
 /* ---- run_init.c ---- */
 
-/* A sealed file in memory with these bytes; its descriptor or -errno, with words. */
+/* Makes a sealed file in memory with these bytes: an open file, or -errno with words. */
 int sfs_run_memory_file(const char *name, const void *data, size_t size, struct sfs_error *err);
+/* Opens all of run->init, and writes what the command is to be. */
 int sfs_run_init_open(struct run *run);
+/* Closes what is open of it. */
 void sfs_run_init_close(struct run_init *init);
-/* Takes one message of it, if there is one: false if not. */
+/* Takes one message of init, and answers it. False: there was none. Does not wait. */
 bool sfs_run_init_hear(struct run *run);
 
 /* ---- run_exec.c ---- */
 
 /* Chooses the runtime: the one asked for, or the first that is installed. ENOENT: there is none. */
 int sfs_run_choose(struct run *run);
-/* Starts the command and waits for it: run->status. */
+/* Starts the command, and waits until it has ended: run->status. */
 int sfs_run_exec(struct run *run);
-/* Reads one event, waiting at most timeout_ms (-1: for ever); 0: none came. */
+/* Reads one byte of run->events; waits at most timeout_ms (-1: for ever). 0: none came. */
 char sfs_run_wait_event(struct run *run, int timeout_ms);
 
 /* ---- run_wait.c ---- */
@@ -208,16 +215,18 @@ int sfs_run_streams_drain(struct sfs_run_streams *streams, struct sfs_error *err
 /* ---- run_tty.c: the caller's terminal and the sandbox's ---- */
 
 struct sfs_run_tty;
-/* The caller's terminal becomes raw, until it is closed. */
+/* Joins the sandbox's terminal, which is borrowed, to the caller's, which is raw until the
+ * close. */
 int sfs_run_tty_open(int terminal, struct sfs_run_tty **ret_tty, struct sfs_error *err);
 /* Sets back the caller's terminal. Accepts NULL. */
 void sfs_run_tty_close(struct sfs_run_tty **tty);
-/* The caller's window has another size now. */
+/* To be called when the caller's window has another size: gives it to the sandbox's terminal. */
 void sfs_run_tty_resize(struct sfs_run_tty *tty);
 
 #define SFS_RUN_TTY_POLLS 2
-/* What to wait for, and passing on what came. */
+/* Fills in what poll() is to wait for. */
 void sfs_run_tty_polls(const struct sfs_run_tty *tty, struct pollfd polls[SFS_RUN_TTY_POLLS]);
+/* Passes on what poll() says has come. Does not wait. */
 void sfs_run_tty_pass(struct sfs_run_tty *tty, const struct pollfd polls[SFS_RUN_TTY_POLLS]);
 /* Passes on what the command left, at its end. */
 void sfs_run_tty_drain(struct sfs_run_tty *tty);

@@ -18,13 +18,13 @@
 #include <sys/mman.h>
 
 #define MAX_LIST_SIZE (1u << 20) /* bytes of the file */
-#define MAX_ARGS      6          /* that a system call can have */
+#define MAX_ARGS      6          /* so many arguments a system call can have */
 
-/* As podman looks for it. */
+/* Where the list is looked for, in podman's order. */
 static const char *const list_paths[] = { "/etc/containers/seccomp.json",
                                           "/usr/share/containers/seccomp.json" };
 
-/* This processor's name there, by libseccomp and by Go. */
+/* This processor's names: libseccomp's, and Go's, which the list uses too. */
 static const struct processor {
     uint32_t token;
     const char *name, *go_name;
@@ -98,7 +98,7 @@ static const char *const denied[] = {
 /* Whatever a list says: the keyring of a user is the host's, as the user namespace is, and the
  * session keyring of one's own does not keep a command from it. Docker leaves them out, too. */
 static const char *const never[] = { "add_key", "keyctl", "request_key" };
-/* Of clone: each makes a namespace. */
+/* Flags of clone() that are denied: each makes a namespace. */
 static const unsigned denied_flags[] = { 0x00020000, 0x02000000, 0x04000000, 0x08000000,
                                          0x10000000, 0x20000000, 0x40000000 };
 static const unsigned denied_sockets[] = { 38 /* AF_ALG */, 40 /* AF_VSOCK */ };
@@ -153,7 +153,7 @@ static bool is_this_processor(const char *go_name)
     return strcmp(own_processor()->go_name, go_name) == 0;
 }
 
-/* How many of the list's texts hold, and how many there are. */
+/* For how many of the list's texts holds() is true, and how many there are. */
 static size_t count_held(json_t *list, bool (*holds)(const char *text), size_t *ret_all)
 {
     size_t i, held = 0;
@@ -391,7 +391,7 @@ int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struc
 
 /* ---- once for each list ---- */
 
-/* *ret_text is NULL if this machine has none. */
+/* Reads the list, which the caller frees; *ret_text NULL: this machine has none. */
 static int read_list(char **ret_text, size_t *ret_size, const char **ret_path,
                      struct sfs_error *err)
 {
@@ -419,7 +419,7 @@ static int parse_list(const char *text, size_t size, json_t **ret_list, struct s
     return text ? sfs_fail(err, EBADMSG, "not a list of system calls") : sfs_fail_memory(err);
 }
 
-/* All that the program depends on is in its name. */
+/* Makes the name under which the program is kept: a digest of all that it depends on. */
 static int name_program(const char *text, size_t size,
                         char name[sizeof "seccomp-" + SFS_DIGEST_TEXT])
 {
@@ -463,7 +463,7 @@ static int make_program(struct run_filter *filter, const char *text, size_t size
         return r;
     r = sfs_run_seccomp_make(list, &filter->program, &filter->err);
     json_decref(list);
-    if (r == 0 && kept) /* best effort: the next time makes it again */
+    if (r == 0 && kept) /* if this fails, the next run makes the program again */
         sfs_io_replace_file(filter->cache_dir, name, filter->program.data, filter->program.size,
                             0600, NULL);
     return r;

@@ -1,3 +1,4 @@
+/* The directory in which one command runs: made, locked and removed. */
 #include "run/run_parts.h"
 
 #include <stagefs/format.h>

@@ -1,6 +1,6 @@
-/* What things are mounted on has to exist. Where it does not, it is made before the command runs
- * and taken away behind it, with the times of the directories around it, so that nothing of it
- * becomes part of a layer. */
+/* Mount targets that the image lacks are made before the command runs and removed after it, and the
+ * times of the directories around them are set back, so that nothing of this becomes part of a
+ * layer. */
 #include "run/run_parts.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define MAX_HOPS 8 /* dangling symlinks followed */
+#define MAX_HOPS 8 /* how many dangling symlinks are followed */
 
 int sfs_run_open_in(int root, const char *path, int flags)
 {
@@ -71,7 +71,7 @@ static int make_below(struct run *run, int at, const char *rest, bool is_dir)
     return r;
 }
 
-/* The directory that is there, as deep as possible; *ret_rest is what is missing behind it. */
+/* Opens the deepest directory of the path that exists; *ret_rest is what is missing behind it. */
 static int open_deepest(struct run *run, const char *target, const char **ret_rest)
 {
     AUTO(sfs_free) char *head = strdup(target);

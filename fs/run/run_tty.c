@@ -13,7 +13,7 @@ struct sfs_run_tty {
     int terminal; /* borrowed; does not block */
     bool is_raw, input_ended, output_ended;
     struct termios before;
-    char input[4096]; /* read, and not yet taken by the sandbox */
+    char input[4096]; /* bytes that were read, and that the sandbox has not taken yet */
     size_t input_size;
 };
 
@@ -78,7 +78,7 @@ static void write_input(struct sfs_run_tty *tty)
     }
 }
 
-/* False: nothing came. */
+/* Passes on some output of the sandbox. False: nothing came. */
 static bool pass_output(struct sfs_run_tty *tty)
 {
     char data[16384];

@@ -18,7 +18,7 @@ extern char **environ;
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define FIRST_FREE                  32 /* above all that a runtime is given */
 
-/* What the supervisor needs. Made of the fork of a process with threads, it may neither allocate
+/* What the supervisor needs. It is forked off a process with threads, and so may neither allocate
  * nor lock. */
 struct start {
     char *const *argv;
@@ -28,7 +28,8 @@ struct start {
     int space;
 };
 
-/* The command's error output is among init's descriptors, and the runtime's goes to its log. */
+/* Executes the runtime. Its standard error goes to its log; the command's is one of init's
+ * descriptors. */
 static _Noreturn void become_runtime(const struct start *start)
 {
     int from[SFS_INIT_FD_END];
@@ -42,13 +43,15 @@ static _Noreturn void become_runtime(const struct start *start)
     for (int i = 0; i < SFS_INIT_FD_END; i++)
         dup2(from[i], i);
     syscall(SYS_close_range, (unsigned)SFS_INIT_FD_END, UINT_MAX, 0);
-    /* Keys of whoever started this are not the command's. runc and crun see to that too. */
+    /* The command gets no keys of the user who started this. runc and crun take care of that,
+     * too. */
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     execve(start->argv[0], start->argv, environ);
     _exit(127);
 }
 
-/* Above all the device of the mount: it lives as long as somebody has it open. */
+/* Closes all other files: above all the device of the mount, which lives as long as somebody has it
+ * open. */
 static void close_others(struct start *start)
 {
     int life = fcntl(start->life, F_DUPFD_CLOEXEC, FIRST_FREE);
@@ -93,8 +96,8 @@ static void kill_command(const struct start *start, pid_t runtime)
     kill(pid > 1 ? pid : runtime, SIGKILL);
 }
 
-/* In a session of its own: what a terminal sends reaches the command once, by way of the process
- * that was started in that terminal. */
+/* The supervisor. It has a session of its own: signals of a terminal reach the command once, by way
+ * of the process that was started in that terminal. */
 static _Noreturn void supervise(struct start *start)
 {
     sigset_t none;
@@ -145,8 +148,9 @@ static uint64_t read_signals(const char *status, const char *kind)
     return line ? strtoull(line + strlen(kind), NULL, 16) : UINT64_MAX;
 }
 
-/* The kernel keeps from the first process of a pid namespace what it has no handler for, so that
- * plain programs as first process could not be ended: what they would do, is done here. */
+/* Would the process ignore a signal that should end it? The kernel keeps from the first process of
+ * a pid namespace what it has no handler for, so that a plain program could not be ended: it is
+ * killed from here instead. */
 static bool is_deaf(pid_t pid, int number)
 {
     char path[40];
@@ -164,7 +168,7 @@ static bool is_deaf(pid_t pid, int number)
     return is_first && !(heard >> (number - 1) & 1);
 }
 
-/* True: it asks for the end of all. */
+/* Takes one signal, and hands it on. True: it asks for the end of everything. */
 static bool take_signal(struct run *run, struct sfs_run_tty *tty)
 {
     struct signalfd_siginfo info;
@@ -204,7 +208,7 @@ enum {
     POLL_END = POLL_TTY + SFS_RUN_TTY_POLLS
 };
 
-/* Until the child has ended; true: something asked for the end before. */
+/* Waits until the child has ended. True: a signal asked for the end before. */
 static bool watch(struct run *run, int child, struct sfs_run_tty **tty)
 {
     for (;;) {
@@ -254,7 +258,7 @@ static int wait_for(struct run *run, pid_t child, int *life, int *ret_status)
 
 /* ---- starting ---- */
 
-/* With a terminal of its own, a command has none of our streams. */
+/* Prepares the command's streams; with a terminal of its own it gets none of ours. */
 static int prepare_streams(struct run *run, struct start *start)
 {
     const bool own = run->request->terminal, quiet = run->request->quiet_input;

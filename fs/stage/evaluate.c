@@ -114,8 +114,8 @@ static int check_instructions(struct eval *eval)
 
 /* ---- the global scope ---- */
 
-/* As docker and buildx do, the variable counts as a build argument if none of that name is given.
- */
+/* As docker and buildx do, the variable counts as a build argument if none of that name is
+ * given. */
 static int take_epoch_variable(struct eval *eval)
 {
     const char *value = getenv(EPOCH);
@@ -141,8 +141,9 @@ static int set_build_args(struct eval *eval)
     return take_epoch_variable(eval);
 }
 
-/* SOURCE_DATE_EPOCH, an argument or the default of a global ARG, dates what the build makes. Empty,
- * or "context" (a directory has no date of its own), is as if it were not there. */
+/* SOURCE_DATE_EPOCH, as an argument or as the default of a global ARG, gives what the build makes
+ * its date. If it is empty, or "context" (a directory has no date of its own), it does not
+ * count. */
 static int set_epoch(struct eval *eval)
 {
     const char *text = sfs_vars_get(&eval->build_args, EPOCH, strlen(EPOCH));
@@ -191,7 +192,7 @@ static int set_platform_args(struct eval *eval, const char *prefix, const char *
     return 0;
 }
 
-/* An ARG before the first FROM. */
+/* Takes a variable of an ARG before the first FROM. */
 static int set_global(struct eval *eval, const char *word)
 {
     size_t size = strcspn(word, "=");
@@ -276,7 +277,7 @@ static int resolve_platform(struct eval *eval, struct eval_stage *stage)
     return sfs_platform_parse(stage->platform, &parsed, eval->err);
 }
 
-/* FROM names an earlier stage: the last of that name that stands before it. */
+/* Finds the earlier stage that a FROM names: the last of that name that stands before it. */
 static int resolve_from(struct eval *eval, struct eval_stage *stage)
 {
     const char *word = stage->from->args.items[0];
@@ -345,7 +346,7 @@ static int check_from_of(struct eval *eval, struct eval_stage *stage,
     return r < 0 ? sfs_eval_fail_at(eval, r, instruction) : 0;
 }
 
-/* marks: 1 being looked at, 2 done. */
+/* Fails if stages need one another in a circle. marks, by stage: 1 being looked at, 2 done. */
 static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned char *marks)
 {
     if (marks[stage->index] == 1)

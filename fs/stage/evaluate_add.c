@@ -73,7 +73,7 @@ static int pin(struct sfs_layer *base, sfs_inode number, uint64_t offset, size_t
     static const char zeros[65536];
     const struct unpacked_layer *layer = (const struct unpacked_layer *)base;
     const struct sfs_inode_rec *inode = &base->tables.inodes[number];
-    uint64_t end = inode->size; /* of what can be had in one piece */
+    uint64_t end = inode->size; /* where what can be read in one piece ends */
     if (offset >= inode->size || size == 0)
         return sfs_fail(err, EINVAL, "%s: no such bytes", base->label);
     const struct sfs_extent *found = NULL;
@@ -123,9 +123,9 @@ struct add_job {
     uint64_t at; /* in the source file */
     char *block; /* READ_BLOCK bytes lent to libarchive */
     struct sfs_builder *builder;
-    char *destination; /* real */
-    void *put;         /* struct put_name (tsearch) */
-    int read_failure;  /* of the source, told in err: it may be a tar or not */
+    char *destination; /* as of sfs_eval_real_path() */
+    void *put;         /* tsearch() tree of struct put_name */
+    int read_failure;  /* the source could not be read, as err says: it may be a tar or not */
     int fd;
     uint64_t written;
     struct sfs_buf path, extents;
@@ -160,10 +160,10 @@ static la_ssize_t read_block(struct archive *archive, void *user, const void **r
 
 /* ---- where entries go: as if the destination were the root ---- */
 
-/* A directory or symlink that the layer has put there; what it brings hides the tree's. */
+/* A directory or symlink that the new layer has put somewhere: it hides what the tree has there. */
 struct put_name {
-    const char *path; /* these bytes' end is `text`'s */
-    const char *link; /* the target; NULL: a directory */
+    const char *path; /* points into `text` */
+    const char *link; /* the target, in `text` too; NULL: a directory */
     char text[];
 };
 
@@ -207,7 +207,7 @@ static int note_put(struct add_job *job, const char *link)
     return sfs_fail_memory(job->err);
 }
 
-/* A path of the tree whose directories are none of them symlinks. */
+/* Finds a path of the tree, none of whose directories may be a symlink. */
 static int find_plain(const struct sfs_tree *tree, const char *path, sfs_node *ret_node)
 {
     sfs_node node = SFS_ROOT;
@@ -233,8 +233,8 @@ static int put_parent(struct add_job *job)
  * and not the target of a symlink on the way. */
 struct place_walk {
     struct sfs_buf rest;
-    const char *at;  /* in rest */
-    size_t own_size; /* bytes at the end of rest */
+    const char *at;  /* where in `rest` the walk is */
+    size_t own_size; /* so many bytes at the end of `rest` are the entry's own name */
     unsigned hops;
 };
 
@@ -286,7 +286,7 @@ static int enter(struct add_job *job, struct place_walk *walk, bool is_own)
     return put_parent(job);
 }
 
-/* One component down, or up: ".." of a link's target ends at the destination. */
+/* Walks one component, down or up; ".." of a link's target ends at the destination. */
 static int walk_component(struct add_job *job, struct place_walk *walk, size_t size)
 {
     const char *name = walk->at;
@@ -330,7 +330,7 @@ static int find_place(struct add_job *job, const char *name)
     return r < 0 ? r : job->path.size > strlen(job->destination);
 }
 
-/* A source that cannot be read is told as that. */
+/* Tells of a failure of libarchive; of one to read the source as what it is. */
 static int fail_archive(struct add_job *job)
 {
     if (job->read_failure < 0)
@@ -424,7 +424,8 @@ static int unpack_entry(struct add_job *job, struct archive_entry *entry)
     return r < 0 ? sfs_fail_while(job->err, r, "%s", name) : 0;
 }
 
-/* 1: a tar; 0: something else. What cannot be read is neither. */
+/* Opens the file as a tar, and reads the first entry. 1: it is one; 0: it is something else. A file
+ * that cannot be read is a failure. */
 static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
 {
     job->archive = archive_read_new();
@@ -447,8 +448,8 @@ static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
     return r == ARCHIVE_OK || r == ARCHIVE_WARN;
 }
 
-/* Without a name, so that nothing is left behind; where that cannot be, it loses its name at once.
- */
+/* Opens a temporary file without a name, so that nothing is left behind; where that cannot be, it
+ * loses its name at once. */
 static int open_temp(struct add_job *job)
 {
     const char *dir = getenv("TMPDIR");

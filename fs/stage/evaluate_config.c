@@ -17,7 +17,7 @@ json_t *sfs_eval_settings(const struct eval_stage *stage)
     return json_object_get(stage->config, "config");
 }
 
-/* JSON is UTF-8; a Dockerfile need not be. Go's encoder replaces what is not. */
+/* JSON is UTF-8, but a Dockerfile need not be: as Go's encoder, this replaces what is not. */
 json_t *sfs_eval_text(const char *text)
 {
     json_t *string = json_string(text);
@@ -32,7 +32,7 @@ static int set(struct eval *eval, json_t *object, const char *name, json_t *valu
     return json_object_set_new(object, name, value) < 0 ? sfs_fail_memory(eval->err) : 0;
 }
 
-/* The object (or array) of that name, made if it is not there. */
+/* The object (or array) of that name, which is made of `empty` if it is not there. */
 static json_t *ensure(json_t *settings, const char *name, json_t *empty)
 {
     json_t *value = json_object_get(settings, name);
@@ -152,8 +152,8 @@ static int set_labels(struct eval *eval, struct eval_stage *stage,
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
 }
 
-/* What one ARG comes to: --build-arg, else its default, else the global of that name, else unset.
- */
+/* The value of one ARG: of --build-arg, else its default, else the global of that name, else
+ * unset. */
 static int arg_value(struct eval *eval, const struct eval_stage *stage, const char *word,
                      const char *name, const char **ret_value)
 {

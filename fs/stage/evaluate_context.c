@@ -11,12 +11,13 @@
 
 #define MAX_IGNORE (4u << 20) /* bytes */
 
-/* 1: read, 0: there is no such file. */
+/* Reads an ignore file. 1: done; 0: there is no such file. */
 static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *patterns)
 {
     AUTO(sfs_free) char *text = NULL;
     size_t size = 0;
-    /* Only one that is not there leaves nothing out: what it names may be secret. */
+    /* Only a file that does not exist leaves nothing out; one that cannot be read is a failure,
+     * since it may name what is secret. */
     if (access(path, F_OK) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0
                                                    : sfs_fail_errno(eval->err, errno, "%s", path);
@@ -27,7 +28,7 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
         return sfs_fail(eval->err, EINVAL, "%s: there is a NUL byte", path);
     if (sfs_ignore_parse(text, size, patterns) < 0)
         return sfs_fail_memory(eval->err);
-    /* Compiled once here, so that what is wrong is told of this file. */
+    /* Compiled once here, so that messages about a wrong pattern name this file. */
     AUTO(sfs_patterns_close) struct sfs_patterns *compiled = NULL;
     r = sfs_patterns_open((const char *const *)patterns->items, patterns->count, &compiled,
                           eval->err);

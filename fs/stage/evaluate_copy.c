@@ -15,7 +15,7 @@ struct copy_job {
     const struct sfs_instruction *instruction;
     bool is_add, from_context;
     const struct sfs_tree *source;
-    const char **sources; /* expanded; heredocs are not among them */
+    const char **sources; /* expanded; without the heredocs */
     size_t source_count;
     struct sfs_text_file *texts; /* heredocs, expanded */
     size_t text_count;
@@ -111,7 +111,7 @@ static int read_flag(struct copy_job *job, const char *name, const char **ret_te
         return 0;
     int r = sfs_eval_expand(job->eval, job->stage, text, ret_text);
     if (r == 0 && !**ret_text)
-        *ret_text = NULL; /* as if it were not there */
+        *ret_text = NULL; /* as if the flag were not there */
     return r;
 }
 
@@ -133,7 +133,7 @@ static int read_flags(struct copy_job *job)
     return r;
 }
 
-/* "COPY --chown=1000 /a /b", as BuildKit's history has it. */
+/* Makes the text of the history, as BuildKit has it: "COPY --chown=1000 /a /b". */
 static int print_label(struct copy_job *job)
 {
     const struct sfs_copy *copy = &job->copy;
@@ -186,7 +186,7 @@ static int copy_texts(struct copy_job *job)
     return 0;
 }
 
-/* ADD of one file: 1 if it was a tar and is unpacked now. */
+/* Unpacks one file of an ADD, if it is a tar. 1: it was one. */
 static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
 {
     struct eval *eval = job->eval;
@@ -217,8 +217,8 @@ static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
     return r < 0 ? r : 1;
 }
 
-/* A pattern that matches this path alone: a lone backslash would protect nothing where no other
- * wildcard is. */
+/* Makes a pattern that matches this path alone, with special characters in brackets. A backslash
+ * would not do: where no wildcard is, a path is not taken for a pattern. */
 static char *escape_pattern(const char *path)
 {
     char *escaped = calloc(4, strlen(path) + 1), *to = escaped;
@@ -235,7 +235,8 @@ static char *escape_pattern(const char *path)
     return escaped;
 }
 
-/* What is found is looked at one by one, since tars and others may be mixed. */
+/* Adds what one source of an ADD stands for, one by one, since tars and other files may be
+ * mixed. */
 static int add_source(struct copy_job *job, const char *source)
 {
     AUTO(sfs_copy_hits_done) struct copy_hits hits = { 0 };
@@ -244,7 +245,7 @@ static int add_source(struct copy_job *job, const char *source)
         return sfs_fail_memory(job->eval->err);
     int r = sfs_copy_hits_find(job->source, path, &hits, job->eval->err);
     if (r == 0 && (hits.count == 0 || hits.is_malformed))
-        return copy_from(job, job->source, &source, 1); /* it says what it thinks of that */
+        return copy_from(job, job->source, &source, 1); /* fails, or warns, as COPY does */
     for (size_t i = 0; r == 0 && i < hits.count; i++) {
         r = try_unpack(job, &hits.items[i]);
         if (r != 0) {
@@ -333,7 +334,7 @@ int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
 
 /* ---- WORKDIR ---- */
 
-/* The directory is made if it is not there, with those above it, and belongs to the USER. */
+/* Makes the directory if it is not there, with those above it; it belongs to the USER. */
 static int make_workdir(struct eval *eval, struct eval_stage *stage, const char *path)
 {
     const struct sfs_tree *tree = NULL;

@@ -7,7 +7,7 @@
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
 
-/* "debian" and "docker.io/library/debian:latest" are one name. */
+/* Do both name the same image? "debian" and "docker.io/library/debian:latest" do. */
 static bool is_same_name(const char *a, const char *b)
 {
     AUTO(sfs_free) char *left = NULL;
@@ -20,7 +20,7 @@ static bool is_same_name(const char *a, const char *b)
 
 const struct sfs_stage_pair *sfs_eval_find_context(const struct eval *eval, const char *name)
 {
-    /* As in BuildKit, these two are what they are. */
+    /* As in BuildKit, no build context replaces these two. */
     if (strcasecmp(name, "scratch") == 0 || strcasecmp(name, "context") == 0)
         return NULL;
     for (size_t i = eval->spec->build_context_count; i > 0; i--)
@@ -73,7 +73,7 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
-/* A name that is no stage. */
+/* Opens a name that is no stage: a build context, or an image. */
 static int open_name(struct eval *eval, const char *name, const char *platform,
                      struct eval_source *ret_source)
 {
@@ -148,7 +148,7 @@ static int take_source(struct eval *eval, struct eval_stage *stage,
     return sfs_config_inherit(sfs_image_config(image->image), platform, &stage->config, eval->err);
 }
 
-/* The image's ENV is what words are expanded with. */
+/* Takes the image's ENV into the variables that words are expanded with. */
 static int take_env(struct eval *eval, struct eval_stage *stage)
 {
     size_t i;
@@ -231,7 +231,7 @@ int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const 
     return r;
 }
 
-/* "from=" among the fields of a --mount, told before its words are expanded. */
+/* The value of "from=" among the fields of a --mount, before words are expanded. */
 static const char *mount_from(const char *text, char **scratch)
 {
     while (*text) {

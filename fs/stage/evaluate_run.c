@@ -26,7 +26,8 @@ static void run_job_done(struct run_job *job)
 
 /* ---- the command ---- */
 
-/* A single heredoc that is the whole command is a script; others are left to the shell. */
+/* Reads the instruction's heredocs: one that is the whole command is a script; others are left to
+ * the shell. */
 static int read_heredocs(struct run_job *job, const char **ret_text)
 {
     const struct sfs_instruction *instruction = job->instruction;
@@ -48,7 +49,7 @@ static int read_heredocs(struct run_job *job, const char **ret_text)
     return sfs_eval_keep(job->eval, text.data, ret_text);
 }
 
-/* "#!" in a heredoc: the script becomes a file, and the command. */
+/* Makes the script of a heredoc that begins with "#!" a file, and that file the command. */
 static int take_script(struct run_job *job, const char *text)
 {
     const char *name = job->instruction->heredocs[0].name;
@@ -124,7 +125,8 @@ static int make_env(struct run_job *job)
     return r;
 }
 
-/* So that a missing shell is told in words, not by a runtime. What is mounted may bring one. */
+/* Fails in words if the program does not exist, since a runtime would not name it. It may be in
+ * what is mounted. */
 static int find_program(const struct run_job *job, const struct sfs_tree *tree)
 {
     if (job->mount_count > 0 ||
@@ -138,7 +140,7 @@ static int find_program(const struct run_job *job, const struct sfs_tree *tree)
 
 /* ---- doing it ---- */
 
-/* "RUN |1 A=b /bin/sh -c ...", as BuildKit's history has it. */
+/* Adds to the history, as BuildKit has it: "RUN |1 A=b /bin/sh -c ...". */
 static int add_history(struct run_job *job)
 {
     const struct sfs_vars *args = &job->stage->args;
@@ -176,7 +178,7 @@ static int print_label(const struct run_job *job, struct sfs_buf *label)
     return sfs_buf_check(label, job->eval->err);
 }
 
-/* 1: a result that was kept lies on top now; 0: there is none. */
+/* Puts a kept result on top of the stage. 1: done; 0: there is none. */
 static int take_kept(struct run_job *job)
 {
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
@@ -192,7 +194,7 @@ static int take_kept(struct run_job *job)
     return r < 0 ? r : 1;
 }
 
-/* Puts what was written in the store. 0: it is not kept, which the user hears of. */
+/* Puts what was written into the store. 0: it could not be kept, and the user was told. */
 static int keep_layer(struct run_job *job, struct sfs_layer *layer)
 {
     const struct sfs_context *context = &job->eval->stage->context;
@@ -281,7 +283,7 @@ static int find_work_dir(struct run_job *job)
     return r < 0 ? r : sfs_eval_keep(job->eval, path, &job->work_dir);
 }
 
-/* What the command is, without touching anything that only running it takes. */
+/* Finds out all about the command, without making anything that only running it needs. */
 static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
 {
     const char *user = json_string_value(json_object_get(sfs_eval_settings(job->stage), "User"));
@@ -327,7 +329,8 @@ static int run_anew(struct run_job *job, const struct sfs_tree *tree)
     return r < 0 ? r : run_it(job, tree);
 }
 
-/* Whoever else builds the same at the same time waits, and takes what the first one kept. */
+/* Runs the command with its key locked: another process that builds the same waits, and then takes
+ * what this one kept. */
 static int run_once(struct run_job *job, const struct sfs_tree *tree)
 {
     AUTO(sfs_store_unlock) struct sfs_store_lock lock = { .fd = -1 };

@@ -11,19 +11,19 @@ struct run_job {
     struct eval *eval;
     struct eval_stage *stage;
     const struct sfs_instruction *instruction;
-    json_t *args;
-    const char **argv; /* texts of args, ended by NULL */
-    struct sfs_vars env;
+    json_t *args;        /* the command, as a JSON array; owned */
+    const char **argv;   /* the texts of args, ended by NULL */
+    struct sfs_vars env; /* its environment */
     struct sfs_run_user user;
-    struct sfs_run_mount script; /* of a heredoc with "#!"; target NULL: none */
-    struct mount_options *options;
+    struct sfs_run_mount script;   /* the file of a heredoc with "#!"; target NULL: none */
+    struct mount_options *options; /* of each --mount */
     size_t option_count;
-    struct sfs_run_mount *mounts;
+    struct sfs_run_mount *mounts; /* what the runner is to mount */
     size_t mount_count;
-    int *locks; /* of caches, held until the command has ended */
+    int *locks; /* open files that lock caches; closed when the command has ended */
     size_t lock_count;
-    const char *work_dir;
-    bool has_key;
+    const char *work_dir;  /* sfs_store_work_dir() */
+    bool has_key;          /* `key` is set */
     struct sfs_digest key; /* of all that the result depends on */
 };
 
@@ -31,7 +31,7 @@ struct run_job {
 
 /* Reads the instruction's --mount flags into job->options: nothing is made, locked or looked up. */
 int sfs_eval_run_options(struct run_job *job);
-/* What a mount of type bind shows; evaluates the stage that it is from. */
+/* Finds what a mount of type bind shows; evaluates the stage that it is from. */
 int sfs_eval_run_bind(struct run_job *job, const struct mount_options *options,
                       const struct sfs_tree **ret_tree, const char **ret_path, sfs_node *ret_node);
 /* Fills job->mounts from job->options, for the command to be run: caches are made and locked,

@@ -54,7 +54,7 @@ static int lock_cache(struct run_job *job, const char *path, enum mount_sharing 
     if (fd < 0)
         return sfs_fail_errno(job->eval->err, errno, "%s", path);
     more[job->lock_count++] = fd;
-    /* One that is to be private waits for the other user too, rather than begin empty. */
+    /* A private cache that is in use is waited for, too, rather than begun empty. */
     if (sharing == SHARING_LOCKED || sharing == SHARING_PRIVATE)
         while (flock(fd, LOCK_EX) < 0)
             if (errno != EINTR)
@@ -93,7 +93,7 @@ static int add_cache(struct run_job *job, const struct mount_options *options,
 
 /* ---- secret ---- */
 
-/* "id=ID[,src=FILE|,env=NAME]" of that id. 1: found. */
+/* Finds the secret of that id: "id=ID[,src=FILE|,env=NAME]". 1: there is one. */
 static int find_secret(struct run_job *job, const char *id, char **ret_file, char **ret_env)
 {
     const struct sfs_stage_spec *spec = job->eval->spec;
@@ -129,7 +129,7 @@ static int find_secret(struct run_job *job, const char *id, char **ret_file, cha
     return 0;
 }
 
-/* 1: found, 0: nobody gave it. */
+/* Reads the secret of that id. 1: done; 0: nobody gave it. */
 static int read_secret(struct run_job *job, const char *id, struct sfs_run_mount *mount)
 {
     AUTO(sfs_free) char *file = NULL;
@@ -153,7 +153,8 @@ static int read_secret(struct run_job *job, const char *id, struct sfs_run_mount
     return r < 0 ? r : 1;
 }
 
-/* 1: mounted, 0: not (it goes to the environment, or is not there and not required). */
+/* Adds a secret. 1: as a mount; 0: without one (it is put into the environment, or is not there and
+ * not required). */
 static int add_secret(struct run_job *job, const struct mount_options *options,
                       struct sfs_run_mount *mount)
 {
@@ -188,7 +189,7 @@ static int add_secret(struct run_job *job, const struct mount_options *options,
 
 /* ---- ssh ---- */
 
-/* No agent is ever handed on, and a command that does not require one runs without. */
+/* No agent is ever handed on: a command that requires one fails, any other runs without. */
 static int skip_agent(struct run_job *job, const struct mount_options *options)
 {
     if (!options->required)
@@ -200,7 +201,7 @@ static int skip_agent(struct run_job *job, const struct mount_options *options)
 
 /* ---- all of them ---- */
 
-/* 1: one more in *mount. */
+/* Adds what one --mount asks for. 1: *mount is filled; 0: it needs no mount. */
 static int add_mount(struct run_job *job, const struct mount_options *options,
                      struct sfs_run_mount *mount)
 {

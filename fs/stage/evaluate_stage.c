@@ -41,7 +41,7 @@ static int do_trigger(struct eval *eval, struct eval_stage *stage, const char *t
     return r;
 }
 
-/* They are the base's; the stage does not inherit them. */
+/* Does the ONBUILD triggers of the base, which the stage does not inherit. */
 static int do_triggers(struct eval *eval, struct eval_stage *stage)
 {
     AUTO(sfs_json_close) json_t *triggers = json_object_get(sfs_eval_settings(stage), "OnBuild");

@@ -1,3 +1,4 @@
+/* How a RUN's layer becomes a file of the store, and when such a file is used again. */
 #include "base/hash.h"
 #include "stage/run_kept.h"
 
@@ -21,7 +22,7 @@ _Static_assert(sizeof(struct mark) == 64, "on-disk struct");
 
 /* ---- reading ---- */
 
-/* 0: there is none that is whole. */
+/* Reads the 64 bytes behind the tar. 1: done; 0: there are none that are whole. */
 static int read_mark(struct sfs_store *store, int fd, struct mark *ret_mark)
 {
     struct sfs_file_id id;
@@ -68,8 +69,8 @@ struct keeping {
     struct archive_entry *entry;
     struct sfs_io_temp temp;
     struct sfs_hash *hash;
-    uint64_t size;     /* written */
-    sfs_entry *firsts; /* for each inode its first name that was written; 0: none */
+    uint64_t size;     /* bytes written */
+    sfs_entry *firsts; /* for each inode the first name that was written; 0: none yet */
     struct sfs_buf path, link;
 };
 
@@ -107,7 +108,7 @@ static int fail_archive(const struct keeping *keeping)
                     archive_error_string(keeping->archive));
 }
 
-/* The path of an entry into `path`, "" for the root. */
+/* Writes the path of an entry into `path`; "" for the root. */
 static int make_path(const struct keeping *keeping, sfs_entry entry, struct sfs_buf *path)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
@@ -138,7 +139,7 @@ static void set_mtime(struct archive_entry *entry, int64_t seconds, long nanosec
                             is_before ? 1000000000 - nanoseconds : nanoseconds);
 }
 
-/* A file without content: a whiteout, by what the layer's format calls it. */
+/* Writes a whiteout: an empty file of the name that the format of layers has for it. */
 static int write_whiteout(struct keeping *keeping, sfs_entry directory, const char *name)
 {
     AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
@@ -212,7 +213,7 @@ static int write_content(struct keeping *keeping, sfs_inode number, uint64_t siz
     return 0;
 }
 
-/* A name of an inode that has one already. */
+/* Sets the header for a name of an inode that has one already: a hard link to that. */
 static int set_link(struct keeping *keeping, const struct sfs_entry_rec *record)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;

@@ -1,7 +1,7 @@
 /* What a RUN's result depends on, as one digest. What is below it comes in by the digests of its
  * layers' tars; a layer that has none (a directory, COPY, ADD) by its names, attributes and
  * contents, each file by where its bytes lie in a blob of known digest or, if it is in none, by the
- * bytes themselves. A time that is the build's own is only that, whatever it is. */
+ * bytes themselves. A time that equals the build's own counts as just that, whatever it is. */
 #include "tree/tree_inner.h"
 #include "base/hash.h"
 #include "stage/run_kept.h"
@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define KEY_FORM "stagefs run 1" /* to be changed with what goes into the key */
+#define KEY_FORM "stagefs run 1" /* whoever changes what goes into the key changes this too */
 #define PIN      (1u << 20)
 
 struct run_key {
     struct sfs_hash *hash;
     struct eval *eval;
-    const struct sfs_tree *tree; /* being added */
+    const struct sfs_tree *tree; /* the tree that is being added */
     uint64_t *budget;            /* bytes that may still be read for keys */
     int result;                  /* the first failure; -E2BIG, -EIO: then there is no key */
 };
@@ -123,7 +123,7 @@ static bool hides_names(const struct sfs_layer *layer)
     return false;
 }
 
-/* One without a digest of its own, from what it shows alone. */
+/* Digests a layer that has no digest of its own, by what it shows alone. */
 static int digest_layer(struct eval *eval, struct sfs_layer *layer, uint64_t *budget,
                         struct sfs_digest *ret_digest)
 {
@@ -137,12 +137,12 @@ static int digest_layer(struct eval *eval, struct sfs_layer *layer, uint64_t *bu
         return -EIO;
     int r = sfs_tree_merge(&layer, 1, &tree, &err);
     if (r < 0)
-        return r == -ENOMEM ? r : -EIO; /* a link into a lower layer */
+        return r == -ENOMEM ? r : -EIO; /* a hard link leads to a lower layer */
     add_tree(&key, tree, SFS_ROOT);
     return key.result < 0 ? key.result : sfs_hash_finish(key.hash, ret_digest);
 }
 
-/* Each layer is looked at once a build, since every RUN on top of it asks. */
+/* Finds a layer's digest. It is computed once a build, since every RUN on top of the layer asks. */
 static int identify_layer(struct eval *eval, struct sfs_layer *layer, uint64_t *budget,
                           struct sfs_digest *ret_digest)
 {
@@ -177,7 +177,7 @@ static void add_layers(struct run_key *key, const struct stage_stack *stack)
 
 /* ---- the command ---- */
 
-/* Proxies and secrets are not in the stage's variables, and so not here. */
+/* Adds the command. Proxies and secrets are not in the stage's variables, and so not in the key. */
 static void add_command(struct run_key *key, const struct run_job *job)
 {
     const struct sfs_vars *env = &job->stage->env;
@@ -204,7 +204,8 @@ static void add_command(struct run_key *key, const struct run_job *job)
     add_text(key, getenv("STAGEFS_RUNTIME"));
 }
 
-/* Of a secret what it is asked for as, never what it is; of a cache only where it is. */
+/* Adds a mount: of a secret only its name and target, never the content; of a cache only where it
+ * is. */
 static int add_mount(struct run_key *key, struct run_job *job, const struct mount_options *options)
 {
     const uint64_t numbers[] = { options->type,     options->read_only,

@@ -7,7 +7,7 @@
 #include "copy/pattern.h"
 #include <errno.h>
 
-/* An image as it is: written out, all its layers become one on nothing. */
+/* Opens an image as a stage. There is no base, so a commit writes all its layers as one. */
 static int open_image(const struct sfs_stage_spec *spec, struct sfs_stage *stage,
                       struct sfs_error *err)
 {
@@ -30,7 +30,7 @@ static int open_image(const struct sfs_stage_spec *spec, struct sfs_stage *stage
     return 0;
 }
 
-/* Where --copy SRC puts it: at the same place. */
+/* Where --copy SRC without :DST puts the source: at the same place. */
 static int default_destination(const struct sfs_stage_spec *spec, const char *source,
                                char **ret_path, struct sfs_error *err)
 {
@@ -49,7 +49,7 @@ static int default_destination(const struct sfs_stage_spec *spec, const char *so
     return *ret_path ? 0 : sfs_fail_memory(err);
 }
 
-/* As BuildKit words it; several of them are one layer here. */
+/* Adds the history's text of one --copy, in BuildKit's words; all of them make one layer here. */
 static int add_created_by(const struct sfs_stage_spec *spec, const char *source,
                           const char *destination, struct sfs_buf *text)
 {

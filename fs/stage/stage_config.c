@@ -1,3 +1,4 @@
+/* The image config that a stage begins with, from nothing or from its base. */
 #include "base/warn.h"
 #include "image/platform.h"
 #include "stage/stage_private.h"
@@ -52,7 +53,7 @@ static bool has_path(const json_t *env)
     return false;
 }
 
-/* BuildKit sees to it that there is always a PATH. */
+/* Sets PATH if the config has none, as BuildKit does. */
 static int ensure_path(json_t *settings)
 {
     json_t *env = json_object_get(settings, "Env");

@@ -10,11 +10,11 @@
 #include <jansson.h>
 #include <stagefs/stage.h>
 
-struct stage_thing; /* one thing owned */
+struct stage_thing; /* one thing that a stage owns */
 
 struct sfs_stage {
     struct sfs_context context; /* what it points to is the caller's */
-    struct stage_thing *things; /* the latest first */
+    struct stage_thing *things; /* what it owns, the latest first */
 
     /* What the public functions hand out; whoever builds the stage sets them. */
     const struct sfs_tree *tree, *base_tree;
@@ -24,10 +24,10 @@ struct sfs_stage {
     bool has_epoch;               /* the Dockerfile, or its arguments, set context.epoch */
 };
 
-/* A stage with nothing in it; sfs_stage_close() takes it in any state. */
+/* Makes a stage with nothing in it; sfs_stage_close() may close it in any state. */
 int sfs_stage_begin(const struct sfs_context *context, struct sfs_stage **ret_stage,
                     struct sfs_error *err);
-/* With -f: implemented with the Dockerfile language. */
+/* sfs_stage_open() for a spec with a Dockerfile (evaluate.c). */
 int sfs_stage_open_dockerfile(const struct sfs_stage_spec *spec, const struct sfs_context *context,
                               struct sfs_stage **ret_stage, struct sfs_error *err);
 
@@ -38,17 +38,19 @@ struct stage_image {
     size_t count;
     const struct sfs_tree *tree;
 };
-/* Opens it, or gives what was opened by that name before. platform NULL: the context's. */
+/* Opens an image, or gives what was opened by that name before; the stage owns it. platform NULL:
+ * the context's. Fails as sfs_image_open() and sfs_image_open_layers(). */
 int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *platform,
                         const struct stage_image **ret_image, struct sfs_error *err);
 
-/* Take over *layer (set to NULL), on failure too. */
+/* Makes the stage own a layer. Takes over *layer (sets it to NULL), on failure too. */
 int sfs_stage_add_layer(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err);
-/* What a command wrote, which the context's runner discards when the stage is closed: after the
- * layers that are added later. Takes over *space, on failure too. */
 struct sfs_run_space;
+/* Makes the stage own what a command wrote. The context's runner discards it when the stage is
+ * closed, after the layers that are added later. Takes over *space, on failure too. */
 int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
                         struct sfs_error *err);
+/* Merges layers to a tree that the stage owns. Fails as sfs_tree_merge(). */
 int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers, size_t count,
                        const struct sfs_tree **ret_tree, struct sfs_error *err);
 
@@ -59,6 +61,7 @@ struct stage_stack {
     size_t count, capacity;
     const struct sfs_tree *tree; /* NULL: to be merged when it is asked for */
 };
+/* Frees the array; the layers and trees are the stage's. */
 void sfs_stage_stack_done(struct stage_stack *stack);
 /* Puts layers on top that the stage has already (of an image, or of another stack). */
 int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *layers, size_t count,
@@ -66,20 +69,22 @@ int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *l
 /* Puts a new layer on top. Takes over *layer, on failure too. */
 int sfs_stage_stack_push(struct sfs_stage *stage, struct stage_stack *stack,
                          struct sfs_layer **layer, struct sfs_error *err);
+/* The tree of all layers on the stack, merged when it is first asked for; the stage owns it. */
 int sfs_stage_stack_tree(struct sfs_stage *stage, struct stage_stack *stack,
                          const struct sfs_tree **ret_tree, struct sfs_error *err);
-/* COPY: puts what sfs_copy_layer() makes of it on top. copy's strict, epoch and progress are
- * filled from the context. */
+/* Does a COPY: puts the layer that sfs_copy_layer() makes on top. copy's strict, epoch and progress
+ * are not looked at: the context's are taken. */
 int sfs_stage_stack_copy(struct sfs_stage *stage, struct stage_stack *stack,
                          const struct sfs_tree *source, const struct sfs_copy *copy,
                          const char *label, struct sfs_error *err);
 
 /* stage_config.c: image configs, as new values that the caller json_decref()s. */
 
-/* What FROM scratch begins with. platform NULL: the host's. */
+/* Makes the config that FROM scratch begins with. platform NULL: the host's. */
 int sfs_config_scratch(const char *platform, json_t **ret_config, struct sfs_error *err);
-/* What FROM IMAGE begins with: the fields that images have by the specification, `created` and
- * rootfs left out, PATH set. An image that says nothing of its platform has the one given. */
+/* Makes the config that FROM IMAGE begins with: the fields that images have by the specification,
+ * without `created` and rootfs, and with PATH set. An image that says nothing of its platform gets
+ * the one given. */
 int sfs_config_inherit(const json_t *config, const char *platform, json_t **ret_config,
                        struct sfs_error *err);
 /* config.WorkingDir, or "/". Borrowed. */

@@ -6,14 +6,15 @@
 #include <errno.h>
 #include <stagefs/run.h>
 
-struct stage_thing { /* owns a layer, a tree, an image with its layers, or what a RUN wrote */
+/* One thing that a stage owns: a layer, a tree, an image with its layers, or what a RUN wrote. */
+struct stage_thing {
     struct stage_thing *next;
-    const struct sfs_runner *runner; /* of the space */
+    const struct sfs_runner *runner; /* discards the space */
     struct sfs_run_space *space;
     struct sfs_layer *layer;
     struct sfs_tree *tree;
     struct stage_image image;
-    char *ref, *platform; /* of the image */
+    char *ref, *platform; /* what the image was opened by */
 };
 
 static void close_thing(struct stage_thing *thing)

@@ -1,3 +1,4 @@
+/* Finds the user of a command that runs in a tree's etc/passwd and etc/group, and its programs. */
 #include <stagefs/run.h>
 
 #include "base/banned.h"
@@ -9,7 +10,7 @@
 #define MAX_DATABASE (10u << 20)
 #define MAX_FIELDS   7
 
-/* The file's text; "" if there is no such regular file. */
+/* Reads a file's text, which the caller frees; "" if there is no such regular file. */
 static int read_database(const struct sfs_tree *tree, const char *path, char **ret_text,
                          struct sfs_error *err)
 {
@@ -176,7 +177,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
         AUTO(sfs_free) char *dir = strndup(dirs, size);
         AUTO(sfs_free)
         char *path = dir ? sfs_path_join(strchr(program, '/') ? cwd : dir, program) : NULL;
-        /* Out of memory is not for this to tell. */
+        /* Out of memory counts as found: what follows will tell. */
         if (!path || sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) == 0)
             return true;
         dirs += size + (dirs[size] == ':');

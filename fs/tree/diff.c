@@ -1,15 +1,15 @@
 /* What differs between two trees. Nodes of one origin (layer and inode) are equal without looking;
- * all else is compared. Hard links are compared in a pass of their own, and only if there are any.
- */
+ * all else is compared. Hard links are compared in a pass of their own, and only if there are
+ * any. */
 #include "tree/nodes.h"
 #include "tree/step.h"
 #include "tree/tree_inner.h"
 
-/* For the nodes of one tree that have several names: what node those names are in the other tree.
- */
+/* For the nodes of one tree that have several names: which node those names are in the other tree.
+ * Other values are that node + 2. */
 #define PEER_UNSEEN  0u
 #define PEER_NONE    1u
-#define PEER_SEVERAL UINT32_MAX /* others: the node + 2 */
+#define PEER_SEVERAL UINT32_MAX
 
 struct diff {
     const struct sfs_tree *a, *b;
@@ -113,7 +113,7 @@ static bool has_same_xattrs(const struct diff *diff, sfs_node a, sfs_node b)
     return true;
 }
 
-/* 1: the same bytes; 0: others; negative: could not be read. */
+/* Have two files the same bytes? 1, 0, or negative: they could not be read. */
 static int has_same_bytes(const struct diff *diff, sfs_node a, sfs_node b, uint64_t size)
 {
     for (uint64_t offset = 0; offset < size;) {

@@ -10,7 +10,7 @@
 
 /* More than any builder of images makes; each one is inserted in a sorted array. */
 #define MAX_GRAFTS (16u << 10)
-#define MAX_ROUNDS 16u /* through one layer */
+#define MAX_ROUNDS 16u /* how often one layer is gone through */
 
 static int compare_parts(struct sfs_part a, struct sfs_part b)
 {
@@ -115,7 +115,8 @@ static int graft_dir(struct sfs_stack *stack, struct sfs_part dir, struct sfs_bu
     return r < 0 ? r : find_anchor(stack, insert_graft(stack, dir), path->data);
 }
 
-/* Again as long as that finds more: a graft may bring what another one leads to. */
+/* Finds the grafts of one layer. Goes through it again as long as that finds more: a graft may
+ * bring what another one leads to. */
 static int graft_layer(struct sfs_stack *stack, uint32_t layer, struct sfs_buf *path)
 {
     const struct sfs_tables *tables = &stack->layers[layer]->tables;

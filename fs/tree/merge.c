@@ -23,14 +23,14 @@ struct merge {
     /* Arrays below have room for every name of every layer, as those of the tree have: no name is
      * used twice. What is not touched costs no memory. */
     struct sfs_parts parts; /* of all directories, in the order of tree->dirs */
-    uint32_t *part_ends;    /* by directory: behind its last part */
-    uint32_t *dir_names;    /* by directory: its dirent; the root has none */
+    uint32_t *part_ends;    /* by directory: the place in parts.items behind its last part */
+    uint32_t *dir_names;    /* by directory: its place in tree->dirents; the root has none */
     uint32_t **node_of;     /* by layer, then inode: node + 1 of an inode with several names */
     struct pending_link *links;
     size_t link_count, link_capacity;
     bool shadows_link; /* there is an implied directory over a symlink */
-    bool hides_dirs;   /* something hides a directory, and what may be in it */
-    bool alone;        /* only the topmost layer's names, and what they hide */
+    bool hides_dirs;   /* something hides a directory, with all that may be in it */
+    bool alone;        /* the tree is of the topmost layer's names alone, and of what they hide */
 };
 
 static void forget_inodes(struct merge *merge)
@@ -107,7 +107,7 @@ static uint32_t *place_of_node(struct merge *merge, size_t layer, sfs_inode inod
     return &merge->node_of[layer][inode];
 }
 
-/* One more name of the inode that `place` stands for. */
+/* Gives the node that `place` stands for one more name. */
 static sfs_node share_node(struct sfs_tree *tree, uint32_t *place, size_t layer, sfs_inode inode)
 {
     if (*place == 0)
@@ -136,8 +136,8 @@ static int add_file(struct merge *merge, const struct sfs_tables *tables, struct
     return 0;
 }
 
-/* --- one layer alone ---------------------------------------------------------------------------
- */
+/* --- one layer alone
+ * --------------------------------------------------------------------------- */
 
 static void add_whiteout(struct merge *merge, const struct sfs_tables *tables, struct sfs_part part)
 {
@@ -146,8 +146,8 @@ static void add_whiteout(struct merge *merge, const struct sfs_tables *tables, s
                                                                  SFS_NODE_WHITEOUT, 1 });
 }
 
-/* Nothing of the layers below is there any more, neither names nor metadata. Overlayfs takes no
- * notice of an opaque root, so its names have to say it one by one. */
+/* Does nothing of the layers below show in this directory, neither names nor metadata? Overlayfs
+ * takes no notice of an opaque root, so there each name has to say it. */
 static bool is_fresh(const struct merge *merge, struct sfs_part part, sfs_node parent)
 {
     const struct sfs_entry_rec *root =
@@ -320,7 +320,7 @@ static int join_dirs(struct merge *merge, const struct sfs_part *dirs, size_t co
     return r;
 }
 
-/* Of a layer alone: its own names, with metadata from below if it gives none. */
+/* Decides the root of a layer alone: its own names, with metadata from below if it gives none. */
 static void settle_root(struct merge *merge, struct sfs_settled *ret_settled)
 {
     sfs_stack_root(&merge->stack, &merge->parts, ret_settled);
@@ -449,7 +449,7 @@ static uint64_t most_names(const struct merge *merge)
         bool whole = !merge->alone || i + 1 == tree->layer_count;
         total += whole ? tables->entry_count : tables->inodes[tables->entries[0].inode].count;
     }
-    return total + tree->layer_count; /* of the root's parts, a layer has at least one */
+    return total + tree->layer_count; /* each layer has one part of the root at least */
 }
 
 static int allocate(struct merge *merge, struct sfs_error *err)

@@ -22,23 +22,23 @@ enum sfs_tree_node_flags {
 
 struct sfs_tree_node { /* 12 bytes */
     sfs_inode inode;   /* in its layer */
-    uint16_t layer;
-    uint16_t flags;
-    uint32_t extra; /* directory: place in dirs; others: names in this tree */
+    uint16_t layer;    /* number of the layer, or SFS_NO_LAYER */
+    uint16_t flags;    /* enum sfs_tree_node_flags */
+    uint32_t extra;    /* directory: place in dirs; others: names in this tree */
 };
 
 struct sfs_tree_dir { /* 16 bytes */
-    uint32_t first;   /* of its names in dirents */
-    uint32_t count;
-    sfs_node parent;
-    uint32_t subdirs;
+    uint32_t first;   /* its first name in dirents */
+    uint32_t count;   /* how many names it has */
+    sfs_node parent;  /* the directory that it is in */
+    uint32_t subdirs; /* how many of its names are directories */
 };
 
 _Static_assert(sizeof(struct sfs_tree_node) == 12, "a million of them are held in memory");
 _Static_assert(sizeof(struct sfs_tree_dir) == 16, "a hundred thousand are held in memory");
 
 struct sfs_tree {
-    struct sfs_layer **layers; /* borrowed; the array is ours */
+    struct sfs_layer **layers; /* lowest first; borrowed, but the array is owned */
     size_t layer_count;
     struct sfs_tree_node *nodes;
     struct sfs_dirent *dirents;
@@ -46,6 +46,7 @@ struct sfs_tree {
     uint32_t node_count, dirent_count, dir_count;
 };
 
+/* Is the node a directory? */
 static inline bool sfs_node_is_dir(const struct sfs_tree *tree, sfs_node node)
 {
     return tree->nodes[node].flags & SFS_NODE_DIR;
@@ -58,18 +59,18 @@ static inline const struct sfs_tables *sfs_node_tables(const struct sfs_tree *tr
     return layer == SFS_NO_LAYER ? NULL : &tree->layers[layer]->tables;
 }
 
-/* Metadata of a node, where it stands; a constant for what no layer has: implied directories and
- * whiteouts. */
+/* The metadata of a node, borrowed from its layer; of what no layer has (implied directories and
+ * whiteouts) a constant. */
 const struct sfs_inode_rec *sfs_node_inode(const struct sfs_tree *tree, sfs_node node);
 
-/* The topmost of `count` layers (not 0) alone, as overlayfs has them: with its whiteouts and opaque
- * directories (SFS_NODE_OPAQUE), so that a merge of such directories is the merge of the layers.
- * What it does not hold itself, metadata of implied directories and files that it links to, comes
- * from those below. Errors as sfs_tree_merge(). */
+/* Makes a tree of the topmost of `count` layers (not 0) alone, as overlayfs has it: with its
+ * whiteouts and opaque directories (SFS_NODE_OPAQUE), so that an overlay of such trees is the merge
+ * of the layers. What the layer does not hold itself (metadata of implied directories, and files
+ * that it links to) comes from those below. Borrows and fails as sfs_tree_merge(). */
 int sfs_tree_merge_alone(struct sfs_layer *const *layers, size_t count, struct sfs_tree **ret_tree,
                          struct sfs_error *err);
 
-/* A layer's name for messages. */
+/* What messages call a layer; borrowed from the layer. */
 const char *sfs_layer_words(const struct sfs_layer *layer);
 
 #endif

@@ -1,3 +1,4 @@
+/* The profile's text: how a line is written, and how it is read and judged. */
 #include "tree/profile.h"
 
 #include <stagefs/utf8.h>
@@ -54,8 +55,8 @@ int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf)
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct profile_line {
-    const char *name; /* of the file */
-    unsigned number;
+    const char *name; /* what messages call the text */
+    unsigned number;  /* of the line, from 1 */
     const char *at, *end;
 };
 
@@ -96,7 +97,7 @@ static int octal(const char *at, const char *end)
     return value > 0 && value < 256 ? value : -1;
 }
 
-/* "/a/b": no empty component, none that means another. */
+/* Is it a path such as "/a/b", without empty components, "." and ".."? */
 static bool is_path(const char *path)
 {
     if (path[0] != '/')

@@ -29,7 +29,7 @@
 #define SFS_MAX_PROFILE        (64u << 20) /* bytes of text */
 #define SFS_MAX_PROFILE_RANGES (1u << 20)  /* of one file in a line */
 
-enum sfs_use_kind { /* the later says more */
+enum sfs_use_kind { /* a later one says more */
                     SFS_USE_NONE,
                     SFS_USE_STAT,
                     SFS_USE_LIST,
@@ -46,15 +46,17 @@ struct sfs_ranges { /* all-zero is empty */
     struct sfs_range *items;
     size_t count, capacity;
 };
-/* -ENOMEM. Joined with the last one if they touch. */
+/* Adds a range; it is joined with the last one if they touch. 0 or -ENOMEM. */
 int sfs_ranges_add(struct sfs_ranges *ranges, uint64_t offset, uint64_t size);
-/* Sorts, and joins those between which at most `gap` bytes are missing. */
+/* Sorts the ranges, and joins those between which at most `gap` bytes are missing. */
 void sfs_ranges_merge(struct sfs_ranges *ranges, uint64_t gap);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_ranges_done(struct sfs_ranges *ranges);
 
+/* What a program did with one path. */
 struct sfs_use {
     enum sfs_use_kind kind;
-    char *path;
+    char *path;               /* as in the text; owned */
     struct sfs_ranges ranges; /* of SFS_USE_READ; merged */
 };
 
@@ -62,16 +64,17 @@ struct sfs_profile { /* all-zero is empty */
     struct sfs_use *uses;
     size_t count, capacity;
 };
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_profile_done(struct sfs_profile *profile);
 
-/* Adds what the text tells to the profile; a path that comes twice is in it twice. `name` is for
- * messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
+/* Adds what the text tells to the profile; a path that comes twice is in it twice. `name` names the
+ * text in messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
 int sfs_profile_parse(struct sfs_profile *profile, const char *name, const char *text, size_t size,
                       struct sfs_error *err);
-/* The same of a file. */
+/* The same of a file. Waits for the disk. */
 int sfs_profile_read(struct sfs_profile *profile, const char *path, struct sfs_error *err);
 
-/* Appends the line of one use. -ENOMEM. */
+/* Appends the line of one use. 0 or -ENOMEM. */
 int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf);
 
 #endif

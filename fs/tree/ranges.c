@@ -1,3 +1,4 @@
+/* Lists of byte ranges: adding, sorting, joining. */
 #include "tree/profile.h"
 #include "base/array.h"
 

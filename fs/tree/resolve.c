@@ -9,8 +9,8 @@
 struct walker {
     const struct sfs_tree *tree;
     sfs_node dir;
-    char *rest; /* owns what is walked after a symlink */
-    unsigned hops;
+    char *rest;    /* what is still to be walked once a symlink was followed; owned */
+    unsigned hops; /* how many symlinks were followed */
 };
 
 static void walker_done(struct walker *walker)

@@ -1,3 +1,4 @@
+/* The rules of the merge, applied to one name: see stack.h. */
 #include "tree/stack.h"
 
 int sfs_parts_reserve(struct sfs_parts *parts, size_t more)
@@ -51,9 +52,9 @@ bool sfs_stack_has_substance(const struct sfs_stack *stack, struct sfs_part dir)
 struct joining {
     const struct sfs_stack *stack;
     struct sfs_parts *parts;
-    size_t first;   /* of its parts */
+    size_t first;   /* its first part in `parts` */
     bool named;     /* `meta` is known */
-    uint32_t floor; /* layers below it lend metadata only: this one's directory is opaque */
+    uint32_t floor; /* this layer's directory is opaque: layers below it give metadata only */
     bool existed;   /* something that is hidden now had made it */
     struct sfs_part meta;
 };
@@ -93,8 +94,8 @@ static size_t find_anchored(const struct sfs_stack *stack, struct sfs_part ancho
     return low;
 }
 
-/* Joins a directory and what is grafted on it: from higher layers before it, from its own behind.
- */
+/* Joins a directory and what is grafted on it: from higher layers before it, from its own
+ * behind. */
 static void join_with_grafts(struct joining *joining, struct sfs_part dir)
 {
     const struct sfs_stack *stack = joining->stack;
@@ -114,7 +115,8 @@ static void join_with_grafts(struct joining *joining, struct sfs_part dir)
         join(joining, dir);
 }
 
-/* Nothing but implied directories that lead to whiteouts only: as if they were not there. */
+/* Does it consist of nothing but implied directories that lead to whiteouts only? Then it does not
+ * exist. */
 static bool is_phantom(const struct joining *joining)
 {
     if (joining->named || joining->existed)
@@ -142,8 +144,8 @@ const struct sfs_graft *sfs_stack_find_graft(const struct sfs_stack *stack, stru
     return NULL;
 }
 
-/* Nothing but implied directories over a symlink that are about to be grafted: taken for grafted.
- */
+/* Does it consist of nothing but implied directories over a symlink that are about to be grafted?
+ * They are treated as if they were. */
 static bool is_about_to_move(const struct joining *joining)
 {
     const struct sfs_stack *stack = joining->stack;

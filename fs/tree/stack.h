@@ -28,6 +28,7 @@ struct sfs_parts {
 
 /* Makes room for `more` parts. 0 or -ENOMEM. */
 int sfs_parts_reserve(struct sfs_parts *parts, size_t more);
+/* Frees what is in it. Fine on an all-zero struct. */
 void sfs_parts_done(struct sfs_parts *parts);
 
 /* An implied directory that stands over a symlink, and the directory that it joins instead. */
@@ -41,20 +42,24 @@ struct sfs_stack {
     struct sfs_layer *const *layers; /* [0] lowest; borrowed */
     size_t count;
     struct sfs_graft *grafts;           /* sorted by source */
-    size_t graft_count, graft_capacity; /* capacity: of both arrays */
+    size_t graft_count, graft_capacity; /* the capacity is also that of `anchored` */
     uint32_t grafting;                  /* the layer whose grafts are being found; 0: none */
-    struct sfs_graft *anchored; /* those that moved, sorted by anchor, then higher layers first */
+    /* The grafts that do not stay, sorted by anchor, those of higher layers first. */
+    struct sfs_graft *anchored;
     size_t anchored_count;
 };
 
+/* Frees the grafts. */
 void sfs_stack_done(struct sfs_stack *stack);
 
+/* The tables of the part's layer. */
 static inline const struct sfs_tables *sfs_stack_tables(const struct sfs_stack *stack,
                                                         struct sfs_part part)
 {
     return &stack->layers[part.layer]->tables;
 }
 
+/* The part's entry in those tables. */
 static inline const struct sfs_entry_rec *sfs_stack_entry(const struct sfs_stack *stack,
                                                           struct sfs_part part)
 {
@@ -74,31 +79,31 @@ struct sfs_settled {
 void sfs_stack_settle(const struct sfs_stack *stack, const struct sfs_part *group, size_t count,
                       struct sfs_parts *parts, struct sfs_settled *ret_settled);
 
-/* The root, which always exists. */
+/* The same for the root, which always exists. */
 void sfs_stack_root(const struct sfs_stack *stack, struct sfs_parts *parts,
                     struct sfs_settled *ret_settled);
 
 /* Does the directory lead to anything but whiteouts? */
 bool sfs_stack_has_substance(const struct sfs_stack *stack, struct sfs_part dir);
 
-/* What is at `path` ("" is the root) in the lowest `count` layers. Symlinks are followed inside the
- * root, the last one only with `follow`; hard links to lower layers lead to what they name. A file:
- * *ret_part is an entry with its inode; a directory: its topmost part that is not grafted there.
- * ENOENT, ENOTDIR, ELOOP, E2BIG, ENOMEM. */
+/* Finds what is at `path` ("" is the root) in the lowest `count` layers. Symlinks are followed
+ * inside the root, the last one only with `follow`; hard links to lower layers lead to what they
+ * name. A file: *ret_part is an entry with its inode; a directory: its topmost part that is not
+ * grafted there. ENOENT, ENOTDIR, ELOOP, E2BIG, ENOMEM. */
 int sfs_stack_find(const struct sfs_stack *stack, size_t count, const char *path, bool follow,
                    struct sfs_part *ret_part, bool *ret_is_dir);
 
-/* What the SFS_ENTRY_LINK `link` names: in the layers below it; failing that, in its own too, where
- * its path may lead through a symlink. EISDIR: a directory. Others as sfs_stack_find(). */
+/* Finds what the SFS_ENTRY_LINK `link` names: in the layers below it or, if it is not there, in its
+ * own layer too, where its path may lead through a symlink. EISDIR: it is a directory. Else as
+ * sfs_stack_find(). */
 int sfs_stack_find_link(const struct sfs_stack *stack, struct sfs_part link,
                         struct sfs_part *ret_part);
 
-/* Would there be a symlink in the place of the implied directory `dir` without it? `path` begins
- * with
- * '/' and is where its layer has it. 1, 0 or -ENOMEM. */
+/* Does the implied directory `dir` stand over a symlink of the layers below? `path` is the
+ * directory's path in its layer, and begins with '/'. 1, 0 or -ENOMEM. */
 int sfs_stack_is_over_symlink(const struct sfs_stack *stack, struct sfs_part dir, const char *path);
 
-/* Finds all grafts. -ENOMEM; -E2BIG: too many. */
+/* Finds all grafts. 0, -ENOMEM, or -E2BIG: too many. */
 int sfs_stack_graft(struct sfs_stack *stack);
 /* The graft of this source, or NULL. */
 const struct sfs_graft *sfs_stack_find_graft(const struct sfs_stack *stack, struct sfs_part source);

@@ -7,18 +7,18 @@
 #include "base/limits.h"
 #include "base/array.h"
 
-/* Hard links to lower layers that one search may go through: they may lead to one another. */
+/* How many hard links to lower layers one search may go through: they may lead to one another. */
 #define LINK_BUDGET 1024u
 
 struct stack_finder {
     struct sfs_stack stack; /* only the layers that the search is about; borrowed */
     struct sfs_parts parts; /* of the directories from the root down to where we are */
     struct sfs_parts group;
-    size_t *levels; /* where each one's parts begin */
+    size_t *levels; /* where in `parts` the parts of each of these directories begin */
     size_t depth, level_capacity;
-    char *rest; /* of the path, once a symlink was followed */
-    unsigned hops;
-    unsigned *budget; /* shared with searches for links on the way */
+    char *rest;       /* what is left of the path once a symlink was followed; owned */
+    unsigned hops;    /* how many symlinks were followed */
+    unsigned *budget; /* of LINK_BUDGET what is left, shared with searches for links on the way */
 };
 
 static void finder_done(struct stack_finder *finder)
@@ -53,7 +53,8 @@ static int enter_root(struct stack_finder *finder)
     return enter(finder, 0);
 }
 
-/* What `name` is in the directory where we are; its parts, if a directory, follow in parts. */
+/* Decides what `name` is in the directory where the finder is. If it is a directory, its parts are
+ * put behind the others. */
 static int settle_child(struct stack_finder *finder, const char *name, size_t name_size,
                         struct sfs_settled *ret_settled)
 {
@@ -105,7 +106,7 @@ struct file_step {
     bool is_symlink;
 };
 
-/* One component. *ret_file is set if it is a file (the caller goes on from there). */
+/* Walks one component. *ret_file is set if it is a file (the caller goes on from there). */
 static int step(struct stack_finder *finder, const char *name, size_t size, bool *ret_is_file,
                 struct file_step *ret_file)
 {

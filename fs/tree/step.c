@@ -1,16 +1,18 @@
+/* Walks two trees together, with a stack of its own. */
 #include "tree/step.h"
 
 #include "base/buf.h"
 #include "base/array.h"
 #include "base/path.h"
 
-struct names { /* of one directory, still to visit */
+/* The names of one directory that are still to be visited. */
+struct names {
     const struct sfs_dirent *at, *end;
 };
 
 struct step_frame {
     struct names a, b;
-    size_t path_size; /* of the directory */
+    size_t path_size; /* bytes of the directory's path */
 };
 
 struct stepping {

@@ -1,3 +1,4 @@
+/* A tree's plain questions: attributes, names, parents, targets, extended attributes. */
 #include "tree/nodes.h"
 
 #include "base/buf.h"

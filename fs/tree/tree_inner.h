@@ -18,30 +18,31 @@ int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tre
 /* Frees the tree, not its layers, and sets NULL; NULL is fine. */
 void sfs_tree_close(struct sfs_tree **tree);
 
-/* Child of a directory by name ("." and ".." are none). ENOENT: none; ENOTDIR: dir is no directory.
- */
+/* Finds the child of a directory by name ("." and ".." are none). ENOENT: there is none. ENOTDIR:
+ * dir is no directory. */
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
                   sfs_node *ret_node);
 
 /* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
 int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
 
-/* The same without a copy: lends 1..size bytes; release with sfs_slice_release(). EINVAL: size is
- * 0, or offset is not inside the file. */
+/* Reads a regular file without a copy: lends 1..size bytes at `offset`, until sfs_slice_release().
+ * May wait. EINVAL: size is 0, or offset is not inside the file. EIO: the bytes cannot be read. */
 int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
                  struct sfs_slice *ret_slice, struct sfs_error *err);
 
-/* Hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2 background).
- * Does not wait. False: some of them do not fit into the memory cache now: ask again. */
+/* A hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2
+ * background). Does not wait. False: some of them do not fit into the memory cache now: ask
+ * again. */
 bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority);
 
-/* Hint that a reader read this and will go on; sfs_tree_read() gives it by itself, sfs_tree_pin()
- * does not. Does not wait. */
+/* A hint that a reader has read this range and will go on. sfs_tree_read() gives it by itself,
+ * sfs_tree_pin() does not. Does not wait. */
 void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size);
 
 /* Where the bytes of a regular file lie: an opaque mark of the blob, and how far into its decoded
- * bytes. For reading many in the order of the blobs; an estimate where there is a hole. */
+ * bytes. For reading many files in the order of the blobs; of a hole it is only an estimate. */
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
                      const void **ret_blob, uint64_t *ret_position);
 

@@ -13,7 +13,7 @@ static uint64_t read_key(const char *name, size_t size, size_t skip)
     return __builtin_bswap64(key);
 }
 
-/* Names whose keys are equal. */
+/* Compares the next names of two runs whose keys are equal. */
 static int compare_rest(const struct sfs_union *set, const struct sfs_union_run *a,
                         const struct sfs_union_run *b)
 {
@@ -55,7 +55,8 @@ static void load_name(struct sfs_union_run *run)
     run->name_size = entry->name_size;
 }
 
-/* Puts the next name of the run in heap[0] in its place; or takes out the run. */
+/* Moves the run in heap[0] on to its next name, and to its new place in the heap; takes it out at
+ * its end. */
 static void advance(struct sfs_union *set)
 {
     struct sfs_union_run *run = &set->runs[set->heap[0].run];
@@ -77,7 +78,8 @@ static size_t common_size(const char *a, size_t a_size, const char *b, size_t b_
     return size;
 }
 
-/* Runs are sorted, so what their first and last names share, all names share. */
+/* How many bytes all names have in common at their start: as runs are sorted, it is enough to look
+ * at the first and the last name of each. */
 static size_t find_common_start(const struct sfs_union *set)
 {
     const struct sfs_union_run *first = &set->runs[0];

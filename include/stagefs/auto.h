@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Calls close(&variable) when the scope of the variable is left. */
 #define AUTO(close) __attribute__((cleanup(close)))
 
+/* The pointer's value, leaving NULL in the pointer: who takes the value owns what it points to. */
 #define TAKE(ptr)                                                                                  \
     __extension__({                                                                                \
         __auto_type sfs_taken = (ptr);                                                             \
@@ -20,6 +22,7 @@
         sfs_taken;                                                                                 \
     })
 
+/* The same for a file descriptor, leaving -1. */
 #define TAKE_FD(fd)                                                                                \
     __extension__({                                                                                \
         int sfs_taken = (fd);                                                                      \
@@ -35,6 +38,7 @@ static inline void sfs_free(void *ptr_to_ptr)
     *ptr = NULL;
 }
 
+/* AUTO(sfs_close_fd) int fd = ...; closes what is open, and sets -1. */
 static inline void sfs_close_fd(int *fd)
 {
     if (*fd >= 0)
@@ -42,6 +46,8 @@ static inline void sfs_close_fd(int *fd)
     *fd = -1;
 }
 
+/* AUTO(sfs_close_file) FILE *file = ...; closes what is open, and sets NULL. Tells of no failure:
+ * whoever writes a file closes it by hand. */
 static inline void sfs_close_file(FILE **file)
 {
     if (*file)

@@ -7,7 +7,7 @@ enum sfs_codec {
     SFS_CODEC_NONE = 0,
     SFS_CODEC_GZIP = 1,
     SFS_CODEC_ZSTD = 2,
-    SFS_CODECS /* how many there are */
+    SFS_CODECS /* how many codecs there are */
 };
 
 /* "none", "gzip", "zstd": as `inspect --json` has it. A constant string. */

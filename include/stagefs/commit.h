@@ -14,7 +14,7 @@ enum sfs_compression {
 };
 /* "gzip", "zstd", "none", "estargz", "zstd:chunked". A constant string. */
 const char *sfs_compression_name(enum sfs_compression compression);
-/* By that name. EINVAL: there is none such; the words list those that there are. */
+/* The compression of that name. EINVAL: there is none such; the words list those that there are. */
 int sfs_compression_parse(const char *name, enum sfs_compression *ret_compression,
                           struct sfs_error *err);
 
@@ -33,6 +33,7 @@ enum sfs_edit_key {
     SFS_EDIT_AUTHOR
 };
 
+/* One such change; `value` is borrowed. */
 struct sfs_edit {
     enum sfs_edit_key key;
     const char *value;
@@ -55,27 +56,31 @@ struct sfs_commit_options {
     bool set_mtimes;              /* with has_epoch: every mtime is epoch, not only later ones */
     const struct sfs_edit *edits; /* applied in order */
     size_t edit_count;
-    /* What they name comes first in the layer, in their order (fs/tree/profile.h has the form; a
-     * mount writes them). No matter for dir:. */
+    /* Files of the form of fs/tree/profile.h: what they name comes first in the layer, in their
+     * order. Of no effect with dir:. */
     const char *const *profiles;
     size_t profile_count;
-    const struct sfs_progress *progress;
-    struct sfs_store *store; /* gets the indexes of new layers, as far as it can be written to;
-                                NULL: they are made by who reads them first */
+    const struct sfs_progress *progress; /* may be NULL */
+    /* The indexes of new layers are put there, as far as it can be written to. NULL: whoever reads
+     * the image first makes them. */
+    struct sfs_store *store;
 };
 
 struct sfs_commit_result {
     bool has_manifest; /* dir: and "-" have neither manifest nor config, dir: no layer */
+    /* Digests of what was written: of the layer, of its blob (layer) and of the tar inside
+     * (diff_id). */
     struct sfs_digest manifest, config, layer, diff_id;
-    uint64_t manifest_size, layer_size, tar_size; /* bytes */
+    uint64_t manifest_size, layer_size, tar_size; /* bytes; layer_size is the blob's */
     uint64_t base_size;                           /* bytes of the blobs below the new layer */
     uint64_t copied; /* bytes of the layer's blob that were taken from a source as they were */
-    uint64_t entries, files, whiteouts;
-    uint64_t file_bytes;
+    uint64_t entries, files, whiteouts; /* how many of each the layer holds */
+    uint64_t file_bytes;                /* decoded bytes of its files */
 };
 
-/* EINVAL: destination. EBADMSG: a profile. EKEYREJECTED, EIO: a source. ENOSPC, EROFS, EACCES: the
- * destination, which is then as before. */
+/* Writes what differs between the stage's base and the stage to the destination; waits for all of
+ * it. EINVAL: destination. EBADMSG: a profile. EKEYREJECTED, EIO: a source. ENOSPC, EROFS, EACCES:
+ * the destination. After a failure the destination is as before. */
 int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *options,
                struct sfs_commit_result *ret_result, struct sfs_error *err);
 

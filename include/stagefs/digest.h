@@ -18,11 +18,11 @@ struct sfs_digest {
 /* Room for a name of some bytes of a blob; see sfs_tree_content_name(). */
 #define SFS_CONTENT_NAME 112
 
-/* EINVAL: not of that form. ENOTSUP: another algorithm. */
+/* Reads a digest as it is written. EINVAL: not of that form. ENOTSUP: another algorithm. */
 int sfs_digest_parse(const char *text, struct sfs_digest *ret_digest, struct sfs_error *err);
-/* Returns `text`, filled. */
+/* Writes the digest, and a NUL, into `text`, and returns that. */
 char *sfs_digest_print(const struct sfs_digest *digest, char text[SFS_DIGEST_TEXT]);
-/* Both are the same digest. */
+/* Are both the same digest? */
 bool sfs_digest_equal(const struct sfs_digest *a, const struct sfs_digest *b);
 /* The digest of bytes in memory. -ENOMEM. */
 int sfs_digest_of(const void *data, size_t size, struct sfs_digest *ret_digest);

@@ -6,8 +6,8 @@
  *   EBADMSG       bytes are malformed        E2BIG    over a limit of base/limits.h
  *   EKEYREJECTED  content does not match its digest (exit status 3)
  *   EIO           the source failed          ENOMEM   out of memory
- *   ENOTSUP       valid, but not supported   EEXIST, EBUSY, EROFS, ENOSPC, EACCES: as the system
- * has them */
+ *   ENOTSUP       valid, but not supported
+ *   EEXIST, EBUSY, EROFS, ENOSPC, EACCES: as the system has them */
 #ifndef STAGEFS_ERROR_H
 #define STAGEFS_ERROR_H
 
@@ -21,7 +21,7 @@ struct sfs_error {
 int sfs_fail(struct sfs_error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* sfs_fail() for ENOMEM: "out of memory". */
+/* sfs_fail() for ENOMEM: "out of memory". Returns -ENOMEM. */
 int sfs_fail_memory(struct sfs_error *err);
 
 /* As sfs_fail(), with strerror(code) behind the words: "opening /x: Permission denied". */

@@ -20,30 +20,36 @@ struct sfs_image_layer {
     bool has_digest;
     struct sfs_digest diff_id; /* of the tar inside, if has_diff_id */
     bool has_diff_id;
-    uint64_t size; /* bytes of the blob; for dir: 0 */
-    const char *media_type;
-    bool is_directory; /* dir:, which has no blob, and codec NONE */
-    enum sfs_codec
-        codec;       /* of the blob: as the media type says; where none says, as its bytes do */
-    const char *key; /* its name in the store (see layer.h); "" for dir: */
+    uint64_t size;          /* bytes of the blob; for dir: 0 */
+    const char *media_type; /* as the manifest has it */
+    bool is_directory;      /* dir:, which has no blob, and codec NONE */
+    /* The codec of the blob: as the media type says or, where none says, as its first bytes tell.
+     */
+    enum sfs_codec codec;
+    const char *key;                  /* its name in the store (see layer.h); "" for dir: */
     const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
 };
 
-/* ref as the manual page has it: oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG],
- * docker-archive:FILE[:NAME:TAG], dir:DIR. platform "OS/ARCH[/VARIANT]" or NULL for the host's;
- * only an image index asks for it. ENOENT: no such file, tag or platform (the words list those
- * there are). EKEYREJECTED: a document does not match its digest. ENOTSUP: media type, transport.
- * EBADMSG: malformed. */
+/* Opens the image that `ref` names, as the manual page has it: oci:DIR[:TAG|@DIGEST],
+ * oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], dir:DIR. platform "OS/ARCH[/VARIANT]" or
+ * NULL for the host's; only an image index asks for it. The caller closes *ret_image. ENOENT: no
+ * such file, tag or platform (the words list those there are). EKEYREJECTED: a document does not
+ * match its digest. ENOTSUP: media type, transport. EBADMSG: malformed. */
 int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
                    struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. Its layers have been closed before. */
 void sfs_image_close(struct sfs_image **image);
 
+/* The reference that it was opened by. Borrowed from the image. */
 const char *sfs_image_ref(const struct sfs_image *image);
+/* How many layers it has; dir: has one. */
 size_t sfs_image_layer_count(const struct sfs_image *image);
+/* Layer i, from 0, lowest first, below the count. Borrowed from the image. */
 const struct sfs_image_layer *sfs_image_layer(const struct sfs_image *image, size_t i);
-/* Borrowed. Config {} and manifest NULL for dir:; manifest NULL for a docker-archive read by its
- * manifest.json. */
+/* The config as it was read; {} for dir:. Borrowed from the image. */
 const struct json_t *sfs_image_config(const struct sfs_image *image);
+/* The manifest as it was read; NULL for dir: and for a docker-archive read by its manifest.json.
+ * Borrowed from the image. */
 const struct json_t *sfs_image_manifest(const struct sfs_image *image);
 /* Digest of the manifest; false: it has none (dir:, docker-archive). */
 bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_digest);
@@ -54,18 +60,20 @@ bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_dige
 int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, struct sfs_cache *cache,
                           const struct sfs_progress *progress, struct sfs_layer ***ret_layers,
                           struct sfs_error *err);
+/* Closes the layers and frees the array; sets NULL. NULL is fine. */
 void sfs_image_close_layers(struct sfs_layer ***layers, size_t count);
 
+/* What sfs_image_verify() tells of one digest. */
+struct sfs_verified {
+    const char *what;                   /* "manifest", "config", "layer 3", "diff_id 3" */
+    struct sfs_digest expected, actual; /* as the image says, and as the bytes have it */
+    uint64_t size; /* bytes that were digested; of a diff_id: of the tar inside */
+    bool holds;    /* both are the same */
+};
 /* Reads every blob (layers in parallel) and compares every digest: manifest, config, layers,
  * diff_ids. Calls `found` for each, in this order, on the caller's thread. Returns 0 if all hold,
  * -EKEYREJECTED with the first that does not (a layer that cannot be decoded does not hold its
  * diff_id); ENOENT, EIO: a blob could not be read (the others are still looked at). */
-struct sfs_verified {
-    const char *what; /* "manifest", "config", "layer 3", "diff_id 3" */
-    struct sfs_digest expected, actual;
-    uint64_t size; /* bytes that were digested; of a diff_id: of the tar inside */
-    bool holds;
-};
 int sfs_image_verify(struct sfs_image *image, const struct sfs_progress *progress,
                      void (*found)(void *user, const struct sfs_verified *verified), void *user,
                      struct sfs_error *err);

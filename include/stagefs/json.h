@@ -29,7 +29,7 @@ bool sfs_json_is_number(const char *text);
 /* The text of a string with each half of a pair as U+FFFD, as Go reads it; other marks stay. The
  * caller frees; NULL: out of memory. */
 char *sfs_json_fill_pairs(const char *text);
-/* Is any character of it marked? */
+/* Is any character of the text marked? */
 bool sfs_json_is_marked(const char *text);
 
 #endif

@@ -7,12 +7,12 @@
 
 struct sfs_mount_options {
     const char *mountpoint;
-    const char *source; /* shown in /proc/mounts */
-    bool allow_other;
-    bool dev, suid;          /* root only */
+    const char *source;      /* shown in /proc/mounts */
+    bool allow_other;        /* other users may see the mount */
+    bool dev, suid;          /* device files and setuid programs work; root only */
     unsigned threads;        /* most that answer requests at a time; 0: chosen */
     unsigned read_ahead_kb;  /* of the kernel, where root; 0: chosen */
-    struct sfs_cache *cache; /* for statistics; may be NULL */
+    struct sfs_cache *cache; /* its counters are shown in the statistics; may be NULL */
     const char *stats_path;  /* SIGUSR1 replaces this file with the statistics; NULL: tells warn */
     /* Called once when the mount answers (its root was stat'ed through the kernel). May be NULL. */
     void (*ready)(void *user);
@@ -23,7 +23,7 @@ struct sfs_mount_options {
      * its position among the trees served. Called from any thread, before the bytes are read, which
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
-    void *user;
+    void *user; /* handed to ready, warn and touch */
     /* What was used is written to this file, replacing it, at the end and on SIGUSR1 (fs/tree/
      * profile.h has the form). Not together with profiles, whose replay would be what is seen.
      * NULL: nothing is recorded. */

@@ -1,4 +1,4 @@
-/* How long work tells where it is. fs/ never prints: tools/ draws the bar. */
+/* How work that takes long says how far it is. fs/ never prints: tools/ draws the bar. */
 #ifndef STAGEFS_PROGRESS_H
 #define STAGEFS_PROGRESS_H
 

@@ -25,30 +25,30 @@ struct sfs_run_mount {
     const struct sfs_tree *tree; /* TREE */
     const char *source;          /* TREE: a path in it; HOST: absolute */
     uint64_t limit;              /* TMPFS: bytes; 0: the kernel's default */
-    const void *data;            /* TEXT */
-    size_t size;
-    uint32_t uid, gid, mode;
+    const void *data;            /* TEXT: the bytes of the file */
+    size_t size;                 /* TEXT: how many they are */
+    uint32_t uid, gid, mode;     /* TEXT: the owner and the permission bits of the file */
 };
 
 struct sfs_run_request {
     const struct sfs_tree *tree;
     const char *const *args; /* ended by NULL, as is env */
-    const char *const *env;
+    const char *const *env;  /* "NAME=VALUE" each */
     const char *cwd;
-    uint32_t uid, gid;
-    const uint32_t *groups; /* supplementary */
+    uint32_t uid, gid;      /* whom it runs as */
+    const uint32_t *groups; /* supplementary groups */
     size_t group_count;
     const struct sfs_run_mount *mounts;
     size_t mount_count;
     bool no_network;     /* else this machine's */
     bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
     bool suid;           /* setuid programs work, where the runtime can (bubblewrap cannot) */
-    bool init;           /* a small init takes in orphaned processes, and is deaf to no signal */
+    bool init;           /* a small init stays above it: it reaps orphans, and hands signals on */
     bool terminal;       /* a terminal of its own, joined to standard input and output */
     bool hand_on;        /* SIGINT, SIGTERM, SIGHUP and SIGQUIT are the command's, not the end */
     const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
-    const char
-        *trace_path; /* what the command used of the tree is written there; NULL: it is not */
+    /* What the command used of the tree is written to this file; NULL: nowhere. */
+    const char *trace_path;
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
     const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
@@ -56,8 +56,9 @@ struct sfs_run_request {
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
-/* USER of a command that runs: "U[:G]" looked up as runtimes do, which is not as --chown does: a
- * number's group is the one that passwd says, or 0, and a name has to be there. */
+/* The user of a command that runs: "U[:G]" is looked up as runtimes do, and not as --chown does:
+ * the group of a numeric user is the one that etc/passwd says, or 0, and a name must be in
+ * etc/passwd. */
 #define SFS_MAX_GROUPS 64
 struct sfs_run_user {
     uint32_t uid, gid;
@@ -65,27 +66,30 @@ struct sfs_run_user {
     size_t group_count;
     char home[256]; /* "/" if nothing says another */
 };
-/* text "": root. EINVAL: a name that is not in the tree's etc/passwd or etc/group. */
+/* Finds the user that `text` names in the tree's etc/passwd and etc/group; "": root. EINVAL: a name
+ * that is not there. */
 int sfs_run_user_find(const char *text, const struct sfs_tree *tree, struct sfs_run_user *ret_user,
                       struct sfs_error *err);
 
-/* Is there such a program: at its path, from cwd, or in `dirs` (as in PATH; may be NULL)? */
+/* Does the tree have such a program: at its path, from cwd, or in `dirs` (as PATH is written; may
+ * be NULL)? */
 bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char *dirs,
                    const char *cwd);
 
-/* To be raised with whatever changes what a command sees of its surroundings: results of RUN that
+/* Whoever changes what a command sees of its surroundings raises this number: results of RUN that
  * were kept with another number are not used. */
 #define SFS_RUN_CONFINEMENT 2
 
-struct sfs_run_space; /* on disk: what the command wrote */
+/* What the command wrote, on disk. */
+struct sfs_run_space;
 
 struct sfs_run_result {
     /* The command's; 128 + n if signal n ended it; 127 if there is no such command, 126 if it
      * cannot be executed: the reason is then in not_started, which else is empty. */
     int status;
     struct sfs_error not_started;
-    struct sfs_run_space *space;
-    const char *upper; /* the overlay's upper directory; lives as long as the space */
+    struct sfs_run_space *space; /* the caller's, for `discard`; NULL: nothing was kept */
+    const char *upper;           /* the overlay's upper directory; lives as long as the space */
 };
 
 struct sfs_runner {

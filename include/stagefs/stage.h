@@ -8,14 +8,14 @@
 
 struct sfs_runner;
 
-/* What everything is opened with. Borrowed for the life of what is opened. */
+/* What a stage is opened with. Borrowed until the stage is closed. */
 struct sfs_context {
     struct sfs_store *store;
     struct sfs_cache *cache;             /* NULL: names and metadata only */
     const struct sfs_progress *progress; /* may be NULL */
-    const char *platform;                /* or NULL */
-    int64_t epoch;                       /* SOURCE_DATE_EPOCH, or now */
-    bool strict;
+    const char *platform;                /* "OS/ARCH[/VARIANT]"; NULL: the host's */
+    int64_t epoch;                       /* seconds: SOURCE_DATE_EPOCH, or now */
+    bool strict;                         /* what would be a warning fails */
     const struct sfs_runner *runner; /* what RUN is done with (stagefs/run.h); NULL: not at all */
 };
 
@@ -25,7 +25,7 @@ struct sfs_stage_pair {       /* --copy SRC[:DST]; --build-arg K=V; --build-cont
 
 /* Exactly one of image, dockerfile and from is set. */
 struct sfs_stage_spec {
-    const char *image;
+    const char *image; /* a reference: the image itself is the stage */
 
     const char *dockerfile; /* path, or "-" for standard input */
     const char *target;     /* NULL: the last stage */
@@ -40,14 +40,14 @@ struct sfs_stage_spec {
     bool allow_run;      /* RUN may be executed; else only a kept result of it is used */
     bool no_cache;       /* no kept result is used: RUN is executed anew */
 
-    const char *from;
-    const char *base; /* NULL: empty */
-    const struct sfs_stage_pair *copies;
+    const char *from;                    /* a reference: the image that is copied from */
+    const char *base;                    /* a reference; NULL: an empty base */
+    const struct sfs_stage_pair *copies; /* what is copied, and where to */
     size_t copy_count;
-    const char *chown, *chmod;
+    const char *chown, *chmod; /* as COPY has them; NULL: as in the source */
     const char *const *excludes;
     size_t exclude_count;
-    bool parents;
+    bool parents; /* as COPY --parents */
 };
 
 struct sfs_stage;
@@ -62,12 +62,12 @@ int sfs_stage_open(const struct sfs_stage_spec *spec, const struct sfs_context *
 /* Closes the stage and all that it opened: trees, layers, images. Sets NULL; NULL is fine. */
 void sfs_stage_close(struct sfs_stage **stage);
 
-/* What is mounted. This and all below is borrowed from the stage. */
+/* The tree that is mounted, listed or committed. This and all below is borrowed from the stage. */
 const struct sfs_tree *sfs_stage_tree(const struct sfs_stage *stage);
 /* What is below the stage's own layer: the base's tree; an empty tree where there is no base (also
  * for a plain image, which commit writes as one layer). Shares its layers with sfs_stage_tree(). */
 const struct sfs_tree *sfs_stage_base_tree(const struct sfs_stage *stage);
-/* Whose layers and history go below; NULL where there is no base. */
+/* The image whose layers and history go below the new layer; NULL where there is no base. */
 struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage);
 /* The image config as it will be written, except rootfs.diff_ids and history's entry for the new
  * layer, which commit adds: {"architecture","os","config":{..},"history":[..base and empty_layer
@@ -76,7 +76,7 @@ const struct json_t *sfs_stage_config(const struct sfs_stage *stage);
 /* The date, in seconds, that a Dockerfile's SOURCE_DATE_EPOCH gives to what is built: a build
  * argument, the variable, or the default of a global ARG. False: none, and *ret_epoch is left. */
 bool sfs_stage_epoch(const struct sfs_stage *stage, int64_t *ret_epoch);
-/* history[].created_by of the one layer. */
+/* What history says of the stage's own layer (created_by). */
 const char *sfs_stage_created_by(const struct sfs_stage *stage);
 
 #endif

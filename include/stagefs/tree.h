@@ -17,13 +17,14 @@ struct sfs_layer;
 typedef uint32_t sfs_node;
 #define SFS_ROOT 0u
 
+/* What stat() tells of a node. */
 struct sfs_attr {
-    uint64_t size; /* bytes; of a symlink: of its target */
-    int64_t mtime_sec;
+    uint64_t size;     /* bytes; of a symlink: of its target */
+    int64_t mtime_sec; /* seconds since 1970 */
     uint32_t mtime_nsec;
     uint32_t mode; /* S_IFMT | 07777 */
     uint32_t uid, gid;
-    uint32_t rdev_major, rdev_minor;
+    uint32_t rdev_major, rdev_minor; /* of a device file; else 0 */
     uint32_t nlink; /* regular and others: names in this tree; directory: 2 + subdirectories */
 };
 
@@ -129,15 +130,15 @@ enum sfs_change_what {
 
 struct sfs_change {
     enum sfs_change_kind kind;
-    unsigned what;
+    unsigned what;    /* enum sfs_change_what, for SFS_CHANGED */
     const char *path; /* no leading '/'; "" is the root; valid during the call */
     sfs_node a, b;    /* in the first and second tree; UINT32_MAX where there is none */
-    bool replaces;
+    bool replaces;    /* a directory takes the place of something else, or the other way round */
 };
 
 enum sfs_diff_flags {
     SFS_DIFF_CONTENT = 1 << 0, /* compare bytes of files of equal size from different origins */
-    SFS_DIFF_REMOVED_BELOW = 1 << 1,
+    SFS_DIFF_REMOVED_BELOW = 1 << 1, /* report what was in a removed directory, too */
 };
 /* As told above: 0, what `change` returned, or a negative errno. */
 int sfs_tree_diff(const struct sfs_tree *a, const struct sfs_tree *b, unsigned flags,

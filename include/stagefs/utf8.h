@@ -10,7 +10,7 @@
  * further than a NUL. */
 size_t sfs_utf8_size(const char *text);
 
-/* The whole text is UTF-8. */
+/* Is the whole text UTF-8? */
 bool sfs_utf8_is_valid(const char *text);
 
 /* A copy in which U+FFFD stands for each byte that is not UTF-8. The caller frees; NULL: out of
