@@ -31,25 +31,29 @@ struct bench_list {
     char **items;
     size_t count;
 };
-/* Copies `text`. Returns -1 when memory is gone. */
+/* Adds a copy of `text`. -1: out of memory. */
 int bench_list_add(struct bench_list *list, const char *text);
+/* Frees what is in it. Fine on an all-zero struct. */
 void bench_list_close(struct bench_list *list);
 
-/* From now on SIGINT and SIGTERM only say that it is time to end: whoever measures keeps what it
- * has. -1: the reason. */
+/* From now on SIGINT and SIGTERM end nothing by themselves: what measures asks bench_stopped(), and
+ * keeps what it has. -1: the reason says why not. */
 int bench_stop_watch(struct bench_reason *reason);
-/* The signal that came; 0: none. */
+/* Which of the two signals came; 0: none. */
 int bench_stopped(void);
-/* Readable once one came; -1: nobody watches. */
+/* A file descriptor that is readable once one came, for poll(); borrowed. -1: bench_stop_watch()
+ * was not called. */
 int bench_stop_fd(void);
 
-/* As `ls -h` and stagefs tell sizes: powers of 1024, rounded up; "59M". */
+/* Writes a size into buf as `ls -h` and stagefs tell it: powers of 1024, rounded up; "59M". Returns
+ * buf. */
 const char *bench_format_size(uint64_t bytes, char *buf, size_t size);
 
 struct bench_options {
     struct bench_dir dirs[BENCH_MAX_DIRS];
-    unsigned dir_count, reference;
-    unsigned found_in; /* the directory that patterns are looked up in */
+    unsigned dir_count;
+    unsigned reference; /* number of the directory that the others are compared with */
+    unsigned found_in;  /* number of the directory that patterns are looked up in */
     struct bench_list libs, execs, env, before_cold, drop_extra;
     struct bench_list about; /* "KEY=VALUE", for whoever reads the report */
     bool cold, gpu, no_root, json, quiet, list_needed;

@@ -1,3 +1,4 @@
+/* Starting a fresh process, reading its report, and ending it when its time is over. */
 #include "child.h"
 
 #include <errno.h>

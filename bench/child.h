@@ -11,12 +11,19 @@
 
 #define BENCH_REPORT_FD 3
 
-/* For the child's side. Cannot fail: a parent that is gone needs no report. */
+/* The child's side: each writes one of those lines. They cannot fail: a parent that is gone needs
+ * no report. */
+
+/* A time that the child took. */
 void bench_tell_value(const char *name, double seconds);
+/* Something that cannot be measured here. */
 void bench_tell_left_out(const char *name, const char *reason);
+/* The end of the child's work. */
 void bench_tell_failed(const char *reason);
+/* The parent takes the time from here on. */
 void bench_tell_start(void);
-double bench_now(void); /* seconds, CLOCK_MONOTONIC */
+/* Seconds of CLOCK_MONOTONIC. */
+double bench_now(void);
 
 struct bench_child {
     char *const *argv;
@@ -27,9 +34,9 @@ struct bench_child {
     unsigned timeout_s;
 };
 
-/* Runs it to its end and fills `result`; a signal, a status other than 0, a time-out and what it
- * said last on stderr become result->reason. Ends early when bench_stopped(): the result is of no
- * use then. A child that told `start` gets a value "total". */
+/* Runs a child to its end, and fills `result`. A signal, a status other than 0, a time-out and what
+ * it said last on stderr become result->reason. Ends early if bench_stopped(): the result is then
+ * of no use. For a child that told `start` there is a value "total". */
 void bench_child_run(const struct bench_child *child, struct bench_result *result);
 
 #endif

@@ -1,3 +1,4 @@
+/* How pages are dropped from the page cache, and how that is tried first. */
 #include "cold.h"
 
 #include <errno.h>

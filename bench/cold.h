@@ -5,7 +5,7 @@
 
 #include "bench.h"
 
-/* Can it be done here? -1: the reason. Tries it. */
+/* Can that be done here? Tries it. -1: the reason says why not. */
 int bench_cold_check(struct bench_reason *reason);
 
 /* Runs the --before-cold commands, drops the pages of `plan` (may be NULL) under `dir` and of

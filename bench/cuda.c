@@ -1,3 +1,4 @@
+/* Looking up CUDA's functions by name. */
 #include "cuda.h"
 
 #include <dlfcn.h>

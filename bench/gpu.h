@@ -9,10 +9,12 @@
  * What is not there is left out by the child. -1: memory is gone. */
 int bench_gpu_plan(const struct bench_tree *tree, struct bench_list *plan);
 
+/* Runs the stages in a fresh process: a value for each. */
 void bench_gpu_run(const struct bench_dir *dir, const struct bench_list *plan, unsigned timeout_s,
                    struct bench_result *result);
 
-/* The child's side: argv after "--child-gpu": DELAY_MS ROOT PLAN... Exit status. */
+/* The child's side; argv is what follows "--child-gpu": DELAY_MS ROOT PLAN... Returns the exit
+ * status. */
 int bench_gpu_child(int argc, char **argv);
 
 #endif

@@ -1,3 +1,4 @@
+/* Matching a path against a pattern, component by component. */
 #include "match.h"
 
 #include <fnmatch.h>
@@ -19,8 +20,8 @@ static bool segment_matches(const char *pattern, size_t pattern_size, const char
     return fnmatch(p, s, 0) == 0;
 }
 
-/* Greedy with one point to go back to, so many '**' cost no more than their product with the path.
- */
+/* Greedy with one point to go back to, so many '**' cost no more than their product with the
+ * path. */
 static bool match_segments(const char *pattern, const char *path)
 {
     const char *back_pattern = NULL, *back_path = NULL;

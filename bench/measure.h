@@ -1,5 +1,5 @@
-/* Rounds of runs, and all that they found. Belongs together with touched.h, whose runs come last.
- */
+/* Rounds of runs, and all that they found. Belongs together with touched.h, whose runs come
+ * last. */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -10,13 +10,15 @@
 
 enum bench_state { BENCH_COLD, BENCH_WARM, BENCH_STATES };
 
+/* "cold" or "warm". A constant string. */
 const char *bench_state_name(enum bench_state state);
 
+/* The times of one row, in one state, in one directory. */
 struct bench_samples {
     double *values; /* seconds, in the order they were taken; NULL: never run */
     unsigned count;
     bool failed, left_out;
-    struct bench_reason reason; /* of either */
+    struct bench_reason reason; /* why it failed, or was left out */
 };
 
 struct bench_row {
@@ -32,7 +34,7 @@ struct bench_job {
     char *name;             /* the library's path, the command, or "CUDA" */
     struct bench_list plan; /* what is loaded, in order */
     uint64_t size;          /* bytes of the library, in the reference's directory */
-    bool failed;            /* it could not even be tried */
+    bool failed;            /* it could not be tried at all, as `reason` says */
     struct bench_reason reason;
     struct bench_row rows[BENCH_MAX_VALUES];
     unsigned row_count;
@@ -43,37 +45,39 @@ struct bench_report {
     const struct bench_options *options;
     struct bench_job *jobs;
     size_t job_count;
-    bool cold; /* was it measured? */
-    struct bench_reason cold_reason;
-    int ended_by; /* a signal; 0: all was measured */
+    bool cold;                       /* cold runs were measured */
+    struct bench_reason cold_reason; /* if not: why not */
+    int ended_by;                    /* a signal; 0: all was measured */
 };
 
-/* Who is told as it goes on, before and after what takes time; both may be NULL. */
+/* Calls as the work goes on; both may be NULL. */
 struct bench_watcher {
     void (*job_begins)(const struct bench_report *report, const struct bench_job *job);
     void (*state_ends)(const struct bench_report *report, const struct bench_job *job,
                        enum bench_state state);
 };
 
-/* Measures everything; whatever fails is a row that says so. When bench_stopped(), what was
- * measured until then. -1: memory is gone. */
+/* Measures everything; whatever fails is a row that says so. If bench_stopped(), the report holds
+ * what was measured until then. The caller closes *report. -1: out of memory. */
 int bench_measure(const struct bench_options *options, const struct bench_watcher *watcher,
                   struct bench_report *report);
 /* Writes the paths of all that the libraries of the options need, relative to their root, each
  * ended by a NUL. -1: memory is gone, or `out` fails. */
 int bench_list_needed(const struct bench_options *options, FILE *out);
+/* Frees what is in it. */
 void bench_report_close(struct bench_report *report);
 
-/* A run of the job on `dir`, which need not be one of the options'. */
+/* Does one run of the job on `dir`, which need not be one of the options'. */
 void bench_run_once(const struct bench_options *options, const struct bench_job *job,
                     const struct bench_dir *dir, struct bench_result *result);
 
 /* Has anything failed that was asked for? What is left out for a good reason has not. */
 bool bench_report_has_failed(const struct bench_report *report);
 
+/* The figures of one state and directory of a row. */
 struct bench_summary bench_row_summary(const struct bench_row *row, enum bench_state state,
                                        unsigned dir);
-/* Against the reference, which itself has the verdict BENCH_NOTHING. */
+/* The same compared with the reference, which itself has the verdict BENCH_NOTHING. */
 struct bench_ratio bench_row_ratio(const struct bench_report *report, const struct bench_row *row,
                                    enum bench_state state, unsigned dir);
 

@@ -1,3 +1,4 @@
+/* The harness's side of the questions for recording mounts, and what their files say. */
 #include "record.h"
 
 #include <errno.h>

@@ -20,8 +20,10 @@ struct bench_ranges { /* ascending, apart; all-zero is empty */
     size_t count;
     uint64_t bytes;
 };
-/* Not below the last one; joined if they touch. -1: memory is gone. */
+/* Adds a range that is not before the last one; the two are joined if they touch. -1: out of
+ * memory. */
 int bench_ranges_add(struct bench_ranges *ranges, uint64_t offset, uint64_t size);
+/* Frees what is in it. Fine on an all-zero struct. */
 void bench_ranges_close(struct bench_ranges *ranges);
 
 struct bench_read {
@@ -33,11 +35,15 @@ struct bench_reads { /* all-zero is empty */
     struct bench_read *items;
     size_t count;
 };
+/* Frees what is in it. Fine on an all-zero struct. */
 void bench_reads_close(struct bench_reads *reads);
 
-/* Each waits for an answer, at most timeout_s. -1: the reason; then there is no mount. */
+/* Asks for a fresh mount, and waits for it at most timeout_s; its path goes into `dir`. -1: there
+ * is none, for that reason. */
 int bench_record_start(int fd, unsigned timeout_s, char *dir, size_t size,
                        struct bench_reason *reason);
+/* Ends the mount, waits at most timeout_s, and reads what was read of it; the caller closes *reads.
+ * -1: the reason says why that could not be; there is no mount any more. */
 int bench_record_stop(int fd, unsigned timeout_s, struct bench_reads *reads,
                       struct bench_reason *reason);
 

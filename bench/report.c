@@ -1,3 +1,4 @@
+/* The table for people and the JSON; html.c makes the page. */
 #include "report.h"
 
 #include "report_touched.h"

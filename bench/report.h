@@ -6,18 +6,19 @@
 
 #include <stdio.h>
 
-/* The table, as it grows: a job's name before it is measured, its rows of one state once they are,
- * and at the end what is touched and what the figures are. */
+/* The table is printed as it grows. First a job's name, before it is measured. */
 void bench_report_job(const struct bench_report *report, const struct bench_job *job, FILE *out);
+/* Its rows of one state, once they are measured. */
 void bench_report_rows(const struct bench_report *report, const struct bench_job *job,
                        enum bench_state state, FILE *out);
+/* At the end: what was touched, and what the figures mean. */
 void bench_report_end(const struct bench_report *report, FILE *out);
-/* Both: 0, or -1 when memory is gone or `out` does not take it. */
+/* Writes the JSON. 0; -1: out of memory, or `out` failed. */
 int bench_report_json(const struct bench_report *report, FILE *out);
-/* One self-contained file. */
+/* Writes the page, one self-contained file. As bench_report_json(). */
 int bench_report_html(const struct bench_report *report, FILE *out);
 
-/* "1.23 ms" into buf. */
+/* Writes a time into buf, such as "1.23 ms", and returns buf. */
 const char *bench_format_time(double seconds, char *buf, size_t size);
 
 #endif

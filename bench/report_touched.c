@@ -1,3 +1,4 @@
+/* What was touched, in the table and in the JSON; html_touched.c has its part of the page. */
 #include "report_touched.h"
 
 #include <string.h>

@@ -7,17 +7,20 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Below the table: what the figures are. */
+/* The text below the table that says what the figures are. */
 extern const char bench_touched_words[];
+/* Prints the table of one job. */
 void bench_report_touched(const struct bench_report *report, const struct bench_job *job,
                           FILE *out);
-/* For the caller to free. */
+/* The same as JSON, which the caller json_decref()s. NULL: out of memory. */
 json_t *bench_touched_json(const struct bench_report *report, const struct bench_job *job);
+/* Writes that part of the page. */
 void bench_html_touched(const struct bench_report *report, FILE *out);
 
-/* Paths and messages may be any bytes; JSON holds UTF-8. */
+/* Makes a JSON string of a path or message, which may be any bytes: those that are not UTF-8 are
+ * replaced. */
 json_t *bench_json_text(const char *text);
-/* With what HTML means something by escaped. */
+/* Prints a text, with the characters escaped that mean something to HTML. */
 void bench_html_text(FILE *out, const char *text);
 
 #endif

@@ -1,3 +1,4 @@
+/* The mounts that make a directory a command's root. */
 #include "root.h"
 
 #include "child.h"

@@ -17,7 +17,7 @@ struct bench_summary {
     double quartile_low, quartile_high;
 };
 
-/* Any order; the samples are left as they are. At most BENCH_MAX_RUNS. */
+/* The figures of samples in any order, at most BENCH_MAX_RUNS; the samples are left as they are. */
 struct bench_summary bench_summarize(const double *samples, unsigned count);
 
 enum bench_verdict {
@@ -34,9 +34,11 @@ struct bench_ratio {
     enum bench_verdict verdict;
 };
 
+/* Compares the figures of one directory with the reference's. */
 struct bench_ratio bench_compare(const struct bench_summary *summary,
                                  const struct bench_summary *reference);
 
+/* The verdict's name in reports. A constant string. */
 const char *bench_verdict_name(enum bench_verdict verdict);
 
 /* Puts `count` numbers in random order; the same *state gives the same order. */

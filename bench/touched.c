@@ -1,3 +1,4 @@
+/* The runs that find out what is touched, and how their records become files with ranges. */
 #include "touched.h"
 
 #include "cold.h"

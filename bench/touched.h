@@ -13,8 +13,8 @@
 #include "record.h"
 
 struct bench_part {
-    bool known;
-    struct bench_ranges ranges; /* inside the file */
+    bool known;                 /* it could be found out */
+    struct bench_ranges ranges; /* bytes of the file */
 };
 
 struct bench_touch {
@@ -27,16 +27,17 @@ struct bench_touch {
 struct bench_touched {        /* all-zero: nothing is known */
     struct bench_touch *libs; /* most bytes first */
     size_t lib_count;
-    size_t other_files; /* that are no libraries */
-    uint64_t other_bytes;
-    bool failed; /* it was tried */
+    size_t other_files;   /* how many files were touched that are no libraries */
+    uint64_t other_bytes; /* bytes of those that were touched */
+    bool failed;          /* it was tried in vain, as `reason` says */
     struct bench_reason reason;
 };
+/* Frees what is in it. Fine on an all-zero struct. */
 void bench_touched_close(struct bench_touched *touched);
 
 struct bench_report;
-/* Fills report->jobs[]->touched, as far as options->record_fd and the right to drop caches go; what
- * fails is told there. Runs the jobs again. */
+/* Fills `touched` of each job of the report, as far as options->record_fd and the right to drop
+ * caches allow; what fails is told there. Runs the jobs again. */
 void bench_touch_jobs(struct bench_report *report);
 
 #endif

@@ -1,3 +1,4 @@
+/* Finding libraries below a root, and reading what each needs. */
 #include "tree_copy.h"
 
 #include "match.h"
@@ -169,8 +170,8 @@ static int read_needs(const struct bench_tree *tree, const char *path, struct ne
 
 /* ---- what matches */
 
-/* A pattern's plain directories may go through symbolic links (/usr/local/cuda); the walk did not.
- */
+/* A pattern's plain directories may go through symbolic links (/usr/local/cuda); the walk did
+ * not. */
 static char *resolve_pattern(const struct bench_tree *tree, const char *glob)
 {
     size_t plain = 0;

@@ -6,16 +6,18 @@
 #include "bench.h"
 
 struct bench_tree {
-    char *root; /* real path, no '/' at the end */
-    int fd;
-    struct bench_list libs; /* paths of names with ".so", relative, sorted */
+    char *root;             /* real path, no '/' at the end */
+    int fd;                 /* the root, open */
+    struct bench_list libs; /* paths of files with ".so" in their names, relative, sorted */
 };
 
-/* Walks the whole directory (not what is mounted in it). */
+/* Walks the whole directory, but not what is mounted in it. The caller closes *tree. -1: the reason
+ * says why not. */
 int bench_tree_open(struct bench_tree *tree, const char *path, struct bench_reason *reason);
+/* Frees what is in it. */
 void bench_tree_close(struct bench_tree *tree);
 
-/* Where `path` leads inside the root, relative to it; fresh memory, or NULL if nowhere. */
+/* Where `path` leads inside the root, relative to it; the caller frees. NULL: nowhere. */
 char *bench_tree_resolve(const struct bench_tree *tree, const char *path);
 
 /* Adds to `found` the ELF libraries that match, each file once, however many names it has. */

@@ -1,3 +1,4 @@
+/* Lists, failures, sizes and signals: what bench.h declares. */
 #include "bench.h"
 
 #include <errno.h>

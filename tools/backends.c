@@ -85,7 +85,7 @@ static bool only_refused(const char *messages, unsigned *ret_count, char *line, 
     return *ret_count > 0;
 }
 
-/* An ordinary user's copy has what he may read. */
+/* An ordinary user's copy has only the files that this user may read. */
 static int copy_tree(struct backends *backends, const char *source, const char *destination,
                      struct sfs_error *err)
 {

@@ -10,17 +10,17 @@
 struct backend {
     const char *label; /* "stagefs", "dir", "overlay", "squashfs", "erofs" */
     char *path;        /* the tree's root; owned */
-    int mounted;       /* to be unmounted at the end */
+    int mounted;       /* it is a mount, and unmounted at the end */
 };
 
 struct backends {
-    char *work; /* temporary directory that holds all; owned */
+    char *work; /* path of the temporary directory that holds all; owned */
     struct backend list[MAX_BACKENDS];
     size_t count;
-    unsigned left_out; /* files that this user may not read, of the last copy */
+    unsigned left_out; /* how many files the last copy left out, as this user may not read them */
 };
 
-/* Makes the working directory below $TMPDIR. */
+/* Makes the working directory below $TMPDIR; backends_close() removes it. */
 int backends_open(struct backends *backends, struct sfs_error *err);
 /* Makes an empty directory below the working directory for `label` and enters it in the list. */
 int backends_add(struct backends *backends, const char *label, struct sfs_error *err);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct ls_args {
     struct session session;
@@ -18,8 +19,11 @@ struct ls_args {
     const char *color;
     const struct sfs_tree *tree;
     struct owners owners;
-    int status;    /* EXIT_FAILED: a PATH was not there */
-    bool printed;  /* something stands above: a blank line goes between */
+    int status;   /* EXIT_FAILED: a PATH was not there */
+    bool printed; /* something stands above: a blank line goes between */
+    /* Standard output is a terminal: with totals, and with -R each directory under its name. For
+     * programs -R tells a path a line. */
+    bool for_people;
     bool headings; /* a directory's names stand below its own */
 };
 
@@ -56,9 +60,44 @@ static bool is_dot(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+struct ls_paths { /* what is gathered of a whole tree */
+    const struct sfs_tree *tree;
+    struct listing list; /* of names on the heap */
+};
+
+static int gather_path(void *user, const char *path, sfs_node node)
+{
+    struct ls_paths *paths = user;
+    char *name = *path ? strdup(path) : NULL;
+    int r = 0;
+    if (*path)
+        r = name ? listing_add(&paths->list, paths->tree, name, node) : -ENOMEM;
+    if (r < 0)
+        free(name);
+    return r;
+}
+
+/* For programs: every name below the directory, a path a line. */
+static int list_tree(struct ls_args *args, sfs_node dir)
+{
+    struct ls_paths paths = { .tree = args->tree };
+    const struct listing_options *options = &args->options;
+    int r = sfs_tree_walk(args->tree, dir, gather_path, &paths, NULL);
+    if (options->by_size || options->by_time || options->reverse)
+        listing_sort(&paths.list, options);
+    if (r == 0)
+        r = listing_print(&paths.list, options);
+    for (size_t i = 0; i < paths.list.count; i++)
+        free((void *)(uintptr_t)paths.list.items[i].name);
+    listing_close(&paths.list);
+    return r;
+}
+
 static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
 {
     AUTO(listing_close) struct listing list = { 0 };
+    if (args->recursive && !args->for_people)
+        return list_tree(args, dir);
     int r = fill_directory(args, dir, &list);
     if (r < 0)
         return r;
@@ -70,7 +109,7 @@ static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
         puts(":");
     }
     listing_sort(&list, &args->options);
-    if (args->options.details)
+    if (args->options.details && args->for_people)
         listing_print_total(&list, &args->options);
     r = listing_print(&list, &args->options);
     for (size_t i = 0; r == 0 && args->recursive && i < list.count; i++) {
@@ -125,7 +164,7 @@ static int list_paths(struct ls_args *args, char **paths, int count)
     AUTO(listing_close) struct listing files = { 0 };
     AUTO(listing_close) struct listing directories = { 0 };
     int r = sort_paths(args, paths, count, &files, &directories);
-    args->headings = args->recursive || count > 1;
+    args->headings = (args->recursive && args->for_people) || count > 1;
     args->printed = files.count > 0;
     if (r == 0)
         r = listing_print(&files, &args->options);
@@ -146,6 +185,7 @@ static void read_owners(struct ls_args *args)
 
 static int show_text(struct ls_args *args, char **paths, int count, struct sfs_error *err)
 {
+    args->for_people = isatty(STDOUT_FILENO);
     read_owners(args);
     int r = list_paths(args, paths, count);
     owners_close(&args->owners);
@@ -254,7 +294,8 @@ int cmd_ls(const struct command *command, int argc, char **argv)
         { "human-readable", 'h', OPTION_FLAG, &options->human, NULL, "sizes as 1.5K, 23M, 4.0G" },
         { "numeric-uid-gid", 'n', OPTION_FLAG, &options->numeric, NULL,
           "as -l, with numbers of owners" },
-        { "recursive", 'R', OPTION_FLAG, &args.recursive, NULL, "directories below too" },
+        { "recursive", 'R', OPTION_FLAG, &args.recursive, NULL,
+          "also what is below; not on a terminal: one path a line" },
         { "directory", 'd', OPTION_FLAG, &args.directory, NULL,
           "a directory itself, not what is in it" },
         { "reverse", 'r', OPTION_FLAG, &options->reverse, NULL, "in reverse order" },

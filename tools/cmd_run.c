@@ -148,8 +148,8 @@ static int find_work_dir(struct run_args *args, const char **ret_dir, struct sfs
     return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
-/* A shell that somebody starts by hand should be as one of his own, and a command whose output goes
- * to a file or a program should not. */
+/* A shell that somebody starts by hand should be as their own shell, and a command whose output
+ * goes to a file or a program should not. */
 static bool wants_terminal(const struct run_args *args)
 {
     return args->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));

@@ -1,3 +1,4 @@
+/* Which colour a name gets, by its type, its mode and its ending. */
 #include "colors.h"
 
 #include <errno.h>

@@ -4,12 +4,12 @@
 
 #include "tool.h"
 
-/* What --color=WHEN and NO_COLOR come to for stdout; `when` NULL: not given. EINVAL: no such WHEN.
- */
+/* Decides by --color=WHEN and NO_COLOR whether stdout gets colours; `when` NULL: not given. EINVAL:
+ * no such WHEN. */
 int colors_choose(const char *when, bool *ret_on, struct sfs_error *err);
 
-/* The escape sequence's numbers for a name, in `text`; "": none. */
 #define COLOR_TEXT 32
+/* The numbers of the escape sequence for a name, in `text` or constant; "": no colour. */
 const char *colors_find(const char *name, const struct sfs_attr *attr, char text[COLOR_TEXT]);
 
 #endif

@@ -1,4 +1,4 @@
-/* Going to the background. */
+/* Going to the background, for a command that serves. */
 #ifndef STAGEFS_DAEMON_H
 #define STAGEFS_DAEMON_H
 

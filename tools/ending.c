@@ -1,3 +1,4 @@
+/* Handlers that hand SIGINT and SIGTERM on to the child at work. */
 #include "ending.h"
 
 #include <errno.h>

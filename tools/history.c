@@ -1,3 +1,4 @@
+/* Which entry of an image's history belongs to which layer, and how it is told to people. */
 #include "history.h"
 
 #include <stagefs/format.h>

@@ -4,16 +4,16 @@
 
 #include "tool.h"
 
-/* history[].created_by of layer `i` of `count`, borrowed. NULL: the history is not one of that many
- * layers, or does not say. */
+/* What the config's history says of layer `i` of `count` (created_by), borrowed. NULL: the history
+ * is of another number of layers, or says nothing. */
 const char *history_created_by(const struct json_t *config, size_t count, size_t i);
 
-/* For people: one line, without the shell that builders put in front: "RUN apt-get update",
- * "COPY a b". Fresh memory; NULL: there is none. */
+/* Makes one line of it for people, without the shell that builders put in front: "RUN apt-get
+ * update", "COPY a b". The caller frees; NULL: out of memory. */
 char *history_words(const char *created_by);
 
-/* Prints a fresh line's end: as print_path(), on a terminal cut where its line ends. `used`:
- * columns that are filled already. */
+/* Prints such words at the end of a line, as print_path() does; on a terminal they are cut where
+ * its line ends. `used`: how many columns of it are filled already. */
 void history_print(const char *words, unsigned used);
 
 #endif

@@ -1,3 +1,4 @@
+/* How ls sorts names, fills columns and aligns details. */
 #include "listing.h"
 
 #include "colors.h"

@@ -6,8 +6,8 @@
 
 struct listing_options {
     bool details, human, numeric, one, color;
-    bool by_size, by_time, reverse; /* by name where neither is set */
-    unsigned width;                 /* columns to be filled; 0: one name a line */
+    bool by_size, by_time, reverse; /* the order; by name where neither size nor time is set */
+    unsigned width;                 /* how many columns a line has; 0: one name in each line */
     const struct owners *owners;    /* for details */
 };
 
@@ -23,17 +23,19 @@ struct listing { /* all-zero is empty */
     size_t count;
 };
 
-/* Adds a name, borrowed, of one tree. ENOMEM. */
+/* Adds a name, which is borrowed; all names of a list are of one tree. -ENOMEM. */
 int listing_add(struct listing *list, const struct sfs_tree *tree, const char *name, sfs_node node);
+/* Frees what is in it. Fine on an all-zero struct. */
 void listing_close(struct listing *list);
+/* Sorts the names as the options say. */
 void listing_sort(struct listing *list, const struct listing_options *options);
 
-/* Bytes that a file fills on the mount, as du adds them up: 0 for what is no regular file. */
+/* How many bytes a file fills on the mount, as du adds them up; 0 for what is no regular file. */
 uint64_t listing_disk_size(const struct sfs_tree *tree, sfs_node node);
 
-/* "total 12": what the files fill, in units of 1024 bytes. */
+/* Prints "total 12": what the files fill, in units of 1024 bytes. */
 void listing_print_total(const struct listing *list, const struct listing_options *options);
-/* ENOMEM. */
+/* Prints the names as the options say. 0 or -ENOMEM. */
 int listing_print(const struct listing *list, const struct listing_options *options);
 
 #endif

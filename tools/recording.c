@@ -1,3 +1,4 @@
+/* The process that serves recording mounts one after another, and the answers to the harness. */
 #include "recording.h"
 
 #include "ending.h"

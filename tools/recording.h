@@ -8,17 +8,17 @@
 #include <sys/types.h>
 
 struct recording {     /* all-zero is closed */
-    char *dir, *trace; /* where the mounts are, and what they write; owned */
-    int lent;          /* the harness's end of the socket; closed when exec comes */
-    int asked;         /* ours */
-    int wanted, told;  /* to the server, a byte a mount; from it, one when it answers, one when it
-                          is gone */
-    pid_t server;      /* 0: none yet, it is started by the first question */
-    bool mounted;
-    struct session *session; /* borrowed, not open in this process */
+    char *dir, *trace; /* where the mounts are, and the file that they write; owned */
+    int lent;          /* the harness's end of the socket */
+    int asked;         /* our end of it */
+    int wanted;        /* a pipe to the server: a byte asks for a mount */
+    int told;     /* a pipe from the server: a byte when a mount answers, and when it is gone */
+    pid_t server; /* 0: not started yet, the first question does */
+    bool mounted; /* there is a mount now */
+    struct session *session; /* borrowed; not opened in this process */
 };
 
-/* Below the directory `work`. */
+/* Makes the directory of the mounts below `work`, and the socket. The caller closes it. */
 int recording_open(struct recording *recording, struct session *session, const char *work,
                    struct sfs_error *err);
 /* Closes our copy of the harness's end, and answers until the harness is gone. Waits. */

@@ -1,3 +1,4 @@
+/* How many files and how much memory the process may take, and what is reserved of it. */
 #include "rlimits.h"
 
 #include <malloc.h>

@@ -9,9 +9,9 @@
  * commands that start none. */
 void rlimits_raise_files(void);
 
-/* Where the address space is limited: makes threads and malloc() reserve less of it. Before threads
- * are started. Returns how many bytes may be kept decoded in memory; 0: as many as without a
- * limit. */
+/* Where the address space is limited: makes threads and malloc() reserve less of it; to be called
+ * before threads are started. Returns how many bytes may be kept decoded in memory; 0: as many as
+ * without a limit. */
 uint64_t rlimits_fit_memory(void);
 
 #endif

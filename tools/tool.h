@@ -45,8 +45,10 @@ struct option_set {
     struct option_spec specs[MAX_OPTIONS];
     size_t count;
 };
-/* A letter belongs to whom adds it first: ls has -h for sizes, and its help is --help. More than
- * MAX_OPTIONS, and two of one name, are mistakes of this program, and asserted. */
+/* Adds options. A letter that is there already stays what it is: ls has -h for sizes, and its help
+ * is only --help. More than MAX_OPTIONS, and two of one name, are mistakes of this program, and
+ * asserted.
+ */
 void options_add(struct option_set *set, const struct option_spec *specs, size_t count);
 
 /* ---- commands ---- */
@@ -56,17 +58,17 @@ struct command {
     const char *synopsis; /* what follows "stagefs NAME" */
     const char *summary;  /* one line */
     const char *examples; /* lines, each ended by a newline */
-    int (*run)(const struct command *command, int argc,
-               char **argv); /* argv[0] is the command; exit status */
-    bool takes_no_image;     /* options about images are no part of its help */
+    /* Does the command; argv[0] is its name. Returns the exit status. */
+    int (*run)(const struct command *command, int argc, char **argv);
+    bool takes_no_image; /* options about images are no part of its help */
 };
 
 /* The global part of a command line, and what is opened by it. Zero it before use. */
 struct tool {
     bool json, quiet, verbose, help;
     const char *platform;
-    uint64_t memory; /* bytes; 0: default */
-    long threads;    /* 0: all */
+    uint64_t memory; /* bytes of the memory cache; 0: the default */
+    long threads;    /* 0: one for each CPU */
     bool strict;
     struct sfs_store *store;
     struct sfs_cache *cache;
@@ -93,18 +95,22 @@ int tool_plain_arguments(const struct command *command, struct tool *tool,
 
 /* Opens the caches: starts threads. read_data false: no memory cache (names and metadata only). */
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err);
+/* Closes what is open, and clears the progress. */
 void tool_close(struct tool *tool);
 
-/* "stagefs: <text>" on stderr, and the exit status that r (negative errno) stands for. */
+/* Prints "stagefs: <text>" on stderr, and returns the exit status that r (negative errno) stands
+ * for. */
 int tool_fail(int r, const struct sfs_error *err);
-/* "stagefs NAME: <text>; see 'stagefs NAME --help'": EXIT_USAGE. */
+/* Prints "stagefs NAME: <text>; see 'stagefs NAME --help'" on stderr, and returns EXIT_USAGE. */
 int tool_usage(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Flushes stdout; EXIT_FAILED with words if it could not be written (a full disk, a closed pipe).
- */
+/* Flushes stdout, and returns `status`; EXIT_FAILED, with words, if it could not be written (a full
+ * disk, a closed pipe). */
 int tool_finish(int status);
 
+/* Prints a command's help, made of its table row and its options, on stdout. */
 void help_print(const struct command *command, const struct option_set *set);
+/* All commands, ended by one without a name. */
 extern const struct command commands[];
 
 /* ---- STAGE on a command line ---- */
@@ -115,16 +121,18 @@ struct stage_args {
     const char *from, *base, *chown, *chmod;
     struct text_list copies, excludes;
     bool parents;
-    bool allow_run; /* set before by commands that do more than look */
+    bool allow_run; /* set by commands that do more than look, before they parse */
     bool no_cache;
-    struct sfs_stage_pair *pairs; /* owned: what the lists were split into */
+    struct sfs_stage_pair *pairs; /* what the lists were split into; owned */
 };
+/* Adds the options that tell a stage. */
 void stage_options(struct stage_args *args, struct option_set *set);
-bool stage_is_given(
-    const struct stage_args *args); /* by options: then no positional IMAGE is taken for it */
+/* Do options tell the stage? Then no positional argument is taken for it. */
+bool stage_is_given(const struct stage_args *args);
 /* Opens the stage that the options tell, or `image` if they tell none. */
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
                struct sfs_stage **ret_stage, struct sfs_error *err);
+/* Frees what is in it. The stage may live on. */
 void stage_args_close(struct stage_args *args);
 
 /* ---- what most commands do: parse, open a stage, work, close ---- */
@@ -134,43 +142,55 @@ struct session { /* zero it before use */
     struct option_set set;
     struct stage_args stage_args;
     struct sfs_stage *stage;
-    const char *image; /* that the stage was opened by; NULL: options tell the stage */
-    char **rest;       /* positional arguments that are left */
+    const char
+        *image;  /* the reference that the stage was opened by; NULL: options tell the stage */
+    char **rest; /* positional arguments that are left */
     int rest_count;
 };
 /* Parses the shared options, those of a stage, and the command's own. As tool_parse(). */
 int session_parse(const struct command *command, struct session *session,
                   const struct option_spec *own, size_t own_count, int argc, char **argv);
-/* No stage was named, neither by options nor by an argument. */
+/* Was no stage named, neither by options nor by an argument? */
 bool session_is_empty(const struct session *session);
 /* Opens the stage: the one that the options tell, else the IMAGE that stands first in rest (and is
  * taken off). */
 int session_open(struct session *session, bool read_data, struct sfs_error *err);
-/* Closes all; r: what the work came to, negative errno with err, or an exit status. */
+/* Closes all, tells of a failure, and returns the exit status. r: what the work came to, a negative
+ * errno with err, or an exit status. */
 int session_close(struct session *session, int r, const struct sfs_error *err);
 
 /* ---- printing ---- */
 
 #define SIZE_TEXT 16
-/* For people, everywhere: powers of 1024 rounded up, "1.5G", "312", to the byte as ls -h and du -h
- * have it. */
+/* A size for people, as all commands show it: powers of 1024 rounded up, "1.5G", "312", exactly as
+ * ls -h and du -h have it. Fills and returns `text`, as do the next two. */
 char *print_size(uint64_t bytes, char text[SIZE_TEXT]);
-char *print_mode(uint32_t mode, char text[12]);   /* "drwxr-xr-t" */
-char *print_time(int64_t seconds, char text[32]); /* local, "2026-11-23 04:12" */
-void print_path(const char *path);           /* stdout; control bytes as \ooo, UTF-8 as it is */
-unsigned print_path_width(const char *path); /* columns that print_path() fills */
-unsigned print_columns(int fd);              /* of the terminal that fd is; 80 where it is none */
+/* A mode with its type: "drwxr-xr-t". */
+char *print_mode(uint32_t mode, char text[12]);
+/* A local time: "2026-11-23 04:12". */
+char *print_time(int64_t seconds, char text[32]);
+/* Prints a path on stdout: control bytes as \ooo, UTF-8 as it is. */
+void print_path(const char *path);
+/* How many columns print_path() fills. */
+unsigned print_path_width(const char *path);
+/* How many columns the terminal has that fd is; 80 if it is none. */
+unsigned print_columns(int fd);
 struct json_t;
-int print_json(struct json_t *json); /* prints and frees it; EXIT_* */
-/* A JSON string of bytes: as they are if valid UTF-8, else with each bad byte as U+FFFD. */
+/* Prints a document on stdout, and frees it. Returns the exit status. */
+int print_json(struct json_t *json);
+/* Makes a JSON string of bytes: as they are if they are UTF-8, else with each bad byte as U+FFFD.
+ * The caller json_decref()s it, as those below; NULL: out of memory. */
 struct json_t *json_text(const char *bytes);
+/* A digest as a JSON string. */
 struct json_t *json_digest(const struct sfs_digest *digest);
+/* Attributes of a node as a JSON object. */
 struct json_t *json_attr(const struct sfs_tree *tree, sfs_node node);
 
 /* ---- progress ---- */
 
 /* A bar on stderr for work longer than a second, if stderr is a terminal and quiet is off. */
 void progress_open(struct sfs_progress *progress, bool quiet, bool verbose);
-void progress_close(void); /* clears the line */
+/* Clears the bar. */
+void progress_close(void);
 
 #endif

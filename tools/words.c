@@ -1,3 +1,4 @@
+/* Command lines as arrays, and as text for a shell. */
 #include "words.h"
 
 #include <stdarg.h>

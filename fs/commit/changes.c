@@ -22,9 +22,9 @@
 struct change_finder {
     const struct sfs_tree *tree;
     struct sfs_changes *changes;
-    uint32_t *first; /* by node: item + 1 of those with several names; NULL until there is one */
+    uint32_t *first; /* by node with several names: its item + 1; NULL until there is such a node */
     uint8_t *named;  /* by node: is this directory among the items? */
-    struct sfs_buf parent; /* of the last item: its ancestors are seen to */
+    struct sfs_buf parent; /* the directory of the last item: it and those above are done */
     struct sfs_error *err;
 };
 
@@ -96,7 +96,8 @@ static int add_parents(struct change_finder *finder, const char *path, size_t di
     return 0;
 }
 
-/* Most names have the parent of the one before: then nothing is to be done. */
+/* Adds the parents that a layer must repeat. Most names have the parent of the one before: then
+ * there is nothing to do. */
 static int see_to_parents(struct change_finder *finder, const char *path, size_t dir_size)
 {
     struct sfs_buf *last = &finder->parent;

@@ -26,13 +26,13 @@ struct commit {
     const struct sfs_commit_options *options;
     struct sfs_compress_plan plan;
     struct sfs_reference destination;
-    const struct destination *kind; /* of that */
+    const struct destination *kind; /* how the destination's transport is written to */
     struct sfs_target *target;      /* NULL: a dry run, or no image is written */
     struct sfs_tree *nothing;       /* an empty tree */
     const struct sfs_tree *base;
     struct sfs_image *base_image; /* NULL: no layers go below */
     struct sfs_layer_record *layers;
-    size_t base_count, layer_count; /* of the image to be */
+    size_t base_count, layer_count; /* how many layers of the new image are the base's, and all */
     json_t *kept;                   /* an array: annotations of layers that were written */
     json_t *config, *annotations;   /* the stage's config, and the manifest's, as edited */
     struct sfs_profile profile;     /* what comes first in new layers */
@@ -57,11 +57,12 @@ struct destination {
     /* Where images are written: opens the target. */
     int (*open)(const struct sfs_reference *reference, const char *text,
                 struct sfs_target **ret_target, struct sfs_error *err);
-    unsigned codecs;  /* 1 << enum sfs_codec of layers that its readers know, */
-    const char *what; /* if not all: how messages call it */
+    unsigned codecs;  /* which codecs of layers its readers know: bits 1 << enum sfs_codec */
+    const char *what; /* what messages call it, if those are not all codecs */
 };
 
-/* Such as docker's archives, which are read by programs that know gzip at most. */
+/* Refuses a codec that the destination's readers do not know: docker's archives are read by
+ * programs that know gzip at most. */
 static int check_codecs(const struct commit *commit, struct sfs_error *err)
 {
     unsigned known = commit->kind->codecs;
@@ -86,7 +87,7 @@ static int open_target(struct commit *commit, struct sfs_error *err)
                               err);
 }
 
-/* What the new layer goes on: nothing for --squash, and where there is no base image. */
+/* Chooses what the new layer goes on: nothing for --squash, and where there is no base image. */
 static int choose_base(struct commit *commit, struct sfs_error *err)
 {
     int r = sfs_tree_merge(NULL, 0, &commit->nothing, err);
@@ -103,7 +104,8 @@ static int choose_base(struct commit *commit, struct sfs_error *err)
     return commit->layers ? 0 : sfs_fail_memory(err);
 }
 
-/* Before anything is read, so that a wrong option costs no time. */
+/* Edits config and annotations. It is done before anything is read, so that a wrong option costs no
+ * time. */
 static int edit_config(struct commit *commit, struct sfs_error *err)
 {
     const struct sfs_commit_options *options = commit->options;
@@ -134,7 +136,7 @@ static int order_changes(const struct commit *commit, const struct sfs_tree *tre
     return sfs_changes_order(changes, &order, err);
 }
 
-/* Where a new blob goes; -1 in a dry run. */
+/* Begins a new blob: *ret_fd is where it goes, -1 in a dry run. */
 static int begin_blob(struct commit *commit, int *ret_fd, struct sfs_error *err)
 {
     *ret_fd = -1;
@@ -147,15 +149,16 @@ static int end_blob(struct commit *commit, const struct sfs_digest *digest, uint
     return commit->target ? commit->target->ops->end(commit->target, digest, size, err) : 0;
 }
 
-/* What makes the new layer's index; NULL: nothing does. One with a table of contents is indexed by
- * that in no time. */
+/* Opens what makes the new layer's index; NULL: nothing does. A layer with a table of contents
+ * needs none: it is indexed by that in no time. */
 static struct sfs_index_maker *open_maker(const struct commit *commit)
 {
     bool wanted = commit->options->store && commit->target && !commit->plan.contents;
     return wanted ? sfs_index_maker_open(commit->plan.codec) : NULL;
 }
 
-/* Without it the layer is as good: a cache that is full, or not ours, is no reason to fail. */
+/* Puts the index into the store. The layer is as good without: a cache that is full, or that we may
+ * not write to, is no reason to fail. */
 static void keep_index(const struct commit *commit, struct sfs_index_maker *maker,
                        const struct sfs_pipe_result *written)
 {
@@ -219,7 +222,7 @@ static void count_changes(struct commit *commit, const struct sfs_changes *chang
     commit->result.file_bytes = changes->file_bytes;
 }
 
-/* The stage's own layer; none if nothing changed and there are others. */
+/* Writes the stage's own layer; none if nothing changed and there are others. */
 static int write_own_layer(struct commit *commit, struct sfs_error *err)
 {
     const struct sfs_tree *tree = sfs_stage_tree(commit->stage);
@@ -240,7 +243,7 @@ static int write_own_layer(struct commit *commit, struct sfs_error *err)
     return r;
 }
 
-/* A base that is a directory has no blob: it is written as a layer too. */
+/* Writes a base that is a directory, and so has no blob, as a layer. */
 static int write_directory(struct commit *commit, struct sfs_layer_record *record,
                            struct sfs_error *err)
 {
@@ -278,8 +281,8 @@ static int read_blob(struct sfs_blob *blob, int fd, struct sfs_digest *ret_diges
     return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
 }
 
-/* Copies a layer byte by byte. One of a docker-archive has no digest but that of its tar: it gets
- * one. */
+/* Copies a layer byte by byte. A layer of a docker-archive may have no digest of its own but only
+ * its tar's: it gets one here. */
 static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *record,
                       struct sfs_error *err)
 {
@@ -406,7 +409,7 @@ static int write_to_target(struct commit *commit, struct sfs_error *err)
 
 /* ---- what is no image ---- */
 
-/* The layer alone, as one tar. */
+/* Writes the layer alone, as one tar. */
 static int write_stream(struct commit *commit, struct sfs_error *err)
 {
     const struct sfs_commit_options *options = commit->options;
@@ -467,7 +470,7 @@ static int extract_to(struct commit *commit, const struct sfs_changes *changes,
     return r == 0 ? sfs_temp_dir_commit(&temp, path, err) : r;
 }
 
-/* rmdir() would tell, but would also do it. */
+/* Fails if the directory is not empty. */
 static int check_is_empty(const char *path, struct sfs_error *err)
 {
     DIR *stream = opendir(path);
@@ -481,7 +484,7 @@ static int check_is_empty(const char *path, struct sfs_error *err)
     return empty ? 0 : sfs_fail(err, EEXIST, "%s is not empty", path);
 }
 
-/* The whole tree, base and all, as files. */
+/* Writes the whole tree, with its base, as files. */
 static int write_directory_tree(struct commit *commit, struct sfs_error *err)
 {
     AUTO(sfs_changes_done) struct sfs_changes changes = { 0 };
@@ -494,7 +497,7 @@ static int write_directory_tree(struct commit *commit, struct sfs_error *err)
     return commit->options->dry_run ? 0 : extract_to(commit, &changes, err);
 }
 
-/* ---- where to ---- */
+/* ---- destinations ---- */
 
 #define ALL_CODECS   (~0u)
 #define DOCKER_KNOWS (1u << SFS_CODEC_NONE | 1u << SFS_CODEC_GZIP)

@@ -1,3 +1,4 @@
+/* The table of a layer's formats, and the plan that comes of a format and a level. */
 #include "commit/compress.h"
 
 #include "blob/codecs.h"
@@ -5,11 +6,11 @@
 #include <stagefs/suggest.h>
 
 #define GZIP_BLOCK (1u << 20)
-#define ZSTD_BLOCK (4u << 20) /* 1 MiB costs 4 % of the ratio */
+#define ZSTD_BLOCK (4u << 20) /* blocks of 1 MiB would make layers 4 % larger */
 #define NONE_BLOCK (1u << 20)
 
 #define ESTARGZ_CHUNK (4u << 20)
-#define CHUNKED_CHUNK (1u << 20) /* a reader of a few bytes decodes one */
+#define CHUNKED_CHUNK (1u << 20) /* a reader of a few bytes decodes a whole chunk */
 
 #define COPY_MIN (64u << 10) /* where no table makes each file a block of its own */
 
@@ -74,7 +75,7 @@ static int plan_level(const struct sfs_compress_method *method, int level,
         return sfs_fail(err, EINVAL, "%s has levels 1 to %d, not %d", sfs_codec_name(method->codec),
                         method->max_level(), level);
     plan->level = level ? level : method->default_level;
-    plan->copies = level == 0; /* who asks for a level wants it */
+    plan->copies = level == 0; /* who asks for a level wants all compressed by it */
     method->describe(plan->level, plan->name, sizeof plan->name);
     return 0;
 }

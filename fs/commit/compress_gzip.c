@@ -11,7 +11,7 @@
 #include <libdeflate.h>
 #include <stagefs/auto.h>
 
-#define SAMPLED   0 /* the default level takes one of these for each block: */
+#define SAMPLED   0 /* the default level: takes FAST or GOOD for each block */
 #define FAST      1
 #define GOOD      2
 #define MAX_LEVEL 12
@@ -19,8 +19,8 @@
 #define SAMPLE_PIECES 12u
 #define SAMPLE_PIECE  4096u
 #define SAMPLE_SIZE   (SAMPLE_PIECES * SAMPLE_PIECE)
-#define SAMPLE_STORED (SAMPLE_SIZE / 100 * 96) /* what shrinks to more is stored, */
-#define SAMPLE_FAST   (SAMPLE_SIZE / 2)        /* and to more than this, compressed fast */
+#define SAMPLE_STORED (SAMPLE_SIZE / 100 * 96) /* if the sample shrinks to more, it is stored */
+#define SAMPLE_FAST   (SAMPLE_SIZE / 2)        /* else, if to more than this, level FAST is used */
 
 struct gzip_compressor {
     struct sfs_compressor compressor;
@@ -80,7 +80,7 @@ static struct sfs_compressor *open_gzip(int level)
     return NULL;
 }
 
-/* By a sample, taken evenly from all over the block. */
+/* Chooses the level of a block by a sample, taken evenly from all over the block. */
 static struct libdeflate_compressor *choose_deflate(struct gzip_compressor *gzip, const char *data,
                                                     size_t size)
 {

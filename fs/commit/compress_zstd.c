@@ -7,7 +7,7 @@
 #include <zstd.h>
 
 #define DEFAULT_LEVEL 3
-#define WINDOW_LOG    22 /* the whole block; level 3 by itself looks back over half of it */
+#define WINDOW_LOG    22 /* looks back over the whole block; level 3 by itself over half of it */
 
 struct zstd_compressor {
     struct sfs_compressor compressor;

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stagefs/json.h>
 
-/* JSON is UTF-8. */
+/* Makes a JSON string. JSON is UTF-8: other bytes are refused. */
 static int make_string(const char *text, size_t size, const char *what, json_t **ret_string,
                        struct sfs_error *err)
 {
@@ -71,7 +71,7 @@ static int edit_env(json_t *settings, const char *text, struct sfs_error *err)
     return item && json_array_append_new(env, item) < 0 ? sfs_fail_memory(err) : 0;
 }
 
-/* NAME=VALUE, NAME (an empty value), NAME- (removes it), - (removes all). */
+/* Edits an object by NAME=VALUE, NAME (an empty value), NAME- (removes it) or - (removes all). */
 static int edit_map(json_t *map, const char *what, const char *text, struct sfs_error *err)
 {
     if (strcmp(text, "-") == 0)
@@ -158,7 +158,7 @@ int sfs_command_split(const char *text, json_t **ret_words, struct sfs_error *er
     return 0;
 }
 
-/* A text that is no array is for a shell to run. */
+/* Reads an entrypoint: a text that is no array is for a shell to run. */
 static int split_entrypoint(const char *text, json_t **ret_words, struct sfs_error *err)
 {
     *ret_words = parse_array(text);

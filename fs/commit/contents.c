@@ -1,3 +1,4 @@
+/* Collects chunks while the tar is written, and ends the blob with the table of contents. */
 #include "commit/contents.h"
 
 #include <stagefs/utf8.h>
@@ -18,23 +19,25 @@
 #define ESTARGZ_SIZE   "io.containers.estargz.uncompressed-size"
 #define CHUNKED        "io.github.containers.zstd-chunked."
 
-#define TABLE_LEVEL 9 /* zstd's, for the table */
+#define TABLE_LEVEL 9 /* the level by which zstd compresses the table */
 
 struct sfs_contents {
     const struct sfs_layer_write *write;
     struct sfs_pipe *pipe;
     struct sfs_chunk *chunks;
     size_t chunk_count, chunk_capacity;
-    size_t items; /* whose headers came */
+    size_t items; /* how many headers came */
 
-    struct sfs_buf name;         /* of the file at hand, as in the tar; what follows is of it too */
-    uint64_t size, written;      /* bytes */
-    size_t first;                /* its first chunk */
-    bool in_chunk;               /* the last chunk goes on, */
-    uint64_t chunk_end;          /* at most up to here in the file */
-    uint64_t crc;                /* CRC-64 of ISO 3309 */
-    struct sfs_hash *hash;       /* NULL: its digest is that of its only chunk */
-    struct sfs_hash *chunk_hash; /* NULL: of the first chunk, which `hash` is of so far */
+    /* Of the file at hand: */
+    struct sfs_buf name;    /* as in the tar */
+    uint64_t size, written; /* bytes of it, and those that came so far */
+    size_t first;           /* the number of its first chunk */
+    bool in_chunk;          /* the last chunk goes on */
+    uint64_t chunk_end;     /* where in the file that chunk ends at the latest */
+    uint64_t crc;           /* CRC-64 of ISO 3309, of what came so far */
+    struct sfs_hash *hash;  /* the file's; NULL: its digest is that of its only chunk */
+    struct sfs_hash
+        *chunk_hash; /* the chunk's; NULL: it is the first one, and `hash` does for it */
 
     struct sfs_split *split; /* NULL: none is wanted */
 };
@@ -126,7 +129,7 @@ static int open_hash(struct sfs_hash **hash, struct sfs_error *err)
     return (*hash = sfs_hash_open()) ? 0 : sfs_fail_memory(err);
 }
 
-/* A chunk whose bytes are to be digested. */
+/* Starts a chunk whose bytes are to be digested. */
 static int start_written_chunk(struct sfs_contents *contents, struct sfs_error *err)
 {
     bool is_first = contents->written == 0;
@@ -155,7 +158,7 @@ static int digest_piece(struct sfs_contents *contents, const void *data, size_t 
     return r;
 }
 
-/* Up to `size` bytes, not past the chunk's end. Returns the count. */
+/* Writes up to `size` bytes, not past the chunk's end. Returns how many. */
 static ssize_t write_piece(struct sfs_contents *contents, const void *data, uint64_t size,
                            struct sfs_error *err)
 {
@@ -191,7 +194,7 @@ int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t
     return 0;
 }
 
-/* The block as a chunk; what it holds is digested only if the file has other chunks, too. */
+/* Puts the block as a chunk; its bytes are digested only if the file has other chunks, too. */
 static int put_chunk(struct sfs_contents *contents, const struct sfs_packed *block,
                      const struct sfs_digest *digest, struct sfs_error *err)
 {
@@ -222,7 +225,7 @@ int sfs_contents_put(struct sfs_contents *contents, const struct sfs_packed *blo
     return sfs_pipe_put(contents->pipe, block, err);
 }
 
-/* Its digest, and its end, go into each of its chunks. */
+/* Puts the file's digest, and its end, into each of its chunks. */
 static int end_chunks(struct sfs_contents *contents)
 {
     struct sfs_digest digest = contents->chunks[contents->first].digest;
@@ -274,7 +277,7 @@ static int digest_text(const struct sfs_buf *buf, char text[SFS_DIGEST_TEXT], st
     return 0;
 }
 
-/* An empty gzip member whose extra field says where the table starts. */
+/* Puts an empty gzip member whose extra field says where the table starts. */
 static int put_estargz_footer(struct sfs_pipe *pipe, uint64_t table, struct sfs_error *err)
 {
     unsigned char footer[52] = { 0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, 'S', 'G', 22, 0 };
@@ -326,8 +329,8 @@ static int pack_member(struct sfs_contents *contents, struct toc_member *member,
     return 0;
 }
 
-/* The table, as the tar's last file, and the tar's end. Readers take one gzip member from where the
- * footer points to, so however long it is, it may not be cut into blocks. */
+/* Puts the table, as the tar's last file, and the tar's end. Readers take one gzip member from
+ * where the footer points to, so the table may not be cut into blocks, however long it is. */
 static int put_estargz_table(struct sfs_contents *contents, const struct sfs_buf *json,
                              struct sfs_error *err)
 {
@@ -401,7 +404,7 @@ static int pack_table(const struct sfs_buf *json, struct sfs_buf *packed, struct
     return 0;
 }
 
-/* Table, tar-split and a footer, which repeats what the annotations say. */
+/* Puts table, tar-split and a footer, which repeats what the annotations say. */
 static int put_frames(struct sfs_contents *contents, const struct sfs_buf *json,
                       const struct sfs_buf *split, uint64_t split_plain, json_t **ret_annotations,
                       struct sfs_error *err)

@@ -14,29 +14,30 @@
 #include <jansson.h>
 
 struct sfs_chunk {
-    size_t item;           /* whose file it is part of */
-    uint64_t in, end;      /* where it starts in the tar, and where the file ends there */
-    uint64_t offset, size; /* in the file */
-    struct sfs_digest digest, file_digest;
+    size_t item;                           /* the item whose file it is part of */
+    uint64_t in, end;                      /* where in the tar it starts, and its file ends */
+    uint64_t offset, size;                 /* where it is in the file, and its plain bytes */
+    struct sfs_digest digest, file_digest; /* of it, and of the whole file */
 };
 
 struct sfs_contents;
-/* Borrows until close. */
+/* Makes an empty table; borrows both until close. */
 int sfs_contents_open(const struct sfs_layer_write *write, struct sfs_pipe *pipe,
                       struct sfs_contents **ret_contents, struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. Before the pipe is closed. */
 void sfs_contents_close(struct sfs_contents **contents);
 
-/* The header of the next item was written; `tar` is what it says. ENOTSUP: a table, which is JSON,
- * cannot hold its name. */
+/* Tells that the header of the next item was written; `tar` is what it says. ENOTSUP: a table,
+ * which is JSON, cannot hold its name. */
 int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_entry *tar,
                             const struct sfs_buf *header, struct sfs_error *err);
 /* Writes bytes of the item's file, zeros where data is NULL, in chunks. */
 int sfs_contents_write(struct sfs_contents *contents, const void *data, uint64_t size,
                        struct sfs_error *err);
-/* Puts a block that is packed already behind them, as a chunk of its own. As sfs_pipe_put(). */
+/* Puts a block that is compressed already, as a chunk of its own. Else as sfs_pipe_put(). */
 int sfs_contents_put(struct sfs_contents *contents, const struct sfs_packed *block,
                      const struct sfs_digest *digest, struct sfs_error *err);
-/* The file ends; its padding follows, which the caller writes. */
+/* Ends the item's file; the caller then writes its padding. */
 int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err);
 
 /* Ends the tar and the blob with all that the format wants; the pipe can then be finished.
@@ -52,24 +53,30 @@ struct sfs_contents_table {
     size_t chunk_count;
     const struct sfs_segment *segments; /* of the pipe */
     size_t segment_count;
-    const char *split_digest; /* of the tar-split; NULL: none */
+    const char *split_digest; /* of the tar-split; NULL: there is none */
 };
-/* E2BIG: more than readers take. */
+/* Prints the table into `json`. E2BIG: it is larger than readers take. */
 int sfs_contents_print(const struct sfs_contents_table *table, struct sfs_buf *json,
                        struct sfs_error *err);
 
 struct sfs_split;
-struct sfs_split *sfs_split_open(void); /* NULL: out of memory */
+/* A new one, which the caller closes. NULL: out of memory. */
+struct sfs_split *sfs_split_open(void);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_split_close(struct sfs_split **split);
-/* Bytes of the tar that are no file's; a file (or any other entry: size 0). -ENOMEM, -EIO. */
+/* Adds bytes of the tar that are no file's. 0, -ENOMEM or -EIO. */
 int sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size);
+/* Adds a file, by its size and the CRC-64 of its bytes; any other entry has size 0. 0, -ENOMEM or
+ * -EIO. */
 int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc);
-/* The whole, compressed. */
+/* Adds the whole, compressed, to `packed`; says its plain bytes. 0, -ENOMEM or -EIO. */
 int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size);
 
-/* Adds a JSON string with its quotes. The text is UTF-8. Without memory the buffer is failed. */
+/* Adds a JSON string with its quotes; the text is UTF-8. Failures are the buffer's
+ * (sfs_buf_check()).
+ */
 void sfs_json_add_string(struct sfs_buf *buf, const char *text);
-/* Adds base64, without quotes. Without memory the buffer is failed. */
+/* Adds base64, without quotes. Failures as above. */
 void sfs_json_add_base64(struct sfs_buf *buf, const void *data, size_t size);
 
 #endif

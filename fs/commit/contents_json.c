@@ -1,5 +1,5 @@
-/* The entries of both formats are alike. They differ in when a file's only chunk is told as such,
- * and in zstd:chunked naming where a file ends. */
+/* The table's JSON. The entries of both formats are alike, but they differ in when the only chunk
+ * of a file has an entry as such, and zstd:chunked says where a file ends. */
 #include "commit/contents.h"
 
 #include "base/limits.h"
@@ -13,9 +13,9 @@
 struct printer {
     const struct sfs_contents_table *table;
     struct sfs_buf *json;
-    bool is_chunked; /* zstd:chunked, else eStargz */
-    size_t chunk;    /* the next one */
-    size_t segment;  /* the last one that was found */
+    bool is_chunked; /* the format is zstd:chunked, else eStargz */
+    size_t chunk;    /* number of the next chunk */
+    size_t segment;  /* number of the segment that was found last */
 };
 
 void sfs_json_add_string(struct sfs_buf *buf, const char *text)
@@ -127,7 +127,7 @@ static void add_metadata(struct sfs_buf *json, const struct sfs_tar_entry *tar)
     add_xattrs(json, tar);
 }
 
-/* Where in the blob the block is that starts there in the tar. -EINVAL: none does. */
+/* Finds where in the blob the block is that starts at byte `in` of the tar. -EINVAL: none does. */
 static int find_block(struct printer *printer, uint64_t in, uint64_t *ret_out)
 {
     const struct sfs_contents_table *table = printer->table;
@@ -139,7 +139,8 @@ static int find_block(struct printer *printer, uint64_t in, uint64_t *ret_out)
     return 0;
 }
 
-/* The last chunk of an eStargz file says 0: up to the end. -EINVAL: as find_block(). */
+/* Adds a chunk. The last chunk of an eStargz file has size 0, for "up to the end". -EINVAL: as
+ * find_block(). */
 static int add_chunk(struct printer *printer, const struct sfs_chunk *chunk, bool is_only,
                      bool is_last)
 {
@@ -156,7 +157,7 @@ static int add_chunk(struct printer *printer, const struct sfs_chunk *chunk, boo
     return r;
 }
 
-/* The file that the next chunks are of. -EINVAL: as find_block(). */
+/* Adds the chunks of one file: the next ones. -EINVAL: as find_block(). */
 static int add_chunks(struct printer *printer, const char *name)
 {
     const struct sfs_contents_table *table = printer->table;
@@ -166,7 +167,7 @@ static int add_chunks(struct printer *printer, const char *name)
     while (count < left && first[count].item == first->item)
         count++;
     uint64_t end = 0;
-    size_t segment = printer->segment; /* what is found next stands in front of the file's end */
+    size_t segment = printer->segment; /* the chunks found next are in front of the file's end */
     int r = printer->is_chunked ? find_block(printer, first->end, &end) : 0;
     printer->segment = segment;
     add_digest(json, "digest", &first->file_digest);

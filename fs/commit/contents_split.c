@@ -10,12 +10,12 @@
 #define TYPE_FILE    1
 #define TYPE_SEGMENT 2
 #define LEVEL        3
-#define LINES        (64u << 10) /* are compressed together */
+#define LINES        (64u << 10) /* so many bytes of lines are compressed together */
 
 struct sfs_split {
     ZSTD_CCtx *zstd;
-    struct sfs_buf pending; /* bytes that the next file stands behind */
-    struct sfs_buf lines;   /* not compressed yet */
+    struct sfs_buf pending; /* bytes of the tar in front of the next file */
+    struct sfs_buf lines;   /* lines that are not compressed yet */
     struct sfs_buf packed;
     uint64_t plain_size;
     uint64_t position;

@@ -1,7 +1,7 @@
 /* Metadata of a file comes in an order that keeps all of it: owner, attributes (a new owner takes
  * capabilities away), mode (a new owner takes setuid away), time. Directories get theirs at the
- * end, the last one first, since what is made in them changes their time, and may need their mode.
- */
+ * end, the last one first, since what is made in them changes their time, and may need their
+ * mode. */
 #include "commit/extract.h"
 
 #include "blob/spans.h"
@@ -24,19 +24,19 @@ static const char *const xattr_kinds[] = { "user.", "trusted.", "security.", "sy
 
 struct refused {
     uint64_t count;
-    int code;         /* of the first one */
-    const char *path; /* the same; the changes' own */
+    int code;         /* the error number of the first one */
+    const char *path; /* the path of the first one; borrowed from the changes */
 };
 
 struct extraction {
     const struct sfs_extract *extract;
     struct sfs_error *err;
     struct sfs_read_plan ahead;
-    uint64_t done, reported; /* file bytes */
-    struct sfs_buf parent;   /* the directory that dirfd is of, as paths begin */
+    uint64_t done, reported; /* file bytes that were written, and that were told of */
+    struct sfs_buf parent;   /* the path of the directory that dirfd is */
     int dirfd;
-    const char *path; /* of the item at hand */
-    uint64_t lost_owners;
+    const char *path;     /* of the item at hand */
+    uint64_t lost_owners; /* how many files did not get their owner */
     struct refused refused[XATTR_KINDS];
 };
 
@@ -136,7 +136,7 @@ static int write_data(struct extraction *extraction, int fd, sfs_node node, uint
     return 0;
 }
 
-/* What is a hole stays one. */
+/* Writes a file's bytes; holes stay holes. */
 static int write_content(struct extraction *extraction, int fd, sfs_node node, uint64_t size)
 {
     const struct sfs_tree *tree = extraction->extract->tree;
@@ -173,8 +173,8 @@ static int set_owner(struct extraction *extraction, const char *name, int dirfd,
     return 0;
 }
 
-/* What a file system has no room for in one file (ENOSPC: ext4), or does not know at all, or lets
- * only root set: the file is there without, and the user is told. */
+/* Does the code mean that the file system has no room for an attribute (ENOSPC: ext4), does not
+ * know it, or lets only root set it? The file is then written without it, and the user is told. */
 static bool is_refusal(int code)
 {
     return code == EPERM || code == EACCES || code == EOPNOTSUPP || code == ENOSPC ||
@@ -185,7 +185,7 @@ static void note_refusal(struct extraction *extraction, const char *name, int co
 {
     size_t kind = 0;
     while (strncmp(name, xattr_kinds[kind], strlen(xattr_kinds[kind])) != 0)
-        kind++; /* the last one begins all names */
+        kind++; /* the last kind, "", fits all names */
     struct refused *refused = &extraction->refused[kind];
     if (refused->count++ == 0) {
         refused->code = code;
@@ -193,7 +193,8 @@ static void note_refusal(struct extraction *extraction, const char *name, int co
     }
 }
 
-/* There is no setxattrat() yet; /proc leads to a directory without following what is in it. */
+/* Sets attributes by way of /proc, as there is no setxattrat() yet: it leads to the directory, and
+ * no symlink in it is followed. */
 static int set_xattrs(struct extraction *extraction, const char *name, int dirfd, sfs_node node)
 {
     const struct sfs_tree *tree = extraction->extract->tree;
@@ -227,7 +228,7 @@ static int set_time(struct extraction *extraction, const char *name, int dirfd,
     return 0;
 }
 
-/* name "." is dirfd itself. */
+/* Sets owner, attributes, mode and time of a name; "." is dirfd itself. */
 static int set_metadata(struct extraction *extraction, const char *name, int dirfd, sfs_node node)
 {
     struct sfs_attr attr;
@@ -339,7 +340,7 @@ static void warn_of_refused(const struct sfs_progress *progress, const char *kin
     progress->warn(progress->user, words.text);
 }
 
-/* Once a kind. */
+/* Warns once for each kind. */
 static void warn_of_losses(const struct extraction *extraction)
 {
     const struct sfs_progress *progress = extraction->extract->progress;

@@ -1,4 +1,4 @@
-/* A tree as files in a directory. */
+/* Writing a tree as files in a directory. */
 #ifndef STAGEFS_EXTRACT_H
 #define STAGEFS_EXTRACT_H
 
@@ -8,16 +8,16 @@
 struct sfs_extract {
     const struct sfs_tree *tree;
     const struct sfs_changes *changes; /* all of the tree: what leads to it from an empty one */
-    int fd;                            /* of an empty directory that nobody else writes to */
-    bool has_epoch, set_mtimes;        /* as sfs_layer_write has them */
-    int64_t epoch;
+    int fd;                            /* an empty directory that nobody else writes to; borrowed */
+    bool has_epoch, set_mtimes;        /* as in struct sfs_layer_write */
+    int64_t epoch;                     /* seconds */
     const struct sfs_progress *progress; /* may be NULL */
 };
 
-/* Never follows a symlink. Without root's rights owners are not kept, and what extended
- * attributes the file system refuses are not either: progress->warn hears of it once a kind, with a
- * count. A device is EPERM. EIO, EKEYREJECTED: a source; ENOSPC and others:
- * the directory. */
+/* Writes all files, and waits for it; never follows a symlink. Without root's rights owners are not
+ * kept, and neither are extended attributes that the file system refuses: progress->warn is told
+ * once for each kind, with a count. EPERM: a device file, without root's rights. EIO, EKEYREJECTED:
+ * a source. ENOSPC and others: the directory. */
 int sfs_extract(const struct sfs_extract *extract, struct sfs_error *err);
 
 #endif

@@ -1,9 +1,10 @@
+/* What an item's tar header says: times, attributes that stay on the builder's machine, links. */
 #include "commit/layer_entry.h"
 
 #include <errno.h>
 #include <sys/stat.h>
 
-/* Whose labels mean something on the builder's machine only. */
+/* Is it an attribute that means something on the builder's machine only? */
 static bool is_local_xattr(const char *name)
 {
     return strcmp(name, "security.selinux") == 0;

@@ -1,3 +1,4 @@
+/* Which of a layer's names its index may tell, and which make it give up. */
 #include "commit/layer_names.h"
 
 #include "layer/tar_read.h"
@@ -7,7 +8,7 @@
 
 #define MAX_XATTRS 64u
 
-/* ACLs make libarchive change a mode's bits, and are left to it. */
+/* Has the entry no ACLs? With them, readers change the mode's bits: a pass has to read it. */
 static bool are_plain(const struct sfs_tar_entry *tar)
 {
     for (uint32_t i = 0; i < tar->xattr_count; i++)
@@ -16,7 +17,7 @@ static bool are_plain(const struct sfs_tar_entry *tar)
     return tar->xattr_count <= MAX_XATTRS;
 }
 
-/* A tar of ours has whole seconds. */
+/* The inode as a reader sees it: a tar of ours has whole seconds. */
 static struct sfs_inode_rec make_inode(const struct sfs_attr *attr)
 {
     bool is_device = S_ISCHR(attr->mode) || S_ISBLK(attr->mode);

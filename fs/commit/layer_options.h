@@ -11,7 +11,7 @@ struct json_t;
 
 struct sfs_layer_write {
     const struct sfs_tree *tree;
-    const struct sfs_changes *changes; /* in that tree */
+    const struct sfs_changes *changes; /* what leads to that tree */
     struct sfs_pipe_options pipe;
     bool has_epoch; /* no mtime is later than epoch */
     int64_t epoch;
@@ -21,9 +21,9 @@ struct sfs_layer_write {
 
 struct sfs_layer_written {
     struct sfs_pipe_result pipe;
-    uint64_t copied;            /* bytes of the blob that were taken over as they were */
-    struct json_t *annotations; /* what the descriptor is to say of a table of contents, which the
-                                   caller frees; NULL: nothing */
+    uint64_t copied; /* bytes of the blob that were taken from a source as they were */
+    /* What the descriptor is to say of a table of contents; the caller frees. NULL: nothing. */
+    struct json_t *annotations;
 };
 
 #endif

@@ -15,12 +15,14 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#define PIN           (1u << 20)
-#define STRETCHES     (48u << 20) /* memory for what is decoded ahead, to be copied, at least, */
-#define CUT_STRETCHES (16u << 20) /* where stretches are small, */
-#define A_THREAD      (8u << 20)  /* and for each thread that decodes */
+#define PIN (1u << 20)
+/* Bytes of memory for stretches that are decoded ahead, to be copied: at least STRETCHES, or
+ * CUT_STRETCHES where stretches are small, and at least A_THREAD for each thread that decodes. */
+#define STRETCHES     (48u << 20)
+#define CUT_STRETCHES (16u << 20)
+#define A_THREAD      (8u << 20)
 #define REPORT_STEP   (8u << 20)
-#define HOLES_TOLD    (1u << 20) /* bytes of holes in one file */
+#define HOLES_TOLD    (1u << 20) /* files with so many bytes of holes are told of */
 
 struct layer_writer {
     const struct sfs_layer_write *write;
@@ -31,23 +33,24 @@ struct layer_writer {
     struct sfs_error *err;
     struct sfs_read_plan ahead;
     struct sfs_splice *splice; /* NULL: no blocks are copied */
-    uint64_t done;             /* file bytes */
-    uint64_t reported;         /* done, when it was told last */
-    uint64_t clamped_sources;
-    uint64_t sparse_files, holes; /* those with many bytes of holes, and these bytes */
-    uint64_t copied;              /* bytes, compressed */
+    uint64_t done;             /* file bytes that were written so far */
+    uint64_t reported;         /* what `done` was when progress was told last */
+    uint64_t clamped_sources;  /* Python sources whose mtime was changed */
+    uint64_t sparse_files;     /* files with many bytes of holes */
+    uint64_t holes;            /* bytes of their holes */
+    uint64_t copied;           /* compressed bytes that were copied */
 };
 
 static void writer_done(struct layer_writer *writer)
 {
     sfs_contents_close(&writer->contents);
-    sfs_pipe_close(&writer->pipe); /* it has stretches lent */
+    sfs_pipe_close(&writer->pipe); /* first, since stretches are lent to it */
     sfs_splice_close(&writer->splice);
     sfs_frames_close(&writer->ahead.frames);
     sfs_buf_close(&writer->header);
 }
 
-/* Whether it is done only sfs_layer_write() knows. */
+/* Tells of progress. Only sfs_layer_write() knows when all is `finished`. */
 static void report(struct layer_writer *writer, bool finished)
 {
     const struct sfs_progress *progress = writer->write->progress;
@@ -60,7 +63,7 @@ static void report(struct layer_writer *writer, bool finished)
     writer->reported = writer->done;
 }
 
-/* File bytes; zeros where data is NULL. */
+/* Puts file bytes; zeros where data is NULL. */
 static int put_bytes(struct layer_writer *writer, const void *data, uint64_t size)
 {
     if (writer->contents)
@@ -123,7 +126,8 @@ static const struct sfs_frame *next_frame(const struct layer_writer *writer,
     return NULL;
 }
 
-/* Decoded bytes from `at` on, to the stretch's end or to `stop`; `end` is where the file's end. */
+/* Puts the decoded bytes from `at` on, to the stretch's end or to `stop`; `end` is where the file's
+ * bytes end. */
 static int put_between(struct layer_writer *writer, const struct sfs_stretch *stretch, uint64_t at,
                        uint64_t stop, uint64_t end)
 {
@@ -134,7 +138,7 @@ static int put_between(struct layer_writer *writer, const struct sfs_stretch *st
                      (stop < stretch_end ? stop : stretch_end) - at);
 }
 
-/* What a stretch has of the decoded bytes [*at, end), which are one file's. *at moves on. */
+/* Puts what a stretch has of the decoded bytes [*at, end), which are one file's. Moves *at on. */
 static int put_stretch(struct layer_writer *writer, const struct sfs_stretch *stretch, uint64_t *at,
                        uint64_t end)
 {
@@ -175,7 +179,7 @@ static int copy_frames(struct layer_writer *writer, struct sfs_spans *spans, uin
     return 0;
 }
 
-/* Bytes [offset, end) of a file, where it has no hole. */
+/* Copies the bytes [offset, end) of a file, where it has no hole. */
 static int copy_data(struct layer_writer *writer, sfs_node node, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
@@ -198,7 +202,7 @@ static int end_content(struct layer_writer *writer, uint64_t size)
     return r == 0 ? sfs_pipe_write_zeros(writer->pipe, sfs_tar_padding(size), writer->err) : r;
 }
 
-/* Holes cost their zeros only, not a reading. */
+/* Copies a file's bytes; the zeros of holes are written without reading them. */
 static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t size)
 {
     uint64_t holes = 0;
@@ -265,7 +269,8 @@ static int write_item(struct layer_writer *writer, const struct sfs_item *item)
     return copy_content(writer, item->node, entry.tar.attr.size);
 }
 
-/* A .pyc holds the time of its .py; if that is not the same, Python compiles at every start. */
+/* Warns of Python sources whose mtime was changed: a .pyc holds the time of its .py, and if that is
+ * another, Python compiles at every start. */
 static void warn_of_clamping(const struct layer_writer *writer)
 {
     const struct sfs_progress *progress = writer->write->progress;
@@ -302,7 +307,7 @@ static void warn_of_holes(const struct layer_writer *writer)
     progress->warn(progress->user, text);
 }
 
-/* What stands behind the last entry. */
+/* Writes what stands behind the last entry. */
 static int write_end(struct layer_writer *writer, json_t **ret_annotations)
 {
     if (writer->contents)

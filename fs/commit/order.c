@@ -1,3 +1,4 @@
+/* Moves what a profile names to the front of a layer, each behind its directories. */
 #include "commit/order.h"
 
 #include "layer/whiteout.h"
@@ -11,8 +12,8 @@ struct sorter {
     const struct sfs_order *order;
     uint32_t *item_of;    /* by node: 1 + the item that carries it; 0: none does */
     uint32_t *new_place;  /* by old place: 1 + the new one; 0: not moved yet */
-    uint32_t *old_places; /* by new place */
-    size_t moved;
+    uint32_t *old_places; /* by new place: the old one */
+    size_t moved;         /* how many items have a new place */
 };
 
 static void sorter_done(struct sorter *sorter)
@@ -50,7 +51,7 @@ static void move_node(struct sorter *sorter, sfs_node node)
         move_item(sorter, sorter->item_of[node] - 1);
 }
 
-/* The directories of a path that no symlink is part of, from the root down. */
+/* Moves the directories of a path that no symlink is part of, from the root down. */
 static void move_parents(struct sorter *sorter, const char *path)
 {
     sfs_node dir = SFS_ROOT;
@@ -86,7 +87,8 @@ static void move_use(struct sorter *sorter, const struct sfs_use *use)
 
 /* ---- eStargz ---- */
 
-/* A file of such a name would not be seen by those who read by the table. */
+/* Fails if a file has a name of eStargz's own: programs that read by the table would not show
+ * it. */
 static int check_names(const struct sfs_changes *changes, struct sfs_error *err)
 {
     for (size_t i = 0; i < changes->count; i++) {
@@ -113,7 +115,7 @@ static int add_landmark(struct sfs_changes *changes, size_t place, struct sfs_er
     return 0;
 }
 
-/* ---- */
+/* ---- moving ---- */
 
 /* Brings the items to their new places. The one at `gap` and those behind it are moved on by one
  * more: SIZE_MAX for none. */

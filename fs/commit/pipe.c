@@ -1,3 +1,4 @@
+/* The pipe as its caller sees it: filling slots, waiting for room, ending. */
 #include "commit/pipe_parts.h"
 
 #include "base/thread.h"
@@ -6,17 +7,18 @@
 #include "base/pool.h"
 #include <errno.h>
 
-/* What all blocks together may take, plain and compressed: with decoding beside it, a commit stays
- * below 150 MiB. More threads than blocks find nothing to do, but then SHA-256 is what bounds. */
+/* Bytes of memory for all blocks, plain and compressed: with decoding beside it, a commit stays
+ * below 150 MiB. Threads beyond the number of blocks have nothing to do, but with so many SHA-256
+ * is what takes longest. */
 #define MEMORY_MAX  (96u << 20)
 #define BUFFERS_MIN 3u
-#define LENT_MAX    (16u << 20)  /* of blocks that came packed, unless one alone has more */
+#define LENT_MAX    (16u << 20)  /* bytes of blocks that came packed, unless one alone has more */
 #define SMALL       (16u << 10)  /* plain bytes of a small block, at most */
 #define SMALL_SLOTS 128u         /* slots beside those that the buffers need */
 #define WAKE_BYTES  (256u << 10) /* plain bytes that are worth waking a thread for */
-#define WAKE_BLOCKS 32u          /* blocks that are */
+#define WAKE_BLOCKS 32u          /* so many blocks are worth it, too */
 
-/* The next block is filled. The lock is held. */
+/* Notes that the next block is filled. The lock is held. */
 static void note_filled(struct sfs_pipe *pipe, size_t size)
 {
     pipe->filled++;
@@ -47,8 +49,9 @@ static bool may_lend(const struct sfs_pipe *pipe, uint64_t size, uint64_t most)
     return size == 0 || pipe->lent == 0 || pipe->lent + size <= most;
 }
 
-/* Waits until the next slot is free, a buffer, if that is wanted, and so much may be lent. Once too
- * much is, until half of it has come back, so that threads are not woken for each block. */
+/* Waits until the next slot is free, a buffer too, if that is wanted, and `lent` more bytes may be
+ * lent. If too much is lent, it waits until half of it has come back, so that threads are not woken
+ * for each block. */
 static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent,
                          struct sfs_error *err)
 {
@@ -68,7 +71,8 @@ static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent
     return failure_of(pipe, err);
 }
 
-/* Memory is only now asked for: short streams take little. */
+/* Takes the next slot, with a buffer. Memory is asked for only now, so that short streams take
+ * little. */
 static int take_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;
@@ -106,7 +110,7 @@ static int fill_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sfs_e
     return 0;
 }
 
-/* Hands the slot being filled on. */
+/* Hands the slot that is being filled on to the threads. */
 static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     struct pipe_slot *slot = sfs_pipe_slot(pipe, pipe->filled);
@@ -256,8 +260,9 @@ const struct sfs_segment *sfs_pipe_segments(const struct sfs_pipe *pipe, size_t 
     return pipe->segments;
 }
 
-/* One a thread, one that the caller fills, and, where there are many, some that wait for the one
- * that is to be written before them. With two threads more, of 4 MiB each, makes nothing faster. */
+/* How many buffers there may be: one for each thread, one that the caller fills, and, where there
+ * are many threads, some for blocks that wait for the one to be written before them. (With two
+ * threads, more buffers of 4 MiB make nothing faster.) */
 static size_t choose_buffers(const struct sfs_pipe *pipe)
 {
     const struct sfs_compress_plan *plan = &pipe->options.plan;

@@ -1,3 +1,4 @@
+/* The pipe's threads: compressing, digesting, writing. */
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/thread.h"
@@ -7,8 +8,8 @@
 #include <fcntl.h>
 
 #define START_WRITE (8u << 20) /* bytes after which the kernel is asked to start writing */
-#define RUN_MAX     32u        /* blocks that a thread takes at a time, at most */
-#define RUN_BYTES   (1u << 20) /* plain bytes of them after which it takes no more */
+#define RUN_MAX     32u        /* a thread takes at most so many blocks at a time, */
+#define RUN_BYTES   (1u << 20) /* and no more once they have so many plain bytes */
 
 static void fail_pipe(struct sfs_pipe *pipe, int r, const struct sfs_error *err)
 {
@@ -71,7 +72,7 @@ static uint64_t count_ready(struct sfs_pipe *pipe, uint64_t from, bool packed)
     return count;
 }
 
-/* Waits for blocks from `from` on. 0: there are none any more. */
+/* Waits for blocks from `from` on, and returns how many are ready. 0: no more will come. */
 static uint64_t wait_for_blocks(struct sfs_pipe *pipe, uint64_t from, bool packed)
 {
     uint64_t count = 0;
@@ -124,7 +125,8 @@ static char *empty_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sf
     return small;
 }
 
-/* The second of the two threads that pass a block gives back its memory. */
+/* Counts blocks as passed by this thread. Whichever thread passes a block second frees its
+ * memory. */
 static void pass_blocks(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count)
 {
     struct sfs_packed lent[RUN_MAX];
@@ -168,7 +170,7 @@ static void *digest_blocks(void *arg)
     return NULL;
 }
 
-/* Without compression the plain digest is the file's. */
+/* Without compression the file's digest is that of the plain bytes, which is made already. */
 int sfs_pipe_put_out(struct sfs_pipe *pipe, const void *data, size_t size, struct sfs_error *err)
 {
     int fd = pipe->options.fd;

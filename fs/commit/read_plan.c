@@ -1,3 +1,4 @@
+/* How far ahead of the reader file bytes are asked for. */
 #include "commit/read_plan.h"
 
 #include "base/pool.h"
@@ -6,7 +7,7 @@
 
 #define AHEAD      (32u << 20) /* file bytes that are asked for before they are read */
 #define AHEAD_STEP (4u << 20)
-#define RETRY      (1u << 20) /* bytes to be read before memory that was full is asked for again */
+#define RETRY      (1u << 20) /* if memory was full, so many bytes are read before asking again */
 
 uint64_t sfs_item_size(const struct sfs_tree *tree, const struct sfs_item *item)
 {
@@ -30,7 +31,7 @@ struct sfs_spans *sfs_read_plan_find_spans(const struct sfs_read_plan *ahead, sf
     return is_wanted ? spans : NULL;
 }
 
-/* False: the memory for it is used up. */
+/* Asks for a range of a file. False: the memory for it is used up. */
 static bool ask_range(const struct sfs_read_plan *ahead, sfs_node node, uint64_t offset,
                       uint64_t size)
 {
@@ -41,7 +42,7 @@ static bool ask_range(const struct sfs_read_plan *ahead, sfs_node node, uint64_t
     return sfs_tree_prefetch(ahead->tree, node, offset, size, SFS_POOL_AHEAD);
 }
 
-/* In portions: threads that are woken for one small file each spend their time on waking. */
+/* Asks in portions: threads that are woken for one small file each spend their time on waking. */
 void sfs_read_plan_ask(struct sfs_read_plan *ahead, uint64_t done)
 {
     if (done < ahead->again)

@@ -47,7 +47,7 @@ static bool is_empty_layer(const json_t *entry)
     return json_is_true(json_object_get(entry, "empty_layer"));
 }
 
-/* Makes `entries` tell of exactly `count` layers. */
+/* Makes the entries of a history tell of exactly `count` layers. */
 static int settle_history(json_t *entries, size_t count)
 {
     size_t told = 0, i;
@@ -69,7 +69,7 @@ static int settle_history(json_t *entries, size_t count)
     return 0;
 }
 
-/* JSON is UTF-8; a command line need not be. */
+/* Makes a JSON string of any bytes: JSON is UTF-8, but a command line need not be. */
 static json_t *any_string(const char *text)
 {
     json_t *string = json_string(text);
@@ -117,7 +117,8 @@ static json_t *make_rootfs(const struct sfs_config_record *record)
     return json_pack("{ss sO}", "type", "layers", "diff_ids", ids);
 }
 
-/* What OCI has; Docker's `container`, `docker_version`, ... tell of a machine that built. */
+/* Copies the fields that OCI has; Docker's `container`, `docker_version` and others tell of the
+ * machine that built the base. */
 static int copy_known(const json_t *stage, json_t *config)
 {
     static const char *const known[] = { "architecture", "os",     "os.version", "os.features",
@@ -130,7 +131,7 @@ static int copy_known(const json_t *stage, json_t *config)
     return 0;
 }
 
-/* Both must be there. */
+/* Sets architecture and os where they are missing: both must be there. */
 static int complete_platform(json_t *config, struct sfs_error *err)
 {
     const char *arch = sfs_document_string(config, "architecture");

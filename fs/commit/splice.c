@@ -1,3 +1,4 @@
+/* Which blocks are copied, and how a member of copied blocks is put together, bit by bit. */
 #include "commit/splice.h"
 
 #include <endian.h>
@@ -6,7 +7,7 @@
 
 #define WINDOW SFS_WINDOW_MAX
 
-/* Decoded bytes behind a cut that make a member worth its stored block. */
+/* A member is worth its stored block if so many decoded bytes follow the cut. */
 #define RUN_MIN (1u << 20)
 
 /* RFC 1952, 2.3: deflate, no flags, no time, unknown system. */
@@ -14,18 +15,19 @@ static const uint8_t member_header[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff
 
 struct sfs_splice {
     struct sfs_pipe *pipe;
-    uint64_t copied; /* compressed bytes, ever */
+    uint64_t copied; /* compressed bytes that were copied so far */
 
-    const struct sfs_stretch *stretch; /* borrowed: the one that is being put */
-    uint64_t at;                       /* decoded byte: those before it are in the pipe, or wait */
-    uint8_t waiting[SFS_WINDOW_MAX];   /* plain bytes, */
-    size_t waiting_size;               /* while no member is open */
-    bool is_open;                      /* a member; it has come to `at`, a cut, */
-    uint64_t bit;                      /* which is this bit of `held`, or else of `stretch` */
-    bool is_bare;                      /* nothing is copied into it yet */
-    uint32_t crc, size;                /* of the member's decoded bytes; size modulo 2^32 */
-    const struct sfs_stretch *held; /* the one before, while a member is open that has not come to
-                                       its end; NULL: there is none */
+    const struct sfs_stretch *stretch; /* the one that is being put; borrowed */
+    uint64_t at; /* decoded offset: the bytes before it are in the pipe, or wait */
+    uint8_t waiting[SFS_WINDOW_MAX]; /* plain bytes that wait, while no member is open */
+    size_t waiting_size;             /* how many those are */
+    bool is_open; /* a member is open; `at` is then the cut that it has come to */
+    uint64_t bit; /* if is_open: the bit of that cut, in `held` or, without it, in `stretch` */
+    bool is_bare; /* if is_open: nothing is copied into the member yet */
+    uint32_t crc, size; /* if is_open: of the member's decoded bytes; size modulo 2^32 */
+    /* The stretch before, while a member is open that has not come to its end; NULL: there is
+     * none. */
+    const struct sfs_stretch *held;
 };
 
 /* A block that is compressed here, with its memory. */
@@ -114,7 +116,7 @@ static void add_u32(struct made *made, uint32_t value)
     add(made, &little, sizeof little);
 }
 
-/* RFC 1951, 3.2.4 */
+/* Adds a stored block (RFC 1951, 3.2.4). */
 static void add_stored(struct made *made)
 {
     uint8_t head[5] = { 0, made->size & 0xff, (uint8_t)(made->size >> 8) };
@@ -124,8 +126,8 @@ static void add_stored(struct made *made)
     add(made, made->data, made->size);
 }
 
-/* Empty blocks of the fixed code (RFC 1951, 3.2.6), ten bits each, until the next bit is the
- * `bits`th of a byte. What that byte has of them is left out: zeros. */
+/* Adds empty blocks of the fixed code (RFC 1951, 3.2.6), ten bits each, until the next bit is the
+ * `bits`th of a byte. The bits that they have in that last byte are zeros, and are left out. */
 static void add_alignment(struct made *made, unsigned bits)
 {
     uint32_t value = 0;
@@ -136,7 +138,7 @@ static void add_alignment(struct made *made, unsigned bits)
         made->packed[made->packed_size++] = (uint8_t)(value >> i);
 }
 
-/* The byte that the first of the copied blocks begins in. */
+/* Puts the byte that the first of the copied blocks begins in. */
 static int put_first_byte(struct sfs_splice *splice, uint8_t byte, struct sfs_error *err)
 {
     struct made *made = make_block(0, err);
@@ -146,7 +148,7 @@ static int put_first_byte(struct sfs_splice *splice, uint8_t byte, struct sfs_er
     return put_made(splice, made, SFS_ENTER_NEVER, err);
 }
 
-/* The fixed code's empty block as the member's last, from that bit of the byte on. */
+/* Adds an empty block of the fixed code as the member's last, from that bit of the byte on. */
 static void add_last(struct made *made, unsigned bits, uint8_t byte)
 {
     uint32_t value = (byte & ((1u << bits) - 1)) | 3u << bits;
@@ -159,8 +161,8 @@ static void release_stretch(void *owner)
     sfs_stretch_release(owner);
 }
 
-/* Bytes of a stretch, and the bits [from, to) that they are compressed in, where a block begins. A
- * byte whose last bits are not among those is left for what comes next. */
+/* Puts bytes of a stretch by the bits [from, to) that they are compressed in; a block begins at
+ * `from`. A byte whose last bits are not among those is left for what comes next. */
 static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
                       uint64_t end, uint64_t from, uint64_t to, struct sfs_error *err)
 {
@@ -189,7 +191,7 @@ static int put_blocks(struct sfs_splice *splice, const struct sfs_stretch *stret
 
 /* ---- plain bytes ---- */
 
-/* The first `count` of those that wait. */
+/* Puts the first `count` of the bytes that wait. */
 static int put_waiting(struct sfs_splice *splice, size_t count, struct sfs_error *err)
 {
     int r = sfs_pipe_write(splice->pipe, splice->waiting, count, err);
@@ -209,8 +211,8 @@ static int put_plain(struct sfs_splice *splice, uint64_t end, struct sfs_error *
     return r;
 }
 
-/* The rest of a stretch, behind which the range goes on: the last bytes wait, since a member may
- * begin soon. */
+/* Puts the rest of a stretch, behind which the range goes on; the last bytes wait, since a member
+ * may begin soon. */
 static int set_aside(struct sfs_splice *splice, const struct sfs_stretch *stretch,
                      struct sfs_error *err)
 {
@@ -267,7 +269,8 @@ static int open_member(struct sfs_splice *splice, const struct sfs_cut *cut, str
     return put_made(splice, made, SFS_ENTER_FRAME, err);
 }
 
-/* What is held is put. The byte that its last bits share with the stretch is the stretch's. */
+/* Puts the rest of the held stretch, to its end. The byte that its last bits share with the next
+ * stretch is left to that one. */
 static int leave_held(struct sfs_splice *splice, struct sfs_error *err)
 {
     const struct sfs_stretch *held = splice->held, *stretch = splice->stretch;
@@ -293,7 +296,7 @@ static int go_on_to(struct sfs_splice *splice, const struct sfs_cut *cut, struct
     return r;
 }
 
-/* What is held behind its end becomes plain. */
+/* Closes the member. What the held stretch has behind the member's end is put as plain bytes. */
 static int close_member(struct sfs_splice *splice, struct sfs_error *err)
 {
     if (!splice->is_open)
@@ -316,7 +319,8 @@ static int close_member(struct sfs_splice *splice, struct sfs_error *err)
 
 /* ---- which cuts ---- */
 
-/* Only a cut at an even bit can be reached by empty blocks of ten. */
+/* May a member begin at the cut? Only one at an even bit can be reached by empty blocks of ten
+ * bits. */
 static bool may_open(const struct sfs_splice *splice, const struct sfs_cut *cut, uint64_t end)
 {
     return cut->bit % 2 == 0 && cut->out + splice->waiting_size >= splice->at + WINDOW &&
@@ -341,7 +345,7 @@ static bool is_fair(const struct sfs_splice *splice, const struct sfs_cut *last,
 static int put_cuts(struct sfs_splice *splice, uint64_t stop, uint64_t end, struct sfs_error *err)
 {
     const struct sfs_stretch *stretch = splice->stretch;
-    const struct sfs_cut *last = NULL; /* up to which is to be copied */
+    const struct sfs_cut *last = NULL; /* the cut up to which will be copied */
     int r = 0;
     for (size_t i = 0; i < stretch->cut_count && stretch->cuts[i].out <= stop && r == 0; i++) {
         const struct sfs_cut *cut = &stretch->cuts[i];
@@ -365,11 +369,12 @@ static bool is_joined(const struct sfs_stretch *held, const struct sfs_stretch *
     return held->goes_on && stretch->is_inside && end_of(held) == stretch->out;
 }
 
-/* The range goes on in the next stretch. */
+/* Keeps the stretch, since the range goes on in the next one. */
 static int hold(struct sfs_splice *splice, struct sfs_error *err)
 {
     const struct sfs_stretch *stretch = splice->stretch;
-    int r = splice->held ? close_member(splice, err) : 0; /* no cut in a whole stretch */
+    /* If one is held already, this whole stretch had no cut. */
+    int r = splice->held ? close_member(splice, err) : 0;
     if (r < 0 || !splice->is_open)
         return r < 0 ? r : set_aside(splice, stretch, err);
     sfs_stretch_hold(stretch);

@@ -17,19 +17,20 @@
 
 struct sfs_splice;
 
-/* Borrows the pipe. NULL: out of memory. */
+/* A new one, which borrows the pipe and is closed by the caller. NULL: out of memory. */
 struct sfs_splice *sfs_splice_open(struct sfs_pipe *pipe);
-/* Before the frames are closed. */
+/* Frees, and sets NULL; NULL is fine. To be called before the struct sfs_frames of its stretches is
+ * closed. */
 void sfs_splice_close(struct sfs_splice **splice);
 
-/* Puts decoded bytes from `at` to the stretch's end, or to `stop`, where something else follows. If
- * `stop` is behind the stretch, some of them may be put with the next one. `end`: where the range
- * of one file's bytes ends, `stop` or behind it. Fails as the pipe does. */
+/* Puts the decoded bytes from `at` to the stretch's end, or to `stop`, behind which something else
+ * is put. If `stop` is behind the stretch, some of them may be put only with the next one. `end`:
+ * where the range of one file's bytes ends, at `stop` or behind it. Fails as the pipe does. */
 int sfs_splice_put(struct sfs_splice *splice, const struct sfs_stretch *stretch, uint64_t at,
                    uint64_t stop, uint64_t end, struct sfs_error *err);
-/* Of the range that went on: is something not put yet? */
+/* Are bytes of a range that goes on in the next stretch not put yet? */
 bool sfs_splice_waits(const struct sfs_splice *splice);
-/* Compressed bytes that were copied, ever. */
+/* How many compressed bytes were copied since the opening. */
 uint64_t sfs_splice_copied(const struct sfs_splice *splice);
 
 #endif

@@ -34,8 +34,8 @@ struct ustar {
 };
 _Static_assert(sizeof(struct ustar) == SFS_TAR_BLOCK, "a tar header is one block");
 
-#define MAX_OCTAL_7  07777777u      /* what 7 digits hold */
-#define MAX_OCTAL_11 077777777777ll /* what 11 digits hold: 8 GiB - 1 */
+#define MAX_OCTAL_7  07777777u      /* the largest number of 7 digits */
+#define MAX_OCTAL_11 077777777777ll /* the largest number of 11 digits: 8 GiB - 1 */
 
 static bool is_ascii(const char *text)
 {
@@ -45,7 +45,7 @@ static bool is_ascii(const char *text)
     return true;
 }
 
-/* size - 1 octal digits and a NUL, as POSIX has it. */
+/* Puts size - 1 octal digits and a NUL, as POSIX has it. */
 static void put_octal(char *field, size_t size, uint64_t value)
 {
     field[size - 1] = 0;
@@ -59,7 +59,8 @@ static void put_text(char *field, size_t size, const char *text)
     memcpy(field, text, length);
 }
 
-/* For readers that know no pax, something to go by; libarchive also wants it not to be empty. */
+/* Puts what a name has of ASCII, for readers that do not know pax; libarchive also wants it not to
+ * be empty. */
 static void put_ascii(char *field, size_t size, const char *text)
 {
     put_text(field, size, text);
@@ -108,7 +109,7 @@ static size_t count_digits(size_t value)
     return digits;
 }
 
-/* "LENGTH KEY=VALUE\n", where LENGTH counts itself. */
+/* Adds a record: "LENGTH KEY=VALUE\n", where LENGTH counts itself. */
 static int add_record(struct sfs_buf *records, const char *key, const void *value, size_t size)
 {
     size_t rest = 1 + strlen(key) + 1 + size + 1;
@@ -152,7 +153,7 @@ struct excess {
     const char *path, *target; /* NULL: it fits */
 };
 
-/* In the order of their keys, so that the bytes are settled. */
+/* Adds the records in the order of their keys, so that the same entry gives the same bytes. */
 static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entry, uint64_t size,
                        const struct excess *excess, struct sfs_error *err)
 {
@@ -178,7 +179,7 @@ static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entr
     return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
-/* The extended header's own name matters to nobody but those who list it. */
+/* Puts the extended header's own name, which matters only to readers that list such headers. */
 static void put_pax_name(struct ustar *header, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -207,7 +208,7 @@ static int add_pax(struct sfs_buf *buf, const char *path, const struct sfs_buf *
     return r;
 }
 
-/* 0: a tar knows no such type. */
+/* The type flag of an entry; 0: a tar knows no such type. */
 static char type_of(const struct sfs_tar_entry *entry)
 {
     if (entry->hard_link)

@@ -16,7 +16,7 @@ struct sfs_tar_entry {
     const char *path; /* relative to the root, no "/" in front or behind; "" is the root */
     struct sfs_attr attr;
     const char *target;             /* symlink's target, or the path that a hard link links to */
-    bool hard_link;                 /* whatever attr.mode says */
+    bool hard_link;                 /* it is a hard link, whatever attr.mode says */
     const struct sfs_xattr *xattrs; /* sorted by name */
     uint32_t xattr_count;
 };
@@ -29,16 +29,18 @@ int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
 /* Adds the name as the tar has it: "a/b", "a/b/" for a directory, "./" for the root. -ENOMEM. */
 int sfs_tar_add_name(struct sfs_buf *name, const struct sfs_tar_entry *entry);
 
-/* Sets the size in a header that is one block: where it is known only behind the content. */
+/* Sets the size in a header that is one block, for a file whose size is known only after its
+ * content.
+ */
 void sfs_tar_set_size(char *header, uint64_t size);
 
-/* Zeros that bring `size` content bytes to a whole block. */
+/* How many zeros bring `size` bytes of content to a whole block. */
 static inline size_t sfs_tar_padding(uint64_t size)
 {
     return (size_t)(-size & (SFS_TAR_BLOCK - 1));
 }
 
-/* Zeros that end a tar. */
+/* How many zeros end a tar. */
 #define SFS_TAR_END (2 * SFS_TAR_BLOCK)
 
 #endif

@@ -1,3 +1,4 @@
+/* Calls of a target's vtable. */
 #include "commit/target.h"
 
 #include <errno.h>

@@ -19,44 +19,49 @@ struct sfs_target_image {
 };
 
 struct sfs_target_ops {
-    /* Is that blob there already? */
+    /* Is that blob there already, with that size? */
     bool (*has)(const struct sfs_target *target, const struct sfs_digest *digest, uint64_t size);
-    /* A blob whose digest is known when all is written to *ret_fd (borrowed; from its position on,
-     * nothing else). One at a time: `end` keeps it, `drop` forgets it. */
+    /* Begins a blob whose digest is known when all is written: to *ret_fd, which is borrowed, from
+     * its position on. One at a time: `end` keeps it, `drop` forgets it. */
     int (*begin)(struct sfs_target *target, int *ret_fd, struct sfs_error *err);
     int (*end)(struct sfs_target *target, const struct sfs_digest *digest, uint64_t size,
                struct sfs_error *err);
     void (*drop)(struct sfs_target *target);
-    /* A layer with a digest from another image, in a cheaper way than byte by byte. May be NULL. */
+    /* Adds a layer that has a digest from another image, in a cheaper way than byte by byte. May be
+     * NULL. */
     int (*add_layer)(struct sfs_target *target, struct sfs_image *image, size_t i,
                      struct sfs_error *err);
+    /* Makes the image appear. */
     int (*finish)(struct sfs_target *target, const struct sfs_target_image *image,
                   struct sfs_error *err);
-    /* Frees all, itself too; removes what is unfinished. */
+    /* Removes what is unfinished, and frees all, the target too. */
     void (*close)(struct sfs_target *target);
 };
 
-struct sfs_target { /* embed as first member */
+/* The base of all kinds: embed it as the first member. */
+struct sfs_target {
     const struct sfs_target_ops *ops;
 };
 
-/* Each opens what the reference says; `text` is the reference as it was given. Nothing of the
- * destination changes. commit.c has the table of which is for which transport. */
+/* The functions that follow open the destination that the reference names; `text` is the reference
+ * as it was given. Nothing of the destination changes before `finish`. The caller closes
+ * *ret_target. commit.c has the table of which is for which transport. */
 
-/* oci:DIR[:TAG] */
+/* Opens oci:DIR[:TAG]. */
 int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
                            struct sfs_target **ret_target, struct sfs_error *err);
-/* oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG]. EINVAL: FILE is there and is no file. */
+/* Opens oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]. EINVAL: FILE exists, and is no
+ * regular file. */
 int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
                             struct sfs_target **ret_target, struct sfs_error *err);
-/* containers-storage:NAME, by skopeo, which is given the text. ENOENT: there is no skopeo. */
+/* Opens containers-storage:NAME, by skopeo, which is given the text. ENOENT: there is no skopeo. */
 int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
                             struct sfs_target **ret_target, struct sfs_error *err);
 
-/* Removes what is unfinished, and frees. */
+/* Removes what is unfinished, frees, and sets NULL; NULL is fine. */
 void sfs_target_close(struct sfs_target **target);
 
-/* Adds a small blob whose bytes are at hand. */
+/* Adds a small blob from memory, and says its digest. Fails as the target does. */
 int sfs_target_add_bytes(struct sfs_target *target, const void *data, size_t size,
                          struct sfs_digest *ret_digest, struct sfs_error *err);
 

@@ -23,11 +23,12 @@ struct held {
 
 struct archive_target {
     struct sfs_target target;
-    char *file, *base; /* base: the file's name in its directory; points into file */
+    char *file; /* its path; owned */
+    char *base; /* its name in its directory; points into `file` */
     bool is_docker;
     char *name; /* TAG, or NAME:TAG for docker; NULL: none */
     struct sfs_io_temp temp;
-    uint64_t end; /* of the last member */
+    uint64_t end; /* where the last member ends in the file */
     struct held *held;
     size_t held_count;
 };
@@ -68,7 +69,7 @@ static void archive_drop(struct sfs_target *target)
         self->end = UINT64_MAX; /* the next seek fails */
 }
 
-/* The header in front of `size` bytes that stand behind it already, and the padding. */
+/* Writes the header in front of `size` bytes that stand behind it already, and their padding. */
 static int seal_member(struct archive_target *self, const char *name, uint64_t size,
                        struct sfs_error *err)
 {
@@ -155,7 +156,7 @@ static json_t *blob_name(const struct sfs_digest *digest)
     return json_string(sfs_blob_path(digest, path));
 }
 
-/* manifest.json of `docker save`. */
+/* Makes the manifest.json that `docker save` writes. */
 static json_t *make_docker_manifest(const struct archive_target *self,
                                     const struct sfs_target_image *image)
 {
@@ -220,7 +221,7 @@ int sfs_target_open_archive(const struct sfs_reference *reference, const char *t
     bool is_there = stat(reference->path, &st) == 0;
     if (is_there && !S_ISREG(st.st_mode))
         return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);
-    /* The file is replaced, and not a symlink that leads to it. */
+    /* The file itself is replaced, not a symlink that leads to it. */
     AUTO(sfs_free)
     char *path = is_there ? realpath(reference->path, NULL) : strdup(reference->path);
     if (!path)

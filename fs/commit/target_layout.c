@@ -1,5 +1,5 @@
-/* containers-storage is written by copying from a layout in a temporary directory: skopeo is the
- * one who knows its forms and locks. */
+/* Writing to a layout, and through one to containers-storage: skopeo, which knows the forms and
+ * locks of that, copies the image from a layout in a temporary directory. */
 #include "commit/target.h"
 
 #include "base/temp_dir.h"
@@ -20,8 +20,9 @@ struct layout_target {
     struct sfs_layout *layout;
     char *tag; /* NULL: none */
     struct sfs_io_temp blob;
-    struct sfs_temp_dir temp; /* what follows is for containers-storage */
-    char *name;               /* NULL: the layout is what is wanted */
+    /* For containers-storage: */
+    struct sfs_temp_dir temp; /* where the layout is */
+    char *name;               /* what skopeo copies it to; NULL: the layout itself is wanted */
 };
 
 static bool layout_has(const struct sfs_target *target, const struct sfs_digest *digest,
@@ -49,7 +50,7 @@ static int layout_end(struct sfs_target *target, const struct sfs_digest *digest
 {
     struct layout_target *self = (struct layout_target *)target;
     (void)size;
-    /* Also over one of that name, which nobody has read. */
+    /* A blob of that name is replaced, too, since nobody has checked it. */
     int r = sfs_layout_commit(self->layout, &self->blob, digest, err);
     layout_drop(target);
     return r;
@@ -140,7 +141,7 @@ static int wait_for(pid_t pid)
     return status;
 }
 
-/* Runs it with its output going to `fd`, and with signals as a program expects them. */
+/* Starts a program with its output going to `fd`, and with signals as a program expects them. */
 static int spawn(char *const argv[], int fd, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
@@ -160,7 +161,8 @@ static int spawn(char *const argv[], int fd, pid_t *ret_pid)
     return -code;
 }
 
-/* No policy is asked: it says whose images are trusted, and this one was made here. */
+/* Has skopeo copy an image. No policy is asked: it says whose images are trusted, and this one was
+ * made here. */
 static int run_skopeo(const char *from, const char *to, struct sfs_error *err)
 {
     char *const argv[] = { (char[]){ "skopeo" },
@@ -210,7 +212,7 @@ static const struct sfs_target_ops storage_ops = {
     .close = layout_close,
 };
 
-/* Said before anything is read. */
+/* Fails if there is no skopeo, before anything is read. */
 static int find_skopeo(const char *text, struct sfs_error *err)
 {
     const char *path = getenv("PATH");
@@ -225,7 +227,8 @@ static int find_skopeo(const char *text, struct sfs_error *err)
     return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", text);
 }
 
-/* /var/tmp, as skopeo and podman have it: /tmp is often in memory. */
+/* The directory for temporary ones: /var/tmp, as skopeo and podman have it, as /tmp is often in
+ * memory. */
 static const char *temp_parent(void)
 {
     const char *dir = getenv("TMPDIR");

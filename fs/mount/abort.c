@@ -1,3 +1,4 @@
+/* Finds a connection's abort file, and the helper process that writes to it: see abort.h. */
 #include "mount/abort.h"
 
 #include "mount/loose_mount.h"
@@ -14,7 +15,8 @@
 #define CONNECTIONS "/sys/fs/fuse/connections"
 #define DEATH       SIGUSR2
 
-/* Where nobody has mounted the directory of connections, root can without showing it to anybody. */
+/* Opens the directory of connections. Where nobody has mounted it, root mounts it so that nobody
+ * else sees it. */
 static int open_directory(struct sfs_error *err)
 {
     int fd = -1;
@@ -22,8 +24,8 @@ static int open_directory(struct sfs_error *err)
     return r < 0 ? r : fd;
 }
 
-/* The file is opened beforehand: it stays that of this connection, and its number may be another
- * one's by the time it is needed. */
+/* Opens the connection's abort file. It is opened before it is needed, since by then another
+ * connection may have this one's number; the open file stays this one's. */
 static int open_abort_file(dev_t device, int *ret_fd, struct sfs_error *err)
 {
     char name[64];
@@ -47,7 +49,7 @@ static void write_abort(int fd)
         return; /* it has ended already */
 }
 
-/* Everything but the one file is closed, /dev/fuse above all: it would keep the connection. */
+/* Closes every file but this one: above all /dev/fuse, which would keep the connection alive. */
 static bool keep_only(int fd)
 {
     unsigned kept = (unsigned)fd;
@@ -55,8 +57,8 @@ static bool keep_only(int fd)
            syscall(SYS_close_range, kept + 1, ~0u, 0u) == 0;
 }
 
-/* In the helper, where only plain system calls are allowed: it was forked off many threads. All
- * signals are blocked. */
+/* What the helper runs, with all signals blocked. It was forked off a process with many threads, so
+ * only plain system calls are allowed. */
 static _Noreturn void wait_for_death(int fd, pid_t parent)
 {
     sigset_t death;

@@ -14,19 +14,20 @@
 
 struct sfs_abort {
     int fd;       /* the connection's abort file; -1: there is none */
-    pid_t helper; /* 0: none */
+    pid_t helper; /* the helper's process; 0: none */
 };
 
 /* Opens the abort file of the connection that is mounted with this device number, and starts the
- * helper, which acts when the calling thread ends without sfs_abort_close(). So that thread is to
- * be one that lives as long as the mount. ENOENT, EACCES: this system does not let us; the mount is
- * of use without, and *abort need not be closed. */
+ * helper, which acts when the calling thread ends without sfs_abort_close(). So that thread must
+ * live as long as the mount. ENOENT, EACCES: this system does not allow it; the mount works
+ * without, and *abort need not be closed. */
 int sfs_abort_open(struct sfs_abort *abort, dev_t device, struct sfs_error *err);
 
 /* Ends the connection: every request that waits fails, and every later one. */
 void sfs_abort_now(const struct sfs_abort *abort);
 
-/* The helper ends without doing anything. By the thread that opened it. */
+/* Ends the helper without an abort, and closes the file. Only the thread that opened it may
+ * call. */
 void sfs_abort_close(struct sfs_abort *abort);
 
 #endif

@@ -1,3 +1,4 @@
+/* Rights of the process that asks, as /proc tells them. */
 #include "mount/asker.h"
 
 #include <linux/capability.h>
@@ -11,7 +12,8 @@ static FILE *open_proc(pid_t pid, const char *name)
     return fopen(path, "re");
 }
 
-/* Only there do capabilities hold for the machine: all numbers stand for themselves. */
+/* It is, if all user numbers of its namespace stand for themselves. Only there do capabilities hold
+ * for the machine. */
 bool sfs_asker_is_of_machine(pid_t pid)
 {
     AUTO(sfs_close_file) FILE *file = open_proc(pid, "uid_map");
@@ -20,7 +22,8 @@ bool sfs_asker_is_of_machine(pid_t pid)
            outside == 0 && count == ~0u;
 }
 
-/* "Uid:" has four: real, effective, saved, and the one that file systems look at. */
+/* Reads /proc/PID/status. Of the four numbers behind "Uid:" (real, effective, saved, and that for
+ * file systems) it takes the last. */
 static bool read_status(pid_t pid, unsigned *ret_uid, unsigned long long *ret_capabilities)
 {
     AUTO(sfs_close_file) FILE *file = open_proc(pid, "status");

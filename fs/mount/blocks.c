@@ -1,18 +1,20 @@
+/* How a reader's direction is recognised, and how many blocks ahead of it are fetched. */
 #include "mount/blocks.h"
 
 #include <stagefs/auto.h>
 #include <uthash.h>
 
-#define NEAR   4 /* blocks: a reader that leaps further starts anew */
-#define MOVING 1 /* steps in one direction that make it a direction */
-#define MOST   8 /* blocks ahead of the reader */
+#define NEAR   4 /* blocks: a reader that leaps further counts as a new one */
+#define MOVING 1 /* after so many steps a reader has a direction */
+#define MOST   8 /* so many blocks are fetched ahead of a reader at most */
 
-struct sfs_blocks { /* one file */
+/* What was asked for of one file. */
+struct sfs_blocks {
     UT_hash_handle hh;
     sfs_ino ino;
     uint64_t next; /* where the last request ended */
-    int64_t last;  /* block that was asked for */
-    int run;       /* steps in one direction; negative: backwards */
+    int64_t last;  /* the block that was asked for last */
+    int run;       /* how many steps went in one direction; negative: backwards */
     uint32_t count;
     bool under_way[];
 };

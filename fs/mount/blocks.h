@@ -1,7 +1,7 @@
 /* Which blocks of a large file are worth fetching when a reader asks for a part of one: that block
  * whole, since decoding passes over it anyway, and the next ones if the reader moves through the
- * file in one direction, even in leaps and even backwards (destructors run so). For one who reads
- * on where the reader stopped the kernel asks ahead by itself. Not thread-safe. */
+ * file in one direction, even in leaps and even backwards (destructors run so). (Where a reader
+ * goes on without leaps, the kernel itself asks ahead.) Not thread-safe. */
 #ifndef STAGEFS_BLOCKS_H
 #define STAGEFS_BLOCKS_H
 
@@ -11,7 +11,8 @@
 #define SFS_BLOCK     (1u << 20) /* bytes */
 #define SFS_BLOCKS_AT 12u        /* blocks that one request asks for, at most */
 
-struct sfs_blocks; /* NULL is empty */
+struct sfs_blocks; /* what was asked for, by file; NULL is empty */
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_blocks_close(struct sfs_blocks **blocks);
 
 /* Tells of a request for [offset, offset + size), inside a file of file_size bytes. Returns how

@@ -1,5 +1,5 @@
-/* The socket is in the abstract name space: it is gone with its process. One question a connection:
- * the ioctl's number; the answer: an error number, then the text. */
+/* The socket has an abstract name, so it is gone with its process. Each connection is one question,
+ * the ioctl's number, and one answer, an error number and then the text. */
 #include "mount/control.h"
 #include "base/thread.h"
 
@@ -11,9 +11,9 @@
 #include <sys/un.h>
 #include <time.h>
 
-/* Nobody is kept waiting by one who connects and says nothing. */
+/* A connection on which nothing is asked is closed after this time, since others wait behind it. */
 #define PATIENCE_MS     100
-#define ASK_PATIENCE_MS 5000 /* there may be some of those before us */
+#define ASK_PATIENCE_MS 5000 /* several such connections may be before ours */
 
 struct sfs_control {
     struct sfs_server *server;
@@ -27,7 +27,8 @@ struct answer {
     struct sfs_control_text text;
 };
 
-/* Not by the mount's device number: the next mount may have it before this process has ended. */
+/* The socket's name has the process's number in it, and not the mount's device number, which the
+ * next mount may have before this process has ended. */
 static socklen_t name_socket(pid_t server, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
@@ -45,7 +46,7 @@ static int set_patience(int fd, unsigned ms)
     return set ? 0 : -errno;
 }
 
-/* Whose process is at the other end: of a listening socket, who made it listen. */
+/* The user at the other end; of a listening socket, the one who made it listen. */
 static int peer_user(int fd, uid_t *ret_user)
 {
     struct ucred peer;
@@ -97,7 +98,8 @@ static void answer(struct sfs_server *server, int fd)
     send(fd, &words, sizeof words, MSG_NOSIGNAL);
 }
 
-/* Those who have connected stand in a row that shutdown() does not end. */
+/* What the thread runs. shutdown() does not drop connections that wait to be accepted, so `closing`
+ * is looked at before each answer. */
 static void *serve(void *arg)
 {
     struct sfs_control *control = arg;
@@ -109,7 +111,7 @@ static void *serve(void *arg)
         else if (fd < 0 && errno == EINVAL)
             break; /* shut down */
         else if (fd < 0)
-            nanosleep(&pause, NULL); /* no more files, perhaps */
+            nanosleep(&pause, NULL); /* perhaps too many files are open */
     }
     return NULL;
 }

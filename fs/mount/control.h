@@ -1,6 +1,6 @@
-/* What a running mount can be asked by others: an ioctl on any of its files or directories, which
- * needs neither the process's number nor a file beside the mount; and where the kernel's EROFS is
- * in front, which hands on no ioctl, a socket that is found by the number of the process. */
+/* How other processes ask a running mount: by an ioctl on any of its files or directories, which
+ * needs neither the number of the process nor a file beside the mount. Where the kernel's EROFS is
+ * in front, which hands on no ioctl, by a socket that is found by the number of the process. */
 #ifndef STAGEFS_CONTROL_H
 #define STAGEFS_CONTROL_H
 
@@ -21,18 +21,19 @@ struct sfs_control_text {
 struct sfs_server;
 struct sfs_control;
 
-/* What `user` gets for a command: 0, with *text filled for those that have one, or -errno. ENOTTY.
- */
+/* Answers a command of `user`: 0, with *text filled if the command has an answer, or -errno. EPERM:
+ * it is not allowed to this user. ENOTTY: no such command. */
 int sfs_control_answer(struct sfs_server *server, uid_t user, unsigned long command,
                        struct sfs_control_text *text);
 
-/* Answers the same on a socket, in a thread of its own, until it is closed. Borrows the server. */
+/* Starts a thread that answers the same on a socket, until it is closed. Borrows the server. */
 int sfs_control_open(struct sfs_server *server, struct sfs_control **ret_control,
                      struct sfs_error *err);
+/* Ends the thread, waits for it, frees, and sets NULL; NULL is fine. */
 void sfs_control_close(struct sfs_control **control);
 
-/* What an ioctl would answer, from the process that serves; `text` may be NULL for commands that
- * have none. ECONNREFUSED: it has no socket here. EPERM. */
+/* Asks the process that serves, over its socket; `text` may be NULL for commands without an answer.
+ * Waits some seconds at most. ECONNREFUSED: it has no socket here. EPERM. */
 int sfs_control_ask(pid_t server, unsigned long command, struct sfs_control_text *text);
 
 #endif

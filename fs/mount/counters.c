@@ -1,3 +1,4 @@
+/* Counting requests and time, and the statistics as JSON. */
 #include "mount/counters.h"
 
 #include <errno.h>

@@ -25,19 +25,21 @@ enum sfs_request {
 
 struct sfs_stats {
     struct {
-        _Alignas(64) atomic_uint_least64_t count; /* one cache line a kind */
-        atomic_uint_least64_t ns;
+        _Alignas(64) atomic_uint_least64_t count; /* each kind has a cache line of its own */
+        atomic_uint_least64_t ns;                 /* time until the answer, of all of them */
     } requests[SFS_REQUEST_KINDS];
     atomic_uint_least64_t bytes_read;
     atomic_uint_least64_t bytes_stored; /* put into the kernel's cache before they were asked for */
-    atomic_uint_least64_t libraries;    /* whose loader was read ahead of */
+    atomic_uint_least64_t
+        libraries; /* libraries of which was fetched what their loader will touch */
     atomic_uint_least64_t read_errors;
-    atomic_uint_least64_t opens_through; /* answered with a backing file */
-    atomic_uint_least64_t files_kept;    /* written for that */
-    atomic_uint_least64_t bytes_kept;
-    uint64_t started_ns;
+    atomic_uint_least64_t opens_through; /* opens that were answered with a backing file */
+    atomic_uint_least64_t files_kept;    /* files that were written to the store for that */
+    atomic_uint_least64_t bytes_kept;    /* bytes of those files */
+    uint64_t started_ns;                 /* when the mount began, by the monotonic clock */
 };
 
+/* Starts all counters at 0, and the clock. */
 void sfs_stats_init(struct sfs_stats *stats);
 
 /* First line of a FUSE operation: counts it at once, so that whoever has an answer finds it
@@ -46,15 +48,18 @@ void sfs_stats_init(struct sfs_stats *stats);
     AUTO(sfs_timer_stop)                                                                           \
     __attribute__((unused)) struct sfs_timer sfs_timer = sfs_timer_start(stats, kind)
 
+/* A request that is being answered. */
 struct sfs_timer {
     struct sfs_stats *stats;
     enum sfs_request kind;
     uint64_t started_ns;
 };
+/* Counts a request, and starts its time. Use SFS_TIMED(). */
 struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind);
+/* Adds the time since the start. */
 void sfs_timer_stop(struct sfs_timer *timer);
 
-/* One JSON document and a newline, appended. cache may be NULL. -ENOMEM. */
+/* Appends the statistics as one JSON document with a newline. cache may be NULL. 0 or -ENOMEM. */
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf);
 
 #endif

@@ -10,8 +10,8 @@
 #define EROFS_BLOCK        (1u << EROFS_BLOCK_BITS)
 #define EROFS_MAGIC        0xe0f5e1e2u
 #define EROFS_SUPER_AT     1024u
-#define EROFS_SLOT         32u  /* inodes are numbered by where they stand, in these */
-#define EROFS_DEVICE_SLOT  128u /* and so are devices */
+#define EROFS_SLOT         32u  /* an inode's number is its place, counted in so many bytes */
+#define EROFS_DEVICE_SLOT  128u /* a device's number is its place, counted in so many bytes */
 #define EROFS_MTIME        0x2u /* compatible feature: times are mtimes */
 #define EROFS_DEVICE_TABLE 0x8u /* incompatible feature */
 
@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct erofs_super) == 128, "as on disk");
 struct erofs_device {
     char tag[64];
     uint32_t blocks;
-    uint32_t mapped_at; /* block addresses from here on are this device's */
+    uint32_t mapped_at; /* block addresses from this one on are this device's */
     uint8_t rest[56];
 };
 _Static_assert(sizeof(struct erofs_device) == 128, "as on disk");
@@ -48,7 +48,7 @@ struct erofs_inode {
     uint16_t xattr_count; /* 0, or 1 + the 4-byte units behind the header of the attributes */
     uint16_t mode, rest;
     uint64_t size;
-    uint32_t block; /* first of its data; of device nodes: the device */
+    uint32_t block; /* the first block of its data; of device files: the device */
     uint32_t number;
     uint32_t uid, gid;
     uint64_t mtime;
@@ -70,10 +70,10 @@ struct erofs_xattr {
 };
 _Static_assert(sizeof(struct erofs_xattr) == 4, "as on disk");
 
-/* A block of a directory: these, sorted by name, then the names. */
+/* A block of a directory is an array of these, sorted by name, with the names behind it. */
 struct erofs_dirent {
     uint64_t inode;
-    uint16_t name_at; /* in the block; the first one tells how many there are */
+    uint16_t name_at; /* where in the block its name is; the first one tells how many there are */
     uint8_t type, rest;
 } __attribute__((packed));
 _Static_assert(sizeof(struct erofs_dirent) == 12, "as on disk");

@@ -15,17 +15,17 @@
 #define DATA_AT      (UINT32_MAX - SFS_FLAT_MAX_PAGES)
 #define DEVICE_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
 #define INODES_AT    (DEVICE_AT + sizeof(struct erofs_device))
-#define INODE_ALIGN  64u /* then none lies across two blocks */
+#define INODE_ALIGN  64u /* so that no inode lies across two blocks */
 #define XATTR_UNIT   4u
 #define MAX_XATTRS   (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
 #define MAX_VALUE    UINT16_MAX
-#define MEMORY_SHARE 4u /* of the machine's: more than this part is refused */
+#define MEMORY_SHARE 4u /* an image of more than this part of the machine's memory is refused */
 #define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
 
 struct name_slot {
-    uint32_t number; /* EROFS's, of the inode */
-    uint32_t block;  /* first of its data in this image, counted from the first such block */
-    uint8_t type;    /* as directories tell it */
+    uint32_t number; /* the inode's number in EROFS */
+    uint32_t block;  /* the first block of its data, counted from the image's first data block */
+    uint8_t type;    /* the file type, as directories have it */
 };
 
 struct name {
@@ -37,9 +37,9 @@ struct name {
 struct image_writer {
     const struct sfs_flat *flat;
     struct name_slot *slots;
-    sfs_ino inodes; /* that there are */
+    sfs_ino inodes; /* how many there are */
     uint64_t inodes_end;
-    uint64_t blocks; /* of directories and links */
+    uint64_t blocks; /* how many blocks directories and links have */
     struct name *names;
     size_t names_capacity;
     struct sfs_erofs_image image;
@@ -57,14 +57,14 @@ struct node {
     sfs_ino ino;
     struct sfs_place place;
     struct sfs_attr attr;
-    size_t xattrs;  /* bytes of them in the image, header and all */
-    size_t size;    /* of directory or link in the image */
-    uint32_t names; /* of a directory */
+    size_t xattrs;  /* bytes of its extended attributes in the image, with their header */
+    size_t size;    /* bytes of its data in the image, if it is a directory or link */
+    uint32_t names; /* how many names it has, if it is a directory */
 };
 
 /* --- extended attributes ---------------------------------------------------------------------- */
 
-/* The part of the name that is stored; NULL: a namespace that cannot be. */
+/* The part of the name that is stored; NULL: EROFS does not know the namespace. */
 static const char *xattr_suffix(const char *name, uint8_t *ret_prefix)
 {
     static const struct {
@@ -149,7 +149,7 @@ static int compare_names(const void *left, const void *right)
     return sfs_name_compare(a->text, a->size, b->text, b->size);
 }
 
-/* With "." and "..", which EROFS keeps among the others, in their order. */
+/* Lists a directory, with "." and "..", which EROFS keeps among the other names, in order. */
 static int list_names(struct image_writer *writer, sfs_ino dir, uint32_t *ret_count,
                       struct sfs_error *err)
 {
@@ -222,7 +222,7 @@ static void write_block(const struct image_writer *writer, const struct name *na
     }
 }
 
-/* Its whole blocks go to `blocks`, the last one to `tail`. */
+/* Writes a directory: its whole blocks to `blocks`, the last one to `tail`. */
 static void write_dir(const struct image_writer *writer, const struct node *node, char *blocks,
                       char *tail)
 {
@@ -285,7 +285,8 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* The last, partial block of directory or link may stand behind the inode, within one block. */
+/* May the last, partial block of a directory or link stand behind its inode? Both must be within
+ * one block. */
 static bool tail_fits(const struct node *node, uint64_t at)
 {
     size_t tail = node->size % EROFS_BLOCK;
@@ -345,7 +346,8 @@ static uint32_t first_block(const struct image_writer *writer, const struct node
            writer->slots[node->ino].block;
 }
 
-/* Of a directory or link. `tail`: where its last block stands; NULL: behind the others. */
+/* Writes the data of a directory or link. `tail`: where its last block stands; NULL: behind the
+ * others. */
 static void write_data(struct image_writer *writer, const struct node *node, uint32_t block,
                        char *tail)
 {

@@ -9,15 +9,17 @@
 #define SFS_NAMES_INO 3u
 
 struct sfs_erofs_image {
-    char *data; /* mapped memory; NULL: none */
+    char *data; /* mapped memory, owned; NULL: none */
     size_t size;
 };
 
-/* Memory besides, while it is made: 12 bytes an inode. Extended attributes of namespaces that EROFS
- * does not know (all but user, trusted, security and access control lists) are left out.
- * ENAMETOOLONG, E2BIG: a name, or extended attributes, that EROFS has no room for. */
+/* Makes the image; while it is made, 12 more bytes of memory are needed for each inode. Extended
+ * attributes of namespaces that EROFS does not know (all but user, trusted, security and access
+ * control lists) are left out. ENAMETOOLONG, E2BIG: a name, or extended attributes, that EROFS has
+ * no room for. */
 int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
                          struct sfs_error *err);
+/* Unmaps it. Fine on an all-zero struct. */
 void sfs_erofs_image_done(struct sfs_erofs_image *image);
 
 #endif

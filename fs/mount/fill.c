@@ -1,3 +1,4 @@
+/* What is stored into the kernel's page cache ahead of readers, and how it gets there. */
 #include "mount/fill.h"
 
 #include "base/pool.h"
@@ -9,12 +10,12 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* Smaller files come whole with their first read. */
+/* Files of fewer bytes come whole with their first read. */
 #define MIN_LIBRARY (1u << 20)
 #define THREADS     2u
 #define PAGE        4096u
 #define PIECE       (1u << 20)
-/* Decoding is asked for this far ahead of storing. */
+/* Decoding is asked for so many bytes ahead of storing. */
 #define WINDOW (4u << 20)
 
 struct sfs_fill {
@@ -24,15 +25,15 @@ struct sfs_fill {
     pthread_mutex_t lock; /* around giving work to the pool, and closing it; guards `blocks` */
     struct sfs_blocks *blocks;
     struct sfs_pool *pool;
-    struct fuse_session *_Atomic fuse; /* NULL: take no work */
+    struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
     struct sfs_stats *stats;
-    void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody wants to know */
+    void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
 };
 
 struct fill_job {
     struct sfs_fill *ahead;
-    sfs_ino ino; /* of a library to be planned, or of a block; 0: the parts are the plan */
+    sfs_ino ino; /* the file of a library to be planned, or of a block; 0: `parts` is the plan */
     bool is_block;
     uint32_t block;
     struct sfs_fill_part *parts;
@@ -92,7 +93,7 @@ void sfs_fill_close(struct sfs_fill **ahead)
 
 /* --- storing ---------------------------------------------------------------------------------- */
 
-/* -ENOENT: the kernel does not know the file, so it cannot keep its bytes. */
+/* Gives bytes to the kernel. -ENOENT: the kernel does not know the file, so it cannot keep them. */
 static int store_at(struct sfs_fill *ahead, fuse_ino_t ino, uint64_t offset, const void *data,
                     size_t size)
 {
@@ -106,7 +107,8 @@ static int store_at(struct sfs_fill *ahead, fuse_ino_t ino, uint64_t offset, con
     return fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
 }
 
-/* In the row of all files, which goes on behind this one's end, only whole pages count. */
+/* The same in the row of all files: only whole pages, since the row goes on behind the file's
+ * end. */
 static int store_flat(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const char *data,
                       size_t size)
 {
@@ -134,8 +136,8 @@ static int store(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const voi
     return 0;
 }
 
-/* Whole pages, from where they lie; a page that is cut by the end of what is lent is put together.
- * Returns how many bytes were stored, or -errno. */
+/* Stores whole pages from where they lie in memory; a page that is cut by the end of what is lent
+ * is put together first. Returns how many bytes were stored, or -errno. */
 static ssize_t store_some(struct sfs_fill *ahead, const struct sfs_place *place, sfs_ino ino,
                           struct sfs_range range)
 {
@@ -210,7 +212,7 @@ static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *part
 
 /* --- the two files before EROFS --------------------------------------------------------------- */
 
-/* They have blocks as large files have: under the numbers behind the last inode. */
+/* The two files have blocks as large files have: under the numbers behind the last inode. */
 static sfs_ino row_of(const struct sfs_flat *flat)
 {
     return flat->count;
@@ -221,7 +223,7 @@ static sfs_ino names_of(const struct sfs_flat *flat)
     return flat->count + 1;
 }
 
-/* The small files that lie there; large ones have blocks of their own. */
+/* Stores the small files that lie in the range; large ones have blocks of their own. */
 static void store_row(struct sfs_fill *ahead, struct sfs_range range)
 {
     struct sfs_flat_part part;

@@ -11,35 +11,39 @@
 
 struct sfs_fill;
 
-/* Borrows all. `flat` and `names`: the session shows these as its two files; NULL: it shows the
- * forest. Starts threads, with signals blocked. */
+/* Starts the threads, with signals blocked; no work is taken before sfs_fill_start(). Borrows all.
+ * `flat` and `names`: the session shows these as its two files; NULL: it shows the forest. The
+ * caller closes *ret_ahead. */
 int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                   struct sfs_fill **ret_ahead, struct sfs_error *err);
-/* `stored` is told of all bytes of files that the kernel got, by the threads that bring them. To be
- * said before the start, if at all; `user` must outlive the fill. */
+/* Has `stored` called for all bytes of files that the kernel gets from here, on the threads that
+ * bring them. To be called before the start, if at all; `user` must outlive the fill. */
 void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
                     void *user);
-/* The session is mounted: from now on work is taken. */
+/* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
-/* Ends what is running, waits for it, and takes no more work. Before the session is unmounted. */
+/* Ends what is running, waits for it, and takes no more work. To be called before the session is
+ * unmounted. */
 void sfs_fill_stop(struct sfs_fill *ahead);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_fill_close(struct sfs_fill **ahead);
 
-/* The kernel asks for this part of a file, of so many bytes in all: what is likely to be asked for
- * next is brought along. Does not wait. */
+/* Tells that the kernel asks for this range of a file of file_size bytes: what is likely to be
+ * asked for next is brought along. Does not wait. */
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size,
                     struct sfs_range range);
 
-/* The same for a part of the names. */
+/* The same for a range of the file of names. */
 void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range);
 
-/* Parts of files in the order in which they are to come. */
+/* A range of a file. */
 struct sfs_fill_part {
     sfs_ino ino;
     struct sfs_range range;
 };
-/* Takes over *parts on success. Does not wait. -ENOMEM. */
+/* Has these parts of files brought, in this order. Takes over *parts on success. Does not wait. 0
+ * or -ENOMEM. */
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count);
 
 #endif

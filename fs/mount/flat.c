@@ -1,3 +1,4 @@
+/* Where each file's bytes lie in the row, and which file lies at a place of it. */
 #include "mount/flat.h"
 
 #include <errno.h>

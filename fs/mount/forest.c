@@ -1,4 +1,5 @@
-/* Numbers are handed out once, at open; everything after is addition and a short search. */
+/* How inodes are numbered, and what each of them is: numbers are given once, when the forest is
+ * opened; all later questions are an addition and a short search. */
 #include "mount/forest.h"
 
 #include "base/limits.h"
@@ -8,10 +9,10 @@
 #include <sys/sysmacros.h>
 
 #define BLOCK 512u
-/* Bigger than a page, so that readers who size their buffers by it make fewer calls; below the size
- * from which malloc() maps and unmaps every buffer. */
+/* What stat() gives as st_blksize. Bigger than a page, so that programs which size their buffers by
+ * it make fewer calls; below the size from which malloc() maps and unmaps every buffer. */
 #define IO_SIZE (64u << 10)
-/* A file may be cut into millions of extents. Holes behind this many count as data. */
+/* A file may be cut into millions of extents. Behind so many holes, all counts as data. */
 #define MAX_HOLES_COUNTED 4096u
 
 static int name_trees(struct sfs_forest *forest, struct sfs_error *err)
@@ -84,7 +85,7 @@ bool sfs_forest_locate(const struct sfs_forest *forest, sfs_ino ino, struct sfs_
     return true;
 }
 
-/* Bytes of a file that are not holes: what `du` is to show. */
+/* How many bytes of a file are not holes, for what `du` shows. */
 static uint64_t count_data(const struct sfs_tree *tree, sfs_node node, uint64_t size)
 {
     uint64_t data = 0, at = 0;
@@ -297,7 +298,8 @@ static bool has_acl(const struct sfs_tables *tables)
     return false;
 }
 
-/* A layer's mark of opacity is none of the attributes in its tables. */
+/* Has the tree a directory that is marked as opaque? That mark is not among the attributes in the
+ * layers' tables. */
 static bool has_opaque(const struct sfs_tree *tree)
 {
     for (sfs_node i = 0; i < tree->node_count; i++)
@@ -306,7 +308,7 @@ static bool has_opaque(const struct sfs_tree *tree)
     return false;
 }
 
-/* The layers' tables are asked, not a million nodes: mounting waits for this. */
+/* This looks into the layers' tables and not at a million nodes, since mounting waits for it. */
 void sfs_forest_scan_xattrs(const struct sfs_forest *forest, bool *ret_any, bool *ret_acls)
 {
     *ret_any = *ret_acls = false;

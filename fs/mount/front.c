@@ -1,3 +1,4 @@
+/* Mounting EROFS over a session's two files, and setting its read-ahead. */
 #include "mount/front.h"
 
 #include "base/io.h"
@@ -20,7 +21,8 @@ void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME])
             *at = '-';
 }
 
-/* One of this session's two files, and of no other's that came over it meanwhile. */
+/* Opens one of this session's two files, and not one of another session mounted over it
+ * meanwhile. */
 static int open_file(const char *path, const char *name, struct sfs_error *err)
 {
     AUTO(sfs_free) char *file = NULL;
@@ -50,7 +52,8 @@ static int explain(int code, const char *path, struct sfs_error *err)
 /* Around a page that a profile did not bring, little else is wanted either. */
 #define PROFILE_READ_AHEAD_KB 16u
 
-/* The kernel names it by a counter and not by the mount: "erofs-7". -1: none. */
+/* The number of the newest EROFS in the kernel's list of read-aheads, whose names have a counter
+ * and not the mount: "erofs-7". -1: there is none. */
 static long newest_bdi(void)
 {
     long newest = -1;
@@ -73,7 +76,7 @@ static void lower_read_ahead(long bdi)
     int size = snprintf(value, sizeof value, "%u\n", PROFILE_READ_AHEAD_KB);
     AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, value, (size_t)size) < 0)
-        return; /* slower, not worse */
+        return; /* the mount is slower, and nothing else */
 }
 
 /* --- mounting --------------------------------------------------------------------------------- */

@@ -8,11 +8,12 @@
 
 /* A name below SFS_FRONT_DIR for a stage that this process serves. */
 #define SFS_FRONT_NAME (sizeof SFS_FRONT_DIR + 128 + 48)
-/* Writes it. */
+/* Writes that name into `name`. */
 void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME]);
 
-/* The session of the server's row (sfs_flat_ops) is mounted on `path` and answers. Puts EROFS in
- * its place, which alone holds it from then on: when that is unmounted, the session ends.
+/* Where the session that shows the two files (sfs_flat_ops) is mounted on `path` and answers: puts
+ * EROFS in its place. From then on only EROFS holds the session: when it is unmounted, the session
+ * ends.
  * Waits for answers of the session, so the calling thread has open files of its own
  * (sfs_io_own_files()). ENOTSUP: this kernel cannot. EBUSY: another process mounted there at the
  * same time. */

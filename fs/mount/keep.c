@@ -1,3 +1,4 @@
+/* How a file is decoded into the store without being in the way of readers. */
 #include "mount/keep.h"
 
 #include "blob/spans.h"
@@ -8,10 +9,11 @@
 #include <time.h>
 
 #define PIECE (1u << 20)
-/* Writing to the disk begins this early, so that the sync at the end finds little left to do. */
+/* After so many bytes, writing to the disk is begun, so that the sync at the end has little to
+ * do. */
 #define FLUSH (8u << 20)
-/* A pause between two pieces while others read: they get the cores, this gets on at up to 50 MB/s.
- */
+/* The pause between two pieces while others read: they get the cores, and this goes on at up to
+ * 50 MB/s. */
 #define STEP_BACK_MS 20
 
 static void step_back(const struct sfs_keep *keep, uint64_t *seen)
@@ -23,7 +25,8 @@ static void step_back(const struct sfs_keep *keep, uint64_t *seen)
     *seen = reads;
 }
 
-/* All at once, so that what has no room costs no time, and the file lies in one piece. */
+/* Asks for the room of the whole file first: if there is none, no time is lost, and the file lies
+ * in one piece. */
 static int reserve(int fd, uint64_t size)
 {
     if (size == 0 || fallocate(fd, 0, 0, (off_t)size) == 0)

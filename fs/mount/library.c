@@ -13,11 +13,11 @@
 #define MAX_DYNAMIC  4096u
 #define PAGE         4096u
 #define GAP          (64u << 10) /* pages between which less is missing are fetched as one */
-#define FIRST_BYTES  (64u << 10) /* of each segment */
+#define FIRST_BYTES  (64u << 10) /* so many bytes of each segment are fetched in any case */
 #define MAX_TABLE    (64u << 20)
 #define MAX_RANGES   (64u << 10)
 #define MAX_RELR     (4u << 20)  /* each bit of it may be a relocation */
-#define CHUNK        (48u << 10) /* whole entries of any kind */
+#define CHUNK        (48u << 10) /* bytes read at a time: whole entries, whatever their size */
 
 struct image {
     const struct sfs_library_source *source;
@@ -29,7 +29,7 @@ struct image {
     uint64_t budget; /* bytes of relocations that may still be read */
 };
 
-/* What of [offset, offset + size) is in the file. */
+/* Adds what of [offset, offset + size) is inside the file. */
 static int add_range(struct image *image, uint64_t offset, uint64_t size)
 {
     uint64_t end = image->source->size;
@@ -172,8 +172,9 @@ static int add_tables(struct image *image)
  * that step back, start a range of their own; the table's own bytes stand before them. */
 struct pages {
     struct image *image;
-    uint64_t first, end;           /* pending bytes in the file */
-    uint64_t from, until, at_from; /* addresses of the segment of the last one, and its offset */
+    uint64_t first, end; /* the range of the file that is being put together */
+    /* The segment of the last address: its addresses, and its offset in the file. */
+    uint64_t from, until, at_from;
 };
 
 static int flush_pages(struct pages *pages)
@@ -208,7 +209,8 @@ static int add_word(struct pages *pages, uint64_t address)
     return r;
 }
 
-/* One chunk of a table. DT_RELR packs words: an address, or a bitmap of those that follow it. */
+/* Adds what one chunk of a table tells. DT_RELR packs words: an address, or a bitmap of the words
+ * behind it. */
 static int add_words(struct pages *pages, const char *data, size_t size, size_t entry_size,
                      uint64_t *relr_next)
 {

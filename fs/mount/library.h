@@ -5,18 +5,19 @@
 
 #include "tree/profile.h"
 
-/* Reads exactly `size` bytes at `offset`; false if that cannot be. */
+/* A file to be looked into. */
 struct sfs_library_source {
+    /* Reads exactly `size` bytes at `offset`; false if that cannot be done. */
     bool (*read)(void *user, void *buf, size_t size, uint64_t offset);
     void *user;
-    uint64_t size; /* of the file */
+    uint64_t size; /* bytes of the file */
 };
 
-/* Appends to ranges, in the order in which the loader comes to them (not merged), all inside the
- * file. ENOENT: not an ELF file with a dynamic section, of this machine's word size and byte order.
- * ENOMEM. Whatever the file says, this ends soon: it reads at most the dynamic section and
- * SFS_LIBRARY_MAX_RELOCATIONS bytes of relocations. */
 #define SFS_LIBRARY_MAX_RELOCATIONS (64u << 20)
+/* Appends what the loader will touch to `ranges`, in the order in which it comes to it, not merged,
+ * all inside the file. ENOENT: it is not an ELF file with a dynamic section, of this machine's word
+ * size and byte order. ENOMEM. Whatever the file says, this ends soon: it reads at most the dynamic
+ * section and SFS_LIBRARY_MAX_RELOCATIONS bytes of relocations. */
 int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges *ranges);
 
 #endif

@@ -1,4 +1,4 @@
-/* By system call numbers, since glibc has these functions only from 2.36 on. */
+/* The system calls are made by their numbers, since glibc has functions only from 2.36 on. */
 #include "mount/loose_mount.h"
 
 #include <errno.h>
@@ -10,8 +10,8 @@
 /* <linux/mount.h> has these, but not together with <sys/mount.h>. */
 enum { OPEN_CLOEXEC = 1, SET_FLAG = 0, SET_STRING = 1, CREATE = 6, MOVE_FROM_EMPTY_PATH = 4 };
 
-/* "e overlay: words": one message a read, the last one says most. The prefix tells how bad it is.
- */
+/* Reads the kernel's words, such as "e overlay: words": one message a read, of which the last says
+ * most. The prefix tells how bad it is. */
 static void read_words(int fd, char *words, size_t size)
 {
     char text[512];

@@ -1,6 +1,6 @@
 /* What is mounted where is read from mountinfo, as the calling thread sees it: it may have a mount
- * namespace of its own. Nothing here looks at a mountpoint by
- * stat() to learn whether its server lives: attributes that the kernel keeps outlive the server. */
+ * namespace of its own. Whether a server lives is not asked of the mountpoint by stat(): attributes
+ * that the kernel keeps outlive the server. */
 #include "mount/mountpoint.h"
 
 #include "mount/control.h"
@@ -12,11 +12,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define MAX_DEAD_MOUNTS 16 /* one over another */
+#define MAX_DEAD_MOUNTS 16 /* so many, one over another, are cleared */
 #define MOUNTINFO       "/proc/thread-self/mountinfo"
 
-/* The parent's real path and the name: the name itself cannot be looked at, since its server is
- * dead or lets nobody else in, not even root. */
+/* The real path of the parent, with the name behind it. The name itself cannot be looked at, since
+ * its server is dead or lets nobody else in, not even root. */
 static char *resolve_parent(const char *mountpoint)
 {
     AUTO(sfs_free) char *copy = strdup(mountpoint);
@@ -52,7 +52,7 @@ int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_e
     return 0;
 }
 
-/* Blank, tab, newline and backslash are written as \ooo there. In place. */
+/* Decodes, in place, what mountinfo writes as \ooo: blank, tab, newline and backslash. */
 static void unescape(char *text)
 {
     char *to = text;
@@ -130,7 +130,8 @@ int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struc
     return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted on %s", path) : r;
 }
 
-/* Not by its device number: a file in an overlay has one of its own. */
+/* The id of the mount that fd was opened by; -1: not known. A device number would not do: a file in
+ * an overlay has one of its own. */
 static long mount_of(int fd)
 {
     char name[64], line[64];
@@ -177,7 +178,8 @@ bool sfs_mounted_is_ours(const struct sfs_mounted *mounted)
     return strcmp(mounted->type, "fuse.stagefs") == 0 || is_front(mounted);
 }
 
-/* "1234 (stagefs) Z ...": one that was killed and that nobody waited for has ended too. */
+/* Does the process run? Its stat is "1234 (stagefs) Z ..."; one that was killed, and that its
+ * parent has not waited for, has ended, too. */
 static bool is_running(pid_t pid)
 {
     char path[64], text[512] = "";
@@ -189,7 +191,8 @@ static bool is_running(pid_t pid)
     return !state || !state[1] || !strchr("ZX", state[2]);
 }
 
-/* A live one in another network namespace has no socket here either. */
+/* Has the process of a front ended? That it has no socket here does not tell: a live one in another
+ * network namespace has none either. */
 static bool has_ended(pid_t server)
 {
     return sfs_control_ask(server, 0, NULL) == -ECONNREFUSED && !is_running(server);

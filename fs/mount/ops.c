@@ -88,7 +88,8 @@ static void readlink_op(fuse_req_t req, fuse_ino_t ino)
     sfs_server_note(server, ino, SFS_USE_LINK);
 }
 
-/* Two threads may count at once; both store the same. Inodes first: blocks say that it is done. */
+/* Counts blocks and inodes, once. Two threads may do it at a time, as both store the same. Inodes
+ * are stored first, since `blocks` says that it is done. */
 static uint64_t count_blocks(struct sfs_server *server)
 {
     uint64_t blocks = atomic_load(&server->blocks);
@@ -118,7 +119,7 @@ static void statfs_op(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_statfs(req, &st);
 }
 
-/* For whoever can see the mount; see sfs_mount_stats(). */
+/* Anybody who can see the mount may ask; see sfs_mount_stats(). */
 static void ioctl_op(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
                      struct fuse_file_info *info, unsigned flags, const void *in, size_t in_size,
                      size_t out_size)

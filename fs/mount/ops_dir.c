@@ -14,7 +14,7 @@ struct page {
     bool plus;
 };
 
-/* False: it does not fit any more. */
+/* Adds a name to the answer. False: it does not fit any more. */
 static bool add_name(struct page *page, const char *name, const struct fuse_entry_param *entry,
                      uint64_t next)
 {
@@ -29,7 +29,8 @@ static bool add_name(struct page *page, const char *name, const struct fuse_entr
     return true;
 }
 
-/* Type and number are all that a plain listing gives, and all that the dots have in any. */
+/* Describes an inode: `whole` with all attributes; else with type and number, which are all that a
+ * plain listing gives, and all that "." and ".." have in any. */
 static int describe(struct sfs_server *server, sfs_ino ino, bool whole,
                     struct fuse_entry_param *ret_entry)
 {

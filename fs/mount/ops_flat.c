@@ -10,7 +10,7 @@ static int describe(const struct sfs_server *server, fuse_ino_t ino, struct stat
                                .st_mode = S_IFREG | 0400,
                                .st_nlink = 1,
                                .st_blksize = SFS_FLAT_PAGE,
-                               .st_mtim.tv_sec = getpid() }; /* front.c knows its own by it */
+                               .st_mtim.tv_sec = getpid() }; /* by it front.c knows its own files */
     if (ino == SFS_INO_ROOT)
         ret_stat->st_mode = S_IFDIR | 0500;
     else if (ino == SFS_FLAT_INO)
@@ -49,7 +49,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_err(req, ESTALE);
 }
 
-/* EROFS asks for a page at a time. */
+/* Answers a read of the names; EROFS asks for a page at a time. */
 static void read_names(fuse_req_t req, size_t size, uint64_t at)
 {
     struct sfs_server *server = sfs_server_of(req);

@@ -8,7 +8,8 @@
 #include <sys/ioctl.h>
 #endif
 
-/* ENOSYS once, and the kernel opens everything by itself from then on, keeping its caches. */
+/* If ENOSYS is answered once, the kernel opens everything by itself from then on, and keeps its
+ * caches. */
 void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     struct sfs_server *server = sfs_server_of(req);
@@ -58,8 +59,8 @@ void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 #ifdef FUSE_CAP_PASSTHROUGH
 
-/* Not by libfuse's functions: they keep the reason of a failure for themselves, and need a request,
- * which is gone when its answer could not be delivered. */
+/* Makes a file known to the kernel. libfuse's functions are not used: they do not tell why they
+ * fail, and need a request, which is gone when its answer could not be delivered. */
 static int open_backing(void *user, int fd)
 {
     const struct sfs_server *server = user;
@@ -94,7 +95,7 @@ static int explain(int code, const char *dir, struct sfs_error *err)
     return sfs_fail_errno(err, code, "no passthrough from the cache directory %s", dir);
 }
 
-/* By trying it with an empty file: there are many reasons why not. */
+/* Can backing files be had? Tried with an empty file, since there are many reasons why not. */
 static int try_backing(struct sfs_server *server, struct sfs_error *err)
 {
     struct sfs_store *store = server->options->store;
@@ -149,7 +150,7 @@ static int check_backing(struct sfs_server *server, struct fuse_session *fuse,
 
 const struct sfs_backing_ops sfs_backing_ops = { .open = open_backing, .close = close_backing };
 
-/* If it cannot be, the kernel may as well stop asking for opens. */
+/* If passthrough cannot be had, the kernel may stop asking for opens. */
 int sfs_backing_start(struct sfs_server *server, struct fuse_session *fuse, struct sfs_error *err)
 {
     int r = check_backing(server, fuse, err);

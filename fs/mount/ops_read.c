@@ -1,6 +1,6 @@
 /* Reading file bytes: slices of decoded spans are lent by the tree and written to the kernel from
- * where they lie. An answer must be whole, since the kernel takes a short one for the file's end.
- */
+ * where they lie. An answer must be whole, since the kernel takes a short one for the file's
+ * end. */
 #include "mount/server.h"
 
 #include "blob/spans.h"
@@ -38,7 +38,7 @@ static void add_slice(struct gathered *gathered, const struct sfs_slice *slice)
     gathered->size += slice->size;
 }
 
-/* Stops early, without failing, when there is no room for more slices. */
+/* Gathers slices of the range. Stops early, without failing, when there is no room for more. */
 static int gather(const struct sfs_place *place, uint64_t offset, size_t size,
                   struct gathered *gathered, struct sfs_error *err)
 {
@@ -91,7 +91,8 @@ static int answer(fuse_req_t req, const struct sfs_place *place, uint64_t offset
     return r == -E2BIG ? answer_copied(req, place, offset, size, err) : r;
 }
 
-/* Where memory is short, what is kept decoded is what can be done without. */
+/* If a read failed for lack of memory: drops what is kept decoded, and says that it may be tried
+ * again. */
 static bool made_room(struct sfs_server *server, int r)
 {
     if (r != -ENOMEM || !server->options->cache)
@@ -100,7 +101,8 @@ static bool made_room(struct sfs_server *server, int r)
     return true;
 }
 
-/* Damage is told apart from a lack of memory, which another try may not meet. */
+/* Answers a read that failed. A lack of memory is told apart from damage, since another try may
+ * succeed. */
 static void fail_read(fuse_req_t req, struct sfs_server *server, const struct sfs_place *place,
                       int r, const struct sfs_error *err)
 {
@@ -108,7 +110,7 @@ static void fail_read(fuse_req_t req, struct sfs_server *server, const struct sf
     fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
 }
 
-/* -errno if there is nothing to read from at all. */
+/* Finds the file. -errno: there is nothing to read from. */
 static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place *ret_place,
                        uint64_t *ret_size)
 {
@@ -124,7 +126,7 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
     return 0;
 }
 
-/* Tells those who want to know of a read before it is answered. */
+/* Tells of a read, before it is answered, all that watch reads: the caller, recorder, fill. */
 static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_ino ino,
                   uint64_t file_size, struct sfs_range range)
 {
@@ -201,7 +203,7 @@ static int read_part(const struct sfs_flat_part *part, char *to, struct sfs_erro
     return 0;
 }
 
-/* When there are too many files, or slices of them, for one answer. */
+/* Answers by copying, where there are too many files, or slices of them, for one answer. */
 static int answer_flat_copied(fuse_req_t req, const struct sfs_flat *flat, uint64_t offset,
                               size_t size, struct sfs_flat_part *part, struct sfs_error *err)
 {
@@ -218,7 +220,7 @@ static int answer_flat_copied(fuse_req_t req, const struct sfs_flat *flat, uint6
     return 0;
 }
 
-/* *part: the last one that was looked at, also of a failure. */
+/* Answers without copying. *part: the part that was looked at last, after a failure too. */
 static int answer_flat(fuse_req_t req, struct sfs_server *server, uint64_t offset, size_t size,
                        struct sfs_flat_part *part, struct sfs_error *err)
 {

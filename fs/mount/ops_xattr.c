@@ -6,7 +6,7 @@
 #include "mount/asker.h"
 #include <errno.h>
 
-/* 0, or what to answer without looking. */
+/* Finds the inode. 0, or the error to answer with. */
 static int refuse(struct sfs_server *server, sfs_ino ino, struct sfs_place *ret_place)
 {
     if (!server->xattrs)
@@ -14,7 +14,7 @@ static int refuse(struct sfs_server *server, sfs_ino ino, struct sfs_place *ret_
     return sfs_forest_locate(&server->forest, ino, ret_place) ? 0 : ESTALE;
 }
 
-/* Size 0 asks how much there is. */
+/* Answers with the data, or, if size 0 was asked for, with how many bytes there are. */
 static void reply(fuse_req_t req, const void *data, size_t have, size_t size)
 {
     if (size == 0)
@@ -51,7 +51,7 @@ static bool is_trusted(const char *name)
     return strncmp(name, "trusted.", strlen("trusted.")) == 0;
 }
 
-/* Names, without those of trusted attributes for who may not know of them. */
+/* Lists the names; those of trusted attributes only for a process that may know of them. */
 static int list_names(fuse_req_t req, const struct sfs_place *place, struct sfs_buf *names)
 {
     struct sfs_server *server = sfs_server_of(req);

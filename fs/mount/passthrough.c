@@ -1,3 +1,4 @@
+/* Which files are hot, and which opens are answered with a backing file: see passthrough.h. */
 #include "mount/passthrough.h"
 
 #include "base/pool.h"
@@ -8,7 +9,7 @@
 #include <uthash.h>
 
 #define HOT_OPENS 3u
-#define HOT_SHARE 2u /* one half */
+#define HOT_SHARE 2u /* a file is hot when one half of its bytes was used */
 
 enum keep_state {
     UNKNOWN, /* the store was not looked into yet */
@@ -25,8 +26,9 @@ struct kept_file {
     uint64_t size;
     atomic_uint_least64_t used; /* bytes asked for, and bytes that the kernel got unasked */
     enum keep_state state;
-    unsigned opens, live; /* ever since it was last not in the store; not yet released */
-    int backing_id;       /* > 0: that is how those that live were answered */
+    unsigned opens; /* how many since it was last not in the store */
+    unsigned live;  /* how many are not released yet */
+    int backing_id; /* > 0: the backing file with which those were answered */
     char name[SFS_CONTENT_NAME];
     UT_hash_handle hh;
 };
@@ -100,7 +102,7 @@ static struct kept_file *file_of(uint64_t handle)
     return (struct kept_file *)(uintptr_t)handle;
 }
 
-/* False: not a regular file. */
+/* Finds a regular file. False: it is none. */
 static bool find_place(const struct sfs_passthrough *passthrough, sfs_ino ino,
                        struct sfs_place *ret_place, struct sfs_attr *ret_attr)
 {
@@ -110,7 +112,7 @@ static bool find_place(const struct sfs_passthrough *passthrough, sfs_ino ino,
     return S_ISREG(ret_attr->mode);
 }
 
-/* NULL: out of memory. */
+/* The record of a file, made if there is none. NULL: out of memory. */
 static struct kept_file *find_file(struct sfs_passthrough *passthrough, sfs_ino ino,
                                    const struct sfs_place *place, uint64_t size)
 {
@@ -132,7 +134,8 @@ static struct kept_file *find_file(struct sfs_passthrough *passthrough, sfs_ino 
 
 /* --- writing what is hot ---------------------------------------------------------------------- */
 
-/* What cannot be kept is served as ever, without a word: nothing is lost but speed. */
+/* Writes a hot file to the store. If that fails nobody is told: the file is served as before, and
+ * nothing is lost but speed. */
 static void keep_file(void *arg)
 {
     struct kept_file *file = arg;
@@ -163,7 +166,8 @@ static void keep_if_hot(struct sfs_passthrough *passthrough, struct kept_file *f
 
 /* --- opens ------------------------------------------------------------------------------------ */
 
-/* Looks again each time: somebody may have pruned the store. */
+/* Looks for the file in the store, each time anew, since somebody may have pruned the store; makes
+ * it known to the kernel. */
 static void register_file(struct sfs_passthrough *passthrough, struct kept_file *file)
 {
     AUTO(sfs_close_fd) int fd = -1; /* the kernel takes a reference of its own, lock included */

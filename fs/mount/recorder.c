@@ -1,3 +1,4 @@
+/* How uses become paths and ranges: which name an inode goes by, and what is joined. */
 #include "mount/recorder.h"
 #include "base/thread.h"
 
@@ -6,16 +7,16 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-/* What a program that looks for endless names may cost. */
+/* The paths of all uses may take so much memory: a program may look for endless names. */
 #define MAX_PATHS (48u << 20) /* bytes */
-/* Joined when there are so many. */
+/* The ranges of a file are joined when there are so many. */
 #define MANY_RANGES 4096u
 
 struct used {
-    struct sfs_use use; /* owns its path */
+    struct sfs_use use; /* its path is owned */
     sfs_ino ino;
     UT_hash_handle by_path;
-    UT_hash_handle by_ino; /* the name that was looked up last */
+    UT_hash_handle by_ino; /* only of the name of the inode that was looked up last */
 };
 
 struct sfs_recorder {
@@ -23,7 +24,7 @@ struct sfs_recorder {
     struct used *paths, *inodes; /* uthash; paths stand in the order in which they came */
     struct used root;
     size_t path_bytes, left_out;
-    bool has_root; /* it was used */
+    bool has_root; /* the root was used */
 };
 
 int sfs_recorder_open(sfs_ino root_ino, struct sfs_recorder **ret_recorder, struct sfs_error *err)
@@ -73,7 +74,7 @@ static struct used *find_inode(struct sfs_recorder *recorder, sfs_ino ino)
     return used;
 }
 
-/* Takes over the path. NULL: no memory, or too many. */
+/* Adds a path, which it takes over. NULL: no memory, or too many paths. */
 static struct used *add_path(struct sfs_recorder *recorder, char *path, size_t size, sfs_ino ino)
 {
     struct used *used = NULL;
@@ -94,7 +95,7 @@ static struct used *add_path(struct sfs_recorder *recorder, char *path, size_t s
     return used;
 }
 
-/* Files of several names are read by the one that was looked up last. */
+/* Makes this the name that the inode goes by: of several names, the one that was looked up last. */
 static void name_inode(struct sfs_recorder *recorder, struct used *used)
 {
     struct used *before = find_inode(recorder, used->ino);
@@ -127,7 +128,7 @@ void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char 
     }
 }
 
-/* With the lock held. */
+/* Notes a use. The lock is held. NULL: nothing was noted. */
 static struct used *note(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind)
 {
     struct used *used = find_inode(recorder, ino);
@@ -156,7 +157,7 @@ void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offs
     }
 }
 
-/* The kernel asks for whole pages, and by them the ranges stay. */
+/* Prints all uses. Ranges are of whole pages, as the kernel asks for them. */
 static int print_all(struct sfs_recorder *recorder, struct sfs_buf *buf)
 {
     sfs_buf_add_str(buf, "# What was used, first use first (stagefs trace).\n");

@@ -1,4 +1,4 @@
-/* Writes down what a mount is asked for: a profile (profile.h) in the making. Any thread may note;
+/* Notes what a mount is asked for, to make a profile of it (profile.h). Any thread may note;
  * each note takes a lock for a moment. The kernel asks for a name, a link or a page once and then
  * remembers, so there are few notes, and the first use is the one that is seen.
  *
@@ -12,17 +12,20 @@
 
 struct sfs_recorder;
 
-/* `root`: the directory whose path is "/"; what is not below it is not noted. */
+/* Makes a recorder, which the caller closes. `root`: the directory whose path is "/"; what is not
+ * below it is not noted. */
 int sfs_recorder_open(sfs_ino root, struct sfs_recorder **ret_recorder, struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. */
 void sfs_recorder_close(struct sfs_recorder **recorder);
 
-/* `name` was looked for in `dir`. ino 0: it is not there. */
+/* Notes that `name` was looked for in `dir`. ino 0: it is not there. */
 void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char *name, sfs_ino ino);
-/* An inode whose name was looked up before, or the root. */
+/* Notes the use of an inode whose name was looked up before, or of the root. */
 void sfs_recorder_use(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_kind kind);
+/* Notes that bytes of such an inode were asked for. */
 void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offset, uint64_t size);
 
-/* Appends the profile, in the order of first use. -ENOMEM. */
+/* Appends the profile, in the order of first use. 0 or -ENOMEM. */
 int sfs_recorder_print(struct sfs_recorder *recorder, struct sfs_buf *buf);
 
 #endif

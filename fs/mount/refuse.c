@@ -1,3 +1,4 @@
+/* Each answer is EROFS. */
 #include "mount/refuse.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* In which order, and in which batches, what profiles name is fetched. */
 #include "mount/replay.h"
 #include "base/thread.h"
 
@@ -17,11 +18,13 @@
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #endif
 
-/* Small ones come soon in the order of use, large ones read the blobs in order. */
+/* Bytes of one batch. Small batches keep to the order of use, large ones read the blobs in
+ * order. */
 #define BATCH (32u << 20)
-/* Between ranges of a file: what is less is cheaper to bring along than to leave out. */
+/* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
+ * out. */
 #define GAP (64u << 10)
-/* Names between two looks at whether all this is still wanted. */
+/* After so many names it is looked whether all this is still wanted. */
 #define NAMES_A_LOOK 64u
 
 struct replay_part {
@@ -34,7 +37,7 @@ struct sfs_replay {
     const struct sfs_forest *forest;
     bool numbered; /* paths start with the number of a tree; else they are of the first one */
     struct sfs_profile profile;
-    sfs_ino *inos; /* of its uses; 0: not in the forest, and not to be */
+    sfs_ino *inos; /* of the profile's uses; 0: not in the forest, or known to be absent */
     size_t unknown, first_unknown;
     struct sfs_fill *ahead;
     char path[4096];
@@ -58,7 +61,7 @@ static const struct sfs_tree *take_number(const struct sfs_forest *forest, const
     return NULL;
 }
 
-/* 0: none. */
+/* The inode that a use is of; 0: none. */
 static sfs_ino find_path(const struct sfs_replay *replay, const struct sfs_use *use)
 {
     const struct sfs_forest *forest = replay->forest;
@@ -117,7 +120,8 @@ size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-/* As root a mount of its own, which hinders nobody who unmounts the other. */
+/* Opens the mount's root. As root, by a mount of its own, so that nobody is hindered from
+ * unmounting the other. */
 static int open_root(const char *path)
 {
     int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -137,7 +141,8 @@ static void list_names(int dir)
         continue;
 }
 
-/* The kernel walks as the program will, and keeps what it was told; links stay inside the mount. */
+/* Looks a path up through the mount: the kernel walks as the program will, and keeps what it is
+ * told. Symlinks do not lead out of the mount. */
 static void look_up(int root, const struct sfs_use *use)
 {
     bool is_list = use->kind == SFS_USE_LIST;
@@ -194,7 +199,7 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
     return count;
 }
 
-/* Best effort: what cannot be told to fetch is read when it is needed. */
+/* Has the bytes of some uses fetched. After a failure they are read when they are needed. */
 static void submit(struct sfs_replay *replay, size_t first, size_t end)
 {
     size_t most = 0;
@@ -211,7 +216,7 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
     sfs_fill_submit(replay->ahead, &parts, count);
 }
 
-/* What is fetched should still be there when it is used. */
+/* How many bytes are fetched at most: they should still be in memory when they are used. */
 static uint64_t most_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);

@@ -1,4 +1,4 @@
-/* Bringing what profiles tell into the kernel's caches, right after mounting: names by looking them
+/* Bringing what profiles name into the kernel's caches, right after mounting: names by looking them
  * up through the mount, bytes by way of fill.h. Both in the order of first use, in batches; in
  * a batch bytes come in the order in which they lie in the blobs, each once. */
 #ifndef STAGEFS_REPLAY_H
@@ -15,14 +15,19 @@ struct sfs_replay;
  * first of them. EBADMSG: not a profile. */
 int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
                     size_t count, struct sfs_replay **ret_replay, struct sfs_error *err);
+/* How many paths of the profiles are not in the forest; if any, *ret_path is the first of them,
+ * borrowed. */
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
 
-/* Starts a thread; the mount at `path` answers, and `ahead` (borrowed) takes work. */
+/* Starts the thread. The mount at `path` already answers, and `ahead`, which is borrowed, already
+ * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err);
-/* Does not wait: the thread may stand in a request that only unmounting ends. */
+/* Tells the thread to end. Does not wait for it: it may be in a request that only unmounting
+ * ends. */
 void sfs_replay_stop(struct sfs_replay *replay);
-/* Waits for the thread: after the session was unmounted. */
+/* Waits for the thread, frees, and sets NULL; NULL is fine. To be called after the session was
+ * unmounted. */
 void sfs_replay_close(struct sfs_replay **replay);
 
 #endif

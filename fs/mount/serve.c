@@ -1,4 +1,5 @@
-/* The public way in: checks what the caller asks for, and puts the parts together. */
+/* The public functions of mount.h: they check what the caller asks for, and put the parts
+ * together. */
 #include "mount/control.h"
 #include "mount/mountpoint.h"
 #include "mount/session.h"
@@ -9,7 +10,7 @@
 
 #define FUSE_CONF "/etc/fuse.conf"
 
-/* The one line by which root lets users share their mounts. */
+/* Has root allowed users to share their mounts, by a line in /etc/fuse.conf? */
 static bool users_may_share(void)
 {
     AUTO(sfs_close_file) FILE *file = fopen(FUSE_CONF, "re");
@@ -95,7 +96,7 @@ int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
     return serve(trees, count, true, options, err);
 }
 
-/* 0 or an error number. */
+/* Asks the server of the EROFS or overlay that fd is in. 0 or an error number. */
 static int ask_server_of(int fd, unsigned long command, struct sfs_control_text *text)
 {
     struct sfs_mounted mounted;
@@ -105,7 +106,8 @@ static int ask_server_of(int fd, unsigned long command, struct sfs_control_text 
     return server > 0 ? -sfs_control_ask(server, command, text) : ENOTTY;
 }
 
-/* By ioctl, or over the socket of a mount that has EROFS in front. -EINVAL: neither answers. */
+/* Asks the mount at `path`: by ioctl, or over the socket of one that has EROFS in front. -EINVAL:
+ * neither answers. */
 static int ask(const char *path, unsigned long command, struct sfs_control_text *text,
                struct sfs_error *err)
 {

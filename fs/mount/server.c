@@ -1,15 +1,17 @@
+/* Opening and closing the parts that one mount has, as its options ask for them. */
 #include "mount/server.h"
 
 #include "mount/asker.h"
 #include <stagefs/format.h>
 #include <errno.h>
 
-/* EROFS shows holes as zeros: where a file has as many bytes of them, the mount goes without it. */
+/* Bytes of holes in one file from which on FUSE shows the image; EROFS shows smaller ones as
+ * zeros. */
 #define HOLES_FOR_FUSE (1u << 20)
-/* Of files kept decompressed: some images' worth of libraries. */
+/* Bytes of files that are kept decoded: room for the libraries of some images. */
 #define DEFAULT_LIMIT (8ull << 30)
 
-/* Layers of all trees in one row, so that one array says which have been told of. */
+/* Numbers the layers of all trees, so that one array says which of them were told of. */
 static int count_layers(struct sfs_server *server, struct sfs_error *err)
 {
     const struct sfs_forest *forest = &server->forest;
@@ -24,7 +26,8 @@ static int count_layers(struct sfs_server *server, struct sfs_error *err)
     return 0;
 }
 
-/* The process may leave its directory. Better to hear now that the file cannot be written. */
+/* Makes the path of the trace absolute, since the process may change its directory, and checks now
+ * that the file can be written. */
 static int resolve_trace_path(struct sfs_server *server, struct sfs_error *err)
 {
     const char *path = server->options->trace_path, *slash = strrchr(path, '/');
@@ -92,7 +95,7 @@ static int open_flat(struct sfs_server *server, struct sfs_error *err)
     return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
 }
 
-/* Fetching ahead would hide from the recorder what is used. */
+/* Opens the parts. Where there is a recorder nothing is fetched ahead, which would hide uses. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
 {
     const struct sfs_mount_options *options = server->options;
@@ -125,7 +128,7 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     return r;
 }
 
-/* Before attributes are looked at. */
+/* Decides how an overlay's attributes are shown; called before attributes are looked at. */
 static void prepare_for_overlay(struct sfs_server *server)
 {
     const struct sfs_mount_options *options = server->options;

@@ -30,66 +30,83 @@ struct sfs_server {
     char *trace_path;                    /* absolute; owned */
     const struct sfs_upper *upper;       /* NULL: nothing is written */
     bool xattrs;                         /* some file has extended attributes */
-    bool acls;
-    bool under_overlay;               /* nobody asks but an overlay, with the rights of its own */
-    bool can_skip_open, skip_opendir; /* the kernel does without; set by init, before requests */
-    atomic_bool skip_open;            /* later, too, if nothing can go through */
-    bool takes_backing;               /* the kernel does; set by init */
-    int device;                       /* the session's, for backing files; set before any is */
-    size_t *first_layer;              /* position in `warned` of each tree's first layer */
-    atomic_bool *warned;              /* one a layer: its first read error was told */
-    atomic_uint_least64_t blocks;     /* for statfs; 0: not counted yet */
-    atomic_uint_least64_t inodes;
+    bool acls;                           /* access control lists may be among those */
+    bool under_overlay; /* only an overlay sees the mount, and asks with the rights of its owner */
+    bool can_skip_open, skip_opendir; /* the kernel can do without these; set by init */
+    atomic_bool skip_open;            /* opens are left to the kernel; may be set later, too */
+    bool takes_backing;               /* the kernel takes backing files; set by init */
+    int device;                   /* the session's /dev/fuse; set before the first backing file */
+    size_t *first_layer;          /* the position in `warned` of each tree's first layer */
+    atomic_bool *warned;          /* for each layer: its first read error was told */
+    atomic_uint_least64_t blocks; /* for statfs, of 512 bytes; 0: not counted yet */
+    atomic_uint_least64_t inodes; /* for statfs */
 };
 
-/* Borrows everything it is given. */
+/* Makes all parts that the options ask for; the caller closes *ret_server. Borrows everything that
+ * it is given. */
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
                     const struct sfs_mount_options *options, struct sfs_server **ret_server,
                     struct sfs_error *err);
+/* Frees all parts, and sets NULL; NULL is fine. After the session was unmounted. */
 void sfs_server_close(struct sfs_server **server);
 
-/* Tells options->warn of a failed read, once a layer. */
+/* Tells options->warn of a failed read, once for each layer. */
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err);
 
-/* For the recorder, if there is one. */
+/* Notes a use in the recorder, if there is one. */
 void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);
 
-/* The operations; userdata is the server. The second ones show two files for EROFS to mount: names
+/* The operations; userdata is the server. sfs_flat_ops shows two files for EROFS to mount: names
  * and contents. */
 extern const struct fuse_lowlevel_ops sfs_ops;
 extern const struct fuse_lowlevel_ops sfs_flat_ops;
 #define SFS_FLAT_FILE  "contents"
 #define SFS_NAMES_FILE "names"
 
-/* Those that live in files of their own, or are in both. */
+/* Operations that have files of their own, or are in both tables. Each answers the request as
+ * libfuse and its name say; any thread. */
+
+/* Settles with the kernel what it does by itself; before the first request. */
 void sfs_op_init(void *userdata, struct fuse_conn_info *conn);
+/* Lists a directory from a position on (ops_dir.c). */
 void sfs_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info);
+/* The same with attributes. */
 void sfs_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                         struct fuse_file_info *info);
+/* Opens a file, or leaves all opens to the kernel (ops_open.c). */
 void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+/* The same for a directory. */
 void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+/* An open file is closed. */
 void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+/* Reads bytes of a file (ops_read.c). Waits for disk and decoder. */
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info);
+/* The same of the row of all files (flat.h). */
 void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset);
+/* Finds data or holes of a file. */
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
                   struct fuse_file_info *info);
+/* Reads an extended attribute (ops_xattr.c). */
 void sfs_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+/* Lists the names of extended attributes. */
 void sfs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 
-/* Passthrough, as far as libfuse and the kernel have it: asking for it in init, what opens it, and,
- * once mounted, starting it. -errno from the last, with the reason: it cannot be had, and the mount
- * goes on as without it. */
+/* Asks the kernel for passthrough, as far as libfuse has it; part of init. */
 void sfs_backing_want(struct sfs_server *server, struct fuse_conn_info *conn);
+/* How backing files are opened and closed; `user` is the server. */
 extern const struct sfs_backing_ops sfs_backing_ops;
+/* Starts passthrough, once mounted. -errno, with the reason: it cannot be had, and the mount goes
+ * on as without it. */
 int sfs_backing_start(struct sfs_server *server, struct fuse_session *fuse, struct sfs_error *err);
 
-/* The entry that tells the kernel all of an inode, for ever. */
+/* Makes the entry that tells the kernel all about an inode, for ever. -ESTALE: no such inode. */
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,
                      struct fuse_entry_param *ret_entry);
 
+/* The server that a request is to. */
 static inline struct sfs_server *sfs_server_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);

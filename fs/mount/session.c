@@ -34,14 +34,14 @@ struct mount_session {
     struct fuse_session *fuse;
     struct sfs_server *server;
     const char *path;
-    sigset_t waited;      /* what the watcher takes */
-    sigset_t mask_before; /* of this thread */
+    sigset_t waited;      /* the signals that the watcher takes */
+    sigset_t mask_before; /* this thread's mask before the session */
     struct sigaction usr2_before;
     pthread_t loop_thread, watcher;
-    struct sfs_control *control; /* NULL: nobody asks but by ioctl */
+    struct sfs_control *control; /* NULL: there is no socket, and questions come by ioctl alone */
     struct sfs_abort abort;
     atomic_bool loop_done;
-    struct sfs_error err; /* of the watcher; to be read after joining it */
+    struct sfs_error err; /* the watcher's words; read only after it was joined */
     int failure;          /* negative: the mount did not answer */
 };
 
@@ -67,7 +67,8 @@ static void ignore_signal(int number)
     (void)number;
 }
 
-/* What the process was started to ignore (nohup, background jobs) stays ignored. */
+/* Adds a signal to the set, unless the process was started to ignore it (nohup, background
+ * jobs). */
 static void wait_for_unless_ignored(sigset_t *set, int number)
 {
     struct sigaction now;
@@ -93,7 +94,8 @@ static void take_signals(struct mount_session *session)
     pthread_sigmask(SIG_BLOCK, &blocked, &session->mask_before);
 }
 
-/* What came while nobody waited for it any more asked for what has happened. */
+/* Sets the signals back. One that came while nobody waited any more is dropped: it asked for an end
+ * that has come. */
 static void give_signals_back(struct mount_session *session)
 {
     sigset_t late = session->waited;
@@ -171,7 +173,8 @@ static unsigned thread_count(const struct sfs_mount_options *options)
     return threads < MAX_THREADS ? threads : MAX_THREADS;
 }
 
-/* 0 or -errno. Each worker has a device file of its own, which spares them one lock. */
+/* Answers requests until the end. Each worker has a device file of its own, which saves a lock. 0
+ * or -errno. */
 static int run_loop(struct mount_session *session)
 {
     unsigned threads = thread_count(session->server->options);
@@ -196,7 +199,7 @@ static void raise_read_ahead(const struct mount_session *session, dev_t device)
 {
     unsigned kb = session->server->options->read_ahead_kb;
     if (session->server->options->no_read_ahead)
-        return; /* told when the session began, which anybody may */
+        return; /* sfs_op_init() has told the kernel, which takes no rights */
     if (!kb)
         kb = session->server->recorder ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
     char name[64], value[24];
@@ -228,7 +231,7 @@ static int put_upper_on(struct mount_session *session)
     return r < 0 ? r : stat_mount(session, &st);
 }
 
-/* Asks, and waits for answers of this very session. */
+/* What the thread runs that asks the mount, and waits for answers of this very session. */
 static void *ask_mount(void *arg)
 {
     struct trial *trial = arg;
@@ -260,7 +263,8 @@ static int try_in_thread(struct mount_session *session)
     return trial.result;
 }
 
-/* True once a question has gone through the kernel and come back answered. */
+/* Does the mount answer? True when a question has gone through the kernel and its answer come
+ * back. */
 static bool try_mount(struct mount_session *session)
 {
     const struct sfs_server *server = session->server;
@@ -312,7 +316,7 @@ static int write_trace(struct sfs_server *server, struct sfs_error *err)
     return r;
 }
 
-/* SIGUSR1 */
+/* Does what SIGUSR1 asks for: statistics, and the trace so far. */
 static void tell(struct sfs_server *server)
 {
     struct sfs_error err;
@@ -322,7 +326,8 @@ static void tell(struct sfs_server *server)
         options->warn(options->user, err.text);
 }
 
-/* Until the loop has seen it: a signal that comes before it waits would be lost. */
+/* Signals the loop again and again until it has seen it: a signal that comes before it waits is
+ * lost. */
 static void stop_loop(struct mount_session *session)
 {
     fuse_session_exit(session->fuse);
@@ -333,8 +338,8 @@ static void stop_loop(struct mount_session *session)
     }
 }
 
-/* What is stored ahead may wait for a page whose reader waits for an answer: it ends while there
- * are answers. */
+/* Stops what works beside the loop. What is stored ahead may wait for a page whose reader waits for
+ * an answer, so it is stopped while requests are still answered. */
 static void stop_serving(struct mount_session *session)
 {
     if (session->server->ahead)
@@ -370,7 +375,8 @@ static int start_watcher(struct mount_session *session, struct sfs_error *err)
     return code == 0 ? 0 : sfs_fail_errno(err, code, "starting a thread");
 }
 
-/* Only what is stored ahead can get stuck; without a helper all is as before, but for that. */
+/* Starts the helper of abort.h. It is needed only where something is stored ahead; if it cannot be
+ * had, the mount goes on without it. */
 static void guard_against_death(struct mount_session *session)
 {
     struct sfs_mounted mounted;
@@ -379,8 +385,8 @@ static void guard_against_death(struct mount_session *session)
         (void)sfs_abort_open(&session->abort, mounted.device, NULL);
 }
 
-/* Nobody answers any more, and who waits for an answer is to hear it. Of an ended connection
- * libfuse believes that it was unmounted. */
+/* Ends the connection, since nobody answers any more, so that whoever waits for an answer is told.
+ * libfuse takes an ended connection for an unmounted one. */
 static void end_connection(struct mount_session *session)
 {
     sfs_mountpoint_detach(session->path, true, NULL);

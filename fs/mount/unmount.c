@@ -1,3 +1,4 @@
+/* Unmounting, by umount2() or by fusermount3. */
 #include "mount/mountpoint.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@ bool sfs_mountpoint_has_helper(void)
     return is_program("/usr/bin", strlen("/usr/bin")); /* libfuse looks there first */
 }
 
-/* Runs fusermount3 with its words going to `out`. Its exit status, or -errno. */
+/* Runs fusermount3, whose words go to `out`. Returns its exit status, or -errno. */
 static int run_fusermount(const char *path, bool lazy, int out)
 {
     union {

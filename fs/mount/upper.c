@@ -1,3 +1,4 @@
+/* Whose directory it is that writes go to, and the overlay that writes there. */
 #include "mount/upper.h"
 
 #include "base/buf.h"
@@ -26,7 +27,7 @@
 struct sfs_upper {
     const struct sfs_mount_options *options;
     char *dir; /* absolute */
-    int fd;    /* of it; holds the lock */
+    int fd;    /* the directory, open; holds the lock */
 };
 
 /* --- whose it is ------------------------------------------------------------------------------ */
@@ -50,7 +51,7 @@ static int print_note(const struct sfs_mount_options *options, const struct sfs_
     return sfs_buf_check(note, err);
 }
 
-/* All but the last line, the name, which may differ. */
+/* Do both notes name the same stage? Their last line, its name, may differ. */
 static bool is_same_stage(const char *note, const char *wanted)
 {
     size_t size = strlen(NOTE_HEAD) + strcspn(wanted + strlen(NOTE_HEAD), "\n") + 1;
@@ -67,7 +68,7 @@ static const char *name_in(const char *note)
     return line && *line ? line : "another stage";
 }
 
-/* A fresh disk has lost+found. */
+/* Fails if the directory holds anything; but a fresh disk has lost+found. */
 static int check_empty(const struct sfs_upper *upper, struct sfs_error *err)
 {
     DIR *dir = opendir(upper->dir);
@@ -146,8 +147,8 @@ static int lock_dir(const struct sfs_upper *upper, struct sfs_error *err)
     return 0;
 }
 
-/* The overlay's root is its upper directory: it has to look like the tree's. It gets its name last,
- * so that it is whole where it is. */
+/* Makes the directories. The upper one is the overlay's root, so it gets the attributes of the
+ * tree's root; it gets its name last, so that it is complete wherever it exists. */
 static int make_parts(const struct sfs_upper *upper, const struct sfs_tree *tree,
                       struct sfs_error *err)
 {
@@ -208,8 +209,9 @@ void sfs_upper_close(struct sfs_upper **upper)
 
 /* --- mounting --------------------------------------------------------------------------------- */
 
-/* By its name, for whoever reads mountinfo; by a descriptor if the name has what parts options, or
- * is longer than an option may be. *fd is to stay open until it is mounted. NULL: out of memory. */
+/* The path of a part, as an option of the mount: by its name, which mountinfo then shows, or by a
+ * descriptor if the name has what separates options, or is too long for one. *fd must stay open
+ * until all is mounted. NULL: out of memory. */
 static char *name_part(const struct sfs_upper *upper, const char *part, int *fd)
 {
     char *path = sfs_format("%s/%s", upper->dir, part);
@@ -235,8 +237,8 @@ static int explain(const struct sfs_upper *upper, int r, struct sfs_error *err)
     return sfs_fail_while(err, r, "--upper %s", upper->dir);
 }
 
-/* No redirects and no files of metadata alone: the directory can be read by what knows nothing of
- * what lies below it. */
+/* Makes the overlay, without redirects and without files that hold metadata alone: so the directory
+ * can be read by programs that know nothing of what lies below it. */
 static int make_overlay(const struct sfs_upper *upper, const char *source, const char *path,
                         int *ret_fd, struct sfs_error *err)
 {
