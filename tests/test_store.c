@@ -373,8 +373,7 @@ Test(verified, a_file_that_was_just_written_is_read_each_time)
     cr_expect_eq(sfs_verified_check(store, fd, 5, &digest, &err), -EKEYREJECTED);
 }
 
-Test(store, a_directory_that_others_can_write_to_is_refused, .init = open_store,
-     .fini = close_store)
+Test(store, a_directory_that_others_can_write_to_is_refused)
 {
     struct sfs_store *other = NULL;
     cr_assert_eq(chmod(top, 01777), 0);
