@@ -207,3 +207,28 @@ Test(expand, refuses_endless_nesting)
         snprintf(word + 5 * i, sizeof word - 5 * (size_t)i, "${a:-");
     check(word, "error");
 }
+
+/* Forty lines of ENV, each holding the one before twice, would be a terabyte. */
+Test(expand, variables_that_grow_without_end_are_refused)
+{
+    static const char *const words[] = { "$a$a", "\"$a$a\"", "${a#x}${a%x}", "${b//x/$b}",
+                                         "${c:-$a$a}" };
+    struct sfs_vars vars = { 0 };
+    struct sfs_error err;
+    AUTO(sfs_free) char *large = calloc(1, 600001);
+    AUTO(sfs_free) char *small = calloc(1, 5001);
+    memset(large, 'x', 600000);
+    memset(small, 'x', 5000);
+    sfs_vars_set(&vars, "a", large);
+    sfs_vars_set(&vars, "b", small);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        AUTO(sfs_vars_close) struct sfs_vars list = { 0 };
+        char *text = NULL;
+        cr_assert_eq(sfs_expand_word(words[i], '\\', &vars, 0, &text, &err), -E2BIG, "%s",
+                     words[i]);
+        cr_assert_eq(sfs_expand_words(words[i], '\\', &vars, 0, &list, &err), -E2BIG, "%s",
+                     words[i]);
+        cr_assert_not_null(strstr(err.text, "longer than 1048576 bytes"), "%s", err.text);
+    }
+    sfs_vars_close(&vars);
+}

@@ -372,3 +372,18 @@ Test(verified, a_file_that_was_just_written_is_read_each_time)
     change_in_secret(fd);
     cr_expect_eq(sfs_verified_check(store, fd, 5, &digest, &err), -EKEYREJECTED);
 }
+
+Test(store, a_directory_that_others_can_write_to_is_refused)
+{
+    struct sfs_store *other = NULL;
+    cr_assert_eq(chmod(top, 01777), 0);
+    cr_assert_eq(sfs_store_open(top, &other, &err), -EPERM);
+    cr_assert_not_null(strstr(err.text, "another user can write to it"), "%s", err.text);
+    cr_assert_eq(chmod(top, 0700), 0);
+    if (geteuid() != 0 || chown(top, 65534, 65534) < 0)
+        cr_skip_test("needs root");
+    cr_assert_eq(sfs_store_open(top, &other, &err), -EPERM);
+    cr_assert_eq(chown(top, 0, 0), 0);
+    cr_assert_eq(sfs_store_open(top, &other, &err), 0, "%s", err.text);
+    sfs_store_close(&other);
+}

@@ -16,6 +16,7 @@
 #define SFS_MAX_TAR_TEXT  (1u << 20)   /* bytes of a pax header or long name, as Go has it */
 #define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
+#define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */

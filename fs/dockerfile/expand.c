@@ -6,6 +6,7 @@
 #include "dockerfile/expand_pattern.h"
 #include "dockerfile/rune.h"
 #include <ctype.h>
+#include "base/limits.h"
 #include <errno.h>
 #include <stagefs/auto.h>
 
@@ -19,6 +20,7 @@ struct scanner {
     unsigned depth;
     const struct sfs_vars *vars;
     struct sfs_error *err;
+    size_t taken; /* bytes of values that were put in */
 };
 
 /* The words of a text, collected beside the text itself. */
@@ -116,9 +118,22 @@ static size_t take_name(struct scanner *scanner, const char **ret_name)
     return (size_t)(scanner->at - start);
 }
 
-static int add_value(struct sfs_buf *out, const char *value)
+/* Each variable may hold the one before it twice: without a cap, a few lines fill all memory. */
+static int take_size(struct scanner *scanner, size_t size)
 {
-    return value ? sfs_buf_add_str(out, value) : 0;
+    scanner->taken += size;
+    return scanner->taken <= SFS_MAX_EXPANDED
+               ? 0
+               : sfs_fail(scanner->err, E2BIG,
+                          "the variables that are put in are longer than %u "
+                          "bytes",
+                          SFS_MAX_EXPANDED);
+}
+
+static int add_value(struct scanner *scanner, struct sfs_buf *out, const char *value)
+{
+    int r = value ? take_size(scanner, strlen(value)) : 0;
+    return r < 0 || !value ? r : sfs_buf_add_str(out, value);
 }
 
 /* ${name?word}, ${name:?word}: fails with the word if the variable is unset (or empty). */
@@ -170,16 +185,17 @@ static int expand_modifier(struct scanner *scanner, const char *name, size_t siz
     bool missing = !value || (null_is_unset && !*value);
     switch (modifier) {
     case '-':
-        return add_value(out, missing ? word.data : value);
+        return add_value(scanner, out, missing ? word.data : value);
     case '+':
-        return add_value(out, missing ? NULL : word.data);
+        return add_value(scanner, out, missing ? NULL : word.data);
     case '?':
         r = require(scanner, name, size, value, null_is_unset, word.data);
-        return r < 0 ? r : add_value(out, value);
+        return r < 0 ? r : add_value(scanner, out, value);
     }
     bool longest = word.data[0] == modifier;
     const char *pattern = word.data + longest;
     r = check_pattern(scanner, pattern);
+    r = r < 0 || !value ? r : take_size(scanner, strlen(value));
     return r < 0 ? r : sfs_expand_trim(pattern, value ? value : "", modifier == '%', longest, out);
 }
 
@@ -206,7 +222,9 @@ static int expand_replace(struct scanner *scanner, const char *name, size_t size
     if (r < 0)
         return r;
     const char *value = sfs_vars_get(scanner->vars, name, size);
-    return sfs_expand_replace(pattern.data, value ? value : "", replacement.data, all, out);
+    const size_t before = out->size;
+    r = sfs_expand_replace(pattern.data, value ? value : "", replacement.data, all, out);
+    return r < 0 && r != -E2BIG ? r : take_size(scanner, out->size - before);
 }
 
 /* Expands what stands behind "${". */
@@ -220,7 +238,7 @@ static int expand_braces(struct scanner *scanner, struct sfs_buf *out)
     size_t size = take_name(scanner, &name);
     int c = next(scanner);
     if (c == '}')
-        return add_value(out, sfs_vars_get(scanner->vars, name, size));
+        return add_value(scanner, out, sfs_vars_get(scanner->vars, name, size));
     if (c == END)
         return fail(scanner, "syntax error: missing '}'");
     if (c == '/')
@@ -236,7 +254,7 @@ static int expand_name(struct scanner *scanner, struct sfs_buf *out)
     size_t size = take_name(scanner, &name);
     if (size == 0)
         return put(out, '$');
-    return add_value(out, sfs_vars_get(scanner->vars, name, size));
+    return add_value(scanner, out, sfs_vars_get(scanner->vars, name, size));
 }
 
 /* Is what stands at `at`, behind a dollar, the name of an unset variable? */

@@ -1,6 +1,9 @@
 /* Matching and replacing for ${x#p}, ${x%p} and ${x/p/r}, by characters and not by bytes. */
 #include "dockerfile/expand_pattern.h"
 
+#include "base/limits.h"
+#include <errno.h>
+
 const char *sfs_expand_bad_escape(const char *pattern)
 {
     for (; *pattern; pattern++) {
@@ -85,6 +88,8 @@ int sfs_expand_replace(const char *pattern, const char *value, const char *repla
     bool replaced = false;
     while (r == 0) {
         ssize_t size = all || !replaced ? longest_match(pattern, value) : -1;
+        if (out->size > 2 * SFS_MAX_EXPANDED)
+            return -E2BIG;
         if (size >= 0) {
             r = sfs_buf_add_str(out, replacement);
             replaced = true;

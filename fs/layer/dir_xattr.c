@@ -46,12 +46,12 @@ static int read_value(const char *path, const char *name, struct sfs_buf *values
     return 0;
 }
 
+/* Only what the overlay alone can have set: attributes of the user's kind (user.overlay.*) are the
+ * command's own, since that overlay was not told to use them (userxattr). */
 static const char *overlay_mark(const char *name)
 {
-    static const char trusted[] = "trusted.overlay.", user[] = "user.overlay.";
-    if (strncmp(name, trusted, sizeof trusted - 1) == 0)
-        return name + sizeof trusted - 1;
-    return strncmp(name, user, sizeof user - 1) == 0 ? name + sizeof user - 1 : NULL;
+    static const char prefix[] = "trusted.overlay.";
+    return strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : NULL;
 }
 
 static int take_mark(struct sfs_dir_xattrs *xattrs, const char *mark, const char *value,

@@ -101,8 +101,8 @@ int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct 
                        struct sfs_layer **ret_layer, struct sfs_error *err);
 
 enum sfs_layer_dir_flags {
-    /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted./user.overlay.opaque=y,
-     * and those xattrs are not shown. */
+    /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted.overlay.opaque=y, and
+     * those xattrs are not shown. */
     SFS_LAYER_DIR_OVERLAY = 1 << 0,
     /* Sockets are empty regular files of their mode, as in BuildKit's contexts. */
     SFS_LAYER_DIR_STUBS = 1 << 1,

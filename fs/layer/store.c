@@ -47,12 +47,29 @@ static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
     return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
+/* What is kept is trusted: filters of system calls, tables of layers, results of RUN. One that is
+ * not there yet is made for its user alone. */
+static int check_owner(const char *dir, struct sfs_error *err)
+{
+    struct stat st;
+    if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+        return 0;
+    if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & S_IWOTH))
+        return sfs_fail(err, EPERM,
+                        "cache directory %s: another user can write to it, and what is kept has to "
+                        "be trusted; set STAGEFS_CACHE_DIR to one of your own",
+                        dir);
+    return 0;
+}
+
 int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err)
 {
     AUTO(sfs_store_close) struct sfs_store *store = calloc(1, sizeof *store);
     if (!store)
         return sfs_fail_memory(err);
     int r = choose_dir(dir, &store->dir, err);
+    if (r == 0)
+        r = check_owner(store->dir, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < KINDS; i++) {
