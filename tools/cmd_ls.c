@@ -24,15 +24,6 @@ struct ls_args {
 
 /* ---- text ---- */
 
-static char *join(const char *dir, const char *name)
-{
-    size_t size = strlen(dir);
-    char *path = NULL;
-    if (asprintf(&path, "%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name) < 0)
-        return NULL;
-    return path;
-}
-
 static int fill_directory(const struct ls_args *args, sfs_node dir, struct listing *list)
 {
     uint32_t count;
@@ -75,7 +66,7 @@ static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
         const struct listing_item *item = &list.items[i];
         if (!S_ISDIR(item->attr.mode) || is_dot(item->name))
             continue;
-        AUTO(sfs_free) char *child = join(path, item->name);
+        AUTO(sfs_free) char *child = path_in(path, item->name);
         r = child ? list_directory(args, child, item->node) : -ENOMEM;
     }
     return r;

@@ -155,6 +155,8 @@ int session_close(struct session *session, int r, const struct sfs_error *err);
 /* For people, everywhere: powers of 1024 rounded up, "1.5G", "312", to the byte as ls -h and du -h
  * have it. */
 char *print_size(uint64_t bytes, char text[SIZE_TEXT]);
+/* A name in a directory, which may end with '/'. Fresh memory; NULL: there is none. */
+char *path_in(const char *dir, const char *name);
 char *print_mode(uint32_t mode, char text[12]);   /* "drwxr-xr-t" */
 char *print_time(int64_t seconds, char text[32]); /* local, "2026-11-23 04:12" */
 void print_path(const char *path);           /* stdout; control bytes as \ooo, UTF-8 as it is */
