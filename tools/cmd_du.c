@@ -85,16 +85,6 @@ static json_t *sum_json(const char *path, const struct du_sum *sum)
                      (json_int_t)sum->apparent, "disk_bytes", (json_int_t)sum->disk);
 }
 
-static char *join(const char *dir, const char *name)
-{
-    size_t size = strlen(dir);
-    char *path = NULL;
-    path = sfs_format("%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name);
-    if (!path)
-        return NULL;
-    return path;
-}
-
 static int add_up(struct du_args *args, const char *path, sfs_node node, long depth,
                   json_t *siblings, struct du_sum *total);
 
@@ -108,7 +98,7 @@ static int add_children(struct du_args *args, const char *path, sfs_node dir, lo
     for (uint32_t i = 0; r == 0 && i < count; i++) {
         struct sfs_attr attr;
         sfs_tree_attr(args->tree, entries[i].node, &attr);
-        AUTO(sfs_free) char *child = join(path, entries[i].name);
+        AUTO(sfs_free) char *child = path_in(path, entries[i].name);
         r = child ? add_up(args, child, entries[i].node, depth - 1, children,
                            S_ISDIR(attr.mode) ? below : own)
                   : -ENOMEM;

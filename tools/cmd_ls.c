@@ -29,16 +29,6 @@ struct ls_args {
 
 /* ---- text ---- */
 
-static char *join(const char *dir, const char *name)
-{
-    size_t size = strlen(dir);
-    char *path = NULL;
-    path = sfs_format("%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name);
-    if (!path)
-        return NULL;
-    return path;
-}
-
 static int fill_directory(const struct ls_args *args, sfs_node dir, struct listing *list)
 {
     uint32_t count;
@@ -116,7 +106,7 @@ static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
         const struct listing_item *item = &list.items[i];
         if (!S_ISDIR(item->attr.mode) || is_dot(item->name))
             continue;
-        AUTO(sfs_free) char *child = join(path, item->name);
+        AUTO(sfs_free) char *child = path_in(path, item->name);
         r = child ? list_directory(args, child, item->node) : -ENOMEM;
     }
     return r;

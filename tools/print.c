@@ -41,6 +41,15 @@ char *print_size(uint64_t bytes, char text[SIZE_TEXT])
     return text;
 }
 
+char *path_in(const char *dir, const char *name)
+{
+    size_t size = strlen(dir);
+    char *path = NULL;
+    if (asprintf(&path, "%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name) < 0)
+        return NULL;
+    return path;
+}
+
 char *print_mode(uint32_t mode, char text[12])
 {
     static const struct {

@@ -169,6 +169,8 @@ char *print_size(uint64_t bytes, char text[SIZE_TEXT]);
 char *print_mode(uint32_t mode, char text[12]);
 /* A local time: "2026-11-23 04:12". */
 char *print_time(int64_t seconds, char text[32]);
+/* A name in a directory, which may end with '/'. The caller frees; NULL: out of memory. */
+char *path_in(const char *dir, const char *name);
 /* Prints a path on stdout: control bytes as \ooo, UTF-8 as it is. */
 void print_path(const char *path);
 /* How many columns print_path() fills. */

@@ -217,12 +217,17 @@ static _Noreturn void become_command(const struct job *job)
     _exit(126);
 }
 
+static void block_signals(sigset_t *ret_all)
+{
+    sigfillset(ret_all);
+    sigprocmask(SIG_SETMASK, ret_all, NULL);
+}
+
 /* Hands signals on, and takes in processes whose parents have ended, until the command ends. */
 static _Noreturn void reap(const struct job *job)
 {
     sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
+    block_signals(&all);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     pid_t command = fork();
     if (command < 0)
@@ -257,6 +262,10 @@ int main(void)
     dup2(SFS_INIT_STDERR, STDERR_FILENO);
     setsid();
     int terminal = has(&job, SFS_INIT_TERMINAL) ? open_terminal(&job) : -1;
+    sigset_t all;
+    /* Once it has said that it is there it may be sent some, which a first process loses. */
+    if (has(&job, SFS_INIT_REAP))
+        block_signals(&all);
     say(SFS_INIT_READY, 0, terminal);
     if (terminal >= 0)
         close(terminal);

@@ -215,6 +215,7 @@ expect 137 "$STAGEFS" run -q --init "dir:$T/s" -- /bin/sh -c 'kill -9 $$'
 ended() {
     signal=$1
     shift
+    : >"$T/stdout" # what another command said is no sign of this one
     "$STAGEFS" run -q "$@" >"$T/stdout" 2>"$T/stderr" &
     pid=$!
     for _ in $(seq 600); do
