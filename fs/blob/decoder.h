@@ -1,6 +1,6 @@
 /* A decoder of one codec stands at a place in compressed bytes and goes on from there in steps, as
- * many and as large as one likes. Its codec's row makes it (see codecs.h); it enters at the points
- * of seek.h. */
+ * many and as large as one likes. Its codec's row makes it, and it enters at the points
+ * of the seek table (together with codecs.h and seek.h). */
 #ifndef STAGEFS_DECODER_H
 #define STAGEFS_DECODER_H
 

@@ -1,5 +1,5 @@
-/* Results of RUN that are kept in the store (see evaluate_run.h for the RUN itself), so that a
- * command runs once for all who build or look:
+/* Results of RUN that are kept in the store so that a command runs once for all who
+ * build or look (together with evaluate_run.h, which has the RUN itself):
  *
  *   DIR/result/sha256-KEY.tar   the layer as a tar, and behind it 64 bytes that say what it is:
  *     0  magic "SFSKEPT1"    8  bytes of the tar u64    16  its SHA-256    48  zeros
