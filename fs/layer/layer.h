@@ -113,7 +113,7 @@ enum sfs_layer_dir_flags {
 int sfs_layer_open_dir(const char *path, unsigned flags, const char *label,
                        struct sfs_layer **ret_layer, struct sfs_error *err);
 /* What was left out of it, in words, or NULL. Lives as long as the layer. */
-const char *sfs_layer_dir_left_out(const struct sfs_layer *layer);
+const char *sfs_layer_dir_left_out(const struct sfs_layer *base);
 
 /* Makes a layer in memory of what is in the builder, which can then only be closed. Its regular
  * files must be empty or holes alone: there are no bytes. */
