@@ -26,7 +26,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct job {

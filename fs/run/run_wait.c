@@ -13,7 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define FIRST_FREE                  32 /* above all that a runtime is given */
 

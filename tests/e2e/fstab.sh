@@ -29,11 +29,11 @@ expect 0 "$T/mount.stagefs" "oci:$T/layout:x" "$T/mnt" -s -f -o noexec
 ! grep -q " $T/mnt " /proc/self/mounts || fail "a fake mount is there"
 
 # By mount(8) itself: its helpers are looked for in /sbin alone, so one is put there for this process only.
-mkdir "$T/sbin" "$T/work"
+mkdir "$T/sbin" "$T/over"
 export T
 unshare --mount sh -euc '
     sbin=$(readlink -f /sbin)
-    mount -t tmpfs none "$T/work" && mkdir "$T/work/u" "$T/work/w" && mount -t overlay -o "lowerdir=$sbin,upperdir=$T/work/u,workdir=$T/work/w" none "$sbin"
+    mount -t tmpfs none "$T/over" && mkdir "$T/over/u" "$T/over/w" && mount -t overlay -o "lowerdir=$sbin,upperdir=$T/over/u,workdir=$T/over/w" none "$sbin"
     cp "$T/mount.stagefs" "$sbin/mount.stagefs"
     echo "oci:$T/layout:x $T/mnt stagefs ro,allow_other,nofail 0 0" >"$T/fstab"
     mount -a -T "$T/fstab" && [ -f "$T/mnt/etc/passwd" ] && mount -a -T "$T/fstab" && [ "$(grep -c " $T/mnt " /proc/self/mounts)" = 1 ]
