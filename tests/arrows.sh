@@ -16,7 +16,7 @@ allowed() {
     run) echo base blob layer image tree stage mount ;;
     engine) echo base registry blob layer image tree stage mount run ;;
     commit) echo base registry blob layer image tree stage ;;
-    slim) echo base blob layer image tree stage ;;
+    slim) echo base blob layer image tree copy stage ;;
     *) return 1 ;;
     esac
 }

@@ -38,6 +38,18 @@ void stage_options(struct stage_args *args, struct option_set *set)
           "do)" },
         { "no-cache", 0, OPTION_FLAG, &args->no_cache, NULL,
           "stage: execute RUN anew, whatever is kept" },
+        { "trim", 0, OPTION_LIST, &args->trims, "PROFILE",
+          "stage: only what this profile of a trace uses, and what that needs (repeatable)" },
+        { "policy", 0, OPTION_TEXT, &args->policy, "POLICY",
+          "stage: of --trim: exact (default), package or directory" },
+        { "keep", 0, OPTION_LIST, &args->keeps, "GLOB",
+          "stage: keep these paths whatever --trim says (repeatable)" },
+        { "drop", 0, OPTION_LIST, &args->drops, "GLOB",
+          "stage: leave these paths out, whatever else says to keep them (repeatable)" },
+        { "gpu-arch", 0, OPTION_TEXT, &args->gpu_archs, "SM[,SM]",
+          "stage: zero the device code of other GPUs, as in sm_90,sm_80" },
+        { "ptx", 0, OPTION_TEXT, &args->ptx, "WHICH",
+          "stage: with --gpu-arch, PTX that stays: needed (default), newest or all" },
     };
     options_add(set, specs, sizeof specs / sizeof *specs);
 }
@@ -99,6 +111,49 @@ static int check(const struct stage_args *args, const char *image, struct sfs_er
     return 0;
 }
 
+/* Finds `name` among `names`; its place, or -EINVAL in words. NULL is the first. */
+static int find_word(const char *option, const char *name, const char *const *names, size_t count,
+                     struct sfs_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!name || strcmp(name, names[i]) == 0)
+            return (int)i;
+    return sfs_fail(err, EINVAL, "--%s is %s, %s or %s, not '%s'", option, names[0], names[1],
+                    names[2], name);
+}
+
+/* Narrows the stage, if the options say so. */
+static int narrow(struct stage_args *args, struct sfs_stage *stage,
+                  const struct sfs_context *context, struct sfs_error *err)
+{
+    static const char *const policies[] = { "exact", "package", "directory" };
+    static const char *const ptx[] = { "needed", "newest", "all" };
+    int policy = find_word("policy", args->policy, policies, 3, err);
+    int which = policy < 0 ? policy : find_word("ptx", args->ptx, ptx, 3, err);
+    if (which < 0)
+        return which;
+    if (args->policy && args->trims.count == 0)
+        return sfs_fail(err, EINVAL, "--policy goes with --trim PROFILE");
+    if (args->keeps.count > 0 && args->trims.count == 0 && args->drops.count == 0)
+        return sfs_fail(err, EINVAL, "--keep goes with --trim PROFILE or --drop GLOB");
+    if (args->ptx && !args->gpu_archs)
+        return sfs_fail(err, EINVAL, "--ptx goes with --gpu-arch");
+    args->slim_spec = (struct sfs_slim_spec){
+        .profiles = args->trims.items,
+        .profile_count = args->trims.count,
+        .policy = (enum sfs_trim_policy)policy,
+        .keeps = args->keeps.items,
+        .keep_count = args->keeps.count,
+        .drops = args->drops.items,
+        .drop_count = args->drops.count,
+        .gpu_archs = args->gpu_archs,
+        .ptx = (enum sfs_ptx_policy)which,
+    };
+    if (args->trims.count == 0 && args->drops.count == 0 && !args->gpu_archs)
+        return 0;
+    return sfs_slim_open(stage, &args->slim_spec, context->progress, &args->slim, err);
+}
+
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
                struct sfs_stage **ret_stage, struct sfs_error *err)
 {
@@ -139,14 +194,25 @@ int stage_open(struct stage_args *args, const char *image, const struct sfs_cont
     };
     struct sfs_context with_runner = *context;
     with_runner.runner = &sfs_sandbox;
-    return sfs_stage_open(&spec, &with_runner, ret_stage, err);
+    AUTO(sfs_stage_close) struct sfs_stage *stage = NULL;
+    r = sfs_stage_open(&spec, &with_runner, &stage, err);
+    if (r == 0)
+        r = narrow(args, stage, context, err);
+    if (r < 0) {
+        sfs_slim_close(&args->slim);
+        return r;
+    }
+    *ret_stage = TAKE(stage);
+    return 0;
 }
 
 void stage_args_close(struct stage_args *args)
 {
+    sfs_slim_close(&args->slim);
     free(args->pairs);
     struct text_list *lists[] = { &args->build_args, &args->build_contexts, &args->copies,
-                                  &args->excludes, &args->secrets };
+                                  &args->excludes,   &args->secrets,        &args->trims,
+                                  &args->keeps,      &args->drops };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     *args = (struct stage_args){ 0 };

@@ -7,6 +7,7 @@
 #include <stagefs/cache.h>
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
+#include <stagefs/slim.h>
 #include <stagefs/stage.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -124,6 +125,10 @@ struct stage_args {
     bool allow_run; /* set by commands that do more than look, before they parse */
     bool no_cache;
     struct sfs_stage_pair *pairs; /* what the lists were split into; owned */
+    struct text_list trims, keeps, drops;
+    const char *policy, *gpu_archs, *ptx;
+    struct sfs_slim_spec slim_spec; /* what those come to, once the stage is open */
+    struct sfs_slim *slim;          /* NULL: the stage is not narrowed; owned */
 };
 /* Adds the options that tell a stage. */
 void stage_options(struct stage_args *args, struct option_set *set);
@@ -132,7 +137,7 @@ bool stage_is_given(const struct stage_args *args);
 /* Opens the stage that the options tell, or `image` if they tell none. */
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
                struct sfs_stage **ret_stage, struct sfs_error *err);
-/* Frees what is in it. The stage may live on. */
+/* Frees what is in it. The stage may live on, narrowed if it was. */
 void stage_args_close(struct stage_args *args);
 
 /* ---- what most commands do: parse, open a stage, work, close ---- */

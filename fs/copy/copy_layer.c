@@ -4,71 +4,10 @@
 
 #include "base/banned.h"
 #include "base/limits.h"
-#include "tree/tree_inner.h"
+#include "tree/tree_layer.h"
 #include <errno.h>
 #include <search.h>
 #include <sys/stat.h>
-
-struct copy_layer {
-    struct sfs_layer base;
-    const struct sfs_tree *source;
-};
-
-static const struct copy_layer *as_copy(struct sfs_layer *layer)
-{
-    return (const struct copy_layer *)layer;
-}
-
-static sfs_node source_of(struct sfs_layer *layer, sfs_inode inode)
-{
-    return (sfs_node)layer->tables.inodes[inode].source;
-}
-
-static int pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
-               struct sfs_slice *ret_slice, struct sfs_error *err)
-{
-    return sfs_tree_pin(as_copy(layer)->source, source_of(layer, inode), offset, size, ret_slice,
-                        err);
-}
-
-static bool prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
-                     enum sfs_pool_priority priority)
-{
-    return sfs_tree_prefetch(as_copy(layer)->source, source_of(layer, inode), offset, size,
-                             priority);
-}
-
-static void follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size)
-{
-    sfs_tree_follow(as_copy(layer)->source, source_of(layer, inode), offset, size);
-}
-
-static void locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                   const struct sfs_layer **ret_layer, uint64_t *ret_position)
-{
-    const void *blob;
-    sfs_tree_locate(as_copy(layer)->source, source_of(layer, inode), offset, &blob, ret_position);
-    *ret_layer = blob;
-}
-
-static int content_name(struct sfs_layer *layer, sfs_inode inode, char ret_name[SFS_CONTENT_NAME])
-{
-    return sfs_tree_content_name(as_copy(layer)->source, source_of(layer, inode), ret_name);
-}
-
-static struct sfs_spans *find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
-                                    uint64_t *ret_position, uint64_t *ret_size)
-{
-    return sfs_tree_find_spans(as_copy(layer)->source, source_of(layer, inode), offset,
-                               ret_position, ret_size);
-}
-
-static const struct sfs_layer_ops copy_ops = { .pin = pin,
-                                               .prefetch = prefetch,
-                                               .follow = follow,
-                                               .locate = locate,
-                                               .content_name = content_name,
-                                               .find_spans = find_spans };
 
 /* What goes into the builder, with the scratch space for it. */
 struct output {
@@ -89,63 +28,22 @@ static void output_done(struct output *output)
     sfs_buf_close(&output->xattrs);
 }
 
-/* Collects the runs of bytes; holes stay holes. The bytes are read by their offset in the source's
- * file, so that is data_offset. */
-static int collect_extents(struct output *output, sfs_node source, uint64_t size)
-{
-    const struct sfs_tree *tree = output->draft->source;
-    output->extents.size = 0;
-    for (uint64_t at = 0; at < size;) {
-        uint64_t data, hole;
-        if (sfs_tree_seek(tree, source, at, false, &data) < 0)
-            break;
-        if (sfs_tree_seek(tree, source, data, true, &hole) < 0 || hole <= data)
-            break;
-        struct sfs_extent extent = { data, data, hole - data };
-        if (sfs_buf_add(&output->extents, &extent, sizeof extent) < 0)
-            return -ENOMEM;
-        at = hole;
-    }
-    return 0;
-}
-
 static int collect_xattrs(struct output *output, const struct draft_xattrs *xattrs)
 {
     if (!xattrs)
         return 0;
     int r = collect_xattrs(output, xattrs->under);
-    uint32_t count = sfs_tree_xattr_count(xattrs->tree, xattrs->node);
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        struct sfs_xattr xattr = sfs_tree_xattr(xattrs->tree, xattrs->node, i);
-        struct sfs_builder_xattr item = { xattr.name, xattr.value, xattr.size };
-        r = sfs_buf_add(&output->xattrs, &item, sizeof item);
-    }
-    return r;
-}
-
-static struct sfs_inode_rec make_record(const struct draft_inode *inode)
-{
-    const struct sfs_attr *attr = &inode->attr;
-    return (struct sfs_inode_rec){
-        .size = S_ISDIR(attr->mode) ? 0 : attr->size,
-        .mtime_sec = attr->mtime_sec,
-        .mtime_nsec = attr->mtime_nsec,
-        .mode = attr->mode,
-        .uid = attr->uid,
-        .gid = attr->gid,
-        .rdev_major = attr->rdev_major,
-        .rdev_minor = attr->rdev_minor,
-        .source = inode->source,
-    };
+    return r < 0 ? r : sfs_tree_layer_xattrs(xattrs->tree, xattrs->node, &output->xattrs);
 }
 
 static int add_inode(struct output *output, const struct draft_inode *inode)
 {
-    struct sfs_builder_item item = { .inode = make_record(inode) };
+    struct sfs_builder_item item = { .inode = sfs_tree_layer_record(&inode->attr, inode->source) };
     output->xattrs.size = 0;
     int r = collect_xattrs(output, inode->xattrs);
     if (r == 0 && S_ISREG(inode->attr.mode)) {
-        r = collect_extents(output, inode->source, inode->attr.size);
+        output->extents.size = 0;
+        r = sfs_tree_layer_extents(output->draft->source, inode->source, NULL, &output->extents);
         item.extents = (const void *)output->extents.data;
         item.extent_count = (uint32_t)(output->extents.size / sizeof(struct sfs_extent));
     }
@@ -248,20 +146,10 @@ int sfs_copy_layer_open(struct draft *draft, const char *label, struct sfs_layer
 {
     AUTO(output_done)
     struct output output = { .draft = draft, .builder = sfs_builder_open(), .err = err };
-    struct copy_layer *copy = calloc(1, sizeof *copy);
-    AUTO(sfs_layer_close) struct sfs_layer *layer = copy ? &copy->base : NULL;
-    if (layer)
-        layer->label = strdup(label);
-    if (!output.builder || !layer || !layer->label)
+    if (!output.builder)
         return sfs_fail_memory(err);
-    layer->ops = &copy_ops;
-    copy->source = draft->source;
     twalk_r(draft->root.children, visit, &output);
     if (output.result < 0)
         return output.result;
-    int r = sfs_builder_finish(output.builder, &layer->tables, &layer->memory, err);
-    if (r < 0)
-        return r;
-    *ret_layer = TAKE(layer);
-    return 0;
+    return sfs_tree_layer_open(output.builder, draft->source, label, ret_layer, err);
 }

@@ -21,6 +21,13 @@ int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, siz
     return layer->ops->pin(layer, inode, offset, size, ret_slice, err);
 }
 
+void sfs_layer_lend_hole(size_t size, struct sfs_slice *ret_slice)
+{
+    static const uint8_t hole[64 << 10];
+    *ret_slice =
+        (struct sfs_slice){ .data = hole, .size = size < sizeof hole ? size : sizeof hole };
+}
+
 bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {

@@ -2,8 +2,8 @@
  * open, so any thread may use it without a lock. Pointers into the tables live until
  * sfs_layer_close().
  *
- * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), texts in memory (layer_text.c), COPY
- * out of another tree (copy/copy_layer.c). */
+ * Kinds: indexed tar (layer_tar.c), directory (layer_dir.c), texts in memory (layer_text.c), files
+ * of a tree (tree/tree_layer.c: what COPY takes out of another tree, and what slim/ leaves). */
 #ifndef STAGEFS_LAYER_H
 #define STAGEFS_LAYER_H
 
@@ -53,6 +53,8 @@ void sfs_layer_close(struct sfs_layer **layer);
  * released. May wait for disk and decoder. EIO: they cannot be read. */
 int sfs_layer_pin(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
+/* Lends up to `size` bytes of a hole: zeros that need no release. For implementations of pin. */
+void sfs_layer_lend_hole(size_t size, struct sfs_slice *ret_slice);
 /* Where the bytes at an offset of a regular file lie: in which layer, and how far into its decoded
  * bytes. For putting reads into the order of the blobs; of a hole it is only an estimate. */
 void sfs_layer_locate(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,

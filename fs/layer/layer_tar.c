@@ -17,22 +17,6 @@ struct tar_layer {
     struct sfs_spans *spans; /* NULL: names and metadata only */
 };
 
-static const uint8_t hole[64 << 10];
-
-/* The number of the first extent that ends behind the offset; `count` if there is none. */
-static uint32_t find_extent(const struct sfs_extent *extents, uint32_t count, uint64_t offset)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (extents[middle].file_offset + extents[middle].size <= offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t size,
                struct sfs_slice *ret_slice, struct sfs_error *err)
 {
@@ -43,11 +27,10 @@ static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t 
     const struct sfs_extent *extents = base->tables.extents + file->first;
     if (!S_ISREG(file->mode) || offset >= file->size || size == 0)
         return sfs_fail(err, EINVAL, "%s: no such bytes", base->label);
-    uint32_t low = find_extent(extents, file->count, offset);
+    uint32_t low = sfs_extent_find(extents, file->count, offset);
     uint64_t next = low < file->count ? extents[low].file_offset : file->size;
     if (offset < next) {
-        uint64_t room = next - offset < sizeof hole ? next - offset : sizeof hole;
-        *ret_slice = (struct sfs_slice){ .data = hole, .size = size < room ? size : (size_t)room };
+        sfs_layer_lend_hole(next - offset < size ? (size_t)(next - offset) : size, ret_slice);
         return 0;
     }
     uint64_t skip = offset - extents[low].file_offset, room = extents[low].size - skip;
@@ -61,7 +44,7 @@ static bool next_run(const struct tar_layer *layer, const struct sfs_inode_rec *
                      uint64_t *offset, uint64_t end, uint64_t *ret_at, uint64_t *ret_size)
 {
     const struct sfs_extent *extents = layer->base.tables.extents + file->first;
-    uint32_t i = find_extent(extents, file->count, *offset);
+    uint32_t i = sfs_extent_find(extents, file->count, *offset);
     if (i == file->count)
         return false;
     uint64_t from = extents[i].file_offset > *offset ? extents[i].file_offset : *offset;

@@ -70,6 +70,21 @@ struct sfs_extent { /* a run of file bytes in the decoded stream; gaps are holes
     uint64_t size;
 };
 
+/* The number of the first extent that ends behind the offset; `count` if there is none. */
+static inline uint32_t sfs_extent_find(const struct sfs_extent *extents, uint32_t count,
+                                       uint64_t offset)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (extents[middle].file_offset + extents[middle].size <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 _Static_assert(sizeof(struct sfs_entry_rec) == 16, "on-disk struct");
 _Static_assert(sizeof(struct sfs_inode_rec) == 72, "on-disk struct");
 _Static_assert(sizeof(struct sfs_extent) == 24, "on-disk struct");

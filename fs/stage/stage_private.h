@@ -18,10 +18,11 @@ struct sfs_stage {
 
     /* What the public functions hand out; whoever builds the stage sets them. */
     const struct sfs_tree *tree, *base_tree;
-    struct sfs_image *base_image; /* NULL: none */
-    json_t *config;               /* owned */
-    char *created_by;             /* owned */
-    bool has_epoch;               /* the Dockerfile, or its arguments, set context.epoch */
+    const struct sfs_tree *whole_tree; /* `tree` before it was narrowed; NULL: it was not */
+    struct sfs_image *base_image;      /* NULL: none */
+    json_t *config;                    /* owned */
+    char *created_by;                  /* owned */
+    bool has_epoch;                    /* the Dockerfile, or its arguments, set context.epoch */
 };
 
 /* Makes a stage with nothing in it; sfs_stage_close() may close it in any state. */
@@ -53,6 +54,11 @@ int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
 /* Merges layers to a tree that the stage owns. Fails as sfs_tree_merge(). */
 int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers, size_t count,
                        const struct sfs_tree **ret_tree, struct sfs_error *err);
+
+/* Puts one layer in the place of all that the stage has on its base: the stage's tree is from now
+ * on the base's layers with this one on top. The tree that was the stage's lives on as whole_tree,
+ * since the layer reads from it. Takes over *layer, on failure too. Fails as sfs_tree_merge(). */
+int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err);
 
 /* Layers being stacked: the file system of a Dockerfile stage between its instructions. All-zero is
  * an empty one (FROM scratch). */

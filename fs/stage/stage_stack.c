@@ -146,6 +146,27 @@ int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers,
     return r;
 }
 
+int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err)
+{
+    struct sfs_layer *top = *layer;
+    int r = sfs_stage_add_layer(stage, layer, err);
+    if (r < 0)
+        return r;
+    size_t count = sfs_tree_layers(stage->base_tree);
+    AUTO(sfs_stage_stack_done) struct stage_stack stack = { 0 };
+    r = sfs_stage_stack_extend(&stack, sfs_tree_layer_array(stage->base_tree), count, err);
+    if (r == 0)
+        r = sfs_stage_stack_extend(&stack, &top, 1, err);
+    const struct sfs_tree *narrowed = NULL;
+    if (r == 0)
+        r = sfs_stage_stack_tree(stage, &stack, &narrowed, err);
+    if (r < 0)
+        return r;
+    stage->whole_tree = stage->whole_tree ? stage->whole_tree : stage->tree;
+    stage->tree = narrowed;
+    return 0;
+}
+
 void sfs_stage_stack_done(struct stage_stack *stack)
 {
     free(stack->layers);

@@ -64,14 +64,7 @@ int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, b
         return -ENXIO;
     const struct sfs_tables *tables = sfs_node_tables(tree, node);
     const struct sfs_extent *extents = tables->extents + inode->first;
-    uint32_t count = inode->count, low = 0; /* the first extent that ends behind offset */
-    for (uint32_t high = count; low < high;) {
-        uint32_t middle = low + (high - low) / 2;
-        if (extents[middle].file_offset + extents[middle].size > offset)
-            high = middle;
-        else
-            low = middle + 1;
-    }
+    uint32_t count = inode->count, low = sfs_extent_find(extents, count, offset);
     if (!hole) {
         if (low == count)
             return -ENXIO;

@@ -127,6 +127,11 @@ struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, si
     return at->layer == SFS_NO_LAYER ? NULL : tree->layers[at->layer];
 }
 
+struct sfs_layer *const *sfs_tree_layer_array(const struct sfs_tree *tree)
+{
+    return tree->layers;
+}
+
 size_t sfs_tree_layers(const struct sfs_tree *tree)
 {
     return tree->layer_count;

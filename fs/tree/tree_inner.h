@@ -18,6 +18,10 @@ int sfs_tree_merge(struct sfs_layer *const *layers, size_t count, struct sfs_tre
 /* Frees the tree, not its layers, and sets NULL; NULL is fine. */
 void sfs_tree_close(struct sfs_tree **tree);
 
+/* The layers that were merged, lowest first: sfs_tree_layers() of them. The array lives as long as
+ * the tree. */
+struct sfs_layer *const *sfs_tree_layer_array(const struct sfs_tree *tree);
+
 /* Finds the child of a directory by name ("." and ".." are none). ENOENT: there is none. ENOTDIR:
  * dir is no directory. */
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,

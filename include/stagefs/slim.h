@@ -1,0 +1,49 @@
+/* Narrowing a stage to what is needed: names that profiles keep, and device code of the GPUs that
+ * there are. What is below the stage (its base) stays as it is. */
+#ifndef STAGEFS_SLIM_H
+#define STAGEFS_SLIM_H
+
+#include <stagefs/progress.h>
+#include <stagefs/stage.h>
+
+enum sfs_trim_policy {
+    SFS_TRIM_EXACT,     /* what was used, and what that needs */
+    SFS_TRIM_PACKAGE,   /* and the Python distributions and Debian packages of it, whole */
+    SFS_TRIM_DIRECTORY, /* and the files beside it */
+};
+
+/* Which PTX stays in a fat binary of which other device code goes. */
+enum sfs_ptx_policy {
+    SFS_PTX_NEEDED, /* that of GPUs for which no cubin is there */
+    SFS_PTX_NEWEST, /* and that for the newest architecture */
+    SFS_PTX_ALL,
+};
+
+/* All-zero: the stage stays as it is. Borrowed during a call. */
+struct sfs_slim_spec {
+    const char *const *profiles; /* files of the form of fs/tree/profile.h; none: all names stay */
+    size_t profile_count;
+    enum sfs_trim_policy policy;
+    const char *const *keeps, *const *drops; /* globs of paths, "**" crosses '/'; they win */
+    size_t keep_count, drop_count;
+    const char *gpu_archs; /* "sm_90,sm_80": whose device code stays; NULL: all of it */
+    enum sfs_ptx_policy ptx;
+};
+
+struct sfs_slim;
+/* Narrows the stage: sfs_stage_tree() is from now on what the spec leaves. Reads files of the stage
+ * that tell what others they need. What cannot be understood is kept, and progress->warn is told.
+ * The caller closes *ret_slim, before the stage; closing it leaves the stage narrowed. A stage that
+ * is narrowed again is narrowed from what it was at first.
+ * EINVAL: a glob, or an architecture. EBADMSG: a profile. ENOENT: a profile's file. EIO: a layer.
+ */
+int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
+                  const struct sfs_progress *progress, struct sfs_slim **ret_slim,
+                  struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. */
+void sfs_slim_close(struct sfs_slim **slim);
+
+/* The stage's tree before it was narrowed; the stage owns it. */
+const struct sfs_tree *sfs_slim_full_tree(const struct sfs_slim *slim);
+
+#endif
