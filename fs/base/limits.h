@@ -25,6 +25,7 @@
 #define SFS_MAX_TOKEN       (1u << 20)   /* bytes of what a token service answers */
 #define SFS_MAX_REDIRECTS   10           /* followed in one request */
 #define SFS_MAX_RETRY_AFTER 60           /* seconds that a server may have us wait */
+#define SFS_MAX_SETTINGS    (1u << 20)   /* bytes of a file with settings or certificates */
 
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */

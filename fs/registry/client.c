@@ -3,6 +3,7 @@
 #include "registry/client.h"
 
 #include "base/limits.h"
+#include "registry/config.h"
 #include "registry/url.h"
 #include <errno.h>
 #include <stagefs/auto.h>
@@ -15,6 +16,7 @@ struct sfs_registry {
     const struct sfs_registry_options *options;
     struct sfs_http *http;
     struct sfs_tokens *tokens;
+    struct sfs_config *config;
 };
 
 static const struct sfs_registry_options usual_options;
@@ -28,7 +30,10 @@ int sfs_registry_open(const struct sfs_registry_options *options,
     registry->options = options ? options : &usual_options;
     int r = sfs_http_open(&registry->http, err);
     if (r == 0)
-        r = sfs_tokens_open(registry->http, registry->options, &registry->tokens, err);
+        r = sfs_config_open(&registry->config, err);
+    if (r == 0)
+        r = sfs_tokens_open(registry->http, registry->options, sfs_config_helpers(registry->config),
+                            &registry->tokens, err);
     if (r < 0)
         return r;
     *ret_registry = TAKE(registry);
@@ -43,6 +48,7 @@ void sfs_registry_close(struct sfs_registry **registry_ptr)
     *registry_ptr = NULL;
     sfs_tokens_close(&registry->tokens);
     sfs_http_close(&registry->http);
+    sfs_config_close(&registry->config);
     free(registry);
 }
 
@@ -56,16 +62,9 @@ const struct sfs_registry_options *sfs_registry_options(const struct sfs_registr
     return registry->options;
 }
 
-void sfs_endpoint_done(struct sfs_endpoint *endpoint)
+const struct sfs_config *sfs_registry_config(const struct sfs_registry *registry)
 {
-    sfs_free(&endpoint->base);
-    sfs_free(&endpoint->host);
-    sfs_free(&endpoint->repository);
-    sfs_free(&endpoint->query);
-    for (char **header = endpoint->headers; header && *header; header++)
-        free(*header);
-    sfs_free(&endpoint->headers);
-    sfs_http_tls_done(&endpoint->tls);
+    return registry->config;
 }
 
 void sfs_call_done(struct sfs_call *call)
@@ -138,13 +137,28 @@ static struct sfs_token_for who_asks(const struct exchange *exchange)
 }
 
 /* Certificates of another host are looked for under its own name. */
+static int find_tls(const struct exchange *exchange, struct sfs_http_tls *tls,
+                    struct sfs_error *err)
+{
+    AUTO(sfs_url_done) struct sfs_url url = { 0 };
+    int r = sfs_url_parse(exchange->call->final_url, &url, err);
+    if (r < 0)
+        return r;
+    tls->no_verify = exchange->registry->options->no_tls_verify ||
+                     sfs_config_is_insecure(exchange->registry->config, url.place);
+    return sfs_certificates_find(url.place, tls, err);
+}
+
 static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answer,
                          struct sfs_error *err)
 {
     struct sfs_call *call = exchange->call;
     AUTO(sfs_free) char *accept = call->accept ? sfs_format("Accept: %s", call->accept) : NULL;
     AUTO(sfs_free) char *range = call->range[0] ? sfs_format("Range: %s", call->range) : NULL;
-    struct sfs_http_tls other = { .no_verify = exchange->registry->options->no_tls_verify };
+    AUTO(sfs_http_tls_done) struct sfs_http_tls other = { 0 };
+    int r = call->is_elsewhere ? find_tls(exchange, &other, err) : 0;
+    if (r < 0)
+        return r;
     exchange->header_count = 0;
     add_header(exchange, "Accept-Encoding: identity");
     if (accept)

@@ -4,7 +4,6 @@
 #define STAGEFS_CLIENT_H
 
 #include "registry/http.h"
-#include "registry/name.h"
 #include "registry/retry.h"
 #include "registry/token.h"
 
@@ -24,6 +23,8 @@ struct sfs_endpoint {
 /* Frees what is in it; fine on an all-zero one. */
 void sfs_endpoint_done(struct sfs_endpoint *endpoint);
 
+struct sfs_config;
+
 struct sfs_registry;
 /* The client: its thread, its tokens, its settings. One serves all images of a program. The options
  * are borrowed until it is closed; NULL: all-zero. No request is made. The caller closes
@@ -34,16 +35,10 @@ int sfs_registry_open(const struct sfs_registry_options *options,
 /* Ends the thread, and sets NULL; NULL is fine. */
 void sfs_registry_close(struct sfs_registry **registry);
 
-/* Finds where the settings have a repository read: mirrors in their order, then the registry
- * itself. At least one. The caller calls sfs_endpoint_done() on each, and frees the array. No
- * request is made. EACCES: the settings block it. EBADMSG: they are malformed. */
-int sfs_registry_find_endpoints(struct sfs_registry *registry, const struct sfs_name *name,
-                                struct sfs_endpoint **ret_endpoints, size_t *ret_count,
-                                struct sfs_error *err);
-
 /* What else works with it inside this folder. */
 struct sfs_http *sfs_registry_http(struct sfs_registry *registry);
 const struct sfs_registry_options *sfs_registry_options(const struct sfs_registry *registry);
+const struct sfs_config *sfs_registry_config(const struct sfs_registry *registry);
 
 /* What is asked of an endpoint. All-zero but for what is set. */
 struct sfs_call {

@@ -11,6 +11,7 @@
 #include <stagefs/json.h>
 
 #define HUB_SERVER "https://index.docker.io/v1/"
+#define FILES      "containers-auth.json" /* as registries.conf calls them */
 
 static void wipe(char **text)
 {
@@ -233,26 +234,38 @@ static int look_into_named(const char *file, const char *host, const char *repos
     return look_into_file(file, false, host, repository, login, err);
 }
 
-int sfs_credentials_find(const struct sfs_registry_options *options, const char *host,
-                         const char *repository, struct sfs_credentials *ret_credentials,
-                         struct sfs_error *err)
+static int look_into_files(const char *host, const char *repository, struct sfs_credentials *login,
+                           struct sfs_error *err)
 {
-    *ret_credentials = (struct sfs_credentials){ 0 };
-    const char *named = getenv("REGISTRY_AUTH_FILE");
-    if (options->creds)
-        return take_creds(options->creds, ret_credentials, err);
-    if (options->authfile)
-        named = options->authfile;
-    if (named && *named)
-        return look_into_named(named, host, repository, ret_credentials, err);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         AUTO(sfs_free) char *file = name_place(&places[i]);
-        int r = file
-                    ? look_into_file(file, places[i].is_old, host, repository, ret_credentials, err)
-                    : -ENOENT;
+        int r =
+            file ? look_into_file(file, places[i].is_old, host, repository, login, err) : -ENOENT;
         if (r != -ENOENT)
             return r;
-        sfs_credentials_done(ret_credentials);
+        sfs_credentials_done(login);
+    }
+    return -ENOENT;
+}
+
+int sfs_credentials_find(const struct sfs_registry_options *options, const char *const *helpers,
+                         const char *host, const char *repository,
+                         struct sfs_credentials *ret_credentials, struct sfs_error *err)
+{
+    static const char *const usual[] = { FILES, NULL };
+    *ret_credentials = (struct sfs_credentials){ 0 };
+    const char *named = options->authfile ? options->authfile : getenv("REGISTRY_AUTH_FILE");
+    if (options->creds)
+        return take_creds(options->creds, ret_credentials, err);
+    if (named && *named)
+        return look_into_named(named, host, repository, ret_credentials, err);
+    for (const char *const *helper = helpers ? helpers : usual; *helper; helper++) {
+        const char *server = strcmp(host, "docker.io") == 0 ? HUB_SERVER : host;
+        int r = strcmp(*helper, FILES) == 0
+                    ? look_into_files(host, repository, ret_credentials, err)
+                    : sfs_credential_helper_get(*helper, server, ret_credentials, err);
+        if (r != -ENOENT)
+            return r;
     }
     return sfs_fail(err, ENOENT, "there is no login for %s", host);
 }

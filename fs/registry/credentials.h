@@ -17,9 +17,9 @@ void sfs_credentials_done(struct sfs_credentials *credentials);
  * anew each time, since logins change while a mount lives. May run a helper, and waits for it. The
  * caller calls sfs_credentials_done(), also after a failure. ENOENT: there is none. EBADMSG: a file
  * is malformed. EIO: a helper failed. EACCES: a file cannot be read. */
-int sfs_credentials_find(const struct sfs_registry_options *options, const char *host,
-                         const char *repository, struct sfs_credentials *ret_credentials,
-                         struct sfs_error *err);
+int sfs_credentials_find(const struct sfs_registry_options *options, const char *const *helpers,
+                         const char *host, const char *repository,
+                         struct sfs_credentials *ret_credentials, struct sfs_error *err);
 
 /* "USER:PASSWORD" in base64, as Basic has it. The caller frees; NULL: out of memory. */
 char *sfs_credentials_basic(const struct sfs_credentials *credentials);

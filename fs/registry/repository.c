@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "registry/complaint.h"
+#include "registry/config.h"
 #include "registry/repository_parts.h"
 #include "registry/url.h"
 #include <errno.h>
@@ -28,8 +29,11 @@ int sfs_repository_open(struct sfs_registry *registry, const struct sfs_name *na
     pthread_mutex_init(&repository->lock, NULL);
     pthread_cond_init(&repository->changed, NULL);
     repository->registry = registry;
-    int r = sfs_registry_find_endpoints(registry, name, &repository->endpoints,
-                                        &repository->endpoint_count, err);
+    struct sfs_endpoint_list list = { 0 };
+    int r = sfs_config_find_endpoints(sfs_registry_config(registry), name,
+                                      sfs_registry_options(registry)->no_tls_verify, &list, err);
+    repository->endpoints = list.items;
+    repository->endpoint_count = list.count;
     if (r < 0)
         return r;
     *ret_repository = TAKE(repository);

@@ -30,6 +30,7 @@ struct held_token {
 struct sfs_tokens {
     struct sfs_http *http;
     const struct sfs_registry_options *options;
+    const char *const *helpers;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct held_token *list; /* guarded by lock; entries stay until the end */
@@ -348,7 +349,8 @@ static int fetch(struct sfs_tokens *tokens, const struct sfs_token_for *who,
                  const struct sfs_challenge *challenge, struct fetched *ret, struct sfs_error *err)
 {
     AUTO(sfs_credentials_done) struct sfs_credentials found;
-    int r = sfs_credentials_find(tokens->options, who->host, who->repository, &found, err);
+    int r = sfs_credentials_find(tokens->options, tokens->helpers, who->host, who->repository,
+                                 &found, err);
     if (r < 0 && r != -ENOENT)
         return r;
     const struct sfs_credentials *login = r == 0 ? &found : NULL;
@@ -415,13 +417,15 @@ static int renew(struct sfs_tokens *tokens, const struct sfs_token_for *who,
 }
 
 int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *options,
-                    struct sfs_tokens **ret_tokens, struct sfs_error *err)
+                    const char *const *helpers, struct sfs_tokens **ret_tokens,
+                    struct sfs_error *err)
 {
     struct sfs_tokens *tokens = calloc(1, sizeof *tokens);
     if (!tokens)
         return sfs_fail_memory(err);
     tokens->http = http;
     tokens->options = options;
+    tokens->helpers = helpers;
     pthread_mutex_init(&tokens->lock, NULL);
     pthread_cond_init(&tokens->changed, NULL);
     *ret_tokens = tokens;

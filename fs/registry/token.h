@@ -19,9 +19,10 @@ struct sfs_token_for {
 };
 
 struct sfs_tokens;
-/* Borrows all; the caller closes *ret_tokens. ENOMEM. */
+/* Borrows all (`helpers`: see sfs_credentials_find()); the caller closes *ret_tokens. ENOMEM. */
 int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *options,
-                    struct sfs_tokens **ret_tokens, struct sfs_error *err);
+                    const char *const *helpers, struct sfs_tokens **ret_tokens,
+                    struct sfs_error *err);
 /* Frees and wipes; sets NULL; NULL is fine. */
 void sfs_tokens_close(struct sfs_tokens **tokens);
 
