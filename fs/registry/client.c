@@ -297,6 +297,17 @@ static bool may_go_on_plain(struct sfs_endpoint *endpoint, const struct sfs_http
            strncmp(endpoint->base, "https:", 6) == 0;
 }
 
+/* Did plain HTTP do better than TLS? A server with TLS answers 400 to it; one that is silent, but
+ * let TLS end at once, may be a slow one without. Else the words on TLS say more. */
+static bool speaks_plain(int r, const struct sfs_http_answer *tls,
+                         const struct sfs_http_answer *plain)
+{
+    bool refused_tls = tls->failure == SFS_HTTP_NO_TLS || tls->failure == SFS_HTTP_BROKEN;
+    if (r == -EAGAIN && plain->failure != SFS_HTTP_ANSWERED)
+        return refused_tls && plain->failure != SFS_HTTP_NO_CONNECTION;
+    return plain->status != 400;
+}
+
 int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
                    const struct sfs_retry *retry, struct sfs_call *call,
                    struct sfs_http_answer *ret_answer, struct sfs_error *err)
@@ -316,11 +327,10 @@ int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
     r = go_to_start(&exchange, err);
     if (r == 0)
         r = make_exchanges(&exchange, &plain, err);
-    /* Where nothing is spoken at all, the first words say more, and TLS is tried again. */
-    if (r == -EAGAIN && plain.status == 0) {
+    if (!speaks_plain(r, ret_answer, &plain)) {
         atomic_store(&endpoint->is_plain, false);
         sfs_http_answer_done(&plain);
-        return r;
+        return -EAGAIN;
     }
     sfs_http_answer_done(ret_answer);
     *ret_answer = plain;

@@ -1,5 +1,6 @@
 /* One request to a registry, as it takes several exchanges: logging in when it is asked for, and
- * following redirects, without telling other hosts what is meant for the registry. */
+ * following redirects, without telling other hosts what is meant for the registry (together with
+ * config.h, which says where it goes). */
 #ifndef STAGEFS_CLIENT_H
 #define STAGEFS_CLIENT_H
 

@@ -44,12 +44,12 @@ static int take_parts(CURLU *handle, struct sfs_url *url, struct sfs_error *err)
     AUTO(close_part) char *host = NULL;
     AUTO(close_part) char *port = NULL;
     if (curl->url_get(handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-        curl->url_get(handle, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+        (strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0))
+        return sfs_fail(err, EBADMSG, "a URL that is neither http nor https");
+    if (curl->url_get(handle, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
         curl->url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
         return sfs_fail(err, EBADMSG, "a URL without a host");
     url->is_https = strcmp(scheme, "https") == 0;
-    if (!url->is_https && strcmp(scheme, "http") != 0)
-        return sfs_fail(err, EBADMSG, "a URL that is neither http nor https");
     bool is_usual = strcmp(port, url->is_https ? "443" : "80") == 0;
     lower(host);
     url->host = strdup(host);
