@@ -82,6 +82,7 @@ struct exchange {
     struct sfs_call *call;
     char *base;          /* of the endpoint, by the scheme that it speaks */
     char *authorization; /* what was sent; NULL: nothing */
+    bool has_login;      /* that is for a user */
     bool is_final;       /* the answer is for the caller */
     unsigned challenges, hops;
     const char *headers[MOST_HEADERS];
@@ -234,7 +235,8 @@ static int log_in(struct exchange *exchange, const struct sfs_http_answer *answe
         sfs_tokens_answer(exchange->registry->tokens, &who, exchange->authorization, answer, err);
     sfs_free(&exchange->authorization);
     if (r == 0)
-        r = sfs_tokens_get(exchange->registry->tokens, &who, &exchange->authorization, err);
+        r = sfs_tokens_get(exchange->registry->tokens, &who, &exchange->authorization,
+                           &exchange->has_login, err);
     return r < 0 ? r : 1;
 }
 
@@ -266,11 +268,12 @@ static int make_exchanges(struct exchange *exchange, struct sfs_http_answer *ans
                           struct sfs_error *err)
 {
     struct sfs_token_for who = who_asks(exchange);
-    int r = sfs_tokens_get(exchange->registry->tokens, &who, &exchange->authorization, err);
+    int r = sfs_tokens_get(exchange->registry->tokens, &who, &exchange->authorization,
+                           &exchange->has_login, err);
     while (r == 0) {
         sfs_http_answer_done(answer);
         r = exchange_once(exchange, answer, err);
-        exchange->call->had_login |= exchange->authorization && !exchange->call->is_elsewhere;
+        exchange->call->had_login = exchange->has_login;
         if (r < 0)
             return r;
         if (is_redirect(answer)) {

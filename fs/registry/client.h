@@ -62,7 +62,7 @@ struct sfs_call {
     /* Filled in. */
     char *final_url;        /* that answered */
     bool is_elsewhere;      /* it is at another origin than the endpoint */
-    bool had_login;         /* something was sent as Authorization */
+    bool had_login;         /* what was sent as Authorization is for a user */
     struct sfs_buf refusal; /* the body, or its beginning, where the status was not 2xx */
 };
 /* Frees what was filled in. */

@@ -196,7 +196,7 @@ static int call_endpoint(struct sfs_repository *repository, struct sfs_endpoint 
             return 0;
         bool is_answer = r == 0 || (r == -EAGAIN && answer.failure != SFS_HTTP_ANSWERED);
         if (!is_answer)
-            return r == -EAGAIN || r == -ECANCELED || r == -ENOMEM
+            return r == -EAGAIN || r == -EACCES || r == -ECANCELED || r == -ENOMEM
                        ? r
                        : sfs_fail_while(err, r, "%s of %s/%s", what, endpoint->host,
                                         endpoint->repository);

@@ -23,6 +23,7 @@ struct held_token {
     char *header; /* NULL: none yet */
     struct sfs_challenge challenge;
     int64_t renew_at; /* seconds; 0: never (Basic) */
+    bool has_login;   /* it was got with one */
     bool is_busy;     /* somebody is getting it */
     struct held_token *next;
 };
@@ -55,6 +56,7 @@ static void wipe(char **text)
 struct fetched {
     char *header;
     int64_t lives_s; /* 0: for ever */
+    bool has_login;
 };
 
 static void done_fetched(struct fetched *fetched)
@@ -354,6 +356,7 @@ static int fetch(struct sfs_tokens *tokens, const struct sfs_token_for *who,
     if (r < 0 && r != -ENOENT)
         return r;
     const struct sfs_credentials *login = r == 0 ? &found : NULL;
+    ret->has_login = login != NULL;
     if (challenge->scheme == SFS_SCHEME_BASIC)
         return fetch_basic(who, login, ret, err);
     if (login && login->registry_token) {
@@ -412,6 +415,7 @@ static int renew(struct sfs_tokens *tokens, const struct sfs_token_for *who,
     if (r < 0)
         return r;
     token->header = TAKE(fetched.header);
+    token->has_login = fetched.has_login;
     token->renew_at = fetched.lives_s ? now_s() + fetched.lives_s * 4 / 5 : 0;
     return 0;
 }
@@ -451,7 +455,7 @@ void sfs_tokens_close(struct sfs_tokens **tokens_ptr)
 }
 
 int sfs_tokens_get(struct sfs_tokens *tokens, const struct sfs_token_for *who, char **ret_header,
-                   struct sfs_error *err)
+                   bool *ret_has_login, struct sfs_error *err)
 {
     LOCK(&tokens->lock);
     struct held_token *token = find_token(tokens, who);
@@ -463,6 +467,7 @@ int sfs_tokens_get(struct sfs_tokens *tokens, const struct sfs_token_for *who, c
         r = renew(tokens, who, token, err);
     if (r < 0)
         return r;
+    *ret_has_login = token->header && token->has_login;
     *ret_header = token->header ? strdup(token->header) : NULL;
     return token->header && !*ret_header ? sfs_fail_memory(err) : 0;
 }
@@ -526,10 +531,10 @@ int sfs_tokens_answer(struct sfs_tokens *tokens, const struct sfs_token_for *who
     token->challenge = challenge;
     challenge = (struct sfs_challenge){ 0 };
     r = renew(tokens, who, token, err);
-    /* The same password once more is refused once more. */
+    /* The same once more is refused once more. */
     if (r == 0 && used && strcmp(used, token->header) == 0) {
         wipe(&token->header);
-        r = fail_refused(who, true, err);
+        r = fail_refused(who, token->has_login, err);
     }
     return r;
 }

@@ -27,10 +27,11 @@ int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *op
 void sfs_tokens_close(struct sfs_tokens **tokens);
 
 /* The header line "Authorization: ..." to send; the caller frees it. NULL in *ret_header: none is
- * known to be needed. Renews what is about to end, for which it may wait. ECANCELED, and as below.
+ * known to be needed. *ret_has_login: it is for a user, not for anybody. Renews what is about to
+ * end, for which it may wait. ECANCELED, and as below.
  */
 int sfs_tokens_get(struct sfs_tokens *tokens, const struct sfs_token_for *who, char **ret_header,
-                   struct sfs_error *err);
+                   bool *ret_has_login, struct sfs_error *err);
 
 /* Answers a 401 to a request that was sent with `used` (NULL: without). 0: another try is worth it
  * now, with what sfs_tokens_get() gives. Waits for the token service.
