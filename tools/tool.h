@@ -8,6 +8,7 @@
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/slim.h>
+#include <stagefs/registry.h>
 #include <stagefs/stage.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,6 +72,8 @@ struct tool {
     uint64_t memory; /* bytes of the memory cache; 0: the default */
     long threads;    /* 0: one for each CPU */
     bool strict;
+    struct sfs_registry_options registry;
+    const char *tls_verify; /* "true", "false"; NULL: not given */
     struct sfs_store *store;
     struct sfs_cache *cache;
     struct sfs_progress progress;
