@@ -236,6 +236,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
     struct sfs_commit_result result;
     int r = sfs_commit(args->session.stage, &options, &result, err);
     progress_close();
+    if (r == 0 && result.fills_stdout) /* what is told of it goes elsewhere */
+        dup2(STDERR_FILENO, STDOUT_FILENO);
     return r < 0 ? r : print_result(args, &result);
 }
 
