@@ -317,7 +317,7 @@ Test(docker_archive, is_opened_by_its_place)
                    "3 images are here, none at @3");
     path = layout_archive("");
     cr_assert_str_eq(opened_mark(say("oci-archive:%s:@0", path), NULL), "one");
-    assert_refuses(say("oci-archive:%s:@1", path), NULL, ENOENT, "1 images are here, none at @1");
+    assert_refuses(say("oci-archive:%s:@1", path), NULL, ENOENT, "1 image is here, none at @1");
 }
 
 Test(docker_archive, names_a_compression_that_it_does_not_read)
@@ -443,7 +443,7 @@ Test(docker_archive, damage_in_manifest_json_is_named)
         { "[{\"Config\":\"none.json\"}]", ENOENT, "none.json" },
         { "[{\"Config\":\"../../etc/passwd\"}]", EBADMSG, "leads nowhere" },
         { "[{\"Config\":\"c.json\",\"Layers\":{}}]", EBADMSG, "not an array" },
-        { "[{\"Config\":\"c.json\",\"Layers\":[]}]", EBADMSG, "1 diff_ids for 0 layers" },
+        { "[{\"Config\":\"c.json\",\"Layers\":[]}]", EBADMSG, "1 diff_id for 0 layers" },
         { "[{\"Config\":\"c.json\",\"Layers\":[7]}]", EBADMSG, "not a string" },
         { "[{\"Config\":\"c.json\",\"Layers\":[\"gone.tar\"]}]", ENOENT, "layer 0" },
         { "[", EBADMSG, "not JSON" },

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <stagefs/format.h>
 
 /* Asks the source for more, if nothing is left. 1: there are bytes; 0: there is nothing more. */
 static int refill(struct sfs_tar_blocks *blocks, struct sfs_error *err)
@@ -92,8 +93,8 @@ int sfs_tar_blocks_skip(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs
     uint64_t skipped;
     int r = skip(blocks, size, &skipped, err);
     if (r == 0 && skipped < size)
-        return sfs_fail(err, EBADMSG, "it is truncated, %llu bytes of a file are missing",
-                        (unsigned long long)(size - skipped));
+        return sfs_fail(err, EBADMSG, "it is truncated, a file lacks %llu byte%s",
+                        (unsigned long long)(size - skipped), sfs_plural(size - skipped));
     return r;
 }
 

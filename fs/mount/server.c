@@ -123,8 +123,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
     if (unknown > 0 && options->warn) {
         struct sfs_error words;
-        sfs_fail(&words, ENOENT, "%zu of the profile's paths are not here, such as %s", unknown,
-                 path);
+        sfs_fail(&words, ENOENT, "%zu of the profile's paths %s not here, such as %s", unknown,
+                 unknown == 1 ? "is" : "are", path);
         options->warn(options->user, words.text);
     }
     return r;
