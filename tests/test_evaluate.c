@@ -503,6 +503,29 @@ Test(evaluate_add, warns_of_a_tar_behind_the_end)
     cr_expect_not_null(strstr(warnings.last, "stands another one"), "%s", warnings.last);
 }
 
+/* All of the stream is read, so that decompressing shows what is wrong behind the tar, too. */
+Test(evaluate_add, refuses_a_compressed_tar_that_is_damaged)
+{
+    static const char *const damage[] = {
+        "gzip -kf t.tar && printf '\\1' | dd of=t.tar.gz bs=1 conv=notrunc "
+        "seek=$(( $(stat -c %s t.tar.gz) - 6 )) && mv t.tar.gz t.tar",
+        "gzip -kf t.tar && head -c -9 t.tar.gz >t.tar",
+        "bzip2 -kf t.tar && head -c -9 t.tar.bz2 >t.tar",
+        "xz -kf t.tar && head -c -40 t.tar.xz >t.tar",
+        "zstd -qkf t.tar && head -c -5 t.tar.zst >t.tar",
+    };
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        char command[400];
+        make_tar("t.tar", "import os\ne = tarfile.TarInfo('r')\ne.size = 3000000\n"
+                          "t.addfile(e, io.BytesIO(os.urandom(e.size)))");
+        snprintf(command, sizeof command, "cd '%s/context' && { %s; } 2>/dev/null", dir, damage[i]);
+        cr_assert_eq(system(command), 0, "%s", command);
+        cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG, "%s: %s",
+                     damage[i], error.text);
+        sfs_stage_close(&stage);
+    }
+}
+
 /* A file that cannot be read may be a tar or not: to copy it as it is would be to guess. */
 Test(evaluate_add, tells_that_a_file_cannot_be_read)
 {

@@ -1,7 +1,7 @@
 /* A tar's bytes out of a stream that may be compressed (gzip, bzip2, xz, zstd), for what is read
  * once from its start: ADD and tables of contents. Blobs of layers have unpack.h, which verifies
- * them and makes points, and knows neither bzip2 nor xz. libarchive decodes; of the tar itself it
- * sees nothing. One thread. */
+ * them and makes points, and knows neither bzip2 nor xz. Of the tar itself nothing is looked at.
+ * One thread. */
 #ifndef STAGEFS_TAR_PACKED_H
 #define STAGEFS_TAR_PACKED_H
 
@@ -9,9 +9,10 @@
 
 struct sfs_tar_packed;
 
-/* Looks at the first bytes of `source`, which it copies, for how they are compressed. The caller
- * closes *ret_packed. Waits for the source, whose failures are handed on as they are. EBADMSG: a
- * compressed stream that is damaged at once. */
+/* Looks at the first bytes of `source`, which it copies, for how they are compressed: its first
+ * piece has two bytes at least, if there are so many. The caller closes *ret_packed. Waits for the
+ * source, whose failures are handed on as they are. EBADMSG: a compressed stream that is damaged at
+ * once. */
 int sfs_tar_packed_open(const struct sfs_tar_source *source, struct sfs_tar_packed **ret_packed,
                         struct sfs_error *err);
 /* Frees, and sets NULL; NULL is fine. */
