@@ -489,6 +489,11 @@ Test(evaluate_add, judges_headers_as_those_of_layers)
     tar_bytes_put(&tar, tar_bytes_header("ext", 'x', 15), "15 path=longer\n", 15);
     cr_expect_eq(add_bytes(&tar, zeros, sizeof zeros), -EBADMSG);
     cr_expect_not_null(strstr(error.text, "ends with an extended header"), "%s", error.text);
+
+    struct tar_header odd = tar_bytes_header("f", '0', 0); /* not to be copied as it is */
+    memcpy(odd.mtime, "yesterday", 9);
+    tar_bytes_put(&tar, odd, "", 0);
+    cr_expect_eq(add_bytes(&tar, zeros, sizeof zeros), -EBADMSG);
 }
 
 Test(evaluate_add, warns_of_a_tar_behind_the_end)

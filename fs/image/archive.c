@@ -250,11 +250,10 @@ static bool has_end_mark(const struct tar_members *tar, uint64_t end)
 static int fail_headers(const struct tar_members *tar, int code, struct sfs_error *err)
 {
     char block[SFS_TAR_HEADER];
-    struct sfs_tar_header header;
     if (code != -EBADMSG && code != -E2BIG)
         return code;
     if (sfs_io_read_at(tar->fd, block, sizeof block, 0) != (ssize_t)sizeof block ||
-        sfs_tar_header_parse(block, &header, NULL) < 0)
+        !sfs_tar_is_header(block))
         return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
     return sfs_fail_while(err, code, "%s", tar->base.label);
 }

@@ -396,7 +396,6 @@ static int open_packed(struct add_job *job)
 static int is_tar(struct add_job *job)
 {
     struct sfs_tar_blocks blocks = { .source = { .next = sfs_tar_packed_next } };
-    struct sfs_tar_header header;
     const void *block;
     job->block = malloc(READ_BLOCK);
     if (!job->block)
@@ -407,7 +406,7 @@ static int is_tar(struct add_job *job)
         r = sfs_tar_blocks_next(&blocks, &block, job->err);
     if (r <= 0)
         return r == -EBADMSG && !job->source_failed ? 0 : r;
-    return sfs_tar_header_parse(block, &header, NULL) == 0;
+    return sfs_tar_is_header(block);
 }
 
 /* Opens a temporary file without a name, so that nothing is left behind; where that cannot be, it
