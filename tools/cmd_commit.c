@@ -98,8 +98,9 @@ static void tell_sizes(const struct commit_args *args, const struct sfs_commit_r
 static void tell_files(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char size[SIZE_TEXT];
-    fprintf(stderr, "%llu files, %s%s\n", (unsigned long long)result->files,
-            print_size(result->file_bytes, size), args->dry_run ? ", nothing was written" : "");
+    fprintf(stderr, "%llu file%s, %s%s\n", (unsigned long long)result->files,
+            sfs_plural(result->files), print_size(result->file_bytes, size),
+            args->dry_run ? ", nothing was written" : "");
 }
 
 static int print_result(const struct commit_args *args, const struct sfs_commit_result *result)
@@ -236,6 +237,8 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
     struct sfs_commit_result result;
     int r = sfs_commit(args->session.stage, &options, &result, err);
     progress_close();
+    if (r == 0 && result.fills_stdout) /* what is told of it goes elsewhere */
+        dup2(STDERR_FILENO, STDOUT_FILENO);
     return r < 0 ? r : print_result(args, &result);
 }
 
@@ -243,7 +246,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
 {
     struct commit_args args = { .timestamp = -1, .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
-        { "tag", 't', OPTION_TEXT, &args.destination, "IMAGE",
+        { "tag", 't', OPTION_PATH, &args.destination, "IMAGE",
           "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"
           " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME",
@@ -253,7 +256,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digest and sizes" },
-        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+        { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "files that it names come first in the layer (repeatable)" },
         { "env", 0, OPTION_LIST, &args.env, "NAME[=VALUE]",
           "config: set a variable; NAME- removes it, - all (repeatable)" },

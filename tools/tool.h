@@ -28,6 +28,8 @@ enum option_kind {
     OPTION_TEXT,   /* const char ** */
     OPTION_WHEN,   /* const char **; the value may be left out ("--color"), and is "always" then */
     OPTION_LIST,   /* struct text_list *; may be repeated */
+    OPTION_PATH,   /* as TEXT: it names something, and so is not empty */
+    OPTION_PATHS,  /* as LIST, likewise */
     OPTION_NUMBER, /* long *, 0 or more */
     OPTION_SIZE,   /* uint64_t *, bytes, with K, M, G */
 };

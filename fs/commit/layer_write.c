@@ -14,6 +14,7 @@
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
+#include <stagefs/format.h>
 
 #define PIN (1u << 20)
 /* Bytes of memory for stretches that are decoded ahead, to be copied: at least STRETCHES, or
@@ -282,11 +283,11 @@ static void warn_of_clamping(const struct layer_writer *writer)
             continue;
         char text[256];
         snprintf(text, sizeof text,
-                 "%llu .py files %s: .pyc files made from them may no longer match, and Python "
+                 "%llu .py file%s %s: .pyc files made from them may no longer match, and Python "
                  "then compiles them at each start",
-                 (unsigned long long)writer->clamped_sources,
+                 (unsigned long long)writer->clamped_sources, sfs_plural(writer->clamped_sources),
                  writer->write->set_mtimes ? "got the time of --timestamp"
-                                           : "are newer than SOURCE_DATE_EPOCH and got its time");
+                                           : "newer than SOURCE_DATE_EPOCH got its time");
         progress->warn(progress->user, text);
         return;
     }
