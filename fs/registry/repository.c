@@ -267,6 +267,9 @@ int sfs_repository_get_manifest(struct sfs_repository *repository, const char *t
         sfs_manifest_done(ret_manifest);
         *ret_manifest = (struct sfs_manifest){ 0 };
     }
+    struct sfs_endpoint *registry = &repository->endpoints[repository->endpoint_count - 1];
+    if (r == -ENOENT && !digest && registry->for_tags)
+        r = sfs_repository_explain_tag(repository, registry, tag, err);
     return r;
 }
 
