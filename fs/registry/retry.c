@@ -71,7 +71,9 @@ bool sfs_retry_wait(struct sfs_http *http, struct sfs_retry *retry,
         return true;
     unsigned most = retry->most ? retry->most : SFS_RETRY_TRIES;
     bool is_unwelcome = priority == SFS_HTTP_FILL && answer->status == 429;
-    if (++retry->tries >= most || is_unwelcome)
+    /* Silence has cost its time already. */
+    retry->tries += answer->failure == SFS_HTTP_TIMEOUT ? 2 : 1;
+    if (retry->tries >= most || is_unwelcome)
         return false;
     unsigned limit = FIRST_MS;
     for (unsigned i = 1; i < retry->tries && limit < LONGEST_MS; i++)
