@@ -113,8 +113,7 @@ static int on_data(void *user, const void *data, size_t size, struct sfs_error *
         return call->on_data ? call->on_data(call->user, data, size, err) : 0;
     size_t room = SFS_MAX_HTTP_ERROR - call->refusal.size;
     if (room == 0)
-        return sfs_fail(err, EBADMSG, "%s refuses a request in more than %u bytes",
-                        exchange->endpoint->host, SFS_MAX_HTTP_ERROR);
+        return -ENOBUFS; /* it has been said at length: exchange_once() goes on with that */
     if (sfs_buf_add(&call->refusal, data, size < room ? size : room) < 0)
         return sfs_fail_memory(err);
     return 0;
@@ -184,7 +183,8 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .on_data = on_data,
                                         .user = exchange,
                                         .cancelled = call->cancelled };
-    return sfs_http_perform(exchange->registry->http, &request, answer, err);
+    r = sfs_http_perform(exchange->registry->http, &request, answer, err);
+    return r == -ENOBUFS && !exchange->is_final ? 0 : r;
 }
 
 /* Where the call goes next. The first URL is ours; what comes later, a server said. */
@@ -256,10 +256,11 @@ static int go_to_start(struct exchange *exchange, struct sfs_error *err)
     exchange->base = is_plain && rest ? sfs_format("http%s", rest) : strdup(endpoint->base);
     if (!exchange->base)
         return sfs_fail_memory(err);
-    char *url =
-        call->url ? strdup(call->url)
-                  : sfs_format("%s/%s/%s%s%s", exchange->base, endpoint->repository, call->path,
-                               endpoint->query ? "?" : "", endpoint->query ? endpoint->query : "");
+    if (call->url)
+        return go_to(exchange, strdup(call->url), false, err);
+    const char *mark = !endpoint->query ? "" : strchr(call->path, '?') ? "&" : "?";
+    char *url = sfs_format("%s/%s/%s%s%s", exchange->base, endpoint->repository, call->path, mark,
+                           endpoint->query ? endpoint->query : "");
     return url ? go_to(exchange, url, false, err) : sfs_fail_memory(err);
 }
 
