@@ -292,13 +292,16 @@ static int make_exchanges(struct exchange *exchange, struct sfs_http_answer *ans
 }
 
 /* No TLS there, as far as that can be told: a server that waits for a line's end is silent. */
-static bool may_go_on_plain(struct sfs_endpoint *endpoint, const struct sfs_http_answer *answer)
+static bool may_go_on_plain(const struct exchange *exchange, const struct sfs_http_answer *answer)
 {
+    struct sfs_endpoint *endpoint = exchange->endpoint;
+    if (answer->spoke_tls)
+        atomic_store(&endpoint->is_encrypted, true);
     bool speaks_no_tls =
         answer->failure == SFS_HTTP_NO_TLS || answer->failure == SFS_HTTP_TIMEOUT ||
         answer->failure == SFS_HTTP_BROKEN || answer->failure == SFS_HTTP_NO_CONNECTION;
-    return speaks_no_tls && endpoint->may_be_plain && !atomic_load(&endpoint->is_plain) &&
-           strncmp(endpoint->base, "https:", 6) == 0;
+    return speaks_no_tls && endpoint->may_be_plain && !atomic_load(&endpoint->is_encrypted) &&
+           !answer->was_reused && strncmp(exchange->base, "https:", 6) == 0;
 }
 
 /* Did plain HTTP do better than TLS? A server with TLS answers 400 to it; one that is silent, but
@@ -324,15 +327,17 @@ int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
     int r = go_to_start(&exchange, err);
     if (r == 0)
         r = make_exchanges(&exchange, ret_answer, err);
-    if (r != -EAGAIN || call->is_elsewhere || !may_go_on_plain(endpoint, ret_answer))
+    if (!exchange.base || call->is_elsewhere || !may_go_on_plain(&exchange, ret_answer) ||
+        r != -EAGAIN)
         return r;
     struct sfs_http_answer plain = { 0 };
-    atomic_store(&endpoint->is_plain, true);
+    bool was_plain = atomic_exchange(&endpoint->is_plain, true); /* by another thread meanwhile */
     r = go_to_start(&exchange, err);
     if (r == 0)
         r = make_exchanges(&exchange, &plain, err);
     if (!speaks_plain(r, ret_answer, &plain)) {
-        atomic_store(&endpoint->is_plain, false);
+        if (!was_plain)
+            atomic_store(&endpoint->is_plain, false);
         sfs_http_answer_done(&plain);
         return -EAGAIN;
     }
