@@ -1,7 +1,7 @@
 /* What of a registry and of its settings comes as text, mutated at random: TOML, challenges, names,
  * ranges. For a sanitized build:
  *
- *   ninja -C BUILD tests/registry_mutations && BUILD/tests/registry_mutations [SECONDS [SEED]]
+ *   registry_mutations [SECONDS [SEED]]
  *
  * It tells how many inputs were read, and how many of them made sense. */
 #include "base/buf.h"
