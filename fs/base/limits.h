@@ -25,6 +25,11 @@
 #define SFS_MAX_PACKAGE_NAMES (16u << 20)    /* paths that they name, together */
 #define SFS_MAX_PACKAGE_NAME  255u /* bytes of a package's name or version; the rest is cut */
 
+/* What files may say that they need, where a stage is trimmed. */
+#define SFS_MAX_NEEDED   1024u       /* libraries that one ELF file names */
+#define SFS_MAX_PTH      (1u << 20)  /* bytes of a .pth file of Python, or of an ld.so.conf */
+#define SFS_MAX_LD_CACHE (16u << 20) /* bytes of an ld.so.cache */
+
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */
 #define SFS_MAX_RUN_RESULT  (8ull << 30)  /* bytes of one result that is kept */
