@@ -366,6 +366,8 @@ static int run(const struct command *command, struct du_args *args)
     struct sfs_error err;
     if (args->all && args->summarize)
         return tool_usage(command, "-a shows every file, and -s none: use one");
+    if (args->layers && args->why)
+        return tool_usage(command, "--layers is of layers, and --why of names: use one");
     if (args->summarize)
         args->depth = 0;
     int r = choose_order(args, &err);
