@@ -107,8 +107,11 @@ Test(trim, ends_at_symlinks_in_circles_and_out_of_the_tree)
     struct trim_case what = { .tree = support_tree("a -> b", "b -> a", "up -> ../../../x", "x=1",
                                                    "none -> nowhere/y", "file=1"),
                               .profile = "link /a\nlink /up\nlink /none\nopen /file\n" };
-    expect_why(&what, "/a", "used", "/b", "left out", "/up", "used", "/x", "link < /up", "/none",
+    expect_why(&what, "/a", "used", "/b", "link < /a", "/up", "used", "/x", "link < /up", "/none",
                "used");
+    what.profile = "stat /none\nopen /file\n";
+    expect_why(&what, "/none", "used");
+    cr_assert_eq(what.warnings.count, 0, "%s", what.warnings.last);
 }
 
 Test(trim, leaves_to_the_base_what_the_base_has)
@@ -230,12 +233,13 @@ Test(trim, keeps_path_files_and_what_they_name)
 Test(trim, keeps_the_metadata_of_distributions_that_were_used)
 {
     struct trim_case what = {
-        .tree = support_tree(SITE "yaml/__init__.py=1", SITE "yaml/data.txt=1", SITE "six.py=1",
-                             SITE "PyYAML-6.dist-info/METADATA=Name: PyYAML\n",
-                             SITE "PyYAML-6.dist-info/licenses/L=1",
-                             SITE "PyYAML-6.dist-info/RECORD=yaml/__init__.py,,\nyaml/data.txt,,\n"
-                                  "PyYAML-6.dist-info/METADATA,,\n../../../../../etc/passwd,,\n",
-                             SITE "six-1.dist-info/RECORD=six.py,,\n"),
+        .tree =
+            support_tree("conda-meta/history=1", SITE "yaml/__init__.py=1", SITE "yaml/data.txt=1",
+                         SITE "six.py=1", SITE "PyYAML-6.dist-info/METADATA=Name: PyYAML\n",
+                         SITE "PyYAML-6.dist-info/licenses/L=1",
+                         SITE "PyYAML-6.dist-info/RECORD=yaml/__init__.py,,\nyaml/data.txt,,\n"
+                              "PyYAML-6.dist-info/METADATA,,\n../../../../../etc/passwd,,\n",
+                         SITE "six-1.dist-info/RECORD=six.py,,\n"),
         .profile = "read /" SITE "yaml/__init__.py 0+1\n"
     };
     expect_why(&what, "/" SITE "PyYAML-6.dist-info/METADATA",
@@ -243,8 +247,8 @@ Test(trim, keeps_the_metadata_of_distributions_that_were_used)
                "metadata < /" SITE "yaml/__init__.py", "/" SITE "yaml/data.txt", "left out",
                "/" SITE "six-1.dist-info", "left out");
     what.policy = SFS_TRIM_PACKAGE;
-    expect_why(&what, "/" SITE "yaml/data.txt", "package < /" SITE "yaml/__init__.py",
-               "/" SITE "six-1.dist-info", "left out");
+    expect_why(&what, "/conda-meta/history", "package < /conda-meta", "/" SITE "yaml/data.txt",
+               "package < /" SITE "yaml/__init__.py", "/" SITE "six-1.dist-info", "left out");
 }
 
 /* A look whether a module is there, a library that the loader took and a look at metadata do not

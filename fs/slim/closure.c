@@ -108,14 +108,21 @@ static void need_of_package(struct closure *closure, sfs_name name)
     }
 }
 
+/* Keeps what a symlink leads to; of a chain that leads nowhere, the next link. */
+static void follow_link(struct sfs_kept *kept, sfs_name name)
+{
+    const char *target = sfs_tree_target(kept->tree, sfs_kept_entry(kept, name)->node);
+    sfs_node dir = kept->names[name].dir;
+    if (sfs_kept_add_path(kept, dir, target, SFS_RESOLVE_FOLLOW, SFS_WHY_LINK, name) < 0)
+        sfs_kept_add_path(kept, dir, target, 0, SFS_WHY_LINK, name);
+}
+
 static void need_by_name(struct closure *closure, sfs_name name)
 {
     struct sfs_kept *kept = closure->kept;
-    const struct sfs_dirent *entry = sfs_kept_entry(kept, name);
     uint32_t mode = sfs_kept_mode(kept, name);
     if (S_ISLNK(mode)) {
-        sfs_kept_add_path(kept, kept->names[name].dir, sfs_tree_target(kept->tree, entry->node),
-                          SFS_RESOLVE_FOLLOW, SFS_WHY_LINK, name);
+        follow_link(kept, name);
         return;
     }
     sfs_python_need(kept, name);

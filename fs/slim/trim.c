@@ -155,6 +155,15 @@ static bool is_in_use(const struct sfs_kept *kept, sfs_name name)
     return kept->names[name].reason == SFS_WHY_USED && !S_ISDIR(sfs_kept_mode(kept, name));
 }
 
+/* A symlink that leads out of the stage (/etc/mtab into /proc) is kept by itself. */
+static int add_use(struct sfs_kept *kept, const struct sfs_use *use, uint32_t profile)
+{
+    int r = -ENOENT;
+    if (use->kind != SFS_USE_LINK)
+        r = sfs_kept_add_path(kept, SFS_ROOT, use->path, SFS_RESOLVE_FOLLOW, SFS_WHY_USED, profile);
+    return r == 0 ? 0 : sfs_kept_add_path(kept, SFS_ROOT, use->path, 0, SFS_WHY_USED, profile);
+}
+
 static int add_profile(struct trimming *trimming, uint32_t which)
 {
     struct sfs_kept *kept = &trimming->trim->kept;
@@ -167,9 +176,7 @@ static int add_profile(struct trimming *trimming, uint32_t which)
         if (use->kind == SFS_USE_NONE)
             continue;
         count++;
-        if (sfs_kept_add_path(kept, SFS_ROOT, use->path,
-                              use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW, SFS_WHY_USED,
-                              which) < 0) {
+        if (add_use(kept, use, which) < 0) {
             first = lacking++ == 0 ? use->path : first;
         } else if (kept->last != SFS_NO_NAME && !S_ISDIR(sfs_kept_mode(kept, kept->last))) {
             files++;
