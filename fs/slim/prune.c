@@ -63,13 +63,19 @@ struct tree_file {
     sfs_node node;
 };
 
+/* Without a hint to the layer that a reader goes on: most files are asked for two pieces only. */
 static int read_file(void *user, void *buf, size_t size, uint64_t offset, struct sfs_error *err)
 {
     const struct tree_file *file = user;
-    ssize_t got = sfs_tree_read(file->tree, file->node, buf, size, offset, err);
-    if (got < 0)
-        return (int)got;
-    return (size_t)got == size ? 0 : sfs_fail(err, EIO, "it ends before its size");
+    for (size_t done = 0; done < size;) {
+        AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+        int r = sfs_tree_pin(file->tree, file->node, offset + done, size - done, &slice, err);
+        if (r < 0)
+            return r;
+        memcpy((char *)buf + done, slice.data, slice.size);
+        done += slice.size;
+    }
+    return 0;
 }
 
 static int plan_file(const struct sfs_tree *tree, sfs_node node, const struct sfs_gpu_rules *rules,
@@ -104,6 +110,14 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
 
 /* ---- all of them ---- */
 
+/* May it be a library, or a program? Looking into every file would decode them all. */
+static bool is_likely(const char *path, const struct sfs_attr *attr)
+{
+    const char *slash = strrchr(path, '/');
+    return S_ISREG(attr->mode) && attr->size >= SFS_DEVICE_FILE_MIN &&
+           (attr->mode & 0111 || strstr(slash ? slash : path, ".so"));
+}
+
 /* Lists what may be a library: each once, whatever names it has. */
 static int list_library(void *user, const struct sfs_change *change)
 {
@@ -114,7 +128,7 @@ static int list_library(void *user, const struct sfs_change *change)
     if (change->kind == SFS_REMOVED || pruning->seen[change->b])
         return 0;
     sfs_tree_attr(pick->tree, change->b, &attr);
-    if (!S_ISREG(attr.mode) || attr.size < SFS_DEVICE_FILE_MIN ||
+    if (!is_likely(change->path, &attr) ||
         (pick->keeps && !pick->keeps(pick->user, change->path, change->b)))
         return 0;
     if (SFS_ARRAY_GROW(prune->libraries, prune->count, prune->capacity, 256) < 0)
@@ -192,8 +206,8 @@ static void tell(const struct sfs_progress *progress, const struct library *libr
         text = sfs_format("/%s: its device code stays whole, since it is not understood: %s",
                           library->path, library->complaint);
     else if (library->plan.doubtful > 0)
-        text = sfs_format("/%s: device code stays that is for another GPU than it says (pieces: "
-                          "%llu)",
+        text = sfs_format("/%s: device code stays that does not say itself what GPU it is for "
+                          "(pieces: %llu)",
                           library->path, (unsigned long long)library->plan.doubtful);
     if (text && progress && progress->warn)
         progress->warn(progress->user, text);
