@@ -226,8 +226,15 @@ Test(prune, records_what_base_and_stage_have_in_common)
 
 Test(prune, is_recorded_once_however_often_the_stage_is_narrowed)
 {
-    put_builder("libx.so", make_library());
+    const struct sfs_buf *library = make_library();
+    put_builder("libx.so", library);
     open_narrowed(NULL, "sm_80");
+    const struct sfs_slim_spec same = { .gpu_archs = "80" };
+    sfs_slim_close(&slim);
+    cr_assert_eq(sfs_slim_open(stage, &same, &warnings.progress, &slim, &error), 0);
+    cr_assert_eq(sfs_slim_device_codes(slim)->count, 3);
+    const char *left = read_whole(sfs_stage_tree(stage), "/opt/libx.so", library->size);
+    cr_assert_gt(count_zeroed(library, left), 0);
     const struct sfs_slim_spec again = { .gpu_archs = "sm_120,sm_90", .ptx = SFS_PTX_NEWEST };
     sfs_slim_close(&slim);
     cr_assert_eq(sfs_slim_open(stage, &again, NULL, &slim, &error), 0, "%s", error.text);

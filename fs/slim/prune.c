@@ -18,9 +18,11 @@ struct library {
     char *path; /* owned */
     struct sfs_device_plan plan;
     char *complaint; /* owned; NULL: it was understood */
+    bool is_known;   /* from before: nobody looks into it again, and nothing is told again */
 };
 
 struct sfs_prune {
+    struct sfs_gpu_rules rules;
     struct library *libraries; /* by node, once all are there */
     size_t count, capacity;
     struct sfs_device_codes codes;
@@ -28,7 +30,7 @@ struct sfs_prune {
 
 /* While it is made. */
 struct pruning {
-    struct sfs_prune *prune;
+    struct sfs_prune *prune, *before; /* before: of the same rules, or NULL */
     const struct sfs_pick *pick;
     const struct sfs_gpu_rules *rules;
     const struct sfs_progress *progress;
@@ -41,7 +43,7 @@ struct pruning {
     struct sfs_error *err;
 };
 
-void sfs_prune_close(struct sfs_prune **prune)
+static void close_prune(struct sfs_prune **prune)
 {
     struct sfs_prune *closed = TAKE(*prune);
     if (!closed)
@@ -110,6 +112,32 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
 
 /* ---- all of them ---- */
 
+static int compare_nodes(const void *left, const void *right)
+{
+    sfs_node a = ((const struct library *)left)->node, b = ((const struct library *)right)->node;
+    return (a > b) - (a < b);
+}
+
+static struct library *find_library(const struct sfs_prune *prune, sfs_node node)
+{
+    const struct library key = { .node = node };
+    return prune && prune->count > 0
+               ? bsearch(&key, prune->libraries, prune->count, sizeof key, compare_nodes)
+               : NULL;
+}
+
+/* Moves what was found before to the library. */
+static void take_known(const struct sfs_prune *before, struct library *library)
+{
+    struct library *known = find_library(before, library->node);
+    if (!known)
+        return;
+    library->plan = known->plan;
+    library->complaint = TAKE(known->complaint);
+    library->is_known = true;
+    known->plan = (struct sfs_device_plan){ 0 };
+}
+
 /* May it be a library, or a program? Looking into every file would decode them all. */
 static bool is_likely(const char *path, const struct sfs_attr *attr)
 {
@@ -137,6 +165,7 @@ static int list_library(void *user, const struct sfs_change *change)
     *library =
         (struct library){ .node = change->b, .size = attr.size, .path = strdup(change->path) };
     pruning->seen[change->b] = true;
+    take_known(pruning->before, library);
     pruning->total += attr.size;
     return library->path ? 0 : sfs_fail_memory(pruning->err);
 }
@@ -233,12 +262,6 @@ static void tell_unknown(const struct pruning *pruning)
     }
 }
 
-static int compare_nodes(const void *left, const void *right)
-{
-    sfs_node a = ((const struct library *)left)->node, b = ((const struct library *)right)->node;
-    return (a > b) - (a < b);
-}
-
 static int look(struct pruning *pruning)
 {
     struct sfs_prune *prune = pruning->prune;
@@ -249,42 +272,58 @@ static int look(struct pruning *pruning)
     if (r < 0 || pruning->result < 0)
         return r < 0 ? r : pruning->result;
     for (size_t i = 0; i < prune->count; i++) {
-        tell(pruning->progress, &prune->libraries[i]);
+        if (!prune->libraries[i].is_known)
+            tell(pruning->progress, &prune->libraries[i]);
         if (add_codes(&prune->codes, &prune->libraries[i].plan.codes) < 0)
             return sfs_fail_memory(pruning->err);
     }
-    tell_unknown(pruning);
+    if (!pruning->before)
+        tell_unknown(pruning);
     if (prune->count > 0)
         qsort(prune->libraries, prune->count, sizeof *prune->libraries, compare_nodes);
     return 0;
 }
 
-int sfs_prune_open(const struct sfs_pick *pick, const struct sfs_gpu_rules *rules,
-                   const struct sfs_progress *progress, struct sfs_prune **ret_prune,
-                   struct sfs_error *err)
+static bool is_same(const struct sfs_gpu_rules *a, const struct sfs_gpu_rules *b)
 {
-    AUTO(sfs_prune_close) struct sfs_prune *prune = calloc(1, sizeof *prune);
+    return a->ptx == b->ptx && a->count == b->count &&
+           memcmp(a->gpus, b->gpus, a->count * sizeof *a->gpus) == 0;
+}
+
+static void close_findings(void *findings)
+{
+    struct sfs_prune *prune = findings;
+    close_prune(&prune);
+}
+
+int sfs_prune_stage(struct sfs_stage *stage, const struct sfs_pick *pick,
+                    const struct sfs_gpu_rules *rules, const struct sfs_progress *progress,
+                    const struct sfs_prune **ret_prune, struct sfs_error *err)
+{
+    AUTO(close_prune) struct sfs_prune *before = TAKE(stage->findings);
+    AUTO(close_prune) struct sfs_prune *prune = calloc(1, sizeof *prune);
     AUTO(sfs_free) bool *seen = calloc(sfs_tree_count(pick->tree), sizeof *seen);
     if (!prune || !seen)
         return sfs_fail_memory(err);
+    prune->rules = *rules;
     struct pruning pruning = {
         .prune = prune, .pick = pick, .rules = rules, .progress = progress, .seen = seen, .err = err
     };
+    if (before && is_same(&before->rules, rules))
+        pruning.before = before;
     pthread_mutex_init(&pruning.lock, NULL);
     int r = look(&pruning);
     pthread_mutex_destroy(&pruning.lock);
     if (r < 0)
         return r;
-    *ret_prune = TAKE(prune);
+    *ret_prune = stage->findings = TAKE(prune);
+    stage->close_findings = close_findings;
     return 0;
 }
 
 const struct sfs_ranges *sfs_prune_zeros(const struct sfs_prune *prune, sfs_node node)
 {
-    const struct library key = { .node = node };
-    const struct library *library =
-        prune->count > 0 ? bsearch(&key, prune->libraries, prune->count, sizeof key, compare_nodes)
-                         : NULL;
+    const struct library *library = find_library(prune, node);
     return library ? &library->plan.zeros : NULL;
 }
 

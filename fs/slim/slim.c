@@ -8,16 +8,13 @@
 #include <stagefs/slim.h>
 
 struct sfs_slim {
-    const struct sfs_tree *full; /* the stage's */
-    struct sfs_prune *prune;     /* NULL: device code stays */
+    const struct sfs_tree *full;   /* the stage's */
+    const struct sfs_prune *prune; /* the stage's; NULL: device code stays */
 };
 
 void sfs_slim_close(struct sfs_slim **slim)
 {
-    struct sfs_slim *closed = TAKE(*slim);
-    if (closed)
-        sfs_prune_close(&closed->prune);
-    free(closed);
+    free(TAKE(*slim));
 }
 
 const struct sfs_tree *sfs_slim_full_tree(const struct sfs_slim *slim)
@@ -54,7 +51,7 @@ int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
     if (spec->gpu_archs)
         r = sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &rules, err);
     if (r == 0 && spec->gpu_archs)
-        r = sfs_prune_open(&pick, &rules, progress, &slim->prune, err);
+        r = sfs_prune_stage(stage, &pick, &rules, progress, &slim->prune, err);
     if (r == 0)
         r = sfs_pick_layer(&pick, "the narrowed stage", &layer, err);
     if (r == 0)

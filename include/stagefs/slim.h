@@ -78,7 +78,7 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
                           struct sfs_device_codes *codes, struct sfs_error *err);
 
 /* What sfs_slim_open() found in the files that gpu_archs was applied to; empty without gpu_archs.
- * Lives until the slim is closed. */
+ * Lives until the stage is narrowed again, or closed. */
 const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim);
 
 /* ---- the GPUs that an image was narrowed to ---- */
