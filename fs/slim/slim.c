@@ -1,5 +1,6 @@
 /* Narrowing a stage: what is kept of its names, what of its bytes, and the layer that is left. */
 #include "slim/pick.h"
+#include "slim/prune.h"
 #include "slim/trim.h"
 #include "stage/stage_private.h"
 
@@ -8,8 +9,9 @@
 #include <stagefs/slim.h>
 
 struct sfs_slim {
-    const struct sfs_tree *full; /* the stage's */
-    struct sfs_trim *trim;       /* NULL: all names stay */
+    const struct sfs_tree *full;   /* the stage's */
+    struct sfs_trim *trim;         /* NULL: all names stay */
+    const struct sfs_prune *prune; /* the stage's; NULL: device code stays */
 };
 
 void sfs_slim_close(struct sfs_slim **slim_ptr)
@@ -24,6 +26,18 @@ void sfs_slim_close(struct sfs_slim **slim_ptr)
 const struct sfs_tree *sfs_slim_full_tree(const struct sfs_slim *slim)
 {
     return slim->full;
+}
+
+const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim)
+{
+    static const struct sfs_device_codes none;
+    return slim->prune ? sfs_prune_codes(slim->prune) : &none;
+}
+
+static const struct sfs_ranges *find_zeros(void *user, sfs_node node)
+{
+    const struct sfs_slim *slim = user;
+    return slim->prune ? sfs_prune_zeros(slim->prune, node) : NULL;
 }
 
 const char *sfs_why_word(enum sfs_why why)
@@ -85,19 +99,28 @@ int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
     if (!slim)
         return sfs_fail_memory(err);
     slim->full = stage->whole_tree ? stage->whole_tree : stage->tree;
-    const struct sfs_pick pick = {
-        .base = stage->base_tree, .tree = slim->full, .keeps = keeps, .user = slim
-    };
+    const struct sfs_pick pick = { .base = stage->base_tree,
+                                   .tree = slim->full,
+                                   .keeps = keeps,
+                                   .zeros = find_zeros,
+                                   .user = slim };
     AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
+    struct sfs_gpu_rules rules = { 0 };
     int r = 0;
-    if (spec->profile_count > 0 || spec->drop_count > 0)
+    if (spec->gpu_archs)
+        r = sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &rules, err);
+    if (r == 0 && (spec->profile_count > 0 || spec->drop_count > 0))
         r = sfs_trim_open(stage, slim->full, spec, progress, &slim->trim, err);
+    if (r == 0 && spec->gpu_archs)
+        r = sfs_prune_stage(stage, &pick, &rules, progress, &slim->prune, err);
     if (r == 0)
         r = sfs_pick_layer(&pick, "the narrowed stage", &layer, err);
     if (r == 0)
         r = sfs_stage_narrow(stage, &layer, err);
     if (r == 0)
         r = note_trim(stage, slim, err);
+    if (r == 0 && spec->gpu_archs)
+        r = sfs_prune_record(&rules, stage, err);
     if (r == 0)
         *ret_slim = TAKE(slim);
     return r;
