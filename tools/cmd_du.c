@@ -1,6 +1,7 @@
 /* du: sizes by directory, as coreutils' du adds them up on the mount; and by layer, with what
  * layers waste and what made them. */
 #include "cmd.h"
+#include "device_table.h"
 #include "history.h"
 #include "listing.h"
 
@@ -29,7 +30,7 @@ struct du_row {
 
 struct du_args {
     struct session session;
-    bool layers, all, summarize, total, human, kibi, bytes, apparent, separate;
+    bool layers, device_code, all, summarize, total, human, kibi, bytes, apparent, separate;
     long depth;
     uint64_t threshold;
     const char *sort;
@@ -363,18 +364,23 @@ static int choose_order(struct du_args *args, struct sfs_error *err)
 static int run(const struct command *command, struct du_args *args)
 {
     struct sfs_error err;
+    if (args->layers && args->device_code)
+        return tool_usage(command, "--layers and --device-code are two tables: use one");
     if (args->all && args->summarize)
         return tool_usage(command, "-a shows every file, and -s none: use one");
     if (args->summarize)
         args->depth = 0;
     int r = choose_order(args, &err);
     if (r == 0)
-        r = session_open(&args->session, false, &err);
+        r = session_open(&args->session, args->device_code, &err);
     if (r < 0)
         return session_close(&args->session, r, &err);
     args->tree = sfs_stage_tree(args->session.stage);
-    if (args->layers && args->session.rest_count > 0)
-        r = tool_usage(command, "--layers is of the whole stage: it takes no PATH");
+    if ((args->layers || args->device_code) && args->session.rest_count > 0)
+        r = tool_usage(command, "--%s is of the whole stage: it takes no PATH",
+                       args->layers ? "layers" : "device-code");
+    else if (args->device_code)
+        r = device_table_print(&args->session, &err);
     else
         r = args->layers ? by_layer(args, &err) : by_directory(args, &err);
     return session_close(&args->session, r, &err);
@@ -386,6 +392,8 @@ int cmd_du(const struct command *command, int argc, char **argv)
     const struct option_spec own[] = {
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "by layer: what each brings, what later ones hide, what made it" },
+        { "device-code", 0, OPTION_FLAG, &args.device_code, NULL,
+          "by GPU: device code in libraries; with --gpu-arch, what goes of it" },
         { "depth", 'd', OPTION_NUMBER, &args.depth, "N",
           "show directories N levels down (default 1)" },
         { "max-depth", 0, OPTION_NUMBER, &args.depth, "N", "the same" },

@@ -17,6 +17,7 @@
 #define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
+#define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */
