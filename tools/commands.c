@@ -22,10 +22,11 @@ const struct command commands[] = {
       "  stagefs cat oci:stage:builder /etc/os-release\n", cmd_cat, false },
     { "stat", "STAGE PATH...", "tell all about files, and which layer they come from",
       "  stagefs stat oci:stage:builder /usr/bin/ping\n", cmd_stat, false },
-    { "du", "[-ahsc] [--layers|--why|--device-code] [--depth N] STAGE [PATH]...",
-      "sizes, by directory or by layer",
+    { "du", "[-ahsc] [--layers|--why|--device-code|--report FILE] [--depth N] STAGE [PATH]...",
+      "sizes, by directory, by layer, or as a report on all files",
       "  stagefs du -h --depth 2 oci:stage:builder /opt\n"
       "  stagefs du --layers oci:stage:builder\n"
+      "  stagefs du --report bytes.html --profile start.profile oci:stage:builder\n"
       "  stagefs du --why --trim torch.profile oci:stage:builder /opt/conda/lib\n"
       "  stagefs du --device-code --gpu-arch sm_90 oci:stage:builder\n",
       cmd_du, false },
