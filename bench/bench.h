@@ -49,6 +49,8 @@ int bench_stop_fd(void);
  * buf. */
 const char *bench_format_size(uint64_t bytes, char *buf, size_t size);
 
+#define BENCH_MAX_IDS 66u
+
 struct bench_options {
     struct bench_dir dirs[BENCH_MAX_DIRS];
     unsigned dir_count;
@@ -57,7 +59,11 @@ struct bench_options {
     struct bench_list libs, execs, env, before_cold, drop_extra;
     struct bench_list about; /* "KEY=VALUE", for whoever reads the report */
     bool cold, gpu, no_root, json, quiet, list_needed;
-    const char *workdir; /* of commands; NULL: the root */
+    const char *workdir;             /* of commands; NULL: the root */
+    struct {                         /* who commands are; count 0: who we are */
+        unsigned ids[BENCH_MAX_IDS]; /* user, group, other groups */
+        unsigned count;
+    } user;
     const char *html;
     int record_fd; /* record.h; 0: none */
     unsigned runs, timeout_s;

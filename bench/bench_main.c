@@ -41,6 +41,7 @@ static const char usage[] =
     "  --json              one JSON document on stdout\n"
     "  --found-in LABEL    where GLOBs are looked up (default: the reference)\n"
     "  --workdir DIR       where --exec begins\n"
+    "  --user UID:GID[:G]  who --exec is, with what other groups; takes root\n"
     "  --about KEY=VALUE   for whoever reads the report\n"
     "  --list-needed       measure nothing: list what the libraries need, each path ended by a "
     "NUL\n"
@@ -70,6 +71,7 @@ enum {
     OPT_JSON,
     OPT_FOUND_IN,
     OPT_WORKDIR,
+    OPT_USER,
     OPT_ABOUT,
     OPT_LIST_NEEDED,
     OPT_QUIET,
@@ -95,6 +97,7 @@ static const struct option long_options[] = {
     { "json", 0, NULL, OPT_JSON },
     { "found-in", 1, NULL, OPT_FOUND_IN },
     { "workdir", 1, NULL, OPT_WORKDIR },
+    { "user", 1, NULL, OPT_USER },
     { "about", 1, NULL, OPT_ABOUT },
     { "list-needed", 0, NULL, OPT_LIST_NEEDED },
     { "quiet", 0, NULL, OPT_QUIET },
@@ -175,6 +178,17 @@ static int apply_delays(struct arguments *args, struct bench_reason *reason)
     return 0;
 }
 
+static int take_user(struct bench_options *options, char *text, struct bench_reason *reason)
+{
+    unsigned count = 0;
+    for (char *rest = text, *one; (one = strsep(&rest, ":")); count++)
+        if (count == BENCH_MAX_IDS ||
+            parse_number(one, 0, UINT32_MAX - 1, &options->user.ids[count], reason) < 0)
+            return -1;
+    options->user.count = count;
+    return count < 2 ? bench_fail(reason, "--user wants UID:GID, not '%s'", text) : 0;
+}
+
 static int add_text(struct bench_list *list, const char *text, struct bench_reason *reason)
 {
     return bench_list_add(list, text) < 0 ? bench_fail(reason, "out of memory") : 0;
@@ -227,6 +241,8 @@ static int take_option(struct arguments *args, int option, char *text, struct be
     case OPT_ABOUT:
         return strchr(text, '=') ? add_text(&options->about, text, reason)
                                  : bench_fail(reason, "--about wants KEY=VALUE, not '%s'", text);
+    case OPT_USER:
+        return take_user(options, text, reason);
     case OPT_DELAY:
         return add_text(&args->delays, text, reason);
     case OPT_RUNS:

@@ -117,9 +117,9 @@ static void put_intro(const struct bench_report *report, FILE *out)
     fputs("<p class=\"soft\">", out);
     fprintf(
         out,
-        "%u runs of each, every run a fresh process, order shuffled. Bars are medians; the thin "
+        "%u run%s of each, every run a fresh process, order shuffled. Bars are medians; the thin "
         "line is the interval that holds the median (95 %% from 6 runs on). Compared with ",
-        options->runs);
+        options->runs, options->runs == 1 ? "" : "s");
     bench_html_text(out, options->dirs[options->reference].label);
     fprintf(out, ". Linux %s, %ld CPUs, %s of memory.", name.release, sysconf(_SC_NPROCESSORS_ONLN),
             bench_format_size((uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),

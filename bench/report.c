@@ -40,7 +40,8 @@ static void print_measured(const struct bench_report *report, const struct bench
         fputs("reference", out);
     const struct bench_samples *samples = &row->samples[state][dir];
     if (samples->failed)
-        fprintf(out, "  FAILED after %u runs: %s", samples->count, samples->reason.text);
+        fprintf(out, "  FAILED after %u run%s: %s", samples->count, samples->count == 1 ? "" : "s",
+                samples->reason.text);
     fputc('\n', out);
 }
 
@@ -95,9 +96,9 @@ static void print_notes(const struct bench_report *report, FILE *out)
         }
     if (coverage > 0)
         fprintf(out,
-                "\nMedians of %u runs, each in a fresh process, in shuffled order; the interval "
+                "\nMedians of %u run%s, each in a fresh process, in shuffled order; the interval "
                 "holds the median with %.0f %%%s.\nnot significant: the intervals overlap.\n",
-                options->runs, coverage * 100,
+                options->runs, options->runs == 1 ? "" : "s", coverage * 100,
                 coverage < 0.95 ? " (6 runs or more give 95 %)" : "");
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <grp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 struct root_command {
     const struct bench_dir *dir;
     bool no_root;
-    const char *workdir; /* NULL: the root */
+    const struct bench_options *options;
 };
 
 static int write_file(const char *path, const char *text)
@@ -108,6 +109,16 @@ static void mount_inside(const char *root)
         bind_driver(root);
 }
 
+static int become_user(const struct bench_options *options, struct bench_reason *reason)
+{
+    const unsigned *ids = options->user.ids;
+    if (options->user.count == 0)
+        return 0;
+    if (setgroups(options->user.count - 2, ids + 2) < 0 || setgid(ids[1]) < 0 || setuid(ids[0]) < 0)
+        return bench_fail(reason, "user %u, group %u: %s", ids[0], ids[1], strerror(errno));
+    return 0;
+}
+
 static int enter(const void *user, struct bench_reason *reason)
 {
     const struct root_command *command = user;
@@ -122,9 +133,10 @@ static int enter(const void *user, struct bench_reason *reason)
         return bench_fail(reason, "chroot to %s: %s", root, strerror(errno));
     /* One that is not there is an empty directory to a container, which the root is as well to most
      * commands; it cannot be made where nothing is written. */
-    if (command->workdir && chdir(command->workdir) < 0 && errno != ENOENT)
-        return bench_fail(reason, "%s: %s", command->workdir, strerror(errno));
-    return 0;
+    const char *workdir = command->options->workdir;
+    if (workdir && chdir(workdir) < 0 && errno != ENOENT)
+        return bench_fail(reason, "%s: %s", workdir, strerror(errno));
+    return become_user(command->options, reason);
 }
 
 /* The driver's directory stays in the loader's path, whatever the image sets: it is the host's. */
@@ -180,7 +192,7 @@ void bench_root_run(const struct bench_options *options, const struct bench_dir 
     }
     char sh[] = "/bin/sh", flag[] = "-c";
     char *argv[] = { sh, flag, script, NULL };
-    struct root_command entered = { dir, options->no_root, options->workdir };
+    struct root_command entered = { dir, options->no_root, options };
     struct bench_child child = { .argv = argv,
                                  .env = &env,
                                  .prepare = enter,

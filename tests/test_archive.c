@@ -1,6 +1,7 @@
 #include "image_support.h"
 
 #include "image/members.h"
+#include "tar_bytes.h"
 #include <sys/wait.h>
 
 TestSuite(archive, .init = make_scratch, .fini = remove_scratch);
@@ -236,6 +237,33 @@ Test(archive, sparse_members_are_refused)
     }
 }
 
+/* What one reader of tars shows and another one does not cannot hide in an archive. */
+Test(archive, headers_are_judged_as_those_of_layers)
+{
+    static const char zeros[1024];
+    AUTO(sfs_members_close) struct sfs_members *members = NULL;
+    AUTO(sfs_buf_close) struct sfs_buf bytes = { 0 };
+    struct sfs_error err;
+    char *path = say("%s/odd.tar", scratch);
+    struct tar_header link = tar_bytes_header("l", '2', 512); /* a link has no bytes */
+    tar_bytes_text(link.link, sizeof link.link, "f");
+    tar_bytes_put(&bytes, link, "", 0);
+    tar_bytes_file(&bytes, "f", "x");
+    put_file(path, bytes.data, bytes.size);
+    cr_assert_eq(sfs_members_open_tar(path, &members, &err), 0, "%s", err.text);
+    cr_expect(sfs_members_has(members, "f") && sfs_members_has(members, "l"));
+
+    size_t size = bytes.size;
+    tar_bytes_put(&bytes, tar_bytes_header("ext", 'x', 15), "15 path=longer\n", 15);
+    put_file(path, bytes.data, bytes.size);
+    assert_refuses(say("oci-archive:%s", path), NULL, EBADMSG, "ends with an extended header");
+    bytes.size = size;
+    tar_bytes_add(&bytes, zeros, 512);
+    tar_bytes_file(&bytes, "hidden", "x");
+    put_file(path, bytes.data, bytes.size);
+    assert_refuses(say("oci-archive:%s", path), NULL, EBADMSG, "a single block of zeros");
+}
+
 /* docker save */
 
 static char *config_of(const char *mark, const char *ids)
@@ -289,7 +317,7 @@ Test(docker_archive, is_opened_by_its_place)
                    "3 images are here, none at @3");
     path = layout_archive("");
     cr_assert_str_eq(opened_mark(say("oci-archive:%s:@0", path), NULL), "one");
-    assert_refuses(say("oci-archive:%s:@1", path), NULL, ENOENT, "1 images are here, none at @1");
+    assert_refuses(say("oci-archive:%s:@1", path), NULL, ENOENT, "1 image is here, none at @1");
 }
 
 Test(docker_archive, names_a_compression_that_it_does_not_read)
@@ -415,7 +443,7 @@ Test(docker_archive, damage_in_manifest_json_is_named)
         { "[{\"Config\":\"none.json\"}]", ENOENT, "none.json" },
         { "[{\"Config\":\"../../etc/passwd\"}]", EBADMSG, "leads nowhere" },
         { "[{\"Config\":\"c.json\",\"Layers\":{}}]", EBADMSG, "not an array" },
-        { "[{\"Config\":\"c.json\",\"Layers\":[]}]", EBADMSG, "1 diff_ids for 0 layers" },
+        { "[{\"Config\":\"c.json\",\"Layers\":[]}]", EBADMSG, "1 diff_id for 0 layers" },
         { "[{\"Config\":\"c.json\",\"Layers\":[7]}]", EBADMSG, "not a string" },
         { "[{\"Config\":\"c.json\",\"Layers\":[\"gone.tar\"]}]", ENOENT, "layer 0" },
         { "[", EBADMSG, "not JSON" },

@@ -335,7 +335,7 @@ Test(commit, refuses_other_destinations)
                                          "docker://x/y",
                                          "/x",
                                          "oci-archive:/",
-                                         "docker-archive:/dev/null",
+                                         "docker-archive:/dev",
                                          "" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct sfs_commit_options options = options_for("x");
@@ -343,6 +343,19 @@ Test(commit, refuses_other_destinations)
         options.destination = wrong[i];
         cr_assert_eq(sfs_commit(stage, &options, &result, &err), -EINVAL, "%s", wrong[i]);
     }
+}
+
+Test(commit, writes_an_archive_to_a_device)
+{
+    open_copy(NULL);
+    struct sfs_commit_options options = options_for("x");
+    struct sfs_commit_result result;
+    options.destination = "docker-archive:/dev/null";
+    cr_assert_eq(sfs_commit(stage, &options, &result, &err), 0, "%s", err.text);
+    struct stat st;
+    cr_assert(stat("/dev/null", &st) == 0 && S_ISCHR(st.st_mode));
+    options.destination = "docker-archive:/dev/full";
+    cr_assert_eq(sfs_commit(stage, &options, &result, &err), -ENOSPC);
 }
 
 /* Names below scratch/out, one a line. */

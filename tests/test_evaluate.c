@@ -4,6 +4,7 @@
 #include "stage/evaluate.h"
 #include "image/document.h"
 #include "support.h"
+#include "tar_bytes.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stagefs/json.h>
@@ -450,6 +451,84 @@ Test(evaluate_add, refuses_what_lies_behind_a_link_to_nothing)
     cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG);
     make_tar("t.tar", "add('a', 'b'); add('b', 'a'); add('a/f')");
     cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG);
+}
+
+/* Writes a tar of bytes that no writer would make, and ADDs it. */
+static int add_bytes(struct sfs_buf *tar, const char *end, size_t end_size)
+{
+    char path[160];
+    cr_assert_eq(sfs_buf_add(tar, end, end_size), 0);
+    snprintf(path, sizeof path, "%s/context/t.tar", dir);
+    FILE *file = fopen(path, "we");
+    cr_assert(file && fwrite(tar->data, 1, tar->size, file) == tar->size);
+    fclose(file);
+    sfs_buf_close(tar);
+    return try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0));
+}
+
+/* As of layers: what lies there is what docker and tar make of it. */
+Test(evaluate_add, judges_headers_as_those_of_layers)
+{
+    static const char zeros[1024];
+    struct sfs_buf tar = { 0 };
+    struct tar_header link = tar_bytes_header("l", '2', 512); /* a link has no bytes */
+    tar_bytes_text(link.link, sizeof link.link, "x");
+    tar_bytes_put(&tar, link, "", 0);
+    tar_bytes_file(&tar, "f", "text");
+    cr_assert_eq(add_bytes(&tar, zeros, sizeof zeros), 0, "%s", error.text);
+    cr_expect_str_eq(content("/d/f"), "0:0 text");
+    sfs_stage_close(&stage);
+
+    tar_bytes_file(&tar, "f", "text");
+    tar_bytes_add(&tar, zeros, 512);
+    tar_bytes_file(&tar, "hidden", "text");
+    cr_expect_eq(add_bytes(&tar, zeros, sizeof zeros), -EBADMSG);
+    cr_expect_not_null(strstr(error.text, "a single block of zeros"), "%s", error.text);
+
+    tar_bytes_file(&tar, "f", "text");
+    tar_bytes_put(&tar, tar_bytes_header("ext", 'x', 15), "15 path=longer\n", 15);
+    cr_expect_eq(add_bytes(&tar, zeros, sizeof zeros), -EBADMSG);
+    cr_expect_not_null(strstr(error.text, "ends with an extended header"), "%s", error.text);
+
+    struct tar_header odd = tar_bytes_header("f", '0', 0); /* not to be copied as it is */
+    memcpy(odd.mtime, "yesterday", 9);
+    tar_bytes_put(&tar, odd, "", 0);
+    cr_expect_eq(add_bytes(&tar, zeros, sizeof zeros), -EBADMSG);
+}
+
+Test(evaluate_add, warns_of_a_tar_behind_the_end)
+{
+    static const char zeros[1024];
+    struct sfs_buf tar = { 0 };
+    tar_bytes_file(&tar, "f", "text");
+    tar_bytes_add(&tar, zeros, sizeof zeros);
+    tar_bytes_file(&tar, "hidden", "text");
+    cr_assert_eq(add_bytes(&tar, zeros, sizeof zeros), 0, "%s", error.text);
+    cr_expect_str_eq(content("/d/f"), "0:0 text");
+    cr_expect_not_null(strstr(warnings.last, "stands another one"), "%s", warnings.last);
+}
+
+/* All of the stream is read, so that decompressing shows what is wrong behind the tar, too. */
+Test(evaluate_add, refuses_a_compressed_tar_that_is_damaged)
+{
+    static const char *const damage[] = {
+        "gzip -kf t.tar && printf '\\1' | dd of=t.tar.gz bs=1 conv=notrunc "
+        "seek=$(( $(stat -c %s t.tar.gz) - 6 )) && mv t.tar.gz t.tar",
+        "gzip -kf t.tar && head -c -9 t.tar.gz >t.tar",
+        "bzip2 -kf t.tar && head -c -9 t.tar.bz2 >t.tar",
+        "xz -kf t.tar && head -c -40 t.tar.xz >t.tar",
+        "zstd -qkf t.tar && head -c -5 t.tar.zst >t.tar",
+    };
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        char command[400];
+        make_tar("t.tar", "import os\ne = tarfile.TarInfo('r')\ne.size = 3000000\n"
+                          "t.addfile(e, io.BytesIO(os.urandom(e.size)))");
+        snprintf(command, sizeof command, "cd '%s/context' && { %s; } 2>/dev/null", dir, damage[i]);
+        cr_assert_eq(system(command), 0, "%s", command);
+        cr_expect_eq(try_open("FROM base\nADD t.tar /d/\n", OPTIONS(0)), -EBADMSG, "%s: %s",
+                     damage[i], error.text);
+        sfs_stage_close(&stage);
+    }
 }
 
 /* A file that cannot be read may be a tar or not: to copy it as it is would be to guess. */

@@ -377,7 +377,7 @@ Test(image_hostile, diff_ids_must_be_one_a_layer)
     dir = begin_layout("ids");
     char *layers = say("[%s]", descriptor(OCI_TAR, FAKE, 5, NULL));
     manifest_with(OCI_CONFIG, ROOTFS("[]"), layers);
-    assert_refuses(ref(NULL), NULL, EBADMSG, "0 diff_ids for 1 layers");
+    assert_refuses(ref(NULL), NULL, EBADMSG, "0 diff_ids for 1 layer");
     manifest_with(OCI_CONFIG, ROOTFS("[1]"), layers);
     assert_refuses(ref(NULL), NULL, EBADMSG, "not a string");
     manifest_with(OCI_CONFIG, ROOTFS("[\"sha256:x\"]"), layers);

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stagefs/mount.h>
+#include <stagefs/run.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -45,10 +46,36 @@ static void tell_ready(void *user)
     close(fd);
 }
 
-/* The stage is open in the server's process alone. */
+/* "UID:GID:GROUP...", as the harness takes them, of the config's user. The caller frees. */
+static int find_user(const struct bench_args *args, const json_t *settings, char **ret_ids,
+                     struct sfs_error *err)
+{
+    const char *name = json_string_value(json_object_get(settings, "User"));
+    struct sfs_run_user user;
+    int r = sfs_run_user_find(name ? name : "", sfs_stage_tree(args->session.stage), &user, err);
+    if (r < 0)
+        return r;
+    char *ids;
+    ids = sfs_format("%u:%u", user.uid, user.gid);
+    for (size_t i = 0; ids && i < user.group_count; i++) {
+        char *shorter = ids;
+        ids = sfs_format("%s:%u", shorter, user.groups[i]);
+        free(shorter);
+    }
+    *ret_ids = ids;
+    return ids ? 0 : sfs_fail_memory(err);
+}
+
+/* The stage is open in the server's process alone: it writes down what commands need of it. */
 static int write_config(const struct bench_args *args, struct sfs_error *err)
 {
-    if (json_dump_file(sfs_stage_config(args->session.stage), args->config, 0) < 0)
+    const json_t *settings = json_object_get(sfs_stage_config(args->session.stage), "config");
+    AUTO(sfs_free) char *ids = NULL;
+    int r = args->execs.count > 0 ? find_user(args, settings, &ids, err) : 0;
+    if (r < 0)
+        return r;
+    json_auto_t *file = json_pack("{s:O?, s:s?}", "config", settings, "ids", ids);
+    if (!file || json_dump_file(file, args->config, 0) < 0)
         return sfs_fail_errno(err, errno, "writing %s", args->config);
     return 0;
 }
@@ -64,7 +91,8 @@ static int serve(struct bench_args *args, const char *mountpoint, int ready_fd)
         struct sfs_mount_options options = {
             .mountpoint = mountpoint,
             .source = "stagefs-bench",
-            .dev = geteuid() == 0, /* programs that run in it want /dev/null */
+            .dev = geteuid() == 0,         /* programs that run in it want /dev/null */
+            .allow_other = geteuid() == 0, /* they are whom the config says */
             .cache = args->session.tool.cache,
             .ready = tell_ready,
             .user = &ready_fd,
@@ -164,7 +192,7 @@ static void add_drop_command(const struct bench_args *args, struct words *list)
     words_add(list, "'%s' stats --drop -q '%s'", self, args->backends.list[0].path);
 }
 
-/* Commands find what the image's config lets them find, as with `run`. */
+/* Commands are whom the image's config says and find what it lets them find, as with `run`. */
 static void add_config(const struct bench_args *args, struct words *list)
 {
     json_auto_t *file = json_load_file(args->config, 0, NULL);
@@ -183,6 +211,9 @@ static void add_config(const struct bench_args *args, struct words *list)
         words_add(list, "--workdir");
         words_add(list, "%s", workdir);
     }
+    const char *ids = json_string_value(json_object_get(file, "ids"));
+    if (ids && geteuid() == 0) /* others are one user in their namespace, who is root there */
+        words_add(list, "--user=%s", ids);
 }
 
 static void add_about(struct words *list, const char *key, const char *value)
@@ -340,8 +371,8 @@ static int add_backend(struct bench_args *args, const char *name, const char *so
 static void tell_left_out(const struct bench_args *args)
 {
     if (args->backends.left_out > 0 && !args->session.tool.quiet)
-        fprintf(stderr, "stagefs: not copied: %u files that only root may read\n",
-                args->backends.left_out);
+        fprintf(stderr, "stagefs: not copied: %u file%s that only root may read\n",
+                args->backends.left_out, sfs_plural(args->backends.left_out));
 }
 
 /* Back ends named by --against, comma-separated. One that cannot be had is told and left out. A
@@ -423,16 +454,16 @@ int cmd_bench(const struct command *command, int argc, char **argv)
 {
     struct bench_args args = { .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
-        { "lib", 0, OPTION_LIST, &args.libs, "GLOB",
+        { "lib", 0, OPTION_PATHS, &args.libs, "GLOB",
           "load libraries that match, '**' crosses '/' (repeatable)" },
-        { "exec", 0, OPTION_LIST, &args.execs, "CMD",
+        { "exec", 0, OPTION_PATHS, &args.execs, "CMD",
           "run CMD with the stage as its root (repeatable; takes root)" },
         { "against", 0, OPTION_TEXT, &args.against, "LIST",
           "other back ends: dir,overlay,squashfs,erofs" },
         { "cold", 0, OPTION_FLAG, &args.cold, NULL, "also with nothing cached (takes root)" },
         { "runs", 0, OPTION_NUMBER, &args.runs, "N", "samples of each (default 5)" },
         { "gpu", 0, OPTION_FLAG, &args.gpu, NULL, "also the stages of a CUDA start" },
-        { "html", 0, OPTION_TEXT, &args.html, "FILE", "write a page to look at" },
+        { "html", 0, OPTION_PATH, &args.html, "FILE", "write a page to look at" },
     };
     AUTO(sfs_free) char *line = words_for_shell(argc, argv); /* parsing takes the words apart */
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <stagefs/format.h>
 
 static const char *kind_name(enum sfs_store_kind kind)
 {
@@ -57,7 +58,8 @@ static int prune(const struct tool *tool, uint64_t keep, struct sfs_error *err)
         return print_json(
             json_pack("{s:I, s:I}", "freed", (json_int_t)freed, "items", (json_int_t)items));
     char size[SIZE_TEXT];
-    printf("removed %llu files, freed %s\n", (unsigned long long)items, print_size(freed, size));
+    printf("removed %llu file%s, freed %s\n", (unsigned long long)items, sfs_plural(items),
+           print_size(freed, size));
     return 0;
 }
 

@@ -247,17 +247,17 @@ static int parse_args(struct run_args *args, const struct command *command, bool
                       char **argv)
 {
     const struct option_spec of_run[] = {
-        { "profile", 0, OPTION_LIST, &args->profiles, "FILE",
+        { "profile", 0, OPTION_PATHS, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
     };
     const struct option_spec of_trace[] = {
-        { "output", 'o', OPTION_TEXT, &args->trace, "PROFILE", "the file to be written" },
+        { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },
     };
     options_add(&args->session.set, is_trace ? of_trace : of_run, 1);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
-        { "rw", 0, OPTION_LIST, &args->writable, "DIR[:PATH]",
+        { "rw", 0, OPTION_PATHS, &args->writable, "DIR[:PATH]",
           "a directory of this machine, writable, at the same place or at PATH (repeatable)" },
         { "interactive", 'i', OPTION_FLAG, &args->interactive, NULL,
           "pass standard input on, as is done anyway" },
@@ -269,7 +269,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "let setuid programs of the stage work (not in bubblewrap)" },
         { "user", 'u', OPTION_TEXT, &args->user, "USER[:GROUP]",
           "who runs it (default: the stage's USER)" },
-        { "workdir", 'w', OPTION_TEXT, &args->workdir, "PATH",
+        { "workdir", 'w', OPTION_PATH, &args->workdir, "PATH",
           "where it begins (default: the stage's WORKDIR)" },
         { "runtime", 0, OPTION_TEXT, &args->runtime, "NAME",
           "runc, crun or bwrap (default: the first of them that is installed)" },

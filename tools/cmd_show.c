@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <stagefs/format.h>
 
 /* ---- cat ---- */
 
@@ -19,7 +20,7 @@ static int copy_out(const struct sfs_tree *tree, const char *path, struct sfs_er
     struct sfs_attr attr;
     sfs_tree_attr(tree, node, &attr);
     if (!S_ISREG(attr.mode))
-        return sfs_fail(err, EISDIR, "%s: not a regular file", path);
+        return sfs_fail(err, EISDIR, "%s: not a regular file", *path ? path : "/");
     AUTO(sfs_free) char *buf = malloc(1 << 20);
     if (!buf)
         return sfs_fail_memory(err);
@@ -77,7 +78,7 @@ static void print_stat(const struct sfs_tree *tree, const char *path, sfs_node n
            (long long)attr.mtime_sec, attr.mtime_nsec);
     for (uint32_t i = 0; i < sfs_tree_xattr_count(tree, node); i++) {
         struct sfs_xattr xattr = sfs_tree_xattr(tree, node, i);
-        printf(" Xattr: %s (%zu bytes)\n", xattr.name, xattr.size);
+        printf(" Xattr: %s (%zu byte%s)\n", xattr.name, xattr.size, sfs_plural(xattr.size));
     }
     size_t layer;
     uint32_t inode;

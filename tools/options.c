@@ -96,12 +96,14 @@ static bool set_option(const struct option_spec *spec, const char *value)
         *(bool *)spec->target = true;
         return true;
     case OPTION_TEXT:
+    case OPTION_PATH:
         *(const char **)spec->target = value;
         return true;
     case OPTION_WHEN:
         *(const char **)spec->target = value ? value : "always";
         return true;
     case OPTION_LIST:
+    case OPTION_PATHS:
         return list_add(spec->target, value) == 0;
     case OPTION_NUMBER:
         errno = 0;
@@ -185,6 +187,12 @@ static int refuse(const struct command *command, const struct option_set *set, i
     return unknown_option(command, set, word);
 }
 
+/* As comes of a shell's variable that is not set. */
+static int fail_empty(const struct command *command, const struct option_spec *spec)
+{
+    return tool_usage(command, "the value of --%s is empty (%s)", spec->name, spec->value);
+}
+
 static int fail_value(const struct command *command, const struct option_spec *spec,
                       const char *value)
 {
@@ -206,6 +214,9 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
         if (value == '?' || value == ':')
             return 1 + refuse(command, set, value, argv[optind - 1]);
         const struct option_spec *spec = find_spec(set, value);
+        bool names = spec->kind == OPTION_PATH || spec->kind == OPTION_PATHS;
+        if (names && !*optarg)
+            return 1 + fail_empty(command, spec);
         if (!set_option(spec, optarg))
             return 1 + fail_value(command, spec, optarg);
     }

@@ -49,6 +49,7 @@ static int serve_all(const struct recording *recording, int wanted, int told)
             .mountpoint = recording->dir,
             .source = "stagefs-bench",
             .dev = geteuid() == 0,
+            .allow_other = geteuid() == 0,
             .cache = session->tool.cache,
             .ready = tell_byte,
             .user = &told,

@@ -8,10 +8,10 @@
 void stage_options(struct stage_args *args, struct option_set *set)
 {
     const struct option_spec specs[] = {
-        { "from", 0, OPTION_TEXT, &args->from, "IMAGE", "stage: copy out of this image" },
-        { "copy", 0, OPTION_LIST, &args->copies, "SRC[:DST]",
+        { "from", 0, OPTION_PATH, &args->from, "IMAGE", "stage: copy out of this image" },
+        { "copy", 0, OPTION_PATHS, &args->copies, "SRC[:DST]",
           "stage: what to copy, and where to (repeatable)" },
-        { "base", 0, OPTION_TEXT, &args->base, "IMAGE",
+        { "base", 0, OPTION_PATH, &args->base, "IMAGE",
           "stage: copy onto this image (default: an empty one)" },
         { "chown", 0, OPTION_TEXT, &args->chown, "USER[:GROUP]", "stage: owner of what is copied" },
         { "chmod", 0, OPTION_TEXT, &args->chmod, "MODE",
@@ -20,16 +20,16 @@ void stage_options(struct stage_args *args, struct option_set *set)
           "stage: leave out what matches, '**' crosses '/' (repeatable)" },
         { "parents", 0, OPTION_FLAG, &args->parents, NULL,
           "stage: keep the source's parent directories" },
-        { "file", 'f', OPTION_TEXT, &args->dockerfile, "DOCKERFILE",
+        { "file", 'f', OPTION_PATH, &args->dockerfile, "DOCKERFILE",
           "stage: the last stage of a Dockerfile" },
         { "target", 0, OPTION_TEXT, &args->target, "STAGE",
           "stage: that stage of the Dockerfile instead" },
-        { "context", 0, OPTION_TEXT, &args->context, "DIR", "stage: the build context" },
+        { "context", 0, OPTION_PATH, &args->context, "DIR", "stage: the build context" },
         { "build-arg", 0, OPTION_LIST, &args->build_args, "KEY=VALUE",
           "stage: value of an ARG (repeatable)" },
-        { "build-context", 0, OPTION_LIST, &args->build_contexts, "NAME=IMAGE",
+        { "build-context", 0, OPTION_PATHS, &args->build_contexts, "NAME=IMAGE",
           "stage: stands for a stage or FROM image (repeatable)" },
-        { "secret", 0, OPTION_LIST, &args->secrets, "id=ID,src=FILE",
+        { "secret", 0, OPTION_PATHS, &args->secrets, "id=ID,src=FILE",
           "stage: for RUN --mount=type=secret; or id=ID,env=NAME (repeatable)" },
         { "network", 0, OPTION_TEXT, &args->network, "MODE",
           "stage: of RUN: host (default) or none" },
@@ -57,6 +57,11 @@ void stage_options(struct stage_args *args, struct option_set *set)
 bool stage_is_given(const struct stage_args *args)
 {
     return args->from || args->dockerfile || args->base || args->copies.count > 0;
+}
+
+bool stage_is_narrowed(const struct stage_args *args)
+{
+    return args->trims.count > 0 || args->drops.count > 0 || args->gpu_archs;
 }
 
 /* Splits each item at its first `separator`, in place of argv's own bytes. */
@@ -149,7 +154,7 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
         .gpu_archs = args->gpu_archs,
         .ptx = (enum sfs_ptx_policy)which,
     };
-    if (args->trims.count == 0 && args->drops.count == 0 && !args->gpu_archs)
+    if (!stage_is_narrowed(args))
         return 0;
     return sfs_slim_open(stage, &args->slim_spec, context->progress, &args->slim, err);
 }

@@ -85,6 +85,11 @@ char *sfs_format(const char *format, ...)
     return size < 0 ? NULL : text;
 }
 
+const char *sfs_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 void sfs_buf_close(struct sfs_buf *buf)
 {
     free(buf->data);

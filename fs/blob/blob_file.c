@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <stagefs/format.h>
 
 struct file_blob {
     struct sfs_blob blob;
@@ -67,8 +68,8 @@ int sfs_blob_open_file(int *fd, const char *name, uint64_t offset, uint64_t size
         size = file_size - offset;
     uint64_t end;
     if (__builtin_add_overflow(offset, size, &end) || end > file_size)
-        return sfs_fail(err, EBADMSG, "%s is truncated: it has %llu bytes", name,
-                        (unsigned long long)file_size);
+        return sfs_fail(err, EBADMSG, "%s is truncated: it has %llu byte%s", name,
+                        (unsigned long long)file_size, sfs_plural(file_size));
 
     AUTO(sfs_free) struct file_blob *file = calloc(1, sizeof *file);
     if (!file)

@@ -83,8 +83,10 @@ static int check_codecs(const struct commit *commit, struct sfs_error *err)
 
 static int open_target(struct commit *commit, struct sfs_error *err)
 {
-    return commit->kind->open(&commit->destination, commit->options->destination, &commit->target,
-                              err);
+    int r = commit->kind->open(&commit->destination, commit->options->destination, &commit->target,
+                               err);
+    commit->result.fills_stdout = r == 0 && commit->target->fills_stdout;
+    return r;
 }
 
 /* Chooses what the new layer goes on: nothing for --squash, and where there is no base image. */

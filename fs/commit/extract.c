@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <stagefs/format.h>
 
 #define PIN         (1u << 20)
 #define REPORT_STEP (8u << 20)
@@ -348,8 +349,8 @@ static void warn_of_losses(const struct extraction *extraction)
     if (!progress || !progress->warn)
         return;
     if (extraction->lost_owners > 0) {
-        sfs_fail(&words, EPERM, "owners of %llu files were not kept: that takes root",
-                 (unsigned long long)extraction->lost_owners);
+        sfs_fail(&words, EPERM, "owners of %llu file%s were not kept: that takes root",
+                 (unsigned long long)extraction->lost_owners, sfs_plural(extraction->lost_owners));
         progress->warn(progress->user, words.text);
     }
     for (size_t i = 0; i < XATTR_KINDS; i++)

@@ -14,6 +14,7 @@
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
+#include <stagefs/format.h>
 
 #define PIN (1u << 20)
 /* Bytes of memory for stretches that are decoded ahead, to be copied: at least STRETCHES, or
@@ -222,6 +223,8 @@ static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t siz
             return r;
         offset = hole;
     }
+    if (holes >= HOLES_TOLD) /* some may stand for device code that went */
+        holes = sfs_tree_source_holes(writer->write->tree, node);
     writer->sparse_files += holes >= HOLES_TOLD;
     writer->holes += holes >= HOLES_TOLD ? holes : 0;
     return end_content(writer, size);
@@ -282,11 +285,11 @@ static void warn_of_clamping(const struct layer_writer *writer)
             continue;
         char text[256];
         snprintf(text, sizeof text,
-                 "%llu .py files %s: .pyc files made from them may no longer match, and Python "
+                 "%llu .py file%s %s: .pyc files made from them may no longer match, and Python "
                  "then compiles them at each start",
-                 (unsigned long long)writer->clamped_sources,
+                 (unsigned long long)writer->clamped_sources, sfs_plural(writer->clamped_sources),
                  writer->write->set_mtimes ? "got the time of --timestamp"
-                                           : "are newer than SOURCE_DATE_EPOCH and got its time");
+                                           : "newer than SOURCE_DATE_EPOCH got its time");
         progress->warn(progress->user, text);
         return;
     }

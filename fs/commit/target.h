@@ -41,6 +41,7 @@ struct sfs_target_ops {
 /* The base of all kinds: embed it as the first member. */
 struct sfs_target {
     const struct sfs_target_ops *ops;
+    bool fills_stdout; /* the image goes to standard output, where nothing else may be printed */
 };
 
 /* The functions that follow open the destination that the reference names; `text` is the reference
@@ -50,8 +51,9 @@ struct sfs_target {
 /* Opens oci:DIR[:TAG]. */
 int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
                            struct sfs_target **ret_target, struct sfs_error *err);
-/* Opens oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]. EINVAL: FILE exists, and is no
- * regular file. */
+/* Opens oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]. What is a pipe, a device or
+ * standard output is written to by `finish`, and not replaced; waits for who reads a pipe. EINVAL:
+ * FILE is a directory, a socket or a terminal. */
 int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
                             struct sfs_target **ret_target, struct sfs_error *err);
 /* Opens containers-storage:NAME, by skopeo, which is given the text. ENOENT: there is no skopeo. */

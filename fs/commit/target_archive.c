@@ -1,7 +1,7 @@
 /* Both archives are a layout as a tar, as `docker save` has written it since version 25, and skopeo
  * to oci-archive; for docker-archive with a manifest.json for those who know no layouts. One member
  * after the other goes into a temporary file: a header is completed when its blob has ended and its
- * digest is known. */
+ * digest is known. Then the file gets its name, or is copied into a pipe. */
 #include "commit/target.h"
 
 #include "base/buf.h"
@@ -10,11 +10,13 @@
 #include "image/document.h"
 #include "image/members.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stagefs/json.h>
 #include <sys/stat.h>
 
 #define REF_NAME   "org.opencontainers.image.ref.name"
 #define IMAGE_NAME "io.containerd.image.name"
+#define COPY_BLOCK (1u << 20)
 
 struct held {
     struct sfs_digest digest;
@@ -28,6 +30,7 @@ struct archive_target {
     bool is_docker;
     char *name; /* TAG, or NAME:TAG for docker; NULL: none */
     struct sfs_io_temp temp;
+    int stream;   /* a pipe, a device or standard output, to which the file is copied; -1: none */
     uint64_t end; /* where the last member ends in the file */
     struct held *held;
     size_t held_count;
@@ -175,6 +178,21 @@ static json_t *make_docker_manifest(const struct archive_target *self,
                      "Layers", layers);
 }
 
+static int copy_to_stream(const struct archive_target *self, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *block = malloc(COPY_BLOCK);
+    ssize_t n;
+    if (!block)
+        return sfs_fail_memory(err);
+    for (uint64_t at = 0; (n = sfs_io_read_at(self->temp.fd, block, COPY_BLOCK, at)) != 0;) {
+        int r = n < 0 ? (int)n : sfs_io_write_all(self->stream, block, (size_t)n);
+        if (r < 0)
+            return fail_write(self, -r, err);
+        at += (uint64_t)n;
+    }
+    return 0;
+}
+
 static int archive_finish(struct sfs_target *target, const struct sfs_target_image *image,
                           struct sfs_error *err)
 {
@@ -190,6 +208,8 @@ static int archive_finish(struct sfs_target *target, const struct sfs_target_ima
     r = sfs_io_write_all(self->temp.fd, zeros, sizeof zeros);
     if (r < 0)
         return fail_write(self, -r, err);
+    if (self->stream >= 0)
+        return copy_to_stream(self, err);
     r = sfs_io_temp_commit(&self->temp, self->base, err);
     return r < 0 ? sfs_fail_while(err, r, "%s", self->file) : 0;
 }
@@ -198,6 +218,7 @@ static void archive_close(struct sfs_target *target)
 {
     struct archive_target *self = (struct archive_target *)target;
     sfs_io_temp_close(&self->temp);
+    sfs_close_fd(&self->stream);
     free(self->file);
     free(self->name);
     free(self->held);
@@ -213,36 +234,79 @@ static const struct sfs_target_ops archive_ops = {
     .close = archive_close,
 };
 
-int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
-                            struct sfs_target **ret_target, struct sfs_error *err)
+/* ---- opening ---- */
+
+/* Opens what is written to and not replaced. */
+static int open_stream(struct archive_target *self, bool is_stdout, struct sfs_error *err)
 {
-    (void)text;
-    struct stat st;
-    bool is_there = stat(reference->path, &st) == 0;
-    if (is_there && !S_ISREG(st.st_mode))
-        return sfs_fail(err, EINVAL, "%s is there already, and is not a file", reference->path);
-    /* The file itself is replaced, not a symlink that leads to it. */
-    AUTO(sfs_free)
-    char *path = is_there ? realpath(reference->path, NULL) : strdup(reference->path);
+    self->target.fills_stdout = is_stdout;
+    if (is_stdout) /* which has a position, and may be a socket, that cannot be opened anew */
+        self->stream = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    else
+        self->stream = open(self->file, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (self->stream < 0)
+        return sfs_fail_errno(err, errno, "%s", self->file);
+    if (isatty(self->stream))
+        return sfs_fail(err, EINVAL, "%s is a terminal, for which an archive is nothing",
+                        self->file);
+    const char *dir = getenv("TMPDIR");
+    int r = sfs_io_temp_open(&self->temp, dir && *dir ? dir : "/var/tmp", 0600, err);
+    if (r < 0)
+        return r;
+    unlinkat(self->temp.dirfd, self->temp.name, 0); /* so that nothing is left of it */
+    self->temp.name[0] = 0;
+    return 0;
+}
+
+/* The file itself is replaced, not a symlink that leads to it. */
+static int open_file(struct archive_target *self, bool is_there, struct sfs_error *err)
+{
+    char *path = is_there ? realpath(self->file, NULL) : strdup(self->file);
     if (!path)
-        return sfs_fail_errno(err, errno, "%s", reference->path);
-    struct archive_target *self = calloc(1, sizeof *self);
-    if (!self)
-        return sfs_fail_memory(err);
-    AUTO(sfs_target_close) struct sfs_target *target = &self->target;
-    self->target.ops = &archive_ops;
-    self->temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
-    self->is_docker = reference->transport == SFS_TRANSPORT_DOCKER_ARCHIVE;
+        return sfs_fail_errno(err, errno, "%s", self->file);
+    free(self->file);
+    self->file = path;
     AUTO(sfs_free) char *dir = sfs_parent_of(path);
-    if (!dir || !(self->file = strdup(path)) ||
-        (reference->name && !(self->name = strdup(reference->name))))
+    if (!dir)
         return sfs_fail_memory(err);
     char *slash = strrchr(self->file, '/');
     self->base = slash ? slash + 1 : self->file;
     if (!*self->base)
         return sfs_fail(err, EINVAL, "%s names no file", self->file);
     sfs_io_sweep(dir);
-    int r = sfs_io_temp_open(&self->temp, dir, 0644, err);
+    return sfs_io_temp_open(&self->temp, dir, 0644, err);
+}
+
+static int open_place(struct archive_target *self, struct sfs_error *err)
+{
+    struct stat st, out;
+    if (stat(self->file, &st) < 0)
+        return open_file(self, false, err);
+    bool is_stdout = fstat(STDOUT_FILENO, &out) == 0 && st.st_dev == out.st_dev &&
+                     st.st_ino == out.st_ino && !S_ISDIR(st.st_mode);
+    if (!is_stdout && (S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return sfs_fail(err, EINVAL, "%s is there already, and is not a file", self->file);
+    return is_stdout || !S_ISREG(st.st_mode) ? open_stream(self, is_stdout, err)
+                                             : open_file(self, true, err);
+}
+
+int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
+                            struct sfs_target **ret_target, struct sfs_error *err)
+{
+    (void)text;
+    struct archive_target *self = calloc(1, sizeof *self);
+    if (!self)
+        return sfs_fail_memory(err);
+    AUTO(sfs_target_close) struct sfs_target *target = &self->target;
+    self->target.ops = &archive_ops;
+    self->temp = (struct sfs_io_temp){ .fd = -1, .dirfd = -1 };
+    self->stream = -1;
+    self->is_docker = reference->transport == SFS_TRANSPORT_DOCKER_ARCHIVE;
+    self->file = strdup(reference->path);
+    self->name = reference->name ? strdup(reference->name) : NULL;
+    if (!self->file || (reference->name && !self->name))
+        return sfs_fail_memory(err);
+    int r = open_place(self, err);
     if (r == 0)
         *ret_target = TAKE(target);
     return r;

@@ -4,15 +4,15 @@
 
 #include "base/limits.h"
 #include "base/array.h"
+#include "layer/tar_stream.h"
 #include <stagefs/format.h>
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 
 #define MAX_MEMBERS (1u << 20)
+#define READ_BLOCK  (64u << 10)
 
 enum kind { KIND_FILE, KIND_SYMLINK, KIND_HARDLINK, KIND_SPARSE, KIND_OTHER };
 
@@ -155,103 +155,139 @@ static void tar_close(struct sfs_members *members)
 
 static const struct sfs_members_ops tar_ops = { .open = tar_open, .close = tar_close };
 
-static enum kind kind_of(struct archive_entry *entry, const char **ret_link)
+/* ---- reading the headers ---- */
+
+struct tar_scan {
+    struct tar_members *tar;
+    struct sfs_tar_stream *stream;
+    uint64_t at;  /* what comes next of the file */
+    char *block;  /* READ_BLOCK bytes of it */
+    uint64_t end; /* where the last member ends */
+};
+
+static void scan_done(struct tar_scan *scan)
 {
-    *ret_link = archive_entry_hardlink(entry);
-    if (*ret_link)
-        return KIND_HARDLINK;
-    *ret_link = archive_entry_symlink(entry);
-    if (*ret_link && archive_entry_filetype(entry) == AE_IFLNK)
-        return KIND_SYMLINK;
-    *ret_link = NULL;
-    if (archive_entry_filetype(entry) != AE_IFREG)
-        return KIND_OTHER;
-    return archive_entry_sparse_count(entry) > 0 ? KIND_SPARSE : KIND_FILE;
+    sfs_tar_stream_close(&scan->stream);
+    free(scan->block);
 }
 
-/* Notes one member. Names that cannot be read, or that lead out of the archive, are of no use to
- * an image: they are passed over. */
-static int add_member(struct tar_members *tar, struct archive *archive, struct archive_entry *entry,
+static int lend_file(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err)
+{
+    struct tar_scan *scan = user;
+    ssize_t n = sfs_io_read_at(scan->tar->fd, scan->block, READ_BLOCK, scan->at);
+    if (n < 0)
+        return sfs_fail_errno(err, (int)-n, "reading %s", scan->tar->base.label);
+    scan->at += (uint64_t)n;
+    *ret_data = scan->block;
+    *ret_size = (size_t)n;
+    return 0;
+}
+
+static int skip_file(void *user, uint64_t size, uint64_t *ret_skipped, struct sfs_error *err)
+{
+    struct tar_scan *scan = user;
+    (void)err;
+    uint64_t left = scan->tar->file_size - scan->at;
+    *ret_skipped = size < left ? size : left;
+    scan->at += *ret_skipped;
+    return 0;
+}
+
+static enum kind kind_of(const struct sfs_tar_member *member)
+{
+    if (member->hard_link)
+        return KIND_HARDLINK;
+    if (S_ISLNK(member->inode.mode))
+        return KIND_SYMLINK;
+    if (!S_ISREG(member->inode.mode))
+        return KIND_OTHER;
+    uint64_t size = member->inode.size;
+    bool is_whole = size == 0 || (member->extent_count == 1 && member->extents[0].size == size);
+    return is_whole ? KIND_FILE : KIND_SPARSE;
+}
+
+/* Where the member's bytes end in the tar. */
+static uint64_t end_of(const struct sfs_tar_member *member)
+{
+    if (member->extent_count == 0)
+        return member->data_offset;
+    const struct sfs_extent *last = &member->extents[member->extent_count - 1];
+    return last->data_offset + last->size;
+}
+
+/* Notes one member. Names that lead out of the archive are of no use to an image: they are passed
+ * over. */
+static int add_member(struct tar_members *tar, const struct sfs_tar_member *member,
                       uint32_t position, struct sfs_error *err)
 {
-    const char *name = archive_entry_pathname(entry), *link;
-    int64_t offset = archive_filter_bytes(archive, 0), size = archive_entry_size(entry);
-    struct archive_member member = { .kind = kind_of(entry, &link), .position = position };
-    uint64_t end;
-    if (member.kind == KIND_FILE &&
-        (offset < 0 || size < 0 || __builtin_add_overflow((uint64_t)offset, (uint64_t)size, &end) ||
-         end > tar->file_size))
+    struct archive_member own = { .kind = kind_of(member), .position = position };
+    if (end_of(member) > tar->file_size)
         return sfs_fail(err, EBADMSG,
                         "%s is truncated: member %.200s does not fit into its %" PRIu64 " bytes",
-                        tar->base.label, name ? name : "?", tar->file_size);
+                        tar->base.label, member->name, tar->file_size);
     if (SFS_ARRAY_GROW(tar->members, tar->count, tar->capacity, 64) < 0)
         return sfs_fail_memory(err);
-    member.offset = (uint64_t)offset;
-    member.size = member.kind == KIND_FILE ? (uint64_t)size : 0;
-    member.name = name ? join_path(NULL, name) : NULL;
-    if (!member.name)
+    own.offset = member->extent_count > 0 ? member->extents[0].data_offset : member->data_offset;
+    own.size = own.kind == KIND_FILE ? member->inode.size : 0;
+    own.name = join_path(NULL, member->name);
+    if (!own.name)
         return 0;
-    member.link = link ? strdup(link) : NULL;
-    tar->members[tar->count++] = member;
-    return link && !member.link ? sfs_fail_memory(err) : 0;
+    own.link = member->link ? strdup(member->link) : NULL;
+    tar->members[tar->count++] = own;
+    return member->link && !own.link ? sfs_fail_memory(err) : 0;
 }
 
 /* Is there a block of zeros where the last member ends? */
 static bool has_end_mark(const struct tar_members *tar, uint64_t end)
 {
-    static const char zeros[512];
-    char block[512];
-    end = (end + 511) & ~(uint64_t)511;
+    char block[SFS_TAR_HEADER];
+    end = (end + sizeof block - 1) / sizeof block * sizeof block;
     return sfs_io_read_at(tar->fd, block, sizeof block, end) == (ssize_t)sizeof block &&
-           memcmp(block, zeros, sizeof block) == 0;
+           sfs_tar_is_zero_block(block);
 }
 
-static int read_headers(struct tar_members *tar, struct archive *archive, struct sfs_error *err)
+/* Tells a file that is no tar from one whose headers are refused. */
+static int fail_headers(const struct tar_members *tar, int code, struct sfs_error *err)
 {
-    uint64_t end = 0;
+    char block[SFS_TAR_HEADER];
+    if (code != -EBADMSG && code != -E2BIG)
+        return code;
+    if (sfs_io_read_at(tar->fd, block, sizeof block, 0) != (ssize_t)sizeof block ||
+        !sfs_tar_is_header(block))
+        return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
+    return sfs_fail_while(err, code, "%s", tar->base.label);
+}
+
+static int read_headers(struct tar_scan *scan, struct sfs_error *err)
+{
+    struct tar_members *tar = scan->tar;
     for (uint32_t position = 0;; position++) {
-        struct archive_entry *entry;
-        int r = archive_read_next_header(archive, &entry);
-        if (r == ARCHIVE_EOF)
+        struct sfs_tar_member member;
+        int r = sfs_tar_stream_next(scan->stream, &member, err);
+        if (r < 0)
+            return fail_headers(tar, r, err);
+        if (r == 0)
             break;
-        if (r != ARCHIVE_OK && r != ARCHIVE_WARN && position == 0)
-            return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
-        if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
-            return sfs_fail(err, EBADMSG,
-                            "%s is damaged or truncated behind member %" PRIu32 ": %s",
-                            tar->base.label, position, archive_error_string(archive));
         if (position == MAX_MEMBERS)
             return sfs_fail(err, E2BIG, "%s has more than %u members", tar->base.label,
                             MAX_MEMBERS);
-        r = add_member(tar, archive, entry, position, err);
+        r = add_member(tar, &member, position, err);
         if (r < 0)
             return r;
-        int64_t size = archive_entry_size(entry);
-        end = (uint64_t)archive_filter_bytes(archive, 0) + (uint64_t)(size > 0 ? size : 0);
+        scan->end = end_of(&member);
     }
-    tar->complete = has_end_mark(tar, end);
+    tar->complete = has_end_mark(tar, scan->end);
     if (tar->count > 0)
         qsort(tar->members, tar->count, sizeof *tar->members, compare_names);
     return 0;
 }
 
-static void close_archive(struct archive **archive)
-{
-    archive_read_free(*archive);
-    *archive = NULL;
-}
-
 static int index_tar(struct tar_members *tar, struct sfs_error *err)
 {
-    AUTO(close_archive) struct archive *archive = archive_read_new();
-    if (!archive || archive_read_support_format_tar(archive) != ARCHIVE_OK)
-        return sfs_fail_memory(err);
-    if (archive_read_open_fd(archive, tar->fd, 64 << 10) != ARCHIVE_OK) {
-        if (archive_errno(archive) == EILSEQ) /* libarchive: no format knows it */
-            return sfs_fail(err, EBADMSG, "%s is not a tar file", tar->base.label);
-        return sfs_fail(err, EIO, "%s: %s", tar->base.label, archive_error_string(archive));
-    }
-    return read_headers(tar, archive, err);
+    AUTO(scan_done) struct tar_scan scan = { .tar = tar, .block = malloc(READ_BLOCK) };
+    const struct sfs_tar_source source = { .next = lend_file, .user = &scan, .skip = skip_file };
+    scan.stream = sfs_tar_stream_open(&source);
+    return scan.block && scan.stream ? read_headers(&scan, err) : sfs_fail_memory(err);
 }
 
 /* Refuses a compressed file, whose ranges cannot be read without decoding all that is before

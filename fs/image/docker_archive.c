@@ -56,8 +56,8 @@ static int choose_entry(const json_t *manifest, const struct sfs_reference *refe
             return 0;
     }
     if (reference->has_position)
-        snprintf(text, sizeof text, "%zu images are here, none at @%zu (the first is @0)", count,
-                 reference->position);
+        snprintf(text, sizeof text, "%zu image%s here, none at @%zu (the first is @0)", count,
+                 count == 1 ? " is" : "s are", reference->position);
     else if (name)
         snprintf(text, sizeof text, "no image is named %.300s", name);
     else

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <stagefs/format.h>
 
 /* A directory is an image of one layer and an empty config. */
 static int open_dir(struct sfs_image *image, const struct sfs_reference *reference,
@@ -167,9 +168,9 @@ int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob
         return r;
     if (blob->size != part->layer.size)
         return sfs_fail(err, EKEYREJECTED,
-                        "%s is %s: it has %" PRIu64 " bytes, its descriptor says %" PRIu64,
+                        "%s is %s: it has %" PRIu64 " byte%s, its descriptor says %" PRIu64,
                         blob->name, blob->size < part->layer.size ? "truncated" : "too long",
-                        blob->size, part->layer.size);
+                        blob->size, sfs_plural(blob->size), part->layer.size);
     *ret_blob = TAKE(blob);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stagefs/format.h>
 
 #define OCI    "application/vnd.oci.image."
 #define DOCKER "application/vnd.docker."
@@ -102,8 +103,9 @@ int sfs_config_take_diff_ids(struct sfs_image *image, struct sfs_error *err)
     if (r < 0)
         return r;
     if (json_array_size(diff_ids) != image->count)
-        return sfs_fail(err, EBADMSG, "the config has %zu diff_ids for %zu layers",
-                        json_array_size(diff_ids), image->count);
+        return sfs_fail(err, EBADMSG, "the config has %zu diff_id%s for %zu layer%s",
+                        json_array_size(diff_ids), sfs_plural(json_array_size(diff_ids)),
+                        image->count, sfs_plural(image->count));
     for (size_t i = 0; i < image->count; i++) {
         struct sfs_image_layer *layer = &image->parts[i].layer;
         const char *text = json_string_value(json_array_get(diff_ids, i));

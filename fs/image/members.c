@@ -46,9 +46,10 @@ int sfs_members_open_blob(struct sfs_members *members, const struct sfs_digest *
         return sfs_fail_while(err, r, "blob %s", sfs_digest_print(digest, text));
     if (size != UINT64_MAX && blob->size != size)
         return sfs_fail(err, EKEYREJECTED,
-                        "blob %s is %s: it has %" PRIu64 " bytes, its descriptor says %" PRIu64,
+                        "blob %s is %s: it has %" PRIu64 " byte%s, its descriptor says %" PRIu64,
                         sfs_digest_print(digest, text),
-                        blob->size < size ? "truncated" : "too long", blob->size, size);
+                        blob->size < size ? "truncated" : "too long", blob->size,
+                        sfs_plural(blob->size), size);
     *ret_blob = TAKE(blob);
     return 0;
 }

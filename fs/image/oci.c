@@ -163,8 +163,8 @@ static int choose_position(const json_t *manifests, size_t position, const json_
     *ret_entry = json_array_get(manifests, position);
     if (*ret_entry)
         return 0;
-    snprintf(text, sizeof text, "%zu images are here, none at @%zu (the first is @0)", count,
-             position);
+    snprintf(text, sizeof text, "%zu image%s here, none at @%zu (the first is @0)", count,
+             count == 1 ? " is" : "s are", position);
     return fail_with_list(manifests, false, text, err);
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stagefs/format.h>
 
 struct verifying {
     struct sfs_image *image;
@@ -158,8 +159,8 @@ static void tell_check(struct report *report, struct check *check)
         tell(report, what, &layer->digest, &check->digest, check->size);
     if (check->size != layer->size && report->result == 0)
         report->result = sfs_fail(&report->error, EKEYREJECTED,
-                                  "%s has %" PRIu64 " bytes, its descriptor says %" PRIu64, what,
-                                  check->size, layer->size);
+                                  "%s has %" PRIu64 " byte%s, its descriptor says %" PRIu64, what,
+                                  check->size, sfs_plural(check->size), layer->size);
     snprintf(what, sizeof what, "diff_id %zu", check->layer);
     /* What cannot be decoded does not hold: the words say why. */
     if (!check->has_diff_id)

@@ -10,6 +10,7 @@
 #include "layer/verified.h"
 
 #include <isa-l/crc64.h>
+#include <stagefs/format.h>
 
 struct tar_layer {
     struct sfs_layer base;
@@ -261,9 +262,9 @@ static int check_digest(const struct making *making, const struct sfs_digest *ac
     sfs_digest_print(&source->digest, text);
     if (making->blob->size < source->size)
         return sfs_fail(err, EKEYREJECTED,
-                        "layer %s does not match its digest (it is truncated: %llu of %llu bytes)",
+                        "layer %s does not match its digest (it is truncated: %llu of %llu byte%s)",
                         text, (unsigned long long)making->blob->size,
-                        (unsigned long long)source->size);
+                        (unsigned long long)source->size, sfs_plural(source->size));
     return sfs_fail(err, EKEYREJECTED, "layer %s does not match its digest", text);
 }
 

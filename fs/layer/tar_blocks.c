@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <stagefs/format.h>
 
 /* Asks the source for more, if nothing is left. 1: there are bytes; 0: there is nothing more. */
 static int refill(struct sfs_tar_blocks *blocks, struct sfs_error *err)
@@ -53,23 +54,38 @@ int sfs_tar_blocks_next(struct sfs_tar_blocks *blocks, const void **ret_block,
     return 1;
 }
 
+/* Passes over `size` bytes, or as many as there are, behind what was lent. */
+static int skip_source(struct sfs_tar_blocks *blocks, uint64_t size, uint64_t *ret_skipped,
+                       struct sfs_error *err)
+{
+    int r = blocks->source.skip(blocks->source.user, size, ret_skipped, err);
+    if (r < 0)
+        blocks->source_failed = true;
+    else
+        blocks->offset += *ret_skipped;
+    return r;
+}
+
 /* Passes over `size` bytes, or as many as there are: *ret_skipped says how many. */
 static int skip(struct sfs_tar_blocks *blocks, uint64_t size, uint64_t *ret_skipped,
                 struct sfs_error *err)
 {
-    uint64_t done = 0;
-    while (done < size) {
-        int r = refill(blocks, err);
-        if (r < 0)
-            return r;
-        if (r == 0)
+    uint64_t done = 0, part = 0;
+    int r = 0;
+    for (; r >= 0 && done < size; done += part) {
+        if (blocks->left == 0 && blocks->source.skip) {
+            r = skip_source(blocks, size - done, &part, err);
+            done += r < 0 ? 0 : part;
             break;
-        size_t part = size - done < blocks->left ? (size_t)(size - done) : blocks->left;
-        pass(blocks, part);
-        done += part;
+        }
+        r = refill(blocks, err);
+        if (r <= 0)
+            break;
+        part = size - done < blocks->left ? size - done : blocks->left;
+        pass(blocks, (size_t)part);
     }
     *ret_skipped = done;
-    return 0;
+    return r < 0 ? r : 0;
 }
 
 int sfs_tar_blocks_skip(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs_error *err)
@@ -77,8 +93,8 @@ int sfs_tar_blocks_skip(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs
     uint64_t skipped;
     int r = skip(blocks, size, &skipped, err);
     if (r == 0 && skipped < size)
-        return sfs_fail(err, EBADMSG, "it is truncated, %llu bytes of a file are missing",
-                        (unsigned long long)(size - skipped));
+        return sfs_fail(err, EBADMSG, "it is truncated, a file lacks %llu byte%s",
+                        (unsigned long long)(size - skipped), sfs_plural(size - skipped));
     return r;
 }
 

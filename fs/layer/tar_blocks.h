@@ -10,6 +10,9 @@ struct sfs_tar_source {
     /* Lends the next bytes until the next call; *ret_size 0: the end. */
     int (*next)(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err);
     void *user;
+    /* Passes over `size` bytes behind what was lent, or as many as there are. NULL: they are lent,
+     * and not looked at. */
+    int (*skip)(void *user, uint64_t size, uint64_t *ret_skipped, struct sfs_error *err);
 };
 
 struct sfs_tar_blocks {

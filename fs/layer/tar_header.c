@@ -72,9 +72,10 @@ int sfs_tar_number(const void *field, size_t size, int64_t *ret_number)
 
 /* Is the checksum the sum of all bytes, with spaces in place of the sum itself? Old writers took
  * bytes as signed. */
-static bool checksum_holds(const struct raw_header *raw)
+bool sfs_tar_is_header(const void *block)
 {
-    const unsigned char *bytes = (const unsigned char *)raw;
+    const struct raw_header *raw = block;
+    const unsigned char *bytes = block;
     unsigned sum = 0, high = 0;
     int64_t told;
     for (size_t i = 0; i < sizeof *raw; i++) {
@@ -175,7 +176,7 @@ int sfs_tar_header_parse(const void *block, struct sfs_tar_header *ret_header,
                          struct sfs_error *err)
 {
     const struct raw_header *raw = block;
-    if (!checksum_holds(raw))
+    if (!sfs_tar_is_header(block))
         return sfs_fail(err, EBADMSG, "a header's checksum does not hold");
     int r = find_format(raw, &ret_header->format, err);
     if (r == 0)

@@ -34,6 +34,9 @@ int sfs_tar_number(const void *field, size_t size, int64_t *ret_number);
 /* Is it a block of zeros, as stands at a tar's end? */
 bool sfs_tar_is_zero_block(const void *block);
 
+/* Does the block's checksum hold? Then it is a header, be it one that is refused. */
+bool sfs_tar_is_header(const void *block);
+
 /* Reads a header block. EBADMSG: it is no header, or one that readers disagree on. */
 int sfs_tar_header_parse(const void *block, struct sfs_tar_header *ret_header,
                          struct sfs_error *err);

@@ -88,18 +88,15 @@ static int take_all(struct tar_reader *reader, struct sfs_error *err)
     }
 }
 
-/* Warns of an archive behind the tar's end. Only readers that pass over zeros show it: it is no
- * fault, but a good place to hide something. */
-static int look_behind(struct tar_reader *reader, struct sfs_error *err)
+int sfs_tar_warn_behind(struct sfs_tar_stream *stream, const char *label,
+                        const struct sfs_progress *progress, struct sfs_error *err)
 {
-    const struct sfs_progress *progress = reader->options->progress;
     char text[256];
-    int r = sfs_tar_stream_look_behind(reader->stream, err);
+    int r = sfs_tar_stream_look_behind(stream, err);
     if (r <= 0 || !progress || !progress->warn)
         return r < 0 ? r : 0;
     snprintf(text, sizeof text,
-             "%.160s: behind the end of its tar stands another one, which is not shown",
-             reader->options->label);
+             "%.160s: behind the end of its tar stands another one, which is not shown", label);
     progress->warn(progress->user, text);
     return 0;
 }
@@ -107,14 +104,14 @@ static int look_behind(struct tar_reader *reader, struct sfs_error *err)
 int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
                  const struct sfs_tar_read_options *options, struct sfs_error *err)
 {
-    const struct sfs_tar_source source = { lend_block, unpack };
+    const struct sfs_tar_source source = { .next = lend_block, .user = unpack };
     AUTO(close_reader)
     struct tar_reader reader = { unpack, builder, options, sfs_tar_stream_open(&source) };
     if (!reader.stream)
         return sfs_fail_memory(err);
     int r = take_all(&reader, err);
     if (r == 0)
-        r = look_behind(&reader, err);
+        r = sfs_tar_warn_behind(reader.stream, options->label, options->progress, err);
     if (r == 0)
         r = sfs_aufs_hide(builder, err);
     return r;

@@ -19,7 +19,7 @@
 #include "layer/tables.h"
 #include "layer/tar_pax.h"
 
-struct archive_entry;
+struct sfs_tar_stream;
 
 struct sfs_tar_read_options {
     bool is_estargz;                     /* marks of that format are no files */
@@ -33,6 +33,13 @@ struct sfs_tar_read_options {
 int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
                  const struct sfs_tar_read_options *options, struct sfs_error *err);
 
+/* To be called at a tar's end: warns of another archive behind it. Only readers that pass over
+ * zeros show that one: it is no fault, but a good place to hide something. `label` is what the
+ * warning calls the tar; progress may be NULL. Reads to the end of the source, whose failures are
+ * handed on. */
+int sfs_tar_warn_behind(struct sfs_tar_stream *stream, const char *label,
+                        const struct sfs_progress *progress, struct sfs_error *err);
+
 /* Extended attributes and ACLs of one entry; all-zero is empty. */
 struct sfs_tar_xattrs {
     struct sfs_builder_xattr *list;
@@ -44,10 +51,6 @@ struct sfs_tar_xattrs {
  * too, and is freed with sfs_tar_xattrs_done(). */
 int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
                         struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err);
-/* Takes the attributes of an entry that libarchive has read; the result may point into the entry,
- * too. */
-int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_xattrs,
-                        struct sfs_error *err);
 /* Is the attribute in a namespace that Linux has? */
 bool sfs_tar_xattr_is_shown(const char *name);
 /* Frees what is in it. Fine on an all-zero struct. */

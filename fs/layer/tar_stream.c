@@ -353,6 +353,6 @@ int sfs_tar_stream_look_behind(struct sfs_tar_stream *stream, struct sfs_error *
     int r, found = 0;
     while ((r = sfs_tar_blocks_next(&stream->blocks, &block, err)) > 0)
         if (!found && !sfs_tar_is_zero_block(block))
-            found = sfs_tar_header_parse(block, &stream->header, NULL) == 0;
+            found = sfs_tar_is_header(block);
     return r < 0 && stream->blocks.source_failed ? r : found;
 }

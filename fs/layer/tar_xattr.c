@@ -109,30 +109,6 @@ static int add_acl(struct archive_entry *entry, int kind, const char *name,
     return used ? add(xattrs, name, head, sizeof *head + used * sizeof *items) : 0;
 }
 
-int sfs_tar_xattrs_read(struct archive_entry *entry, struct sfs_tar_xattrs *ret_xattrs,
-                        struct sfs_error *err)
-{
-    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
-    /* ACLs come first, so that an attribute that brings one in binary form replaces it. */
-    int r = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", &xattrs,
-                    &xattrs.access);
-    if (r == 0)
-        r = add_acl(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", &xattrs,
-                    &xattrs.default_acl);
-    const char *name;
-    const void *value;
-    size_t size;
-    archive_entry_xattr_reset(entry);
-    while (r == 0 && archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
-        if (name && sfs_tar_xattr_is_shown(name))
-            r = add(&xattrs, name, value, size);
-    if (r < 0)
-        return sfs_fail_memory(err);
-    *ret_xattrs = xattrs;
-    xattrs = (struct sfs_tar_xattrs){ 0 };
-    return 0;
-}
-
 /* ---- as pax has them ---- */
 
 struct sfs_tar_decoded {

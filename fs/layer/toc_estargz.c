@@ -10,8 +10,8 @@
 #include "layer/toc.h"
 
 #include "base/limits.h"
-#include <archive.h>
-#include <archive_entry.h>
+#include "layer/tar_packed.h"
+#include "layer/tar_stream.h"
 
 #define FOOTER_MAX     51
 #define FOOTER_LEGACY  47
@@ -19,6 +19,7 @@
 #define FIELD          22 /* hex digits and "STARGZ" */
 #define HEAD           12
 #define TAIL           13
+#define TAR_MAX        (SFS_MAX_TOC + 2 * SFS_MAX_TAR_TEXT) /* bytes of a table with its headers */
 
 /* The extra field of a footer that takes up the last `size` bytes; NULL: it is none. */
 static const char *find_field(const uint8_t *end, size_t size)
@@ -86,43 +87,87 @@ bool sfs_toc_ends_estargz(struct sfs_blob *blob)
     return find_table(blob, &start, &end, NULL) == 0;
 }
 
-static void close_archive(struct archive **archive)
+/* The table's members: lent whole to the decoder, whose output is kept. */
+struct packed_table {
+    const void *packed; /* NULL: it was lent already */
+    size_t size;
+    struct sfs_tar_packed *decoder;
+    struct sfs_buf plain;
+};
+
+static int lend_packed(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err)
 {
-    archive_read_free(*archive);
+    struct packed_table *table = user;
+    (void)err;
+    *ret_data = table->packed;
+    *ret_size = table->packed ? table->size : 0;
+    table->packed = NULL;
+    return 0;
 }
 
-static int read_text(struct archive *archive, struct sfs_toc_text *text, struct sfs_error *err)
+static int lend_plain(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err)
 {
-    struct archive_entry *entry;
-    int r = archive_read_next_header(archive, &entry);
-    if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
-        return sfs_fail(err, EBADMSG, "it is not in a tar");
-    const char *name = archive_entry_pathname(entry);
-    if (!name || strcmp(name, "stargz.index.json") != 0)
-        return sfs_fail(err, EBADMSG, "the tar has something else in its place");
-    int64_t size = archive_entry_size(entry);
-    if (size < 0 || size > SFS_MAX_TOC)
+    struct packed_table *table = user;
+    int r = sfs_tar_packed_next(table->decoder, ret_data, ret_size, err);
+    if (r < 0)
+        return r;
+    if (*ret_size > TAR_MAX - table->plain.size)
         return sfs_fail(err, E2BIG, "it is larger than %u bytes", SFS_MAX_TOC);
-    text->data = malloc((size_t)size + 1);
-    if (!text->data)
+    sfs_buf_add(&table->plain, *ret_data, *ret_size);
+    return sfs_buf_check(&table->plain, err);
+}
+
+static void table_done(struct packed_table *table)
+{
+    sfs_tar_packed_close(&table->decoder);
+    sfs_buf_close(&table->plain);
+}
+
+/* Finds the table among the tar's members: it is the only one. */
+static int find_text(struct sfs_tar_stream *stream, uint64_t *ret_start, uint64_t *ret_size,
+                     struct sfs_error *err)
+{
+    struct sfs_tar_member member;
+    int r = sfs_tar_stream_next(stream, &member, err);
+    if (r == 0)
+        return sfs_fail(err, EBADMSG, "it is not in a tar");
+    if (r < 0)
+        return r;
+    if (strcmp(member.name, "stargz.index.json") != 0 || !S_ISREG(member.inode.mode) ||
+        member.hard_link || member.extent_count > 1)
+        return sfs_fail(err, EBADMSG, "the tar has something else in its place");
+    if (member.inode.size > SFS_MAX_TOC)
+        return sfs_fail(err, E2BIG, "it is larger than %u bytes", SFS_MAX_TOC);
+    *ret_start = member.data_offset;
+    *ret_size = member.inode.size;
+    r = sfs_tar_stream_next(stream, &member, err); /* passes over its bytes */
+    return r > 0 ? sfs_fail(err, EBADMSG, "the tar has something behind it") : r;
+}
+
+static int read_text(struct packed_table *table, struct sfs_toc_text *text, struct sfs_error *err)
+{
+    const struct sfs_tar_source source = { .next = lend_plain, .user = table };
+    AUTO(sfs_tar_stream_close) struct sfs_tar_stream *stream = sfs_tar_stream_open(&source);
+    uint64_t start = 0, size = 0;
+    if (!stream)
         return sfs_fail_memory(err);
-    if (archive_read_data(archive, text->data, (size_t)size) != size)
-        return sfs_fail(err, EBADMSG, "it is damaged");
-    text->size = (size_t)size;
+    int r = find_text(stream, &start, &size, err);
+    if (r < 0)
+        return r;
+    memmove(table->plain.data, table->plain.data + start, size);
+    text->data = table->plain.data;
+    text->size = size;
+    table->plain = (struct sfs_buf){ 0 };
     return 0;
 }
 
 static int unpack_table(const void *packed, size_t size, struct sfs_toc_text *text,
                         struct sfs_error *err)
 {
-    AUTO(close_archive) struct archive *archive = archive_read_new();
-    if (!archive)
-        return sfs_fail_memory(err);
-    if (archive_read_support_filter_gzip(archive) != ARCHIVE_OK ||
-        archive_read_support_format_tar(archive) != ARCHIVE_OK ||
-        archive_read_open_memory(archive, packed, size) != ARCHIVE_OK)
-        return sfs_fail(err, EBADMSG, "it is not gzip");
-    return read_text(archive, text, err);
+    AUTO(table_done) struct packed_table table = { .packed = packed, .size = size };
+    const struct sfs_tar_source source = { .next = lend_packed, .user = &table };
+    int r = sfs_tar_packed_open(&source, &table.decoder, err);
+    return r == 0 ? read_text(&table, text, err) : r;
 }
 
 int sfs_toc_read_estargz(struct sfs_blob *blob, const struct sfs_toc_claim *claim,

@@ -43,6 +43,8 @@ static char *resolve_parent(const char *mountpoint)
 
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err)
 {
+    if (!*mountpoint)
+        return sfs_fail(err, EINVAL, "the mountpoint's name is empty");
     char *path = realpath(mountpoint, NULL);
     if (!path && (errno == ENOTCONN || errno == ECONNABORTED || errno == EIO || errno == EACCES))
         path = resolve_parent(mountpoint);

@@ -70,7 +70,9 @@ static void count_stored(void *user, sfs_ino ino, uint64_t size)
 }
 
 /* Linux's EROFS counts a file's blocks by its size, holes or not, and `cp` goes by the blocks: a
- * copy would write every hole. So an image with large ones is shown by FUSE, which tells them. */
+ * copy would write every hole. Chunks without an address change nothing: they are read as zeros,
+ * but neither st_blocks nor SEEK_HOLE tells of them (Linux 6.18). So an image with large holes is
+ * shown by FUSE, which tells them. */
 static bool has_holes(const struct sfs_server *server)
 {
     struct sfs_forest_holes holes;
@@ -121,8 +123,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
     if (unknown > 0 && options->warn) {
         struct sfs_error words;
-        sfs_fail(&words, ENOENT, "%zu of the profile's paths are not here, such as %s", unknown,
-                 path);
+        sfs_fail(&words, ENOENT, "%zu of the profile's paths %s not here, such as %s", unknown,
+                 unknown == 1 ? "is" : "are", path);
         options->warn(options->user, words.text);
     }
     return r;

@@ -178,7 +178,8 @@ struct eval_unpack {
     const char *label;           /* what messages call the new layer */
     bool has_owner;              /* uid and gid replace the tar's */
     uint32_t uid, gid;
-    int64_t epoch; /* seconds: the time of directories that are made */
+    int64_t epoch;                       /* seconds: the time of directories that are made */
+    const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 /* Makes a layer of the tar's content, to lie on the stage's tree; the caller closes it. Waits: all
  * is unpacked to a temporary file. 1: done; 0: the file is no tar. */

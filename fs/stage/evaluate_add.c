@@ -1,13 +1,13 @@
 /* ADD of a tar: its entries go where extracting them in a chroot at the destination would put them.
- * File bytes are unpacked to an unnamed temporary file, since most tars come compressed. */
+ * The tar is unpacked to an unnamed temporary file, since most tars come compressed. */
 #include "stage/evaluate.h"
 
 #include "base/limits.h"
 #include "copy/copy_draft.h"
+#include "layer/tar_packed.h"
 #include "layer/tar_read.h"
+#include "layer/tar_stream.h"
 #include "tree/tree_inner.h"
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
@@ -64,7 +64,7 @@ int sfs_eval_make_dirs(const struct sfs_tree *tree, struct sfs_builder *builder,
 
 struct unpacked_layer {
     struct sfs_layer base;
-    int fd; /* the unpacked bytes */
+    int fd; /* the unpacked tar */
 };
 
 static int pin(struct sfs_layer *base, sfs_inode number, uint64_t offset, size_t size,
@@ -119,43 +119,51 @@ static const struct sfs_layer_ops unpacked_ops = { .pin = pin, .close = close_un
 struct add_job {
     const struct eval_unpack *unpack;
     struct sfs_error *err;
-    struct archive *archive;
-    uint64_t at; /* in the source file */
-    char *block; /* READ_BLOCK bytes lent to libarchive */
+    struct sfs_tar_packed *packed;
+    uint64_t at;        /* in the source file */
+    bool source_failed; /* it could not be read: it may be a tar or not */
+    char *block;        /* READ_BLOCK bytes of it */
     struct sfs_builder *builder;
     char *destination; /* as of sfs_eval_real_path() */
     void *put;         /* tsearch() tree of struct put_name */
-    int read_failure;  /* the source could not be read, as err says: it may be a tar or not */
-    int fd;
-    uint64_t written;
-    struct sfs_buf path, extents;
+    int fd;            /* the tar, as far as it was read */
+    struct sfs_buf path;
 };
 
 static void job_done(struct add_job *job)
 {
-    archive_read_free(job->archive);
+    sfs_tar_packed_close(&job->packed);
     free(job->block);
     sfs_builder_close(&job->builder);
     free(job->destination);
     tdestroy(job->put, free);
     sfs_close_fd(&job->fd);
     sfs_buf_close(&job->path);
-    sfs_buf_close(&job->extents);
 }
 
-static la_ssize_t read_block(struct archive *archive, void *user, const void **ret_data)
+static int lend_file(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err)
 {
     struct add_job *job = user;
-    ssize_t n = sfs_tree_read(job->unpack->source, job->unpack->node, job->block, READ_BLOCK,
-                              job->at, job->err);
-    if (n < 0) {
-        job->read_failure = (int)n;
-        archive_set_error(archive, (int)-n, "%s", job->err->text);
-        return ARCHIVE_FATAL;
-    }
+    ssize_t n =
+        sfs_tree_read(job->unpack->source, job->unpack->node, job->block, READ_BLOCK, job->at, err);
+    job->source_failed = n < 0;
+    if (n < 0)
+        return (int)n;
     job->at += (uint64_t)n;
     *ret_data = job->block;
-    return n;
+    *ret_size = (size_t)n;
+    return 0;
+}
+
+/* Lends the tar, and writes it down. */
+static int lend_tar(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err)
+{
+    const struct add_job *job = user;
+    int r = sfs_tar_packed_next(job->packed, ret_data, ret_size, err);
+    if (r < 0 || *ret_size == 0)
+        return r;
+    r = sfs_io_write_all(job->fd, *ret_data, *ret_size);
+    return r < 0 ? sfs_fail_errno(err, -r, "writing unpacked bytes") : 0;
 }
 
 /* ---- where entries go: as if the destination were the root ---- */
@@ -330,71 +338,25 @@ static int find_place(struct add_job *job, const char *name)
     return r < 0 ? r : job->path.size > strlen(job->destination);
 }
 
-/* Tells of a failure of libarchive; of one to read the source as what it is. */
-static int fail_archive(struct add_job *job)
-{
-    if (job->read_failure < 0)
-        return job->read_failure;
-    return sfs_fail(job->err, EBADMSG, "%s", archive_error_string(job->archive));
-}
-
-static int write_data(struct add_job *job)
-{
-    const void *data;
-    size_t size;
-    la_int64_t offset;
-    int r;
-    job->extents.size = 0;
-    while ((r = archive_read_data_block(job->archive, &data, &size, &offset)) == ARCHIVE_OK) {
-        struct sfs_extent *last =
-            job->extents.size ? (void *)(job->extents.data + job->extents.size - sizeof *last)
-                              : NULL;
-        if (size == 0)
-            continue;
-        int w = sfs_io_write_all(job->fd, data, size);
-        if (w < 0)
-            return sfs_fail_errno(job->err, -w, "writing unpacked bytes");
-        if (last && last->file_offset + last->size == (uint64_t)offset) {
-            last->size += size;
-        } else {
-            const struct sfs_extent extent = { (uint64_t)offset, job->written, size };
-            if (sfs_buf_add(&job->extents, &extent, sizeof extent) < 0)
-                return sfs_fail_memory(job->err);
-        }
-        job->written += size;
-    }
-    return r == ARCHIVE_EOF ? 0 : fail_archive(job);
-}
-
-static int add_entry(struct add_job *job, struct archive_entry *entry)
+static int add_file(struct add_job *job, const struct sfs_tar_member *member)
 {
     const struct eval_unpack *unpack = job->unpack;
-    uint32_t mode = archive_entry_mode(entry);
-    struct sfs_builder_item
-        item = { .inode = {
-                     .size = S_ISREG(mode) ? (uint64_t)archive_entry_size(entry) : 0,
-                     .mtime_sec = archive_entry_mtime(entry),
-                     .mtime_nsec = (uint32_t)archive_entry_mtime_nsec(entry),
-                     .mode = mode & (S_IFMT | 07777),
-                     .uid = unpack->has_owner ? unpack->uid : (uint32_t)archive_entry_uid(entry),
-                     .gid = unpack->has_owner ? unpack->gid : (uint32_t)archive_entry_gid(entry),
-                     .rdev_major = (uint32_t)archive_entry_rdevmajor(entry),
-                     .rdev_minor = (uint32_t)archive_entry_rdevminor(entry),
-                 } };
-    int r = S_ISREG(mode) ? write_data(job) : 0;
+    uint32_t mode = member->inode.mode;
+    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
+    int r = sfs_tar_xattrs_take(member->records, member->record_count, &xattrs, job->err);
     if (r < 0)
         return r;
-    item.target = S_ISLNK(mode) ? archive_entry_symlink(entry) : NULL;
-    if (S_ISREG(mode)) {
-        item.extents = (const void *)job->extents.data;
-        item.extent_count = (uint32_t)(job->extents.size / sizeof(struct sfs_extent));
+    struct sfs_builder_item item = { .inode = member->inode,
+                                     .target = member->link,
+                                     .extents = member->extents,
+                                     .extent_count = (uint32_t)member->extent_count,
+                                     .xattrs = xattrs.list,
+                                     .xattr_count = xattrs.count };
+    if (unpack->has_owner) {
+        item.inode.uid = unpack->uid;
+        item.inode.gid = unpack->gid;
     }
-    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
-    r = sfs_tar_xattrs_read(entry, &xattrs, job->err);
-    item.xattrs = xattrs.list;
-    item.xattr_count = xattrs.count;
-    if (r == 0)
-        r = sfs_builder_add(job->builder, job->path.data, &item, job->err);
+    r = sfs_builder_add(job->builder, job->path.data, &item, job->err);
     if (r == 0 && (S_ISDIR(mode) || S_ISLNK(mode)))
         return note_put(job, item.target);
     forget_put(job, job->path.data);
@@ -413,39 +375,38 @@ static int add_link(struct add_job *job, const char *target)
     return r < 0 ? r : sfs_builder_link(job->builder, path, job->path.data, job->err);
 }
 
-static int unpack_entry(struct add_job *job, struct archive_entry *entry)
+static int unpack_member(struct add_job *job, const struct sfs_tar_member *member)
 {
-    const char *name = archive_entry_pathname(entry), *link = archive_entry_hardlink(entry);
-    if (!name)
-        return sfs_fail(job->err, EBADMSG, "an entry has no name");
-    int r = find_place(job, name);
+    int r = find_place(job, member->name);
     if (r > 0)
-        r = link ? add_link(job, link) : add_entry(job, entry);
-    return r < 0 ? sfs_fail_while(job->err, r, "%s", name) : 0;
+        r = member->hard_link ? add_link(job, member->link) : add_file(job, member);
+    return r < 0 ? sfs_fail_while(job->err, r, "%s", member->name) : 0;
 }
 
-/* Opens the file as a tar, and reads the first entry. 1: it is one; 0: it is something else. A file
- * that cannot be read is a failure. */
-static int open_archive(struct add_job *job, struct archive_entry **ret_entry)
+static int open_packed(struct add_job *job)
 {
-    job->archive = archive_read_new();
+    const struct sfs_tar_source source = { .next = lend_file, .user = job };
+    job->at = 0;
+    sfs_tar_packed_close(&job->packed);
+    return sfs_tar_packed_open(&source, &job->packed, job->err);
+}
+
+/* Does the file, or what is compressed in it, begin with a tar's header? 1, or 0: then it is
+ * something else. A file that cannot be read is a failure. */
+static int is_tar(struct add_job *job)
+{
+    struct sfs_tar_blocks blocks = { .source = { .next = sfs_tar_packed_next } };
+    const void *block;
     job->block = malloc(READ_BLOCK);
-    if (!job->archive || !job->block)
+    if (!job->block)
         return sfs_fail_memory(job->err);
-    archive_read_support_filter_gzip(job->archive);
-    archive_read_support_filter_bzip2(job->archive);
-    archive_read_support_filter_xz(job->archive);
-    archive_read_support_filter_zstd(job->archive);
-    archive_read_support_format_tar(job->archive);
-    archive_read_set_options(job->archive, "hdrcharset=BINARY");
-    int r = archive_read_open(job->archive, job, NULL, read_block, NULL);
-    if (r == ARCHIVE_OK)
-        r = archive_read_next_header(job->archive, ret_entry);
-    if (job->read_failure < 0)
-        return job->read_failure;
-    if (archive_errno(job->archive) == ENOMEM)
-        return sfs_fail_memory(job->err);
-    return r == ARCHIVE_OK || r == ARCHIVE_WARN;
+    int r = open_packed(job);
+    blocks.source.user = job->packed;
+    if (r == 0)
+        r = sfs_tar_blocks_next(&blocks, &block, job->err);
+    if (r <= 0)
+        return r == -EBADMSG && !job->source_failed ? 0 : r;
+    return sfs_tar_is_header(block);
 }
 
 /* Opens a temporary file without a name, so that nothing is left behind; where that cannot be, it
@@ -465,7 +426,24 @@ static int open_temp(struct add_job *job)
     return job->fd < 0 ? sfs_fail_errno(job->err, errno, "a temporary file in %s", dir) : 0;
 }
 
-static int unpack_all(struct add_job *job, struct archive_entry *entry)
+static int unpack_members(struct add_job *job)
+{
+    const struct sfs_tar_source source = { .next = lend_tar, .user = job };
+    AUTO(sfs_tar_stream_close) struct sfs_tar_stream *stream = sfs_tar_stream_open(&source);
+    struct sfs_tar_member member;
+    int r;
+    if (!stream)
+        return sfs_fail_memory(job->err);
+    while ((r = sfs_tar_stream_next(stream, &member, job->err)) > 0) {
+        r = unpack_member(job, &member);
+        if (r < 0)
+            return r;
+    }
+    const struct eval_unpack *unpack = job->unpack;
+    return r < 0 ? r : sfs_tar_warn_behind(stream, unpack->label, unpack->progress, job->err);
+}
+
+static int unpack_all(struct add_job *job)
 {
     const struct eval_unpack *unpack = job->unpack;
     const struct sfs_inode_rec dir = {
@@ -477,31 +455,24 @@ static int unpack_all(struct add_job *job, struct archive_entry *entry)
         return sfs_fail_memory(job->err);
     int r = open_temp(job);
     if (r == 0)
+        r = open_packed(job);
+    if (r == 0)
         r = sfs_eval_real_path(unpack->tree, unpack->destination, &job->destination, job->err);
     if (r == 0)
         r = sfs_eval_make_dirs(unpack->tree, job->builder, job->destination, &dir, &made, job->err);
-    int next = ARCHIVE_OK;
-    while (r == 0 && (next == ARCHIVE_OK || next == ARCHIVE_WARN)) {
-        r = unpack_entry(job, entry);
-        if (r == 0)
-            next = archive_read_next_header(job->archive, &entry);
-    }
-    if (r == 0 && next != ARCHIVE_EOF)
-        r = fail_archive(job);
-    return r;
+    return r == 0 ? unpack_members(job) : r;
 }
 
 int sfs_eval_unpack_layer(const struct eval_unpack *unpack, struct sfs_layer **ret_layer,
                           struct sfs_error *err)
 {
     AUTO(job_done) struct add_job job = { .unpack = unpack, .err = err, .fd = -1 };
-    struct archive_entry *entry = NULL;
     struct sfs_attr attr;
     sfs_tree_attr(unpack->source, unpack->node, &attr);
-    int r = S_ISREG(attr.mode) ? open_archive(&job, &entry) : 0;
+    int r = S_ISREG(attr.mode) ? is_tar(&job) : 0;
     if (r <= 0)
         return r;
-    r = unpack_all(&job, entry);
+    r = unpack_all(&job);
     if (r < 0)
         return r;
     AUTO(sfs_layer_close) struct sfs_layer *base = NULL;

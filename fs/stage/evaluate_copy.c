@@ -197,6 +197,7 @@ static int try_unpack(struct copy_job *job, const struct copy_hit *hit)
         .destination = destination,
         .label = job->label.data,
         .epoch = eval->stage->context.epoch,
+        .progress = eval->stage->context.progress,
     };
     if (!destination)
         return sfs_fail_memory(eval->err);

@@ -76,6 +76,7 @@ struct sfs_commit_result {
     uint64_t copied; /* bytes of the layer's blob that were taken from a source as they were */
     uint64_t entries, files, whiteouts; /* how many of each the layer holds */
     uint64_t file_bytes;                /* decoded bytes of its files */
+    bool fills_stdout; /* an archive went to standard output: nothing else may be printed there */
 };
 
 /* Writes what differs between the stage's base and the stage to the destination; waits for all of

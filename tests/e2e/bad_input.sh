@@ -118,6 +118,16 @@ expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/nomount"
 says "$T/nomount"
 expect 1 "$STAGEFS" mount "oci:$T/layout:x" "$T/digests"
 says "$T/digests"
+# what names something is not empty, as a variable is that nobody set
+for command in "mount --upper" "mount --trace" "mount --profile" "commit --profile" "commit -t" "bench --html" "ls --file" "ls --context" "ls --copy" "ls --from"; do
+    # shellcheck disable=SC2086
+    expect 2 "$STAGEFS" $command '' "oci:$T/layout:x"
+    says "is empty ("
+done
+expect 125 "$STAGEFS" run --rw '' "oci:$T/layout:x" -- /bin/true
+says "the value of --rw is empty"
+expect 2 "$STAGEFS" mount "oci:$T/layout:x" ''
+says "the mountpoint's name is empty"
 # usage
 expect 2 "$STAGEFS" commit "oci:$T/layout:x"
 expect 2 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /etc -t "oci:$T/out:x" --compression lzma

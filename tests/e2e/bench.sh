@@ -139,6 +139,14 @@ gone
 expect 0 "$STAGEFS" bench "oci:$T/layout:y" --exec /bin/word --runs 1 --json
 expect 1 "$STAGEFS" bench "oci:$T/layout:y" --exec /bin/word --exec 'no such command' --runs 1
 grep -q 'FAILED: exit status 127' "$T/stdout" && grep -q '^  stagefs  *warm  *[0-9]' "$T/stdout" || fail "one that fails, and one that does not: $(cat "$T/stdout")"
+printf 'root:x:0:\napp:x:1000:\nextra:x:77:app\n' >"$T/dir/etc/group"
+tar -C "$T/dir" -cf "$T/layer.tar" .
+image "$T/plain:x" gzip:"$T/layer.tar" >/dev/null
+"$STAGEFS" commit -q "oci:$T/plain:x" --user app -t "oci:$T/layout:user" >/dev/null
+expect 0 "$STAGEFS" bench "oci:$T/layout:user" --exec '[ "$(id -u):$(id -g):$(id -G)" = "1000:1000:1000 77" ]' --against dir --runs 1
+"$STAGEFS" commit -q "oci:$T/plain:x" --user nobody-there -t "oci:$T/layout:user" >/dev/null
+expect 2 "$STAGEFS" bench "oci:$T/layout:user" --exec true --runs 1
+says nobody-there
 gone
 
 # ---- the harness against itself

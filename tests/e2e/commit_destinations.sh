@@ -53,6 +53,26 @@ says "zstd"
 expect 2 "$STAGEFS" commit -q "oci:$T/stage:base" -t "oci-archive:$T/stage"
 says "not a file"
 
+# pipes and devices are written to, and the digest does not stand among the bytes
+for kind in oci docker; do
+    "$STAGEFS" commit -q "oci:$T/stage:base" -t "$kind-archive:/dev/stdout:example.com/x:1" 2>"$T/told" | cat >"$T/piped.tar"
+    tar -tf "$T/piped.tar" >"$T/want"
+    "$STAGEFS" commit -q "oci:$T/stage:base" -t "$kind-archive:/dev/fd/3:example.com/x:1" 3>&1 >"$T/digest" | tar -t >"$T/got"
+    [ "$(wc -l <"$T/want")" -gt 4 ] && [ "$(wc -l <"$T/want")" = "$(wc -l <"$T/got")" ] || fail "$kind-archive: a pipe lacks members"
+    grep -qx 'sha256:[0-9a-f]*' "$T/told" && grep -qx 'sha256:[0-9a-f]*' "$T/digest" || fail "$kind-archive: the digest is not told apart"
+    skopeo --insecure-policy inspect --config "$kind-archive:$T/piped.tar:example.com/x:1" >/dev/null || fail "$kind-archive: skopeo reads none of the pipe"
+    mkfifo "$T/fifo"
+    tar -t <"$T/fifo" >"$T/got" &
+    "$STAGEFS" commit -q "oci:$T/stage:base" -t "$kind-archive:$T/fifo" >/dev/null
+    wait $!
+    [ -p "$T/fifo" ] && grep -q oci-layout "$T/got" || fail "$kind-archive: the FIFO got no archive"
+    rm "$T/fifo"
+    { echo before && "$STAGEFS" commit -q "oci:$T/stage:base" -t "$kind-archive:/dev/stdout" 2>/dev/null; } >"$T/appended"
+    tail -c +8 "$T/appended" | tar -t >/dev/null || fail "$kind-archive: a file that is standard output is written from its position on"
+    expect 1 "$STAGEFS" commit -q "oci:$T/stage:base" -t "$kind-archive:/dev/full"
+    says "/dev/full: No space left"
+done
+
 # a directory
 commit -t "dir:$T/tree"
 list "$T/tree" >"$T/got"

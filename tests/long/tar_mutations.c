@@ -2,9 +2,11 @@
  * libarchive, and on every Nth GNU tar. Whoever is let in by us has to look the same to the others;
  * what we refuse and Go does not is counted by our words.
  *
- *   tar_mutations DIRECTORY LISTER COUNT SEED EVERY EXAMPLES
+ *   tar_mutations DIRECTORY LISTER COUNT SEED EVERY EXAMPLES [SAMPLES EACH]
  *
- * EXAMPLES: a directory for one tar of each class of differences. Run by tar_mutations.sh. */
+ * EXAMPLES: a directory for one tar of each class of differences. SAMPLES: one for each EACH-th tar
+ * that we list, and for half of that share of those that we refuse and Go lists: tar_judges.py has
+ * programs unpack them. Run by tar_mutations.sh. */
 #include "base/buf.h"
 #include "base/io.h"
 #include "layer/tar_stream.h"
@@ -33,7 +35,8 @@ static struct bytes vectors[MAX_VECTORS];
 static bool is_good[MAX_VECTORS]; /* listed by us as it is */
 static size_t vector_count;
 static uint64_t state;
-static const char *examples;
+static const char *examples, *samples;
+static uint64_t each, sampled_from[2]; /* how many tars were refused, and listed */
 
 static uint64_t next_random(void)
 {
@@ -365,7 +368,7 @@ static void add_member(struct sfs_buf *out, const struct bytes *tar,
 static bool list_ours(const struct bytes *tar, struct sfs_buf *out, struct sfs_error *err)
 {
     struct lent lent = { tar, 0, below(3) ? 65536 : 100 + below(1000) };
-    const struct sfs_tar_source source = { lend, &lent };
+    const struct sfs_tar_source source = { .next = lend, .user = &lent };
     struct sfs_tar_stream *stream = sfs_tar_stream_open(&source);
     struct sfs_tar_member member;
     int r;
@@ -489,6 +492,23 @@ struct class
 static struct class classes[MAX_CLASSES];
 static size_t class_count;
 
+static void write_tar(const struct bytes *tar, const char *dir, const char *kind, uint64_t number)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s%03" PRIu64 ".tar", dir, kind, number);
+    FILE *file = fopen(path, "we");
+    if (!file || fwrite(tar->data, 1, tar->size, file) != tar->size || fclose(file) != 0)
+        die("cannot write a tar");
+}
+
+static void sample(const struct bytes *tar, bool is_listed)
+{
+    uint64_t step = is_listed ? each : 2 * each;
+    uint64_t number = sampled_from[is_listed]++;
+    if (samples && number % step == 0)
+        write_tar(tar, samples, is_listed ? "listed-" : "refused-", number / step);
+}
+
 static void count(const char *who, const char *what, const struct bytes *tar)
 {
     char name[160];
@@ -503,13 +523,7 @@ static void count(const char *who, const char *what, const struct bytes *tar)
         die("too many classes");
     snprintf(classes[class_count].name, sizeof classes->name, "%s", name);
     classes[class_count].count = 1;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%03zu.tar", examples, class_count++);
-    FILE *file = fopen(path, "we");
-    if (file) {
-        fwrite(tar->data, 1, tar->size, file);
-        fclose(file);
-    }
+    write_tar(tar, examples, "", class_count++);
 }
 
 /* Our words without what differs from tar to tar: names in quotes (but for keys), and numbers. */
@@ -623,6 +637,8 @@ static void try_one(const struct bytes *tar, bool ask_gnu)
     AUTO(sfs_buf_close) struct sfs_buf ours = { 0 }, go = { 0 }, other = { 0 };
     struct sfs_error err;
     bool good = list_ours(tar, &ours, &err), go_good = list_go(tar, &go);
+    if (good || go_good)
+        sample(tar, good);
     if (!good) {
         char words[120];
         strip_words(err.text, words);
@@ -677,12 +693,16 @@ static int compare_counts(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7)
-        die("DIRECTORY LISTER COUNT SEED EVERY EXAMPLES");
+    if (argc != 7 && argc != 9)
+        die("DIRECTORY LISTER COUNT SEED EVERY EXAMPLES [SAMPLES EACH]");
     start_go(argv[2]);
     uint64_t wanted = strtoull(argv[3], NULL, 10), every = strtoull(argv[5], NULL, 10), listed = 0;
     state = strtoull(argv[4], NULL, 10) * 0x9e3779b97f4a7c15ull + 1;
     examples = argv[6];
+    samples = argc == 9 ? argv[7] : NULL;
+    each = samples ? strtoull(argv[8], NULL, 10) : 1;
+    if (each == 0)
+        die("EACH is a number from 1 on");
     read_vectors(argv[1]);
     for (uint64_t i = 0; i < wanted; i++) {
         struct bytes tar;
