@@ -1,12 +1,16 @@
 /* du: sizes by directory, as coreutils' du adds them up on the mount; and by layer, with what
- * layers waste and what made them. */
+ * layers waste and what made them; and as a report on every file. */
 #include "cmd.h"
+#include "device_table.h"
+#include "du_why.h"
 #include "history.h"
 #include "listing.h"
+#include "survey_out.h"
 
 #include <stagefs/format.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stagefs/output.h>
 #include <stagefs/usage.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,10 +33,11 @@ struct du_row {
 
 struct du_args {
     struct session session;
-    bool layers, all, summarize, total, human, kibi, bytes, apparent, separate;
+    bool layers, why, device_code, all, summarize, total, human, kibi, bytes, apparent, separate;
     long depth;
     uint64_t threshold;
-    const char *sort;
+    const char *sort, *report;
+    struct text_list profiles;
     enum du_order order;
     bool *seen; /* by node: a hard link is counted where it is met first */
     const struct sfs_tree *tree;
@@ -308,17 +313,13 @@ static void print_layer(const struct du_args *args, size_t i, const struct sfs_l
     history_print(words ? words : sfs_tree_layer_label(args->tree, i), used);
 }
 
-/* What a layer brings, and how much of it the layers above hide: bytes that are pulled and stored
- * for nothing. */
-static int by_layer(const struct du_args *args, struct sfs_error *err)
+/* What each layer brings, and how much of it the layers above hide: bytes that are pulled and
+ * stored for nothing. To `answer`, or as lines. */
+static int tell_layers(const struct du_args *args, json_t *answer, struct sfs_error *err)
 {
-    AUTO(json_decrefp) json_t *answer = args->session.tool.json ? json_array() : NULL;
     AUTO(history_close) struct layer_history history = { 0 };
     struct sfs_layer_usage sum = { 0 };
     history_open(args, &history);
-    if (!answer)
-        printf("%5s  %7s  %7s  %7s  %8s  %-19s  %s\n", "layer", "size", "visible", "wasted",
-               "names", "what", "made by");
     for (size_t i = 0; i < sfs_tree_layers(args->tree); i++) {
         struct sfs_layer_usage usage;
         int r = sfs_tree_layer_usage(args->tree, i, &usage, err);
@@ -333,11 +334,70 @@ static int by_layer(const struct du_args *args, struct sfs_error *err)
         else
             print_layer(args, i, &usage, created_by);
     }
-    if (answer)
-        return print_json(json_incref(answer));
-    print_usage("total", &sum);
-    putchar('\n');
+    if (!answer) {
+        print_usage("total", &sum);
+        putchar('\n');
+    }
     return 0;
+}
+
+static int by_layer(const struct du_args *args, struct sfs_error *err)
+{
+    AUTO(json_decrefp) json_t *answer = args->session.tool.json ? json_array() : NULL;
+    if (!answer)
+        printf("%5s  %7s  %7s  %7s  %8s  %-19s  %s\n", "layer", "size", "visible", "wasted",
+               "names", "what", "made by");
+    int r = tell_layers(args, answer, err);
+    return r == 0 && answer ? print_json(json_incref(answer)) : r;
+}
+
+/* ---- the report ---- */
+
+/* What people call the stage. The caller frees. */
+static char *stage_words(const struct session *session)
+{
+    const struct stage_args *stage = &session->stage_args;
+    if (session->image)
+        return strdup(session->image);
+    if (stage->dockerfile)
+        return sfs_format("%s%s%s", stage->dockerfile, stage->target ? ", stage " : "",
+                          stage->target ? stage->target : "");
+    return sfs_format("%s%s%s of %s", stage->base ? stage->base : "", stage->base ? " with " : "",
+                      stage->copies.count == 1 ? stage->copies.items[0] : "copies", stage->from);
+}
+
+static int write_report(const struct du_args *args, const struct survey_view *view,
+                        struct sfs_error *err)
+{
+    AUTO(sfs_free) char *page = NULL;
+    size_t size;
+    if (survey_page(view, &page, &size) < 0)
+        return sfs_fail_memory(err);
+    return sfs_io_write_output(args->report, page, size, 0644, err);
+}
+
+static int report(struct du_args *args, struct sfs_error *err)
+{
+    AUTO(sfs_survey_close) struct sfs_survey *survey = NULL;
+    AUTO(json_decrefp) json_t *layers = json_array();
+    AUTO(sfs_free) char *words = stage_words(&args->session);
+    const struct text_list *profiles =
+        args->profiles.count > 0 ? &args->profiles : &args->session.stage_args.trims;
+    const struct sfs_survey_spec spec = { .profiles = profiles->items,
+                                          .profile_count = profiles->count };
+    if (!words)
+        return sfs_fail_memory(err);
+    int r = sfs_survey_open(args->session.stage, &spec, &args->session.tool.progress, &survey, err);
+    if (r == 0)
+        r = tell_layers(args, layers, err);
+    if (r < 0)
+        return r;
+    const struct survey_view view = { survey, words, layers };
+    r = write_report(args, &view, err);
+    if (r < 0 || !args->session.tool.json)
+        return r;
+    json_t *json = survey_json(&view);
+    return json ? print_json(json) : sfs_fail_memory(err);
 }
 
 /* ---- the command ---- */
@@ -360,23 +420,66 @@ static int choose_order(struct du_args *args, struct sfs_error *err)
                       : 0;
 }
 
+/* Options that do not go together. Returns 0 or EXIT_USAGE. */
+static int check(const struct command *command, const struct du_args *args)
+{
+    if ((args->layers || args->why) && args->device_code)
+        return tool_usage(command, "--device-code is a table of its own: use it without --%s",
+                          args->layers ? "layers" : "why");
+    if (args->layers && args->why)
+        return tool_usage(command, "--layers is of layers, and --why of names: use one");
+    if (args->all && args->summarize)
+        return tool_usage(command, "-a shows every file, and -s none: use one");
+    if (args->profiles.count > 0 && !args->report)
+        return tool_usage(command, "--profile goes with --report FILE");
+    if (!args->report)
+        return 0;
+    size_t size = strlen(args->report);
+    if (args->why)
+        return tool_usage(command, "--report and --why are two things to tell: use one");
+    if (args->layers || args->device_code)
+        return tool_usage(command, "--report tells of %s, too: leave out --%s",
+                          args->layers ? "layers" : "device code",
+                          args->layers ? "layers" : "device-code");
+    if (size > 5 && strcmp(args->report + size - 5, ".json") == 0)
+        return tool_usage(command, "--report writes a page of HTML; --json prints JSON on stdout");
+    if (strcmp(args->report, "-") == 0 && args->session.tool.json)
+        return tool_usage(command, "--report - and --json both write to stdout");
+    return 0;
+}
+
+static int answer(const struct command *command, struct du_args *args, struct sfs_error *err)
+{
+    const char *whole = args->report        ? "report"
+                        : args->layers      ? "layers"
+                        : args->device_code ? "device-code"
+                                            : NULL;
+    if (whole && args->session.rest_count > 0)
+        return tool_usage(command, "--%s is of the whole stage: it takes no PATH", whole);
+    if (args->report)
+        return report(args, err);
+    if (args->device_code)
+        return device_table_print(&args->session, err);
+    if (args->why)
+        return du_why(&args->session, args->human, err);
+    return args->layers ? by_layer(args, err) : by_directory(args, err);
+}
+
 static int run(const struct command *command, struct du_args *args)
 {
     struct sfs_error err;
-    if (args->all && args->summarize)
-        return tool_usage(command, "-a shows every file, and -s none: use one");
+    int usage = check(command, args);
+    if (usage)
+        return usage;
     if (args->summarize)
         args->depth = 0;
     int r = choose_order(args, &err);
     if (r == 0)
-        r = session_open(&args->session, false, &err);
+        r = session_open(&args->session, args->report || args->device_code, &err);
     if (r < 0)
         return session_close(&args->session, r, &err);
     args->tree = sfs_stage_tree(args->session.stage);
-    if (args->layers && args->session.rest_count > 0)
-        r = tool_usage(command, "--layers is of the whole stage: it takes no PATH");
-    else
-        r = args->layers ? by_layer(args, &err) : by_directory(args, &err);
+    r = answer(command, args, &err);
     return session_close(&args->session, r, &err);
 }
 
@@ -386,6 +489,14 @@ int cmd_du(const struct command *command, int argc, char **argv)
     const struct option_spec own[] = {
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "by layer: what each brings, what later ones hide, what made it" },
+        { "device-code", 0, OPTION_FLAG, &args.device_code, NULL,
+          "by GPU: device code in libraries; with --gpu-arch, what goes of it" },
+        { "why", 0, OPTION_FLAG, &args.why, NULL,
+          "of a trimmed stage: why each name at or below PATH is kept; without PATH, by reason" },
+        { "report", 0, OPTION_TEXT, &args.report, "FILE",
+          "write a page to look at: what takes the space, what is there twice, what may go" },
+        { "profile", 0, OPTION_LIST, &args.profiles, "FILE",
+          "with --report: what this trace used, and what not (repeatable)" },
         { "depth", 'd', OPTION_NUMBER, &args.depth, "N",
           "show directories N levels down (default 1)" },
         { "max-depth", 0, OPTION_NUMBER, &args.depth, "N", "the same" },
@@ -413,5 +524,6 @@ int cmd_du(const struct command *command, int argc, char **argv)
     }
     int status = run(command, &args);
     free_rows(&args);
+    free(args.profiles.items);
     return status;
 }

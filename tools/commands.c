@@ -22,9 +22,13 @@ const struct command commands[] = {
       "  stagefs cat oci:stage:builder /etc/os-release\n", cmd_cat, false },
     { "stat", "STAGE PATH...", "tell all about files, and which layer they come from",
       "  stagefs stat oci:stage:builder /usr/bin/ping\n", cmd_stat, false },
-    { "du", "[-ahsc] [--layers] [--depth N] STAGE [PATH]...", "sizes, by directory or by layer",
+    { "du", "[-ahsc] [--layers|--why|--device-code|--report FILE] [--depth N] STAGE [PATH]...",
+      "sizes, by directory, by layer, or as a report on all files",
       "  stagefs du -h --depth 2 oci:stage:builder /opt\n"
-      "  stagefs du --layers oci:stage:builder\n",
+      "  stagefs du --layers oci:stage:builder\n"
+      "  stagefs du --report bytes.html --profile start.profile oci:stage:builder\n"
+      "  stagefs du --why --trim torch.profile oci:stage:builder /opt/conda/lib\n"
+      "  stagefs du --device-code --gpu-arch sm_90 oci:stage:builder\n",
       cmd_du, false },
     { "diff", "STAGE STAGE", "what the second stage adds, removes and changes",
       "  stagefs diff oci:stage:base oci:stage:builder\n"
@@ -40,7 +44,10 @@ const struct command commands[] = {
     { "commit", "STAGE -t IMAGE [OPTION]...", "write a stage as one layer on its base",
       "  stagefs commit --base oci:stage:base --from oci:stage:builder --copy "
       "/opt/conda:/opt/conda \\\n"
-      "                 --chown 1000 --exclude '**/*.a' -t oci:out:runtime\n",
+      "                 --chown 1000 --exclude '**/*.a' -t oci:out:runtime\n"
+      "  stagefs commit --trim torch.profile --keep '/opt/conda/share/**' oci:stage:builder \\\n"
+      "                 -t oci:out:small\n"
+      "  stagefs commit --gpu-arch sm_90,sm_80 oci:stage:builder -t oci:out:hopper\n",
       cmd_commit, false },
     { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
       "run a command with a stage as its root; what it writes is dropped",

@@ -6,6 +6,7 @@
 #include "base/banned.h"
 #include <stagefs/auto.h>
 #include <stagefs/error.h>
+#include <stagefs/output.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,12 +59,5 @@ void sfs_io_sweep(const char *dir);
  * there. */
 int sfs_io_replace_file(const char *dir, const char *name, const void *data, size_t size,
                         mode_t mode, struct sfs_error *err);
-
-/* Writes what a user asked for to the file that the user named, as a shell's ">" would: what is no
- * regular file (a device, a pipe) stays and is written to, and a symlink is followed, by the
- * kernel's rules for other users' links. A regular file is replaced as above. "-" is standard
- * output. Waits for who reads a pipe. */
-int sfs_io_write_output(const char *path, const void *data, size_t size, mode_t mode,
-                        struct sfs_error *err);
 
 #endif

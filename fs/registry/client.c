@@ -113,8 +113,7 @@ static int on_data(void *user, const void *data, size_t size, struct sfs_error *
         return call->on_data ? call->on_data(call->user, data, size, err) : 0;
     size_t room = SFS_MAX_HTTP_ERROR - call->refusal.size;
     if (room == 0)
-        return sfs_fail(err, EBADMSG, "%s refuses a request in more than %u bytes",
-                        exchange->endpoint->host, SFS_MAX_HTTP_ERROR);
+        return -ENOBUFS; /* it has been said at length: exchange_once() goes on with that */
     if (sfs_buf_add(&call->refusal, data, size < room ? size : room) < 0)
         return sfs_fail_memory(err);
     return 0;
@@ -184,7 +183,8 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .on_data = on_data,
                                         .user = exchange,
                                         .cancelled = call->cancelled };
-    return sfs_http_perform(exchange->registry->http, &request, answer, err);
+    r = sfs_http_perform(exchange->registry->http, &request, answer, err);
+    return r == -ENOBUFS && !exchange->is_final ? 0 : r;
 }
 
 /* Where the call goes next. The first URL is ours; what comes later, a server said. */
@@ -256,10 +256,11 @@ static int go_to_start(struct exchange *exchange, struct sfs_error *err)
     exchange->base = is_plain && rest ? sfs_format("http%s", rest) : strdup(endpoint->base);
     if (!exchange->base)
         return sfs_fail_memory(err);
-    char *url =
-        call->url ? strdup(call->url)
-                  : sfs_format("%s/%s/%s%s%s", exchange->base, endpoint->repository, call->path,
-                               endpoint->query ? "?" : "", endpoint->query ? endpoint->query : "");
+    if (call->url)
+        return go_to(exchange, strdup(call->url), false, err);
+    const char *mark = !endpoint->query ? "" : strchr(call->path, '?') ? "&" : "?";
+    char *url = sfs_format("%s/%s/%s%s%s", exchange->base, endpoint->repository, call->path, mark,
+                           endpoint->query ? endpoint->query : "");
     return url ? go_to(exchange, url, false, err) : sfs_fail_memory(err);
 }
 
@@ -291,13 +292,16 @@ static int make_exchanges(struct exchange *exchange, struct sfs_http_answer *ans
 }
 
 /* No TLS there, as far as that can be told: a server that waits for a line's end is silent. */
-static bool may_go_on_plain(struct sfs_endpoint *endpoint, const struct sfs_http_answer *answer)
+static bool may_go_on_plain(const struct exchange *exchange, const struct sfs_http_answer *answer)
 {
+    struct sfs_endpoint *endpoint = exchange->endpoint;
+    if (answer->spoke_tls)
+        atomic_store(&endpoint->is_encrypted, true);
     bool speaks_no_tls =
         answer->failure == SFS_HTTP_NO_TLS || answer->failure == SFS_HTTP_TIMEOUT ||
         answer->failure == SFS_HTTP_BROKEN || answer->failure == SFS_HTTP_NO_CONNECTION;
-    return speaks_no_tls && endpoint->may_be_plain && !atomic_load(&endpoint->is_plain) &&
-           strncmp(endpoint->base, "https:", 6) == 0;
+    return speaks_no_tls && endpoint->may_be_plain && !atomic_load(&endpoint->is_encrypted) &&
+           !answer->was_reused && strncmp(exchange->base, "https:", 6) == 0;
 }
 
 /* Did plain HTTP do better than TLS? A server with TLS answers 400 to it; one that is silent, but
@@ -323,15 +327,17 @@ int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
     int r = go_to_start(&exchange, err);
     if (r == 0)
         r = make_exchanges(&exchange, ret_answer, err);
-    if (r != -EAGAIN || call->is_elsewhere || !may_go_on_plain(endpoint, ret_answer))
+    if (!exchange.base || call->is_elsewhere || !may_go_on_plain(&exchange, ret_answer) ||
+        r != -EAGAIN)
         return r;
     struct sfs_http_answer plain = { 0 };
-    atomic_store(&endpoint->is_plain, true);
+    bool was_plain = atomic_exchange(&endpoint->is_plain, true); /* by another thread meanwhile */
     r = go_to_start(&exchange, err);
     if (r == 0)
         r = make_exchanges(&exchange, &plain, err);
     if (!speaks_plain(r, ret_answer, &plain)) {
-        atomic_store(&endpoint->is_plain, false);
+        if (!was_plain)
+            atomic_store(&endpoint->is_plain, false);
         sfs_http_answer_done(&plain);
         return -EAGAIN;
     }

@@ -16,10 +16,10 @@ struct sfs_endpoint {
     char *query;      /* added to each request's URL ("ns=docker.io"); NULL: none */
     char **headers;   /* added to each request there, ended by NULL; NULL: none */
     struct sfs_http_tls tls;
-    bool may_be_plain;    /* plain HTTP will do, if no TLS is spoken there */
-    bool for_tags;        /* a tag may be asked for */
-    bool for_digests;     /* what has a digest may be asked for */
-    atomic_bool is_plain; /* found so */
+    bool may_be_plain;                  /* plain HTTP will do, if no TLS is spoken there */
+    bool for_tags;                      /* a tag may be asked for */
+    bool for_digests;                   /* what has a digest may be asked for */
+    atomic_bool is_plain, is_encrypted; /* found so */
 };
 /* Frees what is in it; fine on an all-zero one. */
 void sfs_endpoint_done(struct sfs_endpoint *endpoint);

@@ -51,6 +51,7 @@ struct sfs_http_answer {
     enum sfs_http_failure failure; /* and `detail` is libcurl's word for it, without secrets */
     char detail[256];
     unsigned retry_after_ms; /* as the server wants it, at most a minute; 0: it says nothing */
+    bool spoke_tls;          /* the connection was encrypted, whatever came then */
     bool was_reused;         /* the connection had served others before */
     struct sfs_buf headers;  /* "Name: value" each, ended by NUL */
 };

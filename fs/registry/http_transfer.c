@@ -281,7 +281,10 @@ void sfs_transfer_finish(struct sfs_transfer *transfer, CURLcode code)
     long connections = 0, proxy_status = 0;
     curl->easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connections);
     curl->easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+    curl_off_t tls_time = 0;
+    curl->easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &tls_time);
     answer->was_reused = connections == 0;
+    answer->spoke_tls = tls_time > 0;
     take_retry_after(transfer);
     transfer->result = transfer->stopped;
     /* A refusal that breaks off is a refusal. */

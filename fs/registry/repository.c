@@ -18,6 +18,9 @@
     "application/vnd.docker.distribution.manifest.v2+json, "                                       \
     "application/vnd.docker.distribution.manifest.list.v2+json"
 
+/* Somebody waits in front of a terminal. */
+#define DOCUMENT_TRIES 4
+
 /* ---- opening */
 
 int sfs_repository_open(struct sfs_registry *registry, const struct sfs_name *name,
@@ -188,7 +191,7 @@ static int call_endpoint(struct sfs_repository *repository, struct sfs_endpoint 
                          const struct sfs_call *model, const char *what, bool last,
                          struct sfs_error *err)
 {
-    for (struct sfs_retry retry = { .most = last ? 0 : 1 };;) {
+    for (struct sfs_retry retry = { .most = last ? DOCUMENT_TRIES : 1 };;) {
         AUTO(sfs_http_answer_done) struct sfs_http_answer answer = { 0 };
         AUTO(sfs_call_done) struct sfs_call call = *model;
         int r = sfs_client_try(repository->registry, endpoint, &retry, &call, &answer, err);
@@ -267,6 +270,9 @@ int sfs_repository_get_manifest(struct sfs_repository *repository, const char *t
         sfs_manifest_done(ret_manifest);
         *ret_manifest = (struct sfs_manifest){ 0 };
     }
+    struct sfs_endpoint *registry = &repository->endpoints[repository->endpoint_count - 1];
+    if (r == -ENOENT && !digest && registry->for_tags)
+        r = sfs_repository_explain_tag(repository, registry, tag, err);
     return r;
 }
 

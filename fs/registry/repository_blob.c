@@ -22,6 +22,7 @@ struct blob_route {
     size_t endpoint;     /* that led there */
     bool is_known;       /* an answer has come */
     bool is_resolving;   /* somebody asks the endpoint */
+    unsigned resolved;   /* counts how often that came to an end */
     bool is_whole;       /* somebody downloads all of it */
     unsigned generation; /* counts what `url` was */
     struct blob_route *next;
@@ -74,13 +75,16 @@ static struct blob_route *find_route(struct sfs_repository *repository,
     return route;
 }
 
-/* Waits until the way is known or this fetch is to find it; a copy of the kept URL, or NULL. */
+/* Waits until the way is known or this fetch is to find it; a copy of the kept URL, or NULL. Waits
+ * for one try of another at most: where nobody answers, they all look for themselves. */
 static int take_route(struct blob_fetch *fetch, char **ret_url, struct sfs_error *err)
 {
     struct sfs_repository *repository = fetch->repository;
     struct blob_route *route = fetch->route;
     LOCK(&repository->lock);
-    while (route->is_resolving && !route->is_known && !atomic_load(&fetch->cancelled))
+    unsigned resolved = route->resolved;
+    while (route->is_resolving && !route->is_known && route->resolved == resolved &&
+           !atomic_load(&fetch->cancelled))
         pthread_cond_wait(&repository->changed, &repository->lock);
     if (atomic_load(&fetch->cancelled))
         return sfs_fail(err, ECANCELED, "cancelled");
@@ -98,6 +102,7 @@ static void stop_resolving(struct blob_fetch *fetch)
         return;
     fetch->is_resolver = false;
     fetch->route->is_resolving = false;
+    fetch->route->resolved++;
     pthread_cond_broadcast(&fetch->repository->changed);
 }
 
@@ -288,8 +293,10 @@ static int judge(struct blob_fetch *fetch, int r, struct sfs_call *call,
         broke_off(answer);
     else if (r < 0 && (r != -EAGAIN || answer->failure == SFS_HTTP_ANSWERED))
         return r;
-    if (fetch->next > before) /* it is going on, so patience begins anew */
+    if (fetch->next > before) { /* it is going on, so patience begins anew */
         *retry = (struct sfs_retry){ .most = retry->most };
+        fetch->has_redone = false;
+    }
     if (sfs_retry_wait(sfs_registry_http(repository->registry), retry, answer, fetch->priority,
                        &fetch->cancelled))
         return 1;

@@ -21,6 +21,12 @@ struct sfs_repository {
 /* Frees the routes. */
 void sfs_repository_forget_routes(struct sfs_repository *repository);
 
+/* Says more of a tag that `endpoint` does not have: which there are, or that there is no such
+ * repository. The words in `err` stay where it does not tell. Asks the registry once. Returns
+ * -ENOENT. */
+int sfs_repository_explain_tag(struct sfs_repository *repository, struct sfs_endpoint *endpoint,
+                               const char *tag, struct sfs_error *err);
+
 /* "bytes A-B/TOTAL": is it exactly the range from `first` to `last` of a blob of `total` bytes? */
 bool sfs_content_range_is(const char *value, uint64_t first, uint64_t last, uint64_t total);
 

@@ -47,18 +47,18 @@ static unsigned random_below(unsigned limit)
     return value % limit;
 }
 
-/* A connection that had been kept died when it was used again, which is no sign of trouble: the
- * next try is made at once, on a new one; if that fails too, without HTTP/2. */
+/* A connection that had been kept died when it was used again, or was shared and ended by another
+ * request, which is no sign of trouble: the next try is made at once, on a new one. Where that
+ * breaks too, HTTP/2 is given up for this request. */
 static bool try_at_once(struct sfs_retry *retry, const struct sfs_http_answer *answer)
 {
-    bool is_old = answer->failure == SFS_HTTP_BROKEN_HTTP2 ||
-                  (answer->failure == SFS_HTTP_BROKEN && answer->was_reused);
-    if (!is_old || retry->immediate >= MOST_AT_ONCE)
+    bool is_broken = answer->failure == SFS_HTTP_BROKEN_HTTP2 || answer->failure == SFS_HTTP_BROKEN;
+    if (!is_broken)
         return false;
-    retry->no_http2 = retry->immediate > 0;
-    retry->immediate++;
     retry->fresh = true;
-    return true;
+    retry->no_http2 = retry->broken > 0;
+    bool is_old = answer->failure == SFS_HTTP_BROKEN_HTTP2 || answer->was_reused;
+    return retry->broken++ < MOST_AT_ONCE && is_old;
 }
 
 bool sfs_retry_wait(struct sfs_http *http, struct sfs_retry *retry,
@@ -71,7 +71,9 @@ bool sfs_retry_wait(struct sfs_http *http, struct sfs_retry *retry,
         return true;
     unsigned most = retry->most ? retry->most : SFS_RETRY_TRIES;
     bool is_unwelcome = priority == SFS_HTTP_FILL && answer->status == 429;
-    if (++retry->tries >= most || is_unwelcome)
+    /* Silence has cost its time already. */
+    retry->tries += answer->failure == SFS_HTTP_TIMEOUT ? 2 : 1;
+    if (retry->tries >= most || is_unwelcome)
         return false;
     unsigned limit = FIRST_MS;
     for (unsigned i = 1; i < retry->tries && limit < LONGEST_MS; i++)

@@ -8,7 +8,7 @@
 struct sfs_retry {
     unsigned tries;       /* that failed */
     unsigned most;        /* 0: SFS_RETRY_TRIES */
-    unsigned immediate;   /* tries made at once, since a connection had died of age */
+    unsigned broken;      /* connections that ended too early */
     bool fresh, no_http2; /* what the next try has to do; see struct sfs_http_request */
 };
 #define SFS_RETRY_TRIES 5

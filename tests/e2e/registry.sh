@@ -37,9 +37,11 @@ expect 0 probe blob "$R/some/name" "$layer" "$size" 5 100000 20 16 # by 16 threa
 
 # --- what is not there (2 ENOENT, 11 EAGAIN, 22 EINVAL, 74 EBADMSG)
 expect 2 probe manifest "$R/some/name:none"
-says "$R has no tag 'none' in 'some/name'"
+says "$R has no tag 'none' in 'some/name' (there are one)"
+expect 2 probe manifest "$R/some/name:onne"
+says "did you mean 'one'?"
 expect 2 probe manifest "$R/no/such:one"
-says "'no/such'"
+says "has no repository 'no/such'"
 expect 2 probe blob "$R/some/name" "sha256:$(printf '%064d' 0)" 10 0 10
 says "has no blob sha256:000"
 expect 74 probe blob "$R/some/name" "$layer" $((size + 1)) 0 10

@@ -81,6 +81,22 @@ printf '[[registry]]\nlocation = "localhost:%s"\ninsecure = true\n' "$port" >"$H
 reads "localhost:$port/some/name"
 rm "$HOME/.config/containers/registries.conf"
 
+# --- by HTTP/2, whose connections end with other requests on them
+if "$jwt" -c 'import h2' 2>/dev/null; then
+    two=$(free_port)
+    "$jwt" "$HERE/registry_h2.py" "$T/layout" "$two" "$T/server.crt" "$T/server.key" "$T/two.log" &
+    registry_pids="$registry_pids $!"
+    wait_for_port "$two"
+    for fault in fine goaway refused broken; do
+        expect 0 probe --insecure blob "127.0.0.1:$two/$fault" "$layer" "$size" 1000 500000 3 4
+        cmp -s "$T/wanted" "$T/stdout" || fail "HTTP/2, $fault: other bytes"
+    done
+    grep -q '^2 /v2/fine' "$T/two.log" || fail "HTTP/2 was not spoken"
+    grep -q '^1 /v2/broken' "$T/two.log" || fail "HTTP/1.1 was not tried where HTTP/2 breaks"
+else
+    echo "left out: python3-h2 is not installed"
+fi
+
 # --- with blobs at another host
 STORE=passwords start_registry plain
 P=127.0.0.1:$port
