@@ -140,7 +140,7 @@ static void fake_keeper_close(struct sfs_range_keeper *keeper)
 static const struct sfs_range_keeper_ops keeper_ops = { fake_make_room, fake_keep_whole,
                                                         fake_keeper_close };
 
-static unsigned warnings;
+static atomic_uint warnings;
 
 static void warn(void *user, const char *text)
 {
@@ -172,6 +172,7 @@ static struct sfs_blob *open_blob_with(bool is_kept)
                                                .name = "layer sha256:1234 at far.away",
                                                .where = "far.away",
                                                .pool = pool,
+                                               .demand_pool = pool,
                                                .progress = &progress,
                                                .is_stalled = &is_stalled,
                                                .patience_ms = 2500 };
@@ -235,8 +236,10 @@ Test(blob_range, a_miss_is_widened_and_kept)
     struct sfs_blob *blob = open_blob();
     assert_reads(blob, 5 * SFS_RANGE_BLOCK + 17, 100);
     cr_assert_eq(machine->requests, 1);
-    cr_assert_eq(machine->bytes, 16 * SFS_RANGE_BLOCK);
     assert_reads(blob, 20 * SFS_RANGE_BLOCK, SFS_RANGE_BLOCK);
+    for (int i = 0; i < 100 && machine->bytes < 16 * SFS_RANGE_BLOCK; i++)
+        usleep(10000);
+    cr_assert_eq(machine->bytes, 16 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, 1);
     assert_reads(blob, SIZE - 5, 5);
     cr_assert_eq(machine->requests, 2);
@@ -379,6 +382,8 @@ Test(blob_range, readers_wait_while_nobody_answers)
     struct sfs_blob *blob = open_blob();
     atomic_store(&machine->failures, 2);
     assert_reads(blob, 0, 10);
+    for (int i = 0; i < 100 && warnings < 2; i++)
+        usleep(10000);
     cr_assert_eq(warnings, 2); /* once that it does not answer, and once that it does */
     sfs_blob_close(&blob);
 }

@@ -3,6 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "base/banned.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
@@ -73,6 +74,22 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
+/* Does the name say at which registry it is? One that does not may as well be a stage's, or a build
+ * context's, that was forgotten; which registry is meant, programs do not agree on. */
+static bool names_registry(const char *name)
+{
+    size_t first = strcspn(name, "/");
+    return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
+                           (first == 9 && memcmp(name, "localhost", 9) == 0));
+}
+
+static int open_at_registry(struct eval *eval, const char *full, const char *platform,
+                            struct eval_source *ret_source)
+{
+    AUTO(sfs_free) char *ref = sfs_format("docker://%s", full);
+    return ref ? open_image(eval, ref, platform, ret_source) : sfs_fail_memory(eval->err);
+}
+
 /* Opens a name that is no stage: a build context, or an image. */
 static int open_name(struct eval *eval, const char *name, const char *platform,
                      struct eval_source *ret_source)
@@ -95,6 +112,8 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     int r = sfs_reference_full_name(name, &full, eval->err);
     if (r < 0)
         return r;
+    if (names_registry(name))
+        return open_at_registry(eval, full, platform, ret_source);
     AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
     size_t count = 0;
     for (size_t i = 0; known && i < eval->count; i++)
@@ -103,8 +122,9 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     const char *near = known ? sfs_suggest(name, known) : NULL;
     return sfs_fail(eval->err, ENOENT,
                     "\"%.200s\" is neither a stage nor a build context%s%s%s; say where the image "
-                    "is with --build-context %.200s=oci:DIR:TAG",
-                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name);
+                    "is with --build-context %.200s=oci:DIR:TAG, or =docker://%.200s",
+                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name,
+                    name);
 }
 
 /* ---- FROM ---- */
