@@ -482,13 +482,13 @@ Test(blob_range, a_machine_that_knows_no_ranges_is_read_once)
 
 Test(blob_range, a_full_disk_fails_nobody)
 {
-    room = 8 << 20;
+    room = 4 << 20;
     struct sfs_blob *blob = open_blob();
     read_by_many(blob, 4);
     assert_all(blob);
     struct stat st;
     cr_assert_eq(stat(path_of("data"), &st), 0);
-    cr_assert_leq((uint64_t)st.st_blocks * 512, (8u << 20) + SFS_RANGE_BLOCK);
+    cr_assert_leq((uint64_t)st.st_blocks * 512, (4u << 20) + SFS_RANGE_BLOCK);
     sfs_blob_close(&blob);
 }
 

@@ -209,7 +209,7 @@ static const struct sfs_range_keeper_ops keeper_ops = { .make_room = keeper_make
 /* ---- layers */
 
 /* ENOENT: there is no whole blob. */
-static int open_whole(const struct sfs_source *source, const struct sfs_digest *digest,
+static int open_whole(struct sfs_source *source, const struct sfs_digest *digest,
                       struct sfs_blob **ret_blob, struct sfs_error *err)
 {
     char key[SFS_DIGEST_TEXT];
@@ -223,7 +223,11 @@ static int open_whole(const struct sfs_source *source, const struct sfs_digest *
     AUTO(sfs_free) char *name = sfs_format("%.19s in the cache directory", key);
     if (!name)
         return sfs_fail_memory(err);
-    return sfs_blob_open_file(&fd, name, 0, UINT64_MAX, ret_blob, err);
+    struct sfs_blob *file;
+    r = sfs_blob_open_file(&fd, name, 0, UINT64_MAX, &file, err);
+    if (r < 0)
+        return r;
+    return sfs_source_open_whole(source, source->options.store, digest, &file, ret_blob, err);
 }
 
 /* Tells once that nothing is kept: it works all the same, but not as one may think. */

@@ -377,6 +377,13 @@ int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest
     return 0;
 }
 
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest)
+{
+    AUTO(sfs_free) char *path = NULL;
+    if (blob_path(store, digest, &path) == 0)
+        unlink(path);
+}
+
 /* ---- listing and removing */
 
 struct items {

@@ -129,6 +129,39 @@ done
 expect 0 "$STAGEFS" cat "$by_digest" lib/large
 cmp -s "$T/stdout" "$T/large" || fail "damaged bytes were served"
 
+rm -rf "$STAGEFS_CACHE_DIR"
+expect 0 "$STAGEFS" ls -R "$by_digest"
+for file in "$STAGEFS_CACHE_DIR"/blob/*.blob; do # whole by now
+    printf 'damage' | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") / 2)) conv=notrunc 2>/dev/null
+done
+expect 0 "$STAGEFS" cat "$by_digest" lib/large
+cmp -s "$T/stdout" "$T/large" || fail "damaged bytes of a whole blob were served"
+rm -rf "$STAGEFS_CACHE_DIR/index"
+expect 0 "$STAGEFS" ls -lR "$by_digest"
+same "after damage" "$T/names" "$T/stdout"
+
+# --- tables of contents are read by range: names are known without a pass
+for kind in estargz zstd:chunked; do
+    rm -rf "$STAGEFS_CACHE_DIR"
+    expect 0 layout commit -q --from "$local" --copy / --compression "$kind" -t "oci:$T/tables:$(echo $kind | tr : -)"
+    push "$T/tables:$(echo $kind | tr : -)" "$R/some/tables:one"
+    before=$(fetched)
+    expect 0 "$STAGEFS" ls -lR "docker://$R/some/tables:one"
+    came=$(($(fetched) - before))
+    [ "$came" -lt 3000000 ] || fail "the names of a $kind layer cost $came bytes"
+    expect 0 "$STAGEFS" cat "docker://$R/some/tables:one" lib/large
+    cmp -s "$T/stdout" "$T/large" || fail "$kind: other bytes"
+done
+
+# --- a limit on what is kept, and a cache directory that cannot be written to
+rm -rf "$STAGEFS_CACHE_DIR"
+expect 0 "$STAGEFS" ls -lR --cache-limit 9M "$by_digest"
+same "with a limit" "$T/names" "$T/stdout"
+kept=$(du -s --block-size=1 "$STAGEFS_CACHE_DIR" | cut -f1)
+[ "$kept" -le 10500000 ] || fail "$kept bytes are kept, not 9M"
+expect 0 "$STAGEFS" cat --cache-limit 9M "$by_digest" lib/large
+cmp -s "$T/stdout" "$T/large" || fail "with a limit, other bytes"
+
 # --- the registry is gone: what is here is served, by digest in silence, by tag with a word
 rm -rf "$STAGEFS_CACHE_DIR"
 expect 0 "$STAGEFS" ls -lR "$by_tag"
