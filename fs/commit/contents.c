@@ -97,7 +97,8 @@ int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_
     contents->crc = 0;
     contents->first = contents->chunk_count;
     contents->name.size = 0;
-    r = sfs_tar_add_name(&contents->name, tar);
+    sfs_tar_add_name(&contents->name, tar);
+    r = contents->name.failed ? -ENOMEM : 0;
     if (r == 0 && contents->split)
         r = sfs_split_add_bytes(contents->split, header->data, header->size);
     if (r == 0 && contents->split && !has_content)

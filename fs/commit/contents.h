@@ -10,7 +10,7 @@
 #define STAGEFS_CONTENTS_H
 
 #include "commit/layer_options.h"
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 #include <jansson.h>
 
 struct sfs_chunk {

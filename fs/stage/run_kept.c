@@ -4,9 +4,8 @@
 
 #include "base/limits.h"
 #include "layer/layer.h"
+#include "layer/tar_write.h"
 #include "layer/verified.h"
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 
 #define MAGIC "SFSKEPT1"
@@ -65,47 +64,50 @@ int sfs_run_kept_open(struct run_job *job, const struct sfs_digest *key, const c
 struct keeping {
     struct sfs_layer *layer;
     struct sfs_error *err;
-    struct archive *archive;
-    struct archive_entry *entry;
     struct sfs_io_temp temp;
     struct sfs_hash *hash;
-    uint64_t size;     /* bytes written */
-    sfs_entry *firsts; /* for each inode the first name that was written; 0: none yet */
+    uint64_t size;          /* bytes of the tar so far */
+    struct sfs_buf headers; /* the tar's last bytes, which are not in the file yet */
+    sfs_entry *firsts;      /* for each inode the first name that was written; 0: none yet */
     struct sfs_buf path, link;
 };
 
 static void close_keeping(struct keeping *keeping)
 {
-    archive_entry_free(keeping->entry);
-    archive_write_free(keeping->archive);
     sfs_hash_close(&keeping->hash);
     sfs_io_temp_close(&keeping->temp);
     free(keeping->firsts);
+    sfs_buf_close(&keeping->headers);
     sfs_buf_close(&keeping->path);
     sfs_buf_close(&keeping->link);
 }
 
-static la_ssize_t write_block(struct archive *archive, void *user, const void *data, size_t size)
+static int put_bytes(struct keeping *keeping, const void *data, size_t size)
 {
-    struct keeping *keeping = user;
-    int r = keeping->size + size > SFS_MAX_RUN_RESULT
-                ? -EFBIG
-                : sfs_io_write_all(keeping->temp.fd, data, size);
+    keeping->size += size;
+    if (keeping->size > SFS_MAX_RUN_RESULT)
+        return sfs_fail(keeping->err, EFBIG, "it has more than %llu bytes",
+                        (unsigned long long)SFS_MAX_RUN_RESULT);
+    int r = sfs_io_write_all(keeping->temp.fd, data, size);
     if (r == 0)
         r = sfs_hash_add(keeping->hash, data, size);
-    if (r < 0) {
-        archive_set_error(archive, -r, "%s", strerrordesc_np(-r));
-        return -1;
-    }
-    keeping->size += size;
-    return (la_ssize_t)size;
+    return r < 0 ? sfs_fail_errno(keeping->err, -r, "writing a kept result") : 0;
 }
 
-static int fail_archive(const struct keeping *keeping)
+/* Writes headers, of which there are many small ones, together. */
+static int flush_headers(struct keeping *keeping)
 {
-    int code = archive_errno(keeping->archive);
-    return sfs_fail(keeping->err, code > 0 ? code : EIO, "%s",
-                    archive_error_string(keeping->archive));
+    int r = sfs_buf_check(&keeping->headers, keeping->err);
+    if (r == 0)
+        r = put_bytes(keeping, keeping->headers.data, keeping->headers.size);
+    keeping->headers.size = 0;
+    return r;
+}
+
+static int put_header(struct keeping *keeping, const struct sfs_tar_entry *entry)
+{
+    int r = sfs_tar_add_header(&keeping->headers, entry, keeping->err);
+    return r == 0 && keeping->headers.size >= PIN ? flush_headers(keeping) : r;
 }
 
 /* Writes the path of an entry into `path`; "" for the root. */
@@ -127,18 +129,6 @@ static int make_path(const struct keeping *keeping, sfs_entry entry, struct sfs_
     return sfs_buf_check(path, keeping->err);
 }
 
-/* libarchive prints seconds and fraction one behind the other, also of times before 1970, where the
- * fraction counts the other way: -5.25 is six seconds before and 0.75 after. In the second before
- * 1970 it cannot be printed so, and is left out. */
-static void set_mtime(struct archive_entry *entry, int64_t seconds, long nanoseconds)
-{
-    if (seconds == -1)
-        nanoseconds = 0;
-    bool is_before = seconds < 0 && nanoseconds > 0;
-    archive_entry_set_mtime(entry, is_before ? seconds + 1 : seconds,
-                            is_before ? 1000000000 - nanoseconds : nanoseconds);
-}
-
 /* Writes a whiteout: an empty file of the name that the format of layers has for it. */
 static int write_whiteout(struct keeping *keeping, sfs_entry directory, const char *name)
 {
@@ -149,109 +139,102 @@ static int write_whiteout(struct keeping *keeping, sfs_entry directory, const ch
     sfs_buf_printf(&path, "%s%s.wh.%s", keeping->link.data, keeping->link.size ? "/" : "", name);
     if (sfs_buf_check(&path, keeping->err) < 0)
         return -ENOMEM;
-    archive_entry_clear(keeping->entry);
-    archive_entry_set_pathname(keeping->entry, path.data);
-    archive_entry_set_mode(keeping->entry, S_IFREG | 0600);
-    archive_entry_set_size(keeping->entry, 0);
-    archive_entry_set_mtime(keeping->entry, 0, 0);
-    return archive_write_header(keeping->archive, keeping->entry) == ARCHIVE_OK
-               ? 0
-               : fail_archive(keeping);
+    const struct sfs_tar_entry entry = { .path = path.data, .attr = { .mode = S_IFREG | 0600 } };
+    return put_header(keeping, &entry);
 }
 
-static void set_attributes(struct keeping *keeping, const struct sfs_inode_rec *inode)
+/* Writes the bytes [offset, end) of a file. */
+static int write_run(struct keeping *keeping, sfs_inode number, uint64_t offset, uint64_t end)
 {
-    struct archive_entry *entry = keeping->entry;
-    const struct sfs_tables *tables = &keeping->layer->tables;
-    archive_entry_set_mode(entry, inode->mode);
-    archive_entry_set_uid(entry, inode->uid);
-    archive_entry_set_gid(entry, inode->gid);
-    set_mtime(entry, inode->mtime_sec, (long)inode->mtime_nsec);
-    archive_entry_set_size(entry, S_ISREG(inode->mode) ? (int64_t)inode->size : 0);
-    if (S_ISLNK(inode->mode))
-        archive_entry_set_symlink(entry, tables->strings + inode->string);
-    if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
-        archive_entry_set_rdevmajor(entry, inode->rdev_major);
-        archive_entry_set_rdevminor(entry, inode->rdev_minor);
-    }
-    for (uint32_t i = 0; i < inode->xattr_count; i++) {
-        const struct sfs_xattr_rec *xattr = &tables->xattrs[inode->xattrs + i];
-        archive_entry_xattr_add_entry(entry, tables->strings + xattr->name,
-                                      tables->strings + xattr->value, xattr->value_size);
-    }
-}
-
-static void set_holes(struct keeping *keeping, const struct sfs_inode_rec *inode)
-{
-    const struct sfs_extent *extents = keeping->layer->tables.extents + inode->first;
-    uint64_t data = 0;
-    for (uint32_t i = 0; i < inode->count; i++)
-        data += extents[i].size;
-    for (uint32_t i = 0; i < inode->count && data < inode->size; i++)
-        archive_entry_sparse_add_entry(keeping->entry, (int64_t)extents[i].file_offset,
-                                       (int64_t)extents[i].size);
-    if (inode->count == 0 && inode->size > 0)
-        archive_entry_sparse_add_entry(keeping->entry, (int64_t)inode->size, 0);
-}
-
-static int write_content(struct keeping *keeping, sfs_inode number, uint64_t size)
-{
-    for (uint64_t offset = 0; offset < size;) {
+    while (offset < end) {
         AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
-        int r = sfs_layer_pin(keeping->layer, number, offset, PIN, &slice, keeping->err);
+        size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
+        int r = sfs_layer_pin(keeping->layer, number, offset, wanted, &slice, keeping->err);
+        if (r == 0)
+            r = put_bytes(keeping, slice.data, slice.size);
         if (r < 0)
             return r;
-        for (size_t done = 0; done < slice.size;) {
-            la_ssize_t n = archive_write_data(keeping->archive, (const char *)slice.data + done,
-                                              slice.size - done);
-            if (n <= 0)
-                return fail_archive(keeping);
-            done += (size_t)n;
-        }
         offset += slice.size;
     }
     return 0;
 }
 
-/* Sets the header for a name of an inode that has one already: a hard link to that. */
-static int set_link(struct keeping *keeping, const struct sfs_entry_rec *record)
+/* Writes what a regular file has between its holes, up to the end of a block. */
+static int write_content(struct keeping *keeping, sfs_inode number)
+{
+    const struct sfs_tables *tables = &keeping->layer->tables;
+    const struct sfs_inode_rec *inode = &tables->inodes[number];
+    static const char zeros[SFS_TAR_BLOCK];
+    uint64_t stored = 0;
+    int r = flush_headers(keeping);
+    for (uint32_t i = 0; i < inode->count && r == 0; i++) {
+        const struct sfs_extent *extent = &tables->extents[inode->first + i];
+        r = write_run(keeping, number, extent->file_offset, extent->file_offset + extent->size);
+        stored += extent->size;
+    }
+    return r == 0 ? put_bytes(keeping, zeros, sfs_tar_padding(stored)) : r;
+}
+
+static bool has_holes(const struct sfs_inode_rec *inode, const struct sfs_extent *extents)
+{
+    uint64_t data = 0;
+    for (uint32_t i = 0; i < inode->count; i++)
+        data += extents[i].size;
+    return data < inode->size;
+}
+
+static int write_file(struct keeping *keeping, sfs_inode number)
+{
+    const struct sfs_tables *tables = &keeping->layer->tables;
+    const struct sfs_inode_rec *inode = &tables->inodes[number];
+    AUTO(sfs_free) struct sfs_xattr *xattrs = calloc(inode->xattr_count + 1, sizeof *xattrs);
+    if (!xattrs)
+        return sfs_fail_memory(keeping->err);
+    for (uint32_t i = 0; i < inode->xattr_count; i++)
+        xattrs[i] = sfs_tables_xattr(tables, inode, i);
+    struct sfs_tar_entry entry = { .path = keeping->path.data,
+                                   .target = sfs_tables_target(tables, inode),
+                                   .has_nanoseconds = true,
+                                   .xattrs = xattrs,
+                                   .xattr_count = inode->xattr_count };
+    sfs_tables_attr(inode, &entry.attr);
+    if (S_ISREG(inode->mode)) {
+        entry.extents = tables->extents + inode->first;
+        entry.extent_count = inode->count;
+        entry.is_sparse = has_holes(inode, entry.extents);
+    }
+    int r = put_header(keeping, &entry);
+    return r == 0 && S_ISREG(inode->mode) && inode->size > 0 ? write_content(keeping, number) : r;
+}
+
+/* The path that a name's file has already. 1: done, it is a hard link; 0: the file has none yet. */
+static int find_first(struct keeping *keeping, const struct sfs_entry_rec *record,
+                      const char **ret_path)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     const struct sfs_inode_rec *inode = &tables->inodes[record->inode];
     if (record->flags & SFS_ENTRY_LINK) {
-        archive_entry_set_hardlink(keeping->entry, tables->strings + inode->string);
+        *ret_path = tables->strings + inode->string;
         return 1;
     }
     if (S_ISDIR(inode->mode) || !keeping->firsts[record->inode])
         return 0;
     int r = make_path(keeping, keeping->firsts[record->inode], &keeping->link);
-    if (r == 0)
-        archive_entry_set_hardlink(keeping->entry, keeping->link.data);
+    *ret_path = keeping->link.data;
     return r < 0 ? r : 1;
 }
 
 static int write_inode(struct keeping *keeping, sfs_entry entry)
 {
     const struct sfs_entry_rec *record = &keeping->layer->tables.entries[entry];
-    const struct sfs_inode_rec *inode = &keeping->layer->tables.inodes[record->inode];
-    archive_entry_clear(keeping->entry);
-    int is_link = set_link(keeping, record);
-    if (is_link < 0)
-        return is_link;
-    archive_entry_set_pathname(keeping->entry, entry ? keeping->path.data : "./");
-    if (is_link) {
-        archive_entry_set_mode(keeping->entry, S_IFREG | 0644);
-        archive_entry_set_size(keeping->entry, 0);
-    } else {
-        set_attributes(keeping, inode);
-        if (S_ISREG(inode->mode))
-            set_holes(keeping, inode);
-        keeping->firsts[record->inode] = entry;
-    }
-    if (archive_write_header(keeping->archive, keeping->entry) != ARCHIVE_OK)
-        return fail_archive(keeping);
-    return !is_link && S_ISREG(inode->mode) ? write_content(keeping, record->inode, inode->size)
-                                            : 0;
+    struct sfs_tar_entry link = { .path = keeping->path.data,
+                                  .attr = { .mode = S_IFREG | 0644 },
+                                  .hard_link = true };
+    int r = find_first(keeping, record, &link.target);
+    if (r != 0)
+        return r < 0 ? r : put_header(keeping, &link);
+    keeping->firsts[record->inode] = entry;
+    return write_file(keeping, record->inode);
 }
 
 static int write_entry(struct keeping *keeping, sfs_entry entry)
@@ -274,25 +257,17 @@ static int write_entry(struct keeping *keeping, sfs_entry entry)
 static int write_tar(struct keeping *keeping)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
-    keeping->archive = archive_write_new();
-    keeping->entry = archive_entry_new();
+    static const char zeros[SFS_TAR_END];
     keeping->hash = sfs_hash_open();
     keeping->firsts = calloc(tables->inode_count + 1, sizeof *keeping->firsts);
-    if (!keeping->archive || !keeping->entry || !keeping->hash || !keeping->firsts)
+    if (!keeping->hash || !keeping->firsts)
         return sfs_fail_memory(keeping->err);
-    if (archive_write_set_format_pax(keeping->archive) != ARCHIVE_OK ||
-        archive_write_set_options(keeping->archive, "hdrcharset=BINARY,xattrheader=SCHILY") !=
-            ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(keeping->archive, PIN) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(keeping->archive, 1) != ARCHIVE_OK ||
-        archive_write_open(keeping->archive, keeping, NULL, write_block, NULL) != ARCHIVE_OK)
-        return fail_archive(keeping);
     int r = 0;
     for (sfs_entry i = 0; i < tables->entry_count && r == 0; i++)
         r = write_entry(keeping, i);
-    if (r == 0 && archive_write_close(keeping->archive) != ARCHIVE_OK)
-        r = fail_archive(keeping);
-    return r;
+    if (r == 0)
+        r = flush_headers(keeping);
+    return r == 0 ? put_bytes(keeping, zeros, sizeof zeros) : r;
 }
 
 static int write_mark(struct keeping *keeping)
