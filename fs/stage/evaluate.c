@@ -314,12 +314,7 @@ static int find_target(struct eval *eval, struct eval_stage **ret_stage)
         *ret_stage = &eval->stages[number];
         return 0;
     }
-    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
-    size_t count = 0;
-    for (size_t i = 0; known && i < eval->count; i++)
-        if (eval->stages[i].name)
-            known[count++] = eval->stages[i].name;
-    const char *near = known ? sfs_suggest(target, known) : NULL;
+    const char *near = sfs_eval_suggest_stage(eval, target);
     return sfs_fail(eval->err, EINVAL, "%s: target stage \"%s\" could not be found%s%s%s",
                     eval->file, target, near ? " (did you mean " : "", near ? near : "",
                     near ? "?)" : "");

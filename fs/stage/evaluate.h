@@ -110,6 +110,8 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
 int sfs_eval_begin(struct eval *eval, struct eval_stage *stage);
 /* The last stage of that name or number; NULL: there is none. EINVAL: a number without a stage. */
 int sfs_eval_find_stage(const struct eval *eval, const char *name, struct eval_stage **ret_stage);
+/* The name of a stage that may have been meant by one that is wrong; NULL: none is near. */
+const char *sfs_eval_suggest_stage(const struct eval *eval, const char *name);
 /* Opens what --from=NAME or from=NAME leads to in a stage; a stage of that name is evaluated. */
 int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const char *name,
                        const struct sfs_tree **ret_tree);
