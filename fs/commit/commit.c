@@ -19,7 +19,7 @@ static void commit_done(struct commit *commit)
 
 /* Refuses a codec that the destination's readers do not know: docker's archives are read by
  * programs that know gzip at most. */
-static int check_codecs(const struct commit *commit, struct sfs_error *err)
+static int check_codecs(struct commit *commit, struct sfs_error *err)
 {
     unsigned known = commit->kind->codecs;
     enum sfs_codec codec = commit->plan.codec;
@@ -117,18 +117,13 @@ static int parse_destination(struct commit *commit, struct sfs_error *err)
 int sfs_commit(const struct sfs_stage *stage, const struct sfs_commit_options *options,
                struct sfs_commit_result *ret_result, struct sfs_error *err)
 {
+    static int (*const steps[])(struct commit *, struct sfs_error *) = {
+        parse_destination, read_profiles, choose_base, edit_config, check_codecs,
+    };
     AUTO(commit_done) struct commit commit = { .stage = stage, .options = options };
     int r = sfs_compress_plan(options->compression, options->level, &commit.plan, err);
-    if (r == 0)
-        r = parse_destination(&commit, err);
-    if (r == 0)
-        r = read_profiles(&commit, err);
-    if (r == 0)
-        r = choose_base(&commit, err);
-    if (r == 0)
-        r = edit_config(&commit, err);
-    if (r == 0)
-        r = check_codecs(&commit, err);
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](&commit, err);
     if (r == 0)
         r = commit.kind->write(&commit, err);
     if (r < 0)

@@ -411,25 +411,25 @@ static int hand_over(struct eval *eval, struct eval_stage *target)
     return 0;
 }
 
-static int evaluate(struct eval *eval)
+static int resolve_all(struct eval *eval)
 {
-    int r = read_dockerfile(eval);
-    if (r == 0)
-        r = check_instructions(eval);
-    if (r == 0)
-        r = split_stages(eval);
-    if (r == 0)
-        r = set_build_args(eval);
-    if (r == 0)
-        r = set_globals(eval);
-    if (r == 0)
-        r = set_epoch(eval);
-    for (size_t i = 0; r == 0 && i < eval->count; i++) {
-        r = resolve_from(eval, &eval->stages[i]);
+    for (size_t i = 0; i < eval->count; i++) {
+        int r = resolve_from(eval, &eval->stages[i]);
         if (r < 0)
             return sfs_eval_fail_at(eval, r, eval->stages[i].from);
     }
+    return 0;
+}
+
+static int evaluate(struct eval *eval)
+{
+    static int (*const steps[])(
+        struct eval *) = { read_dockerfile, check_instructions, split_stages, set_build_args,
+                           set_globals,     set_epoch,          resolve_all };
     struct eval_stage *target = NULL;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](eval);
     if (r == 0)
         r = find_target(eval, &target);
     if (r == 0)

@@ -168,6 +168,10 @@ int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
  * *ret_text is kept until the build ends. */
 int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
                      const struct sfs_heredoc *heredoc, bool expand, const char **ret_text);
+/* Adds the words of an instruction, and behind them its heredocs as they stand in the file. The
+ * caller checks `text`. */
+void sfs_eval_add_heredocs(const struct sfs_instruction *instruction, const char *words,
+                           struct sfs_buf *text);
 /* Does a WORKDIR. */
 int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
                      const struct sfs_instruction *instruction);
