@@ -307,11 +307,10 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int set_ports(struct eval *eval, struct eval_stage *stage,
-                     const struct sfs_instruction *instruction)
+/* Expands what an EXPOSE names, in order, into ports. */
+static int expand_ports(struct eval *eval, const struct eval_stage *stage,
+                        const struct sfs_instruction *instruction, struct sfs_vars *ports)
 {
-    AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
-    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     char **sorted = instruction->args.items; /* BuildKit sorts them where they stand */
     qsort(sorted, instruction->args.count, sizeof *sorted, compare_texts);
     int r = 0;
@@ -319,12 +318,22 @@ static int set_ports(struct eval *eval, struct eval_stage *stage,
         AUTO(sfs_vars_close) struct sfs_vars words = { 0 };
         r = sfs_expand_words(sorted[i], eval->dockerfile.escape, &stage->env, 0, &words, eval->err);
         for (size_t k = 0; r == 0 && k < words.count; k++)
-            r = sfs_text_ports(words.items[k], &ports, eval->err);
+            r = sfs_text_ports(words.items[k], ports, eval->err);
     }
-    json_t *exposed =
-        r < 0 ? NULL : ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
-    if (r == 0 && (!exposed || sfs_text_list(&ports, &text) < 0))
-        r = sfs_fail_memory(eval->err);
+    return r;
+}
+
+static int set_ports(struct eval *eval, struct eval_stage *stage,
+                     const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = expand_ports(eval, stage, instruction, &ports);
+    if (r < 0)
+        return r;
+    json_t *exposed = ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
+    if (!exposed || sfs_text_list(&ports, &text) < 0)
+        return sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < ports.count; i++)
         r = set(eval, exposed, ports.items[i], json_object());
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "EXPOSE %s", text.data);

@@ -180,11 +180,7 @@ static int open_text(struct copy_job *job, const struct sfs_text_file *text,
     struct sfs_layer *layer = NULL;
     int r =
         sfs_text_layer_open(text, 1, stage->context.epoch, job->label.data, &layer, job->eval->err);
-    if (r < 0)
-        return r;
-    struct sfs_layer *kept = layer;
-    r = sfs_stage_add_layer(stage, &layer, job->eval->err);
-    return r < 0 ? r : sfs_stage_add_tree(stage, &kept, 1, ret_tree, job->eval->err);
+    return r < 0 ? r : sfs_stage_add_layer_tree(stage, &layer, ret_tree, job->eval->err);
 }
 
 static int copy_texts(struct copy_job *job)

@@ -7,6 +7,7 @@
 #include "layer/tar_write.h"
 #include "layer/verified.h"
 #include <errno.h>
+#include <stagefs/format.h>
 
 #define MAGIC "SFSKEPT1"
 #define PIN   (1u << 20)
@@ -70,6 +71,8 @@ struct keeping {
     struct sfs_buf headers; /* the tar's last bytes, which are not in the file yet */
     sfs_entry *firsts;      /* for each inode the first name that was written; 0: none yet */
     struct sfs_buf path, link;
+    int failure; /* negative errno of what failed first, in words in *err; nothing is written then
+                  */
 };
 
 static void close_keeping(struct keeping *keeping)
@@ -82,97 +85,93 @@ static void close_keeping(struct keeping *keeping)
     sfs_buf_close(&keeping->link);
 }
 
-static int put_bytes(struct keeping *keeping, const void *data, size_t size)
+static void put_bytes(struct keeping *keeping, const void *data, size_t size)
 {
+    if (keeping->failure < 0)
+        return;
     keeping->size += size;
-    if (keeping->size > SFS_MAX_RUN_RESULT)
-        return sfs_fail(keeping->err, EFBIG, "it has more than %llu bytes",
-                        (unsigned long long)SFS_MAX_RUN_RESULT);
-    int r = sfs_io_write_all(keeping->temp.fd, data, size);
+    int r = keeping->size > SFS_MAX_RUN_RESULT ? -EFBIG
+                                               : sfs_io_write_all(keeping->temp.fd, data, size);
     if (r == 0)
         r = sfs_hash_add(keeping->hash, data, size);
-    return r < 0 ? sfs_fail_errno(keeping->err, -r, "writing a kept result") : 0;
+    if (r < 0)
+        keeping->failure = sfs_fail_errno(keeping->err, -r, "writing a kept result");
 }
 
 /* Writes headers, of which there are many small ones, together. */
-static int flush_headers(struct keeping *keeping)
+static void flush_headers(struct keeping *keeping)
 {
-    int r = sfs_buf_check(&keeping->headers, keeping->err);
-    if (r == 0)
-        r = put_bytes(keeping, keeping->headers.data, keeping->headers.size);
+    put_bytes(keeping, keeping->headers.data, keeping->headers.size);
     keeping->headers.size = 0;
-    return r;
 }
 
-static int put_header(struct keeping *keeping, const struct sfs_tar_entry *entry)
+static void put_header(struct keeping *keeping, const struct sfs_tar_entry *entry)
 {
-    int r = sfs_tar_add_header(&keeping->headers, entry, keeping->err);
-    return r == 0 && keeping->headers.size >= PIN ? flush_headers(keeping) : r;
+    if (keeping->failure == 0)
+        keeping->failure = sfs_tar_add_header(&keeping->headers, entry, keeping->err);
+    if (keeping->headers.size >= PIN)
+        flush_headers(keeping);
 }
 
-/* Writes the path of an entry into `path`; "" for the root. */
-static int make_path(const struct keeping *keeping, sfs_entry entry, struct sfs_buf *path)
+/* Writes the path of an entry into `path`; "" for the root. Returns it. */
+static const char *make_path(struct keeping *keeping, sfs_entry entry, struct sfs_buf *path)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     sfs_entry chain[SFS_MAX_DEPTH];
     size_t depth = 0;
     path->size = 0;
     sfs_buf_add_str(path, "");
-    for (; entry != 0; entry = tables->entries[entry].parent) {
-        if (depth == SFS_MAX_DEPTH)
-            return sfs_fail(keeping->err, E2BIG, "its directories are nested too deep");
+    for (; entry != 0 && depth < SFS_MAX_DEPTH; entry = tables->entries[entry].parent)
         chain[depth++] = entry;
-    }
     while (depth > 0)
         sfs_buf_printf(path, "%s%s", path->size ? "/" : "",
                        tables->strings + tables->entries[chain[--depth]].name);
-    return sfs_buf_check(path, keeping->err);
+    if (keeping->failure == 0 && entry != 0)
+        keeping->failure = sfs_fail(keeping->err, E2BIG, "its directories are nested too deep");
+    if (keeping->failure == 0)
+        keeping->failure = sfs_buf_check(path, keeping->err);
+    return path->failed ? "" : path->data;
 }
 
 /* Writes a whiteout: an empty file of the name that the format of layers has for it. */
-static int write_whiteout(struct keeping *keeping, sfs_entry directory, const char *name)
+static void write_whiteout(struct keeping *keeping, sfs_entry directory, const char *name)
 {
-    AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
-    int r = make_path(keeping, directory, &keeping->link);
-    if (r < 0)
-        return r;
-    sfs_buf_printf(&path, "%s%s.wh.%s", keeping->link.data, keeping->link.size ? "/" : "", name);
-    if (sfs_buf_check(&path, keeping->err) < 0)
-        return -ENOMEM;
-    const struct sfs_tar_entry entry = { .path = path.data, .attr = { .mode = S_IFREG | 0600 } };
-    return put_header(keeping, &entry);
+    const char *parent = make_path(keeping, directory, &keeping->link);
+    AUTO(sfs_free) char *path = sfs_format("%s%s.wh.%s", parent, *parent ? "/" : "", name);
+    const struct sfs_tar_entry entry = { .path = path, .attr = { .mode = S_IFREG | 0600 } };
+    if (path)
+        put_header(keeping, &entry);
+    else
+        keeping->failure = sfs_fail_memory(keeping->err);
 }
 
 /* Writes the bytes [offset, end) of a file. */
-static int write_run(struct keeping *keeping, sfs_inode number, uint64_t offset, uint64_t end)
+static void write_run(struct keeping *keeping, sfs_inode number, uint64_t offset, uint64_t end)
 {
-    while (offset < end) {
+    while (offset < end && keeping->failure == 0) {
         AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
         size_t wanted = end - offset < PIN ? (size_t)(end - offset) : PIN;
         int r = sfs_layer_pin(keeping->layer, number, offset, wanted, &slice, keeping->err);
-        if (r == 0)
-            r = put_bytes(keeping, slice.data, slice.size);
-        if (r < 0)
-            return r;
+        keeping->failure = r < 0 ? r : 0;
+        put_bytes(keeping, slice.data, slice.size);
         offset += slice.size;
     }
-    return 0;
 }
 
 /* Writes what a regular file has between its holes, up to the end of a block. */
-static int write_content(struct keeping *keeping, sfs_inode number)
+static void write_content(struct keeping *keeping, sfs_inode number)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     const struct sfs_inode_rec *inode = &tables->inodes[number];
     static const char zeros[SFS_TAR_BLOCK];
     uint64_t stored = 0;
-    int r = flush_headers(keeping);
-    for (uint32_t i = 0; i < inode->count && r == 0; i++) {
+    flush_headers(keeping);
+    for (uint32_t i = 0; i < inode->count; i++) {
         const struct sfs_extent *extent = &tables->extents[inode->first + i];
-        r = write_run(keeping, number, extent->file_offset, extent->file_offset + extent->size);
+        write_run(keeping, number, extent->file_offset, extent->file_offset + extent->size);
         stored += extent->size;
     }
-    return r == 0 ? put_bytes(keeping, zeros, sfs_tar_padding(stored)) : r;
+    put_bytes(keeping, zeros, sfs_tar_padding(stored));
 }
 
 static bool has_holes(const struct sfs_inode_rec *inode, const struct sfs_extent *extents)
@@ -183,13 +182,15 @@ static bool has_holes(const struct sfs_inode_rec *inode, const struct sfs_extent
     return data < inode->size;
 }
 
-static int write_file(struct keeping *keeping, sfs_inode number)
+static void write_file(struct keeping *keeping, sfs_inode number)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     const struct sfs_inode_rec *inode = &tables->inodes[number];
     AUTO(sfs_free) struct sfs_xattr *xattrs = calloc(inode->xattr_count + 1, sizeof *xattrs);
-    if (!xattrs)
-        return sfs_fail_memory(keeping->err);
+    if (!xattrs) {
+        keeping->failure = sfs_fail_memory(keeping->err);
+        return;
+    }
     for (uint32_t i = 0; i < inode->xattr_count; i++)
         xattrs[i] = sfs_tables_xattr(tables, inode, i);
     struct sfs_tar_entry entry = { .path = keeping->path.data,
@@ -203,55 +204,54 @@ static int write_file(struct keeping *keeping, sfs_inode number)
         entry.extent_count = inode->count;
         entry.is_sparse = has_holes(inode, entry.extents);
     }
-    int r = put_header(keeping, &entry);
-    return r == 0 && S_ISREG(inode->mode) && inode->size > 0 ? write_content(keeping, number) : r;
+    put_header(keeping, &entry);
+    if (S_ISREG(inode->mode) && inode->size > 0)
+        write_content(keeping, number);
 }
 
-/* The path that a name's file has already. 1: done, it is a hard link; 0: the file has none yet. */
-static int find_first(struct keeping *keeping, const struct sfs_entry_rec *record,
-                      const char **ret_path)
+/* The path that a name's file has already, so that it is a hard link; NULL: the file has none
+ * yet. */
+static const char *find_first(struct keeping *keeping, const struct sfs_entry_rec *record)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     const struct sfs_inode_rec *inode = &tables->inodes[record->inode];
-    if (record->flags & SFS_ENTRY_LINK) {
-        *ret_path = tables->strings + inode->string;
-        return 1;
-    }
+    if (record->flags & SFS_ENTRY_LINK)
+        return tables->strings + inode->string;
     if (S_ISDIR(inode->mode) || !keeping->firsts[record->inode])
-        return 0;
-    int r = make_path(keeping, keeping->firsts[record->inode], &keeping->link);
-    *ret_path = keeping->link.data;
-    return r < 0 ? r : 1;
+        return NULL;
+    return make_path(keeping, keeping->firsts[record->inode], &keeping->link);
 }
 
-static int write_inode(struct keeping *keeping, sfs_entry entry)
+static void write_inode(struct keeping *keeping, sfs_entry entry)
 {
     const struct sfs_entry_rec *record = &keeping->layer->tables.entries[entry];
-    struct sfs_tar_entry link = { .path = keeping->path.data,
-                                  .attr = { .mode = S_IFREG | 0644 },
-                                  .hard_link = true };
-    int r = find_first(keeping, record, &link.target);
-    if (r != 0)
-        return r < 0 ? r : put_header(keeping, &link);
-    keeping->firsts[record->inode] = entry;
-    return write_file(keeping, record->inode);
+    const struct sfs_tar_entry link = { .path = keeping->path.data,
+                                        .attr = { .mode = S_IFREG | 0644 },
+                                        .hard_link = true,
+                                        .target = find_first(keeping, record) };
+    if (link.target) {
+        put_header(keeping, &link);
+    } else {
+        keeping->firsts[record->inode] = entry;
+        write_file(keeping, record->inode);
+    }
 }
 
-static int write_entry(struct keeping *keeping, sfs_entry entry)
+static void write_entry(struct keeping *keeping, sfs_entry entry)
 {
     const struct sfs_tables *tables = &keeping->layer->tables;
     const struct sfs_entry_rec *record = &tables->entries[entry];
     const char *name = tables->strings + record->name;
-    int r = make_path(keeping, entry, &keeping->path);
-    if (r == 0 && entry != 0 && strncmp(name, ".wh.", 4) == 0)
-        r = sfs_fail(keeping->err, ENOTSUP, "%s would be taken for a whiteout", keeping->path.data);
-    if (r == 0 && (record->flags & SFS_ENTRY_WHITEOUT))
-        r = write_whiteout(keeping, record->parent, name);
-    if (r == 0 && record->inode != SFS_NO_INODE && !(record->flags & SFS_ENTRY_IMPLIED))
-        r = write_inode(keeping, entry);
-    if (r == 0 && (record->flags & SFS_ENTRY_OPAQUE))
-        r = write_whiteout(keeping, entry, ".wh..opq");
-    return r;
+    const char *path = make_path(keeping, entry, &keeping->path);
+    if (keeping->failure == 0 && entry != 0 && strncmp(name, ".wh.", 4) == 0)
+        keeping->failure =
+            sfs_fail(keeping->err, ENOTSUP, "%s would be taken for a whiteout", path);
+    if (record->flags & SFS_ENTRY_WHITEOUT)
+        write_whiteout(keeping, record->parent, name);
+    if (record->inode != SFS_NO_INODE && !(record->flags & SFS_ENTRY_IMPLIED))
+        write_inode(keeping, entry);
+    if (record->flags & SFS_ENTRY_OPAQUE)
+        write_whiteout(keeping, entry, ".wh..opq");
 }
 
 static int write_tar(struct keeping *keeping)
@@ -262,12 +262,11 @@ static int write_tar(struct keeping *keeping)
     keeping->firsts = calloc(tables->inode_count + 1, sizeof *keeping->firsts);
     if (!keeping->hash || !keeping->firsts)
         return sfs_fail_memory(keeping->err);
-    int r = 0;
-    for (sfs_entry i = 0; i < tables->entry_count && r == 0; i++)
-        r = write_entry(keeping, i);
-    if (r == 0)
-        r = flush_headers(keeping);
-    return r == 0 ? put_bytes(keeping, zeros, sizeof zeros) : r;
+    for (sfs_entry i = 0; i < tables->entry_count && keeping->failure == 0; i++)
+        write_entry(keeping, i);
+    flush_headers(keeping);
+    put_bytes(keeping, zeros, sizeof zeros);
+    return keeping->failure;
 }
 
 static int write_mark(struct keeping *keeping)
