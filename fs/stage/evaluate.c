@@ -296,22 +296,22 @@ static int resolve_from(struct eval *eval, struct eval_stage *stage)
     return resolve_platform(eval, stage);
 }
 
-static int find_target(struct eval *eval, struct eval_stage **ret_stage)
+static int find_target(struct eval *eval)
 {
     const char *target = eval->spec->target;
-    *ret_stage = &eval->stages[eval->count - 1];
+    eval->target = &eval->stages[eval->count - 1];
     if (!target)
         return 0;
     for (size_t i = eval->count; i > 0; i--) {
-        *ret_stage = &eval->stages[i - 1];
-        if ((*ret_stage)->name && strcasecmp((*ret_stage)->name, target) == 0)
+        eval->target = &eval->stages[i - 1];
+        if (eval->target->name && strcasecmp(eval->target->name, target) == 0)
             return 0;
     }
     char *end;
     errno = 0;
     unsigned long number = strtoul(target, &end, 10);
     if (*target >= '0' && *target <= '9' && !*end && !errno && number < eval->count) {
-        *ret_stage = &eval->stages[number];
+        eval->target = &eval->stages[number];
         return 0;
     }
     const char *near = sfs_eval_suggest_stage(eval, target);
@@ -362,10 +362,10 @@ static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned cha
     return r;
 }
 
-static int check_target(struct eval *eval, struct eval_stage *target)
+static int check_target(struct eval *eval)
 {
     AUTO(sfs_free) unsigned char *marks = calloc(eval->count, 1);
-    return marks ? check_needs(eval, target, marks) : sfs_fail_memory(eval->err);
+    return marks ? check_needs(eval, eval->target, marks) : sfs_fail_memory(eval->err);
 }
 
 /* ---- the end ---- */
@@ -391,8 +391,14 @@ static int warn_of_unused(struct eval *eval)
     return 0;
 }
 
-static int hand_over(struct eval *eval, struct eval_stage *target)
+static int evaluate_target(struct eval *eval)
 {
+    return sfs_eval_evaluate(eval, eval->target);
+}
+
+static int hand_over(struct eval *eval)
+{
+    struct eval_stage *target = eval->target;
     struct sfs_stage *stage = eval->stage;
     int r = sfs_stage_stack_tree(stage, &target->stack, &stage->tree, eval->err);
     if (r < 0)
@@ -423,22 +429,15 @@ static int resolve_all(struct eval *eval)
 
 static int evaluate(struct eval *eval)
 {
-    static int (*const steps[])(
-        struct eval *) = { read_dockerfile, check_instructions, split_stages, set_build_args,
-                           set_globals,     set_epoch,          resolve_all };
-    struct eval_stage *target = NULL;
+    static int (*const steps[])(struct eval *) = {
+        read_dockerfile, check_instructions, split_stages,   set_build_args,
+        set_globals,     set_epoch,          resolve_all,    find_target,
+        check_target,    evaluate_target,    warn_of_unused, hand_over,
+    };
     int r = 0;
     for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
         r = steps[i](eval);
-    if (r == 0)
-        r = find_target(eval, &target);
-    if (r == 0)
-        r = check_target(eval, target);
-    if (r == 0)
-        r = sfs_eval_evaluate(eval, target);
-    if (r == 0)
-        r = warn_of_unused(eval);
-    return r < 0 ? r : hand_over(eval, target);
+    return r;
 }
 
 static void sfs_eval_done(struct eval *eval)

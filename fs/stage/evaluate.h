@@ -66,6 +66,7 @@ struct eval {
     struct sfs_vars globals;    /* the scope before the first FROM */
     struct eval_stage *stages;
     size_t count;
+    struct eval_stage *target; /* the one that is wanted */
     struct eval_directory *directories;
     size_t directory_count;
     struct eval_identity *identities;

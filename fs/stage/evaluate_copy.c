@@ -323,9 +323,9 @@ static int copy_paths(struct copy_job *job)
 int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
                   const struct sfs_instruction *instruction)
 {
-    static int (*const steps[])(struct copy_job *) = { read_words,    read_flags,  print_label,
-                                                       check_sources, open_source, copy_paths,
-                                                       copy_texts };
+    static int (*const steps[])(struct copy_job *) = {
+        read_words, read_flags, print_label, check_sources, open_source, copy_paths, copy_texts,
+    };
     AUTO(copy_job_done)
     struct copy_job job = { .eval = eval, .stage = stage, .instruction = instruction };
     job.is_add = sfs_instruction_keyword(instruction) == SFS_KEYWORD_ADD;

@@ -318,8 +318,9 @@ static int end_env(struct run_job *job)
 
 static int run_anew(struct run_job *job)
 {
-    static int (*const steps[])(struct run_job *) = { make_env, sfs_eval_run_mounts, find_program,
-                                                      end_env,  find_work_dir,       run_it };
+    static int (*const steps[])(struct run_job *) = {
+        make_env, sfs_eval_run_mounts, find_program, end_env, find_work_dir, run_it,
+    };
     int r = 0;
     for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
         r = steps[i](job);
