@@ -222,18 +222,19 @@ static int set_globals(struct eval *eval)
     int r = set_platform_args(eval, "BUILD", NULL);
     if (r == 0)
         r = set_platform_args(eval, "TARGET", eval->stage->context.platform);
-    if (r == 0 && sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
-        r = sfs_fail_memory(eval->err);
-    for (size_t i = 0; r == 0 && i < eval->dockerfile.count; i++) {
+    if (r < 0)
+        return r;
+    if (sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
+        return sfs_fail_memory(eval->err);
+    for (size_t i = 0; i < eval->dockerfile.count; i++) {
         const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_ARG)
             break;
-        for (size_t a = 0; r == 0 && a < instruction->args.count; a++)
-            r = set_global(eval, instruction->args.items[a]);
-        if (r < 0)
-            return sfs_eval_fail_at(eval, r, instruction);
+        for (size_t a = 0; a < instruction->args.count; a++)
+            if ((r = set_global(eval, instruction->args.items[a])) < 0)
+                return sfs_eval_fail_at(eval, r, instruction);
     }
-    return r;
+    return 0;
 }
 
 /* ---- stages ---- */
