@@ -224,7 +224,7 @@ static int mount_overlay(struct backends *backends, struct backend *backend, con
         r = copy_tree(backends, source, names[0], err);
     AUTO(sfs_free) char *options = NULL;
     if (r == 0 &&
-        asprintf(&options, "lowerdir=%s,upperdir=%s,workdir=%s", names[0], names[1], names[2]) < 0)
+        !(options = sfs_format("lowerdir=%s,upperdir=%s,workdir=%s", names[0], names[1], names[2])))
         r = sfs_fail_memory(err);
     if (r == 0 && mount("overlay", backend->path, "overlay", 0, options) < 0)
         r = sfs_fail(err, ENOTSUP, "mounting an overlay: %s (it takes root)", strerror(errno));

@@ -58,10 +58,8 @@ static int make_env(struct run_args *args, const char *home, struct sfs_error *e
     size_t count = 0, i, given = json_array_size(list);
     json_t *item;
     args->envs = calloc(given + args->env.count + 2, sizeof *args->envs);
-    char *text = NULL;
-    if (!args->envs || asprintf(&text, "HOME=%s", home) < 0)
-        return sfs_fail_memory(err);
-    const char *home_item = keep(args, text);
+    char *text = args->envs ? sfs_format("HOME=%s", home) : NULL;
+    const char *home_item = text ? keep(args, text) : NULL;
     if (!home_item)
         return sfs_fail_memory(err);
     set_env(args->envs, &count, home_item);
@@ -119,13 +117,13 @@ static int make_mounts(struct run_args *args, struct sfs_error *err)
 /* Names of files are given to a thread with a working directory of its own; "-" is none. */
 static int make_absolute(struct run_args *args, const char **path, struct sfs_error *err)
 {
-    char *text = NULL;
     if (!*path || **path == '/' || strcmp(*path, "-") == 0)
         return 0;
     AUTO(sfs_free) char *dir = getcwd(NULL, 0);
     if (!dir)
         return sfs_fail_errno(err, errno, "%s", *path);
-    *path = asprintf(&text, "%s/%s", dir, *path) < 0 ? NULL : keep(args, text);
+    char *text = sfs_format("%s/%s", dir, *path);
+    *path = text ? keep(args, text) : NULL;
     return *path ? 0 : sfs_fail_memory(err);
 }
 

@@ -91,7 +91,8 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
 int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
                    size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count);
 
-/* The same for a command that opens no image either: its own options, -q, -v and --help. */
+/* The same for a command that opens no image either: its own options, -q, -v and --help. (Commands
+ * begin alike on purpose: a table of options, a parse, a word on what is missing.) */
 int tool_plain_arguments(const struct command *command, struct tool *tool,
                          const struct option_spec *own, size_t own_count, int argc, char **argv,
                          char ***ret_rest, int *ret_rest_count);

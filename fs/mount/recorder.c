@@ -112,15 +112,15 @@ void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char 
         return;
     LOCK(&recorder->lock);
     const struct used *parent = find_inode(recorder, dir);
-    char *path = NULL;
-    int size = parent ? asprintf(&path, "%s/%s", parent->use.path, name) : -1;
-    if (size >= 0) {
+    char *path = parent ? sfs_format("%s/%s", parent->use.path, name) : NULL;
+    if (path) {
         struct used *used;
-        HASH_FIND(by_path, recorder->paths, path, (size_t)size, used);
+        size_t size = strlen(path);
+        HASH_FIND(by_path, recorder->paths, path, size, used);
         if (used)
             free(path);
         else
-            used = add_path(recorder, path, (size_t)size, ino);
+            used = add_path(recorder, path, size, ino);
         if (used && ino && used->use.kind < SFS_USE_STAT)
             used->use.kind = SFS_USE_STAT;
         if (used && ino)

@@ -110,27 +110,18 @@ static void give_signals_back(struct mount_session *session)
 static int add_options(struct fuse_args *args, const struct sfs_mount_options *options,
                        struct sfs_error *err)
 {
-    AUTO(sfs_free) char *name = NULL;
-    AUTO(sfs_free) char *list = NULL;
-    name = sfs_format("fsname=%s", options->source ? options->source : "stagefs");
-    if (!name)
+    AUTO(sfs_free)
+    char *name = sfs_format("fsname=%s", options->source ? options->source : "stagefs");
+    AUTO(sfs_free)
+    char *list = sfs_format("ro,default_permissions,subtype=stagefs%s%s%s",
+                            options->allow_other ? ",allow_other" : "", options->dev ? ",dev" : "",
+                            options->suid ? ",suid" : "");
+    /* What is escaped may hold a comma. */
+    if (!name || !list || fuse_opt_add_opt_escaped(&list, name) < 0 ||
+        fuse_opt_add_arg(args, "stagefs") < 0 || fuse_opt_add_arg(args, "-o") < 0 ||
+        fuse_opt_add_arg(args, list) < 0)
         return sfs_fail_memory(err);
-    int r = fuse_opt_add_opt(&list, "ro,default_permissions,subtype=stagefs");
-    if (r == 0)
-        r = fuse_opt_add_opt_escaped(&list, name);
-    if (r == 0 && options->allow_other)
-        r = fuse_opt_add_opt(&list, "allow_other");
-    if (r == 0 && options->dev)
-        r = fuse_opt_add_opt(&list, "dev");
-    if (r == 0 && options->suid)
-        r = fuse_opt_add_opt(&list, "suid");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, "stagefs");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, "-o");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, list);
-    return r == 0 ? 0 : sfs_fail_memory(err);
+    return 0;
 }
 
 /* libfuse mounts by itself where that is allowed, and else starts fusermount3, of which it says

@@ -222,18 +222,19 @@ static int set_globals(struct eval *eval)
     int r = set_platform_args(eval, "BUILD", NULL);
     if (r == 0)
         r = set_platform_args(eval, "TARGET", eval->stage->context.platform);
-    if (r == 0 && sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
-        r = sfs_fail_memory(eval->err);
-    for (size_t i = 0; r == 0 && i < eval->dockerfile.count; i++) {
+    if (r < 0)
+        return r;
+    if (sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
+        return sfs_fail_memory(eval->err);
+    for (size_t i = 0; i < eval->dockerfile.count; i++) {
         const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_ARG)
             break;
-        for (size_t a = 0; r == 0 && a < instruction->args.count; a++)
-            r = set_global(eval, instruction->args.items[a]);
-        if (r < 0)
-            return sfs_eval_fail_at(eval, r, instruction);
+        for (size_t a = 0; a < instruction->args.count; a++)
+            if ((r = set_global(eval, instruction->args.items[a])) < 0)
+                return sfs_eval_fail_at(eval, r, instruction);
     }
-    return r;
+    return 0;
 }
 
 /* ---- stages ---- */
@@ -296,30 +297,25 @@ static int resolve_from(struct eval *eval, struct eval_stage *stage)
     return resolve_platform(eval, stage);
 }
 
-static int find_target(struct eval *eval, struct eval_stage **ret_stage)
+static int find_target(struct eval *eval)
 {
     const char *target = eval->spec->target;
-    *ret_stage = &eval->stages[eval->count - 1];
+    eval->target = &eval->stages[eval->count - 1];
     if (!target)
         return 0;
     for (size_t i = eval->count; i > 0; i--) {
-        *ret_stage = &eval->stages[i - 1];
-        if ((*ret_stage)->name && strcasecmp((*ret_stage)->name, target) == 0)
+        eval->target = &eval->stages[i - 1];
+        if (eval->target->name && strcasecmp(eval->target->name, target) == 0)
             return 0;
     }
     char *end;
     errno = 0;
     unsigned long number = strtoul(target, &end, 10);
     if (*target >= '0' && *target <= '9' && !*end && !errno && number < eval->count) {
-        *ret_stage = &eval->stages[number];
+        eval->target = &eval->stages[number];
         return 0;
     }
-    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
-    size_t count = 0;
-    for (size_t i = 0; known && i < eval->count; i++)
-        if (eval->stages[i].name)
-            known[count++] = eval->stages[i].name;
-    const char *near = known ? sfs_suggest(target, known) : NULL;
+    const char *near = sfs_eval_suggest_stage(eval, target);
     return sfs_fail(eval->err, EINVAL, "%s: target stage \"%s\" could not be found%s%s%s",
                     eval->file, target, near ? " (did you mean " : "", near ? near : "",
                     near ? "?)" : "");
@@ -367,10 +363,10 @@ static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned cha
     return r;
 }
 
-static int check_target(struct eval *eval, struct eval_stage *target)
+static int check_target(struct eval *eval)
 {
     AUTO(sfs_free) unsigned char *marks = calloc(eval->count, 1);
-    return marks ? check_needs(eval, target, marks) : sfs_fail_memory(eval->err);
+    return marks ? check_needs(eval, eval->target, marks) : sfs_fail_memory(eval->err);
 }
 
 /* ---- the end ---- */
@@ -396,8 +392,14 @@ static int warn_of_unused(struct eval *eval)
     return 0;
 }
 
-static int hand_over(struct eval *eval, struct eval_stage *target)
+static int evaluate_target(struct eval *eval)
 {
+    return sfs_eval_evaluate(eval, eval->target);
+}
+
+static int hand_over(struct eval *eval)
+{
+    struct eval_stage *target = eval->target;
     struct sfs_stage *stage = eval->stage;
     int r = sfs_stage_stack_tree(stage, &target->stack, &stage->tree, eval->err);
     if (r < 0)
@@ -416,34 +418,27 @@ static int hand_over(struct eval *eval, struct eval_stage *target)
     return 0;
 }
 
-static int evaluate(struct eval *eval)
+static int resolve_all(struct eval *eval)
 {
-    int r = read_dockerfile(eval);
-    if (r == 0)
-        r = check_instructions(eval);
-    if (r == 0)
-        r = split_stages(eval);
-    if (r == 0)
-        r = set_build_args(eval);
-    if (r == 0)
-        r = set_globals(eval);
-    if (r == 0)
-        r = set_epoch(eval);
-    for (size_t i = 0; r == 0 && i < eval->count; i++) {
-        r = resolve_from(eval, &eval->stages[i]);
+    for (size_t i = 0; i < eval->count; i++) {
+        int r = resolve_from(eval, &eval->stages[i]);
         if (r < 0)
             return sfs_eval_fail_at(eval, r, eval->stages[i].from);
     }
-    struct eval_stage *target = NULL;
-    if (r == 0)
-        r = find_target(eval, &target);
-    if (r == 0)
-        r = check_target(eval, target);
-    if (r == 0)
-        r = sfs_eval_evaluate(eval, target);
-    if (r == 0)
-        r = warn_of_unused(eval);
-    return r < 0 ? r : hand_over(eval, target);
+    return 0;
+}
+
+static int evaluate(struct eval *eval)
+{
+    static int (*const steps[])(struct eval *) = {
+        read_dockerfile, check_instructions, split_stages,   set_build_args,
+        set_globals,     set_epoch,          resolve_all,    find_target,
+        check_target,    evaluate_target,    warn_of_unused, hand_over,
+    };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](eval);
+    return r;
 }
 
 static void sfs_eval_done(struct eval *eval)

@@ -73,6 +73,16 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
+const char *sfs_eval_suggest_stage(const struct eval *eval, const char *name)
+{
+    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
+    size_t count = 0;
+    for (size_t i = 0; known && i < eval->count; i++)
+        if (eval->stages[i].name)
+            known[count++] = eval->stages[i].name;
+    return known ? sfs_suggest(name, known) : NULL;
+}
+
 /* Opens a name that is no stage: a build context, or an image. */
 static int open_name(struct eval *eval, const char *name, const char *platform,
                      struct eval_source *ret_source)
@@ -95,12 +105,7 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     int r = sfs_reference_full_name(name, &full, eval->err);
     if (r < 0)
         return r;
-    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
-    size_t count = 0;
-    for (size_t i = 0; known && i < eval->count; i++)
-        if (eval->stages[i].name)
-            known[count++] = eval->stages[i].name;
-    const char *near = known ? sfs_suggest(name, known) : NULL;
+    const char *near = sfs_eval_suggest_stage(eval, name);
     return sfs_fail(eval->err, ENOENT,
                     "\"%.200s\" is neither a stage nor a build context%s%s%s; say where the image "
                     "is with --build-context %.200s=oci:DIR:TAG",

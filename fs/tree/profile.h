@@ -2,21 +2,8 @@
  * that records (mount/recorder.h), read by a mount that fetches ahead (mount/replay.h) and by a
  * commit that puts it first.
  *
- * One line a path, fields parted by blanks; a person may edit, sort, diff and concatenate files:
- *
- *   # what follows a '#' that starts a field is a comment
- *   read /opt/lib/x.so 0+131072 2097152+65536    these bytes: OFFSET+SIZE, ascending
- *   open /opt/empty                              opened, and nothing read
- *   stat /opt                                    looked up
- *   list /opt/lib                                its names were listed
- *   link /opt/lib/y.so                           a symlink, followed or read
- *   none /opt/lib/z.so                           looked for, and not there
- *
- * Each word includes "stat" but "none". Paths start with '/', at the root of what is mounted, and
- * hold no "." or "..". In them blanks, control bytes, backslashes and bytes that are no UTF-8 are
- * written as \ooo, three octal digits; other bytes stand for themselves, so that each path has one
- * spelling. Ranges are what the kernel asked for, its read-ahead included,
- * unless the mount that recorded was without (sfs_mount_options.no_read_ahead). */
+ * tools/stagefs.1 tells the form of the text (PROFILES), since people write and edit it too. Each
+ * path has one spelling: what need not be written as \ooo is not. */
 #ifndef STAGEFS_PROFILE_H
 #define STAGEFS_PROFILE_H
 

@@ -24,9 +24,9 @@ struct sfs_mount_options {
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
     void *user; /* handed to ready, warn and touch */
-    /* What was used is written to this file, replacing it, at the end and on SIGUSR1 (fs/tree/
-     * profile.h has the form). Not together with profiles, whose replay would be what is seen.
-     * NULL: nothing is recorded. */
+    /* What was used is written to this file, replacing it, at the end and on SIGUSR1, as a profile
+     * (stagefs(1), PROFILES, has the form). Not together with profiles, whose replay would be what
+     * is seen. NULL: nothing is recorded. */
     const char *trace_path;
     /* Of several trees, traces and profiles speak of the first one, and leave its number out. */
     bool first_tree;
