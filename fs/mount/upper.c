@@ -94,7 +94,7 @@ static int check_note(const struct sfs_upper *upper, const struct sfs_tree *tree
     int r = print_note(upper->options, tree, &wanted, err);
     if (r < 0)
         return r;
-    r = sfs_io_read_file(upper->fd, NOTE, MAX_NOTE, &note, &size, err);
+    r = sfs_io_read_regular(upper->fd, NOTE, MAX_NOTE, &note, &size, err);
     if (r == -ENOENT) {
         r = check_empty(upper, err);
         return r < 0 ? r

@@ -446,7 +446,7 @@ static bool find_kept(struct run_filter *filter, const char *name)
     AUTO(sfs_close_fd) int dir = open(filter->cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO(sfs_free) char *data = NULL;
     size_t size;
-    return dir >= 0 && sfs_io_read_file(dir, name, SFS_INIT_MAX_FILTER, &data, &size, NULL) == 0 &&
+    return dir >= 0 && sfs_io_read_regular(dir, name, SFS_INIT_MAX_FILTER, &data, &size, NULL) == 0 &&
            size > 0 && size % sizeof(struct sock_filter) == 0 &&
            sfs_buf_add(&filter->program, data, size) == 0;
 }

@@ -3,6 +3,8 @@
 #include "stage/evaluate.h"
 
 #include "base/io.h"
+#include "base/path.h"
+#include "base/temp_dir.h"
 #include "base/warn.h"
 #include "image/platform.h"
 #include <ctype.h>
@@ -79,14 +81,29 @@ static int read_input(struct sfs_buf *text, struct sfs_error *err)
     }
 }
 
+/* Does the file lie in the build context? */
+static bool is_in_context(const struct sfs_stage_spec *spec)
+{
+    AUTO(sfs_free) char *parent = sfs_parent_of(spec->dockerfile);
+    AUTO(sfs_free) char *dir = parent ? realpath(parent, NULL) : NULL;
+    AUTO(sfs_free) char *context = realpath(spec->context ? spec->context : ".", NULL);
+    return dir && context && (strcmp(dir, context) == 0 || sfs_path_is_below(dir, context));
+}
+
+/* A user may give a pipe, as `-f <(...)` does; who made the context may not, since nobody might
+ * ever write to it. */
+static int read_named(const struct eval *eval, struct sfs_buf *text)
+{
+    return (is_in_context(eval->spec) ? sfs_io_read_regular : sfs_io_read_file)(
+        AT_FDCWD, eval->file, MAX_DOCKERFILE, &text->data, &text->size, eval->err);
+}
+
 static int read_dockerfile(struct eval *eval)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     bool is_input = strcmp(eval->spec->dockerfile, "-") == 0;
     eval->file = is_input ? "Dockerfile" : eval->spec->dockerfile;
-    int r = is_input ? read_input(&text, eval->err)
-                     : sfs_io_read_file(AT_FDCWD, eval->file, MAX_DOCKERFILE, &text.data,
-                                        &text.size, eval->err);
+    int r = is_input ? read_input(&text, eval->err) : read_named(eval, &text);
     if (r < 0)
         return r;
     if (text.size == 0)
