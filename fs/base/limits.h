@@ -18,6 +18,11 @@
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 
+/* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked by
+ * recursion. */
+#define SFS_MAX_STAGES    4096u /* FROMs of a Dockerfile */
+#define SFS_MAX_VARIABLES 8192u /* ENV and ARG of a stage, those of its base included */
+
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */
 #define SFS_MAX_RUN_RESULT  (8ull << 30)  /* bytes of one result that is kept */

@@ -3,6 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "base/io.h"
+#include "base/limits.h"
 #include "base/path.h"
 #include "base/temp_dir.h"
 #include "base/warn.h"
@@ -47,6 +48,13 @@ int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const cha
     int r = sfs_expand_word(word, eval->dockerfile.escape, stage ? &stage->env : &eval->globals, 0,
                             &text, eval->err);
     return r < 0 ? r : sfs_eval_keep(eval, text, ret_text);
+}
+
+int sfs_eval_set(struct eval *eval, struct sfs_vars *vars, const char *name, const char *value)
+{
+    if (vars->count >= SFS_MAX_VARIABLES && !sfs_vars_get(vars, name, strlen(name)))
+        return sfs_fail(eval->err, E2BIG, "more than %u variables", SFS_MAX_VARIABLES);
+    return sfs_vars_set(vars, name, value) < 0 ? sfs_fail_memory(eval->err) : 0;
 }
 
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
@@ -226,9 +234,7 @@ static int set_global(struct eval *eval, const char *word)
             return r;
         value = expanded;
     }
-    if (value && sfs_vars_set(&eval->globals, name, value) < 0)
-        return sfs_fail_memory(eval->err);
-    return 0;
+    return value ? sfs_eval_set(eval, &eval->globals, name, value) : 0;
 }
 
 static int set_globals(struct eval *eval)
@@ -268,6 +274,9 @@ static int split_stages(struct eval *eval)
                 eval->stages[eval->count - 1].count++;
             continue;
         }
+        if (eval->count == SFS_MAX_STAGES)
+            return sfs_fail(eval->err, E2BIG, "%s:%u: more than %u stages", eval->file,
+                            instruction->line, SFS_MAX_STAGES);
         struct eval_stage *stage = &eval->stages[eval->count];
         *stage = (struct eval_stage){ .from = instruction,
                                       .instructions = instruction + 1,

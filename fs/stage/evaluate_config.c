@@ -127,9 +127,10 @@ int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
     if (r == 0 && (!env || sfs_buf_add_str(&text, "ENV") < 0))
         r = sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
-        r = set_env(eval, env, words[i], words[i + 1]);
-        if (r == 0 && (sfs_vars_set(&stage->env, words[i], words[i + 1]) < 0 ||
-                       sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0))
+        r = sfs_eval_set(eval, &stage->env, words[i], words[i + 1]);
+        if (r == 0)
+            r = set_env(eval, env, words[i], words[i + 1]);
+        if (r == 0 && sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0)
             r = sfs_fail_memory(eval->err);
     }
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
@@ -181,8 +182,11 @@ int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
         r = arg_value(eval, stage, word, name, &value);
         if (r < 0)
             break;
-        if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
-            sfs_vars_set(&stage->args, name, value ? value : "") < 0 ||
+        if (value)
+            r = sfs_eval_set(eval, &stage->env, name, value);
+        if (r == 0)
+            r = sfs_eval_set(eval, &stage->args, name, value ? value : "");
+        if (r == 0 &&
             sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "") < 0)
             r = sfs_fail_memory(eval->err);
     }
