@@ -256,7 +256,7 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
                        .events = { -1, -1 },
                        .root = -1,
                        .init = { -1, -1, -1, -1, -1 },
-                       .filter = { .cache_dir = request->cache_dir },
+                       .filter = { .store = request->store },
                        .group = { .dir = -1, .parent = -1 },
                        .signals = -1,
                        .command_fd = -1,

@@ -41,7 +41,7 @@ struct run_init {
 
 /* The filter of system calls that a command may make, while a thread makes it. */
 struct run_filter {
-    const char *cache_dir; /* where it is kept; NULL: it is not */
+    struct sfs_store *store; /* where it is kept; NULL: it is not */
     pthread_t thread;
     bool runs; /* the thread is to be joined */
     int r;     /* what the thread came to: 0, or a negative errno with words in `err` */

@@ -7,6 +7,7 @@
 #ifndef STAGEFS_RUN_H
 #define STAGEFS_RUN_H
 
+#include <stagefs/cache.h>
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
@@ -51,8 +52,8 @@ struct sfs_run_request {
     const char *trace_path;
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
-    const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
+    const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
+    struct sfs_store *store;             /* what takes time to make is kept there; may be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
