@@ -518,17 +518,17 @@ Test(evaluate_error, does_not_wait_for_what_a_context_holds)
     char path[128];
     snprintf(path, sizeof path, "%s/context/.dockerignore", dir);
     cr_assert_eq(mkfifo(path, 0600), 0);
-    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EINVAL, ".dockerignore is not a regular");
+    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EBADMSG, ".dockerignore is not a regular");
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(symlink("/dev/zero", path), 0);
-    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EINVAL, ".dockerignore is not a regular");
+    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EBADMSG, ".dockerignore is not a regular");
     snprintf(path, sizeof path, "%s/context/Pipe", dir);
     cr_assert_eq(mkfifo(path, 0600), 0);
     char context[128];
     snprintf(context, sizeof context, "%s/context", dir);
     const struct sfs_stage_spec spec = { .dockerfile = path, .context = context };
     const struct sfs_context use = { .store = store, .cache = cache };
-    cr_expect_eq(sfs_stage_open(&spec, &use, &stage, &error), -EINVAL);
+    cr_expect_eq(sfs_stage_open(&spec, &use, &stage, &error), -EBADMSG);
     cr_expect(strstr(error.text, "Pipe is not a regular file"), "%s", error.text);
 }
 

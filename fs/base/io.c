@@ -100,7 +100,7 @@ int sfs_io_open_regular(int dirfd, const char *name, int *ret_fd, struct sfs_err
     if (fd >= 0 && S_ISDIR(st.st_mode))
         return sfs_fail_errno(err, EISDIR, "%s", name);
     if (fd < 0 || !S_ISREG(st.st_mode))
-        return sfs_fail(err, EINVAL, "%s is not a regular file", name);
+        return sfs_fail(err, EBADMSG, "%s is not a regular file", name);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -24,7 +24,7 @@ int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, s
                      struct sfs_error *err);
 
 /* Opens for reading what somebody else may have put there: only a regular file, or a symlink to
- * one, and without waiting for who writes to a pipe. The caller closes *ret_fd. EISDIR; EINVAL: it
+ * one, and without waiting for who writes to a pipe. The caller closes *ret_fd. EISDIR; EBADMSG: it
  * is something else that is no regular file. */
 int sfs_io_open_regular(int dirfd, const char *name, int *ret_fd, struct sfs_error *err);
 /* As sfs_io_read_file(), of what sfs_io_open_regular() opens. */

@@ -82,7 +82,7 @@ static int dir_open(struct sfs_members *members, const char *name, struct sfs_bl
     AUTO(sfs_close_fd) int fd = open_regular((struct dir_members *)members, name, &size);
     if (fd == -ENOENT || fd == -ENOTDIR)
         return sfs_fail(err, ENOENT, "%s/%s is not there", members->label, name);
-    if (fd == -EISDIR || fd == -EINVAL)
+    if (fd == -EISDIR || fd == -EBADMSG)
         return sfs_fail(err, EBADMSG, "%s/%s is not a regular file", members->label, name);
     if (fd < 0)
         return sfs_fail_errno(err, -fd, "%s/%s", members->label, name);
