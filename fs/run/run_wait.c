@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -117,6 +118,19 @@ static void kill_command(const struct start *start, pid_t runtime)
         kill(runtime, SIGKILL);
 }
 
+/* Ends what a runtime leaves that did not live to clean up. This is its parent then (a subreaper),
+ * so that numbers stay until they are waited for. */
+static void kill_orphans(void)
+{
+    char children[64];
+    snprintf(children, sizeof children, "/proc/self/task/%d/children", (int)getpid());
+    for (pid_t pid; (pid = read_pid(AT_FDCWD, children)) > 1;) {
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+}
+
 /* The supervisor. It has a session of its own: signals of a terminal reach the command once, by way
  * of the process that was started in that terminal. */
 static _Noreturn void supervise(struct start *start)
@@ -126,6 +140,7 @@ static _Noreturn void supervise(struct start *start)
     for (int i = 1; i < SIGRTMIN; i++)
         signal(i, SIG_DFL);
     setsid();
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     pid_t runtime = fork();
     if (runtime < 0)
         _exit(126);
@@ -143,6 +158,7 @@ static _Noreturn void supervise(struct start *start)
     int status = 0;
     while (waitpid(runtime, &status, 0) < 0 && errno == EINTR)
         continue;
+    kill_orphans();
     sfs_run_group_remove(&start->group);
     _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }

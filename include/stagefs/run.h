@@ -79,7 +79,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
 
 /* Whoever changes what a command sees of its surroundings raises this number: results of RUN that
  * were kept with another number are not used. */
-#define SFS_RUN_CONFINEMENT 2
+#define SFS_RUN_CONFINEMENT 3
 
 /* What the command wrote, on disk. */
 struct sfs_run_space;

@@ -169,6 +169,22 @@ for target in /up/a/b /in-dev/c /dev/shm/d /new/e; do
     [ -e "$T/rw/written" ] || fail "--rw at $target: nothing came"
     rm "$T/rw/written"
 done
+# What a runtime would read inside the root, and wait for
+for name in passwd group; do
+    mv "$T/h/etc/$name" "$T/kept" 2>/dev/null || :
+    for link in "" /dev/ptmx /proc/self/fd/0; do
+        [ -n "$link" ] && ln -s $link "$T/h/etc/$name" || mkfifo "$T/h/etc/$name"
+        expect 125 timeout 60 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+        says "/etc/$name is no regular file"
+        rm "$T/h/etc/$name"
+    done
+    mv "$T/kept" "$T/h/etc/$name" 2>/dev/null || :
+done
+# Runtimes hide files of /proc behind /dev/null: an image cannot have another file there.
+ln -s /dev/null "$T/h/etc/resolv.conf"
+expect 125 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+says "it is a device of the sandbox"
+rm "$T/h/etc/resolv.conf"
 # A working directory that leads to a descriptor of the runtime's (CVE-2024-21626)
 expect 126 "$STAGEFS" run -q -w /proc/self/fd/8/../.. "dir:$T/s" -- /bin/sh -c 'ls -d etc/../proc/1'
 echo FROM base >"$T/Dockerfile"
