@@ -18,8 +18,8 @@
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 
-/* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked by
- * recursion. */
+/* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked
+ * by recursion. */
 #define SFS_MAX_STAGES    4096u /* FROMs of a Dockerfile */
 #define SFS_MAX_VARIABLES 8192u /* ENV and ARG of a stage, those of its base included */
 
