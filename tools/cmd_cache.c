@@ -10,7 +10,7 @@ static const char *kind_name(enum sfs_store_kind kind)
 {
     static const char *const names[] = {
         [SFS_STORE_INDEX] = "index", [SFS_STORE_COPY] = "copy",     [SFS_STORE_FILE] = "file",
-        [SFS_STORE_SEEN] = "seen",   [SFS_STORE_RESULT] = "result",
+        [SFS_STORE_SEEN] = "seen",   [SFS_STORE_RESULT] = "result", [SFS_STORE_FILTER] = "filter",
     };
     return names[kind];
 }

@@ -214,7 +214,7 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .work_dir = work_dir,
-        .cache_dir = sfs_store_dir(args->session.tool.context.store),
+        .store = args->session.tool.context.store,
         .progress = &args->session.tool.progress,
     };
     progress_close();

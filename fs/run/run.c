@@ -120,6 +120,8 @@ static int enter_namespace(struct run *run)
 static int run_all(struct run *run)
 {
     int r = sfs_run_filter_start(&run->filter, run->err);
+    if (r == 0 && !run->runtime->has_cgroups)
+        r = sfs_run_group_start(&run->group, run->err);
     if (r == 0)
         r = enter_namespace(run);
     if (r == 0)
@@ -212,8 +214,10 @@ static void run_done(struct run *run)
 {
     free(run->program);
     sfs_run_filter_close(&run->filter);
+    sfs_run_group_close(&run->group);
     sfs_run_init_close(&run->init);
     sfs_run_streams_close(&run->streams);
+    sfs_close_fd(&run->command_fd);
     sfs_close_fd(&run->terminal);
     sfs_close_fd(&run->signals);
     free(run->trees);
@@ -252,8 +256,10 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
                        .events = { -1, -1 },
                        .root = -1,
                        .init = { -1, -1, -1, -1, -1 },
-                       .filter = { .cache_dir = request->cache_dir },
+                       .filter = { .store = request->store },
+                       .group = { .dir = -1, .parent = -1 },
                        .signals = -1,
+                       .command_fd = -1,
                        .terminal = -1 };
     if (geteuid() != 0)
         return sfs_fail(err, EPERM, "running commands takes root");

@@ -129,6 +129,10 @@ static int check_place(struct run *run, const char *target, int place)
     const size_t size = strlen(root);
     if (strncmp(path, root, size) != 0 || (path[size] && path[size] != '/'))
         return sfs_fail(run->err, ENOTSUP, "%s cannot be mounted on", target);
+    struct stat st;
+    if (fstat(place, &st) == 0 && S_ISCHR(st.st_mode) && sfs_path_is_below(path + size, "/dev"))
+        return sfs_fail(run->err, ENOTSUP, "%s cannot be mounted on: it is a device of the sandbox",
+                        target);
     return check_target(run, target, path[size] ? path + size : "/");
 }
 
@@ -249,6 +253,25 @@ static int add_system(struct run *run)
     return attach(run, source, dev, 0, "/dev");
 }
 
+/* Runtimes read these inside the root, and would wait for what writes to a pipe, a terminal or one
+ * of their own descriptors. A symlink that leads nowhere may lead into /proc later. */
+static int check_databases(struct run *run)
+{
+    static const char *const paths[] = { "/etc/passwd", "/etc/group" };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct stat st;
+        AUTO(sfs_close_fd) int fd = sfs_run_open_in(run->root, paths[i], O_PATH);
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+            continue;
+        AUTO(sfs_close_fd) int name = sfs_run_open_in(run->root, paths[i], O_PATH | O_NOFOLLOW);
+        if (fd >= 0 || name >= 0)
+            return sfs_fail(run->err, ENOTSUP,
+                            "the image's %s is no regular file: nothing can be run in it",
+                            paths[i]);
+    }
+    return 0;
+}
+
 /* As docker has it, the working directory is made if it is not there. Why it could not be, init.c
  * finds out when it goes there. */
 static void add_working_directory(struct run *run)
@@ -274,6 +297,8 @@ int sfs_run_mount_all(struct run *run)
         r = add_mount(run, wanted, tree);
         tree += wanted->kind == SFS_RUN_TREE;
     }
+    if (r == 0)
+        r = check_databases(run);
     if (r == 0)
         add_working_directory(run);
     return r;

@@ -3,6 +3,9 @@
 #include "stage/evaluate.h"
 
 #include "base/io.h"
+#include "base/limits.h"
+#include "base/path.h"
+#include "base/temp_dir.h"
 #include "base/warn.h"
 #include "image/platform.h"
 #include <ctype.h>
@@ -47,6 +50,13 @@ int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const cha
     return r < 0 ? r : sfs_eval_keep(eval, text, ret_text);
 }
 
+int sfs_eval_set(struct eval *eval, struct sfs_vars *vars, const char *name, const char *value)
+{
+    if (vars->count >= SFS_MAX_VARIABLES && !sfs_vars_get(vars, name, strlen(name)))
+        return sfs_fail(eval->err, E2BIG, "more than %u variables", SFS_MAX_VARIABLES);
+    return sfs_vars_set(vars, name, value) < 0 ? sfs_fail_memory(eval->err) : 0;
+}
+
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
 {
     const struct sfs_context *context = &eval->stage->context;
@@ -79,14 +89,29 @@ static int read_input(struct sfs_buf *text, struct sfs_error *err)
     }
 }
 
+/* Does the file lie in the build context? */
+static bool is_in_context(const struct sfs_stage_spec *spec)
+{
+    AUTO(sfs_free) char *parent = sfs_parent_of(spec->dockerfile);
+    AUTO(sfs_free) char *dir = parent ? realpath(parent, NULL) : NULL;
+    AUTO(sfs_free) char *context = realpath(spec->context ? spec->context : ".", NULL);
+    return dir && context && (strcmp(dir, context) == 0 || sfs_path_is_below(dir, context));
+}
+
+/* A user may give a pipe, as `-f <(...)` does; who made the context may not, since nobody might
+ * ever write to it. */
+static int read_named(const struct eval *eval, struct sfs_buf *text)
+{
+    return (is_in_context(eval->spec) ? sfs_io_read_regular : sfs_io_read_file)(
+        AT_FDCWD, eval->file, MAX_DOCKERFILE, &text->data, &text->size, eval->err);
+}
+
 static int read_dockerfile(struct eval *eval)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     bool is_input = strcmp(eval->spec->dockerfile, "-") == 0;
     eval->file = is_input ? "Dockerfile" : eval->spec->dockerfile;
-    int r = is_input ? read_input(&text, eval->err)
-                     : sfs_io_read_file(AT_FDCWD, eval->file, MAX_DOCKERFILE, &text.data,
-                                        &text.size, eval->err);
+    int r = is_input ? read_input(&text, eval->err) : read_named(eval, &text);
     if (r < 0)
         return r;
     if (text.size == 0)
@@ -209,9 +234,7 @@ static int set_global(struct eval *eval, const char *word)
             return r;
         value = expanded;
     }
-    if (value && sfs_vars_set(&eval->globals, name, value) < 0)
-        return sfs_fail_memory(eval->err);
-    return 0;
+    return value ? sfs_eval_set(eval, &eval->globals, name, value) : 0;
 }
 
 static int set_globals(struct eval *eval)
@@ -252,6 +275,9 @@ static int split_stages(struct eval *eval)
                 eval->stages[eval->count - 1].count++;
             continue;
         }
+        if (eval->count == SFS_MAX_STAGES)
+            return sfs_fail(eval->err, E2BIG, "%s:%u: more than %u stages", eval->file,
+                            instruction->line, SFS_MAX_STAGES);
         struct eval_stage *stage = &eval->stages[eval->count];
         *stage = (struct eval_stage){ .from = instruction,
                                       .instructions = instruction + 1,

@@ -87,6 +87,8 @@ int sfs_eval_fail_at(struct eval *eval, int r, const struct sfs_instruction *ins
 /* Expands one word with the stage's variables; *ret_text is kept until the build ends. */
 int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const char *word,
                     const char **ret_text);
+/* Sets a variable of a scope. E2BIG: it has too many. */
+int sfs_eval_set(struct eval *eval, struct sfs_vars *vars, const char *name, const char *value);
 /* Tells progress->warn one sentence, and returns 0; with --strict it is a failure instead. `code`
  * as for sfs_fail(). */
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)

@@ -133,14 +133,16 @@ int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
     json_t *env = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Env", json_array());
     if (r < 0)
         return r;
+    if (!env)
+        return sfs_fail_memory(eval->err);
     sfs_buf_add_str(&text, "ENV");
-    bool is_set = env;
-    for (size_t i = 0; is_set && i < instruction->args.count; i += 3) {
-        is_set = set_env(eval, env, words[i], words[i + 1]) == 0 &&
-                 sfs_vars_set(&stage->env, words[i], words[i + 1]) == 0;
+    for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
+        r = sfs_eval_set(eval, &stage->env, words[i], words[i + 1]);
+        if (r == 0 && set_env(eval, env, words[i], words[i + 1]) < 0)
+            r = sfs_fail_memory(eval->err);
         sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]);
     }
-    return is_set ? end_history(eval, stage, &text) : sfs_fail_memory(eval->err);
+    return r < 0 ? r : end_history(eval, stage, &text);
 }
 
 static int set_labels(struct eval *eval, struct eval_stage *stage,
@@ -190,9 +192,12 @@ int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
         int r = arg_value(eval, stage, word, name, &value);
         if (r < 0)
             return r;
-        if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
-            sfs_vars_set(&stage->args, name, value ? value : "") < 0)
-            return sfs_fail_memory(eval->err);
+        if (value)
+            r = sfs_eval_set(eval, &stage->env, name, value);
+        if (r == 0)
+            r = sfs_eval_set(eval, &stage->args, name, value ? value : "");
+        if (r < 0)
+            return r;
         sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "");
     }
     return end_history(eval, stage, &text);

@@ -21,7 +21,7 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
     if (access(path, F_OK) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0
                                                    : sfs_fail_errno(eval->err, errno, "%s", path);
-    int r = sfs_io_read_file(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
+    int r = sfs_io_read_regular(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
     if (r < 0)
         return r;
     if (memchr(text, 0, size))

@@ -2,6 +2,8 @@
 #include "image/reference.h"
 #include "stage/evaluate.h"
 
+#include "base/limits.h"
+
 #include "base/banned.h"
 #include <errno.h>
 #include <stagefs/suggest.h>
@@ -157,16 +159,21 @@ static int take_source(struct eval *eval, struct eval_stage *stage,
 static int take_env(struct eval *eval, struct eval_stage *stage)
 {
     size_t i;
-    json_t *item;
-    json_array_foreach(json_object_get(sfs_eval_settings(stage), "Env"), i, item)
+    json_t *item, *env = json_object_get(sfs_eval_settings(stage), "Env");
+    if (json_array_size(env) > SFS_MAX_VARIABLES)
+        return sfs_fail(eval->err, E2BIG, "%s: more than %u variables", stage->base,
+                        SFS_MAX_VARIABLES);
+    json_array_foreach(env, i, item)
     {
         const char *text = json_string_value(item);
         size_t size = text ? strcspn(text, "=") : 0;
         if (size == 0)
             continue;
         AUTO(sfs_free) char *name = strndup(text, size);
-        if (!name || sfs_vars_set(&stage->env, name, text[size] ? text + size + 1 : "") < 0)
-            return sfs_fail_memory(eval->err);
+        int r = name ? sfs_eval_set(eval, &stage->env, name, text[size] ? text + size + 1 : "")
+                     : sfs_fail_memory(eval->err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

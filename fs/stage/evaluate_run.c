@@ -259,7 +259,7 @@ static int run_it(struct run_job *job)
         .suid = job->user.uid != 0, /* such steps call sudo; root has nothing to gain */
         .runtime = getenv("STAGEFS_RUNTIME"),
         .work_dir = job->work_dir,
-        .cache_dir = sfs_store_dir(context->store),
+        .store = context->store,
         .progress = context->progress,
     };
     struct sfs_run_result result;

@@ -7,6 +7,7 @@
 #ifndef STAGEFS_RUN_H
 #define STAGEFS_RUN_H
 
+#include <stagefs/cache.h>
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
@@ -51,8 +52,8 @@ struct sfs_run_request {
     const char *trace_path;
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
-    const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
+    const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
+    struct sfs_store *store;             /* what takes time to make is kept there; may be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
@@ -78,7 +79,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
 
 /* Whoever changes what a command sees of its surroundings raises this number: results of RUN that
  * were kept with another number are not used. */
-#define SFS_RUN_CONFINEMENT 2
+#define SFS_RUN_CONFINEMENT 3
 
 /* What the command wrote, on disk. */
 struct sfs_run_space;
