@@ -16,7 +16,7 @@ struct run_args {
     struct text_list env, writable, profiles;
     const char *trace; /* the profile to be written; NULL: none */
     const char *user, *workdir, *runtime;
-    bool interactive, terminal, init, suid;
+    bool interactive, terminal, init, suid, append, pages;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
     char **kept;                  /* texts that mounts point to */
@@ -213,6 +213,8 @@ static int run_stage(struct run_args *args, const char *const *command, struct s
         .hand_on = true,
         .runtime = args->runtime ? args->runtime : getenv("STAGEFS_RUNTIME"),
         .trace_path = args->trace,
+        .trace_append = args->append,
+        .trace_pages = args->pages,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .work_dir = work_dir,
@@ -252,8 +254,12 @@ static int parse_args(struct run_args *args, const struct command *command, bool
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_TEXT, &args->trace, "PROFILE", "the file to be written" },
+        { "append", 'a', OPTION_FLAG, &args->append, NULL,
+          "add to what the file has already: what several runs use" },
+        { "pages", 0, OPTION_FLAG, &args->pages, NULL,
+          "tell which bytes of files are used, too, which makes the run slower" },
     };
-    options_add(&args->session.set, is_trace ? of_trace : of_run, 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 1);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->env, "KEY=VALUE",
           "a variable for the command (repeatable)" },

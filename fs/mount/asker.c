@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <stagefs/auto.h>
 #include <string.h>
+#include <unistd.h>
 
 static FILE *open_proc(pid_t pid, const char *name)
 {
@@ -44,4 +45,19 @@ bool sfs_asker_is_trusted(pid_t pid, uid_t uid)
     if (own != uid)
         return uid == 0;
     return capabilities >> CAP_SYS_ADMIN & 1 && sfs_asker_is_of_machine(pid);
+}
+
+const char *sfs_asker_program(pid_t pid, char text[SFS_ASKER_PROGRAM])
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%d/exe", (int)pid);
+    ssize_t size = pid > 0 ? readlink(link, text, SFS_ASKER_PROGRAM - 1) : -1;
+    text[size > 0 ? size : 0] = 0;
+    if (*text == '/')
+        return text;
+    AUTO(sfs_close_file) FILE *file = pid > 0 ? open_proc(pid, "comm") : NULL;
+    if (!file || !fgets(text, SFS_ASKER_PROGRAM, file))
+        *text = 0;
+    text[strcspn(text, "\n")] = 0;
+    return text;
 }

@@ -37,6 +37,12 @@ static void tell_warning(void *user, const char *text)
         progress->warn(progress->user, text);
 }
 
+static void tell_missing(void *user, const char *path, const char *who)
+{
+    const struct run *run = user;
+    run->request->missing(run->request->user, path, who);
+}
+
 static void *serve(void *arg)
 {
     struct run *run = arg;
@@ -57,6 +63,9 @@ static void *serve(void *arg)
         .warn = tell_warning,
         .user = run,
         .trace_path = run->request->trace_path,
+        .trace_append = run->request->trace_append,
+        .trace_pages = run->request->trace_pages,
+        .missing = run->request->missing ? tell_missing : NULL,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .first_tree = true,

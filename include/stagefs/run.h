@@ -49,6 +49,11 @@ struct sfs_run_request {
     const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
     /* What the command used of the tree is written to this file; NULL: nowhere. */
     const char *trace_path;
+    bool trace_append, trace_pages; /* as in mount.h */
+    /* What the command looked for in the tree in vain, as in mount.h; not called if the command
+     * could not be started. May be NULL. */
+    void (*missing)(void *user, const char *path, const char *who);
+    void *user;                  /* handed to missing */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
     const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
