@@ -1,4 +1,5 @@
 /* commit: writes a stage as one layer on its base. */
+#include "checks.h"
 #include "cmd.h"
 
 #include <stagefs/format.h>
@@ -22,6 +23,7 @@ struct commit_args {
     enum sfs_compression format; /* that `compression` names */
     long level, timestamp;       /* timestamp -1: not given */
     bool squash, dry_run;
+    struct check_args checks;
     struct text_list env, labels, annotations, profiles;
     const char *entrypoint, *cmd, *user, *workingdir, *author;
     struct sfs_edit *edits; /* owned: what the options above come to */
@@ -189,6 +191,24 @@ static void free_args(struct commit_args *args)
     free(args->labels.items);
     free(args->annotations.items);
     free(args->profiles.items);
+    check_args_done(&args->checks);
+}
+
+/* The checks run as the image will say: with what these options set, unless they remove it. */
+static int check_stage(struct commit_args *args, struct sfs_error *err)
+{
+    struct run_setup *setup = &args->checks.setup;
+    setup->user = args->user;
+    setup->workdir = args->workingdir;
+    setup->env.items = calloc(args->env.count + 1, sizeof *setup->env.items);
+    if (!setup->env.items)
+        return sfs_fail_memory(err);
+    for (size_t i = 0; i < args->env.count; i++) {
+        const char *text = args->env.items[i];
+        if (strchr(text, '=') || !*text || text[strlen(text) - 1] != '-')
+            setup->env.items[setup->env.count++] = text;
+    }
+    return checks_run(&args->checks, &args->session, err);
 }
 
 static bool is_stream(const struct commit_args *args)
@@ -270,6 +290,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "timestamp", 0, OPTION_NUMBER, &args.timestamp, "SECONDS",
           "time of the image and of all files in its new layer" },
     };
+    check_options(&args.checks, &args.session.set);
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (!leave && !args.destination)
         leave = tool_usage(command, "needs -t IMAGE") + 1;
@@ -287,6 +308,8 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count > 0)
         r = tool_usage(command, "'%s' is one argument too many", args.session.rest[0]);
+    if (r == 0)
+        r = check_stage(&args, &err);
     if (r == 0)
         r = write_stage(&args, &err);
     free_args(&args);
