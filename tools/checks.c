@@ -14,6 +14,8 @@ void check_options(struct check_args *args, struct option_set *set)
           "with --trim and --check: keep what the checks miss, too, and check again" },
         { "heal-profile", 0, OPTION_TEXT, &args->heal_profile, "FILE",
           "write down there what --heal added, for a later --trim" },
+        { "gpu", 0, OPTION_FLAG, &args->setup.gpu, NULL,
+          "checks have the machine's NVIDIA GPUs, and the libraries of their driver" },
         { "runtime", 0, OPTION_TEXT, &args->setup.runtime, "NAME",
           "of checks: runc, crun or bwrap (default: the first of them that is installed)" },
     };

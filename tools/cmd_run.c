@@ -92,6 +92,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "a terminal for the command (default: if standard input and output are terminals)" },
         { "init", 0, OPTION_FLAG, &args->init, NULL,
           "a small init as first process, which takes in orphans and hands signals on" },
+        { "gpu", 0, OPTION_FLAG, &args->setup.gpu, NULL,
+          "the machine's NVIDIA GPUs, and the libraries of their driver" },
         { "suid", 0, OPTION_FLAG, &args->suid, NULL,
           "let setuid programs of the stage work (not in bubblewrap)" },
         { "user", 'u', OPTION_TEXT, &args->setup.user, "USER[:GROUP]",

@@ -41,7 +41,7 @@ static int make_env(struct run_setup *setup, const char *home, struct sfs_error 
     const struct json_t *list = json_object_get(settings(setup), "Env");
     size_t count = 0, i, given = json_array_size(list);
     json_t *item;
-    setup->envs = calloc(given + setup->env.count + 2, sizeof *setup->envs);
+    setup->envs = calloc(given + setup->env.count + 3, sizeof *setup->envs);
     char *text = NULL;
     if (!setup->envs || asprintf(&text, "HOME=%s", home) < 0)
         return sfs_fail_memory(err);
@@ -70,6 +70,52 @@ static int make_env(struct run_setup *setup, const char *home, struct sfs_error 
         set_env(setup->envs, &count, env);
     }
     return 0;
+}
+
+static const char *find_env(const struct run_setup *setup, const char *name)
+{
+    size_t size = strlen(name);
+    for (const char *const *env = setup->envs; *env; env++)
+        if (strncmp(*env, name, size) == 0 && (*env)[size] == '=')
+            return *env + size + 1;
+    return NULL;
+}
+
+static bool has_directory(const char *list, const char *dir)
+{
+    for (size_t size = strlen(dir); list; list = strchr(list, ':') ? strchr(list, ':') + 1 : NULL)
+        if (strncmp(list, dir, size) == 0 && (!list[size] || list[size] == ':'))
+            return true;
+    return false;
+}
+
+/* The driver's libraries are found behind all that the image names itself: it may bring newer ones
+ * on purpose. */
+static int add_driver_path(struct run_setup *setup, struct sfs_error *err)
+{
+    const char *before = find_env(setup, "LD_LIBRARY_PATH");
+    bool has_some = before && *before;
+    if (has_directory(before, SFS_NVIDIA_LIBRARIES))
+        return 0;
+    char *text = sfs_format("LD_LIBRARY_PATH=%s%s" SFS_NVIDIA_LIBRARIES, has_some ? before : "",
+                            has_some ? ":" : "");
+    const char *item = keep(setup, text);
+    size_t count = 0;
+    if (!item)
+        return sfs_fail_memory(err);
+    while (setup->envs[count])
+        count++;
+    set_env(setup->envs, &count, item);
+    return 0;
+}
+
+/* NVIDIA_DRIVER_ROOT: where the driver is, if it is not installed on the machine itself. */
+static int find_gpus(struct run_setup *setup, struct sfs_error *err)
+{
+    const char *root = getenv("NVIDIA_DRIVER_ROOT");
+    int r = sfs_nvidia_open(root && *root ? root : "/", find_env(setup, "NVIDIA_VISIBLE_DEVICES"),
+                            &setup->nvidia, err);
+    return r < 0 ? r : add_driver_path(setup, err);
 }
 
 /* --rw DIR[:PATH]: a directory of this machine, at the same place or at PATH. */
@@ -151,6 +197,8 @@ int run_setup_prepare(struct run_setup *setup, struct session *session,
         r = make_env(setup, setup->who.home, err);
     if (r == 0)
         r = make_mounts(setup, err);
+    if (r == 0 && setup->gpu)
+        r = find_gpus(setup, err);
     if (r == 0)
         r = find_work_dir(setup, &work_dir, err);
     if (r < 0)
@@ -165,6 +213,7 @@ int run_setup_prepare(struct run_setup *setup, struct session *session,
         .group_count = setup->who.group_count,
         .mounts = setup->mounts,
         .mount_count = setup->writable.count,
+        .nvidia = setup->nvidia,
         .no_network = has_no_network(setup),
         .hand_on = true,
         .runtime = setup->runtime ? setup->runtime : getenv("STAGEFS_RUNTIME"),
@@ -180,6 +229,7 @@ void run_setup_done(struct run_setup *setup)
     for (size_t i = 0; i < setup->kept_count; i++)
         free(setup->kept[i]);
     free(setup->kept);
+    sfs_nvidia_close(&setup->nvidia);
     free(setup->envs);
     free(setup->mounts);
     free(setup->env.items);

@@ -10,16 +10,19 @@
 struct run_setup { /* all-zero is empty; the first ones are the options' targets */
     struct text_list env, writable;
     const char *user, *workdir, *runtime;
+    bool gpu;
     struct session *session; /* borrowed */
     struct sfs_run_user who;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
+    struct sfs_nvidia *nvidia;    /* of --gpu; owned */
     char **kept;                  /* texts that mounts point to */
     size_t kept_count;
 };
 
 /* Makes the request for the stage of the session, which is open, but for its args. The request
- * borrows from the setup and the session. EINVAL: a user. ENOENT: a directory of --rw. */
+ * borrows from the setup and the session. EINVAL: a user, or a GPU. ENOENT: a directory of --rw.
+ * ENODEV: --gpu, and there is no GPU. */
 int run_setup_prepare(struct run_setup *setup, struct session *session,
                       struct sfs_run_request *ret_request, struct sfs_error *err);
 /* Makes a file's name absolute, which the setup then owns: names are given to a thread with a

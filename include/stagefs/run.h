@@ -8,6 +8,7 @@
 #define STAGEFS_RUN_H
 
 #include <stagefs/error.h>
+#include <stagefs/nvidia.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
 
@@ -40,6 +41,9 @@ struct sfs_run_request {
     size_t group_count;
     const struct sfs_run_mount *mounts;
     size_t mount_count;
+    /* GPUs that the command may use: their device files, which nothing else of /dev joins, and the
+     * driver's libraries in SFS_NVIDIA_LIBRARIES, all read-only. NULL: none. */
+    const struct sfs_nvidia *nvidia;
     bool no_network;     /* else this machine's */
     bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
     bool suid;           /* setuid programs work, where the runtime can (bubblewrap cannot) */
