@@ -17,6 +17,7 @@
 #define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
+#define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */

@@ -22,7 +22,10 @@ struct sfs_stage {
     struct sfs_image *base_image;      /* NULL: none */
     json_t *config;                    /* owned */
     char *created_by;                  /* owned */
-    bool has_epoch;                    /* the Dockerfile, or its arguments, set context.epoch */
+    /* Of a stage that was narrowed, these two as they were at first; owned. */
+    json_t *whole_config;
+    char *whole_created_by;
+    bool has_epoch; /* the Dockerfile, or its arguments, set context.epoch */
 };
 
 /* Makes a stage with nothing in it; sfs_stage_close() may close it in any state. */
@@ -57,7 +60,8 @@ int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers,
 
 /* Puts one layer in the place of all that the stage has on its base: the stage's tree is from now
  * on the base's layers with this one on top. The tree that was the stage's lives on as whole_tree,
- * since the layer reads from it. Takes over *layer, on failure too. Fails as sfs_tree_merge(). */
+ * since the layer reads from it; config and created_by become again what they were at first, and
+ * who narrows adds to them. Takes over *layer, on failure too. Fails as sfs_tree_merge(). */
 int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err);
 
 /* Layers being stacked: the file system of a Dockerfile stage between its instructions. All-zero is

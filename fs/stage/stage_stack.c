@@ -64,6 +64,8 @@ void sfs_stage_close(struct sfs_stage **stage)
     }
     json_decref(closed->config);
     free(closed->created_by);
+    json_decref(closed->whole_config);
+    free(closed->whole_created_by);
     free(closed);
 }
 
@@ -146,6 +148,27 @@ int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers,
     return r;
 }
 
+/* Keeps config and created_by as they are now, or makes them again what was kept. */
+static int restore_records(struct sfs_stage *stage)
+{
+    if (!stage->whole_config)
+        stage->whole_config = json_deep_copy(stage->config);
+    if (!stage->whole_created_by)
+        stage->whole_created_by = strdup(stage->created_by);
+    json_t *config = json_deep_copy(stage->whole_config);
+    char *created_by = stage->whole_created_by ? strdup(stage->whole_created_by) : NULL;
+    if (!config || !created_by) {
+        json_decref(config);
+        free(created_by);
+        return -ENOMEM;
+    }
+    json_decref(stage->config);
+    free(stage->created_by);
+    stage->config = config;
+    stage->created_by = created_by;
+    return 0;
+}
+
 int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct sfs_error *err)
 {
     struct sfs_layer *top = *layer;
@@ -162,6 +185,8 @@ int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct s
         r = sfs_stage_stack_tree(stage, &stack, &narrowed, err);
     if (r < 0)
         return r;
+    if (restore_records(stage) < 0)
+        return sfs_fail_memory(err);
     stage->whole_tree = stage->whole_tree ? stage->whole_tree : stage->tree;
     stage->tree = narrowed;
     return 0;

@@ -30,6 +30,7 @@ struct sfs_slim_spec {
     enum sfs_ptx_policy ptx;
 };
 
+struct json_t; /* jansson */
 struct sfs_slim;
 /* Narrows the stage: sfs_stage_tree() is from now on what the spec leaves. Reads files of the stage
  * that tell what others they need. What cannot be understood is kept, and progress->warn is told.
@@ -45,5 +46,52 @@ void sfs_slim_close(struct sfs_slim **slim);
 
 /* The stage's tree before it was narrowed; the stage owns it. */
 const struct sfs_tree *sfs_slim_full_tree(const struct sfs_slim *slim);
+
+/* ---- device code: what GPUs run, inside libraries ---- */
+
+enum sfs_device_kind {
+    SFS_DEVICE_CUBIN, /* machine code of one architecture */
+    SFS_DEVICE_PTX,   /* text that the driver compiles */
+    SFS_DEVICE_OTHER, /* for linking at run time, and what is not understood so far */
+};
+
+/* All device code of one kind and architecture. */
+struct sfs_device_code {
+    enum sfs_device_kind kind;
+    unsigned arch;                     /* 90 of sm_90 */
+    char feature;                      /* 'a' or 'f' of sm_90a, sm_100f; else 0 */
+    uint64_t entries, bytes;           /* how many there are, and their bytes in the file */
+    uint64_t gone_entries, gone_bytes; /* of these: what a narrowed stage has as zeros */
+};
+
+struct sfs_device_codes {          /* all-zero is empty */
+    struct sfs_device_code *items; /* by kind, arch and feature */
+    size_t count, capacity;
+};
+/* Frees what is in it. Fine on an all-zero struct. */
+void sfs_device_codes_done(struct sfs_device_codes *codes);
+
+/* Adds the device code of a regular file of the tree (opened with a cache) to `codes`; a file that
+ * has none adds nothing. Reads ELF headers, and the sections that hold device code. EBADMSG: it has
+ * some, which is not understood: the words say why, and nothing was added. EIO. ENOMEM. */
+int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
+                          struct sfs_device_codes *codes, struct sfs_error *err);
+
+/* What sfs_slim_open() found in the files that gpu_archs was applied to; empty without gpu_archs.
+ * Lives until the slim is closed. */
+const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim);
+
+/* ---- the GPUs that an image was narrowed to ---- */
+
+/* "sm_80,sm_90", as the image's label io.stagefs.gpu-arch has it; borrowed from the config. NULL:
+ * the image says nothing, and so was not narrowed by stagefs. */
+const char *sfs_gpu_archs_of(const struct json_t *config);
+/* Was the device code kept that a GPU of this compute capability (90 of 9.0) runs? True too where
+ * the image says nothing. */
+bool sfs_gpu_arch_is_kept(const struct json_t *config, unsigned capability);
+/* The compute capabilities (90 of 9.0) of this machine's NVIDIA GPUs: the first `max` of them.
+ * Returns how many were written; 0 too where there is no driver, or it does not answer. Loads the
+ * driver's management library, which may take a second. */
+size_t sfs_gpu_capabilities(unsigned *capabilities, size_t max);
 
 #endif

@@ -1,0 +1,28 @@
+/* Device code that goes from the libraries of a stage's own layer. */
+#ifndef STAGEFS_PRUNE_H
+#define STAGEFS_PRUNE_H
+
+#include "slim/device_code.h"
+#include "slim/pick.h"
+#include "stage/stage_private.h"
+
+struct sfs_prune;
+/* Looks into the libraries among what pick names (its `zeros` is not asked), on all cores. What is
+ * not understood stays, and progress->warn (which may be NULL) is told why. Borrows nothing after
+ * the call. The caller closes *ret_prune. EIO: a layer could not be read. ENOMEM. */
+int sfs_prune_open(const struct sfs_pick *pick, const struct sfs_gpu_rules *rules,
+                   const struct sfs_progress *progress, struct sfs_prune **ret_prune,
+                   struct sfs_error *err);
+/* Frees, and sets NULL; NULL is fine. */
+void sfs_prune_close(struct sfs_prune **prune);
+
+/* Bytes of a node of pick->tree that become zeros, as sfs_pick.zeros has them. NULL: none. */
+const struct sfs_ranges *sfs_prune_zeros(const struct sfs_prune *prune, sfs_node node);
+/* All device code that was found, and what goes of it. Lives as long as prune. */
+const struct sfs_device_codes *sfs_prune_codes(const struct sfs_prune *prune);
+
+/* Writes into a stage's config and created_by what it was narrowed to. ENOMEM. */
+int sfs_prune_record(const struct sfs_gpu_rules *rules, struct sfs_stage *stage,
+                     struct sfs_error *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* What an image says of the GPUs that it was narrowed to: labels, which survive in whatever is
+ * built on it, and history. And who asks for that: before a start, on a host with GPUs. */
+#include "slim/prune.h"
+
+#include "base/banned.h"
+#include <dlfcn.h>
+#include <errno.h>
+
+#define LABEL       "io.stagefs.gpu-arch"
+#define LABEL_PTX   "io.stagefs.gpu-arch.ptx"
+#define LABEL_RULES "io.stagefs.gpu-arch.rules"
+
+const char *sfs_gpu_archs_of(const struct json_t *config)
+{
+    const json_t *labels = json_object_get(json_object_get(config, "config"), "Labels");
+    return json_string_value(json_object_get(labels, LABEL));
+}
+
+bool sfs_gpu_arch_is_kept(const struct json_t *config, unsigned capability)
+{
+    struct sfs_gpu_rules kept;
+    const char *text = sfs_gpu_archs_of(config);
+    if (!text || sfs_gpu_rules_parse(text, SFS_PTX_NEEDED, &kept, NULL) < 0)
+        return true;
+    for (size_t i = 0; i < kept.count; i++)
+        if (kept.gpus[i] == capability)
+            return true;
+    return false;
+}
+
+static int set_label(json_t *labels, const char *name, const char *value)
+{
+    return json_object_set_new(labels, name, json_string(value));
+}
+
+static json_t *labels_of(json_t *config)
+{
+    json_t *settings = json_object_get(config, "config");
+    json_t *labels = json_object_get(settings, "Labels");
+    if (json_is_object(labels))
+        return labels;
+    labels = json_object();
+    return json_object_set_new(settings, "Labels", labels) < 0 ? NULL : labels;
+}
+
+int sfs_prune_record(const struct sfs_gpu_rules *rules, struct sfs_stage *stage,
+                     struct sfs_error *err)
+{
+    AUTO(sfs_buf_close) struct sfs_buf archs = { 0 };
+    sfs_gpu_rules_print(rules, &archs);
+    const char *ptx = sfs_ptx_policy_name(rules->ptx);
+    json_t *labels = labels_of(stage->config);
+    char *created_by = sfs_format("%s # stagefs: --gpu-arch %s --ptx %s (rules " SFS_GPU_RULES ")",
+                                  stage->created_by, archs.data ? archs.data : "", ptx);
+    if (archs.failed || !labels || !created_by || set_label(labels, LABEL, archs.data) < 0 ||
+        set_label(labels, LABEL_PTX, ptx) < 0 ||
+        set_label(labels, LABEL_RULES, SFS_GPU_RULES) < 0) {
+        free(created_by);
+        return sfs_fail_memory(err);
+    }
+    free(stage->created_by);
+    stage->created_by = created_by;
+    return 0;
+}
+
+/* ---- the machine's GPUs ---- */
+
+/* NVML, the driver's library for management, unlike libcuda makes no context on any GPU. */
+struct nvml {
+    int (*init)(void);
+    int (*shutdown)(void);
+    int (*count)(unsigned *count);
+    int (*device)(unsigned index, void **device);
+    int (*capability)(void *device, int *major, int *minor);
+};
+
+static bool load(void *library, struct nvml *nvml)
+{
+    *(void **)&nvml->init = dlsym(library, "nvmlInit_v2");
+    *(void **)&nvml->shutdown = dlsym(library, "nvmlShutdown");
+    *(void **)&nvml->count = dlsym(library, "nvmlDeviceGetCount_v2");
+    *(void **)&nvml->device = dlsym(library, "nvmlDeviceGetHandleByIndex_v2");
+    *(void **)&nvml->capability = dlsym(library, "nvmlDeviceGetCudaComputeCapability");
+    return nvml->init && nvml->shutdown && nvml->count && nvml->device && nvml->capability;
+}
+
+static size_t ask(const struct nvml *nvml, unsigned *capabilities, size_t max)
+{
+    unsigned count = 0;
+    size_t known = 0;
+    if (nvml->init() != 0)
+        return 0;
+    if (nvml->count(&count) != 0)
+        count = 0;
+    for (unsigned i = 0; i < count && known < max; i++) {
+        void *device;
+        int major, minor;
+        if (nvml->device(i, &device) == 0 && nvml->capability(device, &major, &minor) == 0)
+            capabilities[known++] = (unsigned)(10 * major + minor);
+    }
+    nvml->shutdown();
+    return known;
+}
+
+size_t sfs_gpu_capabilities(unsigned *capabilities, size_t max)
+{
+    struct nvml nvml;
+    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return 0;
+    size_t count = load(library, &nvml) ? ask(&nvml, capabilities, max) : 0;
+    dlclose(library);
+    return count;
+}
