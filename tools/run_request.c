@@ -109,12 +109,37 @@ static int add_driver_path(struct run_setup *setup, struct sfs_error *err)
     return 0;
 }
 
+/* The image may have been made for other GPUs: kernels will fail there, in words that do not say
+ * why. */
+static void warn_of_other_gpus(const struct run_setup *setup)
+{
+    unsigned capabilities[16];
+    const struct json_t *config = sfs_stage_config(setup->session->stage);
+    const struct sfs_progress *progress = &setup->session->tool.progress;
+    size_t count = sfs_gpu_archs_of(config)
+                       ? sfs_gpu_capabilities(capabilities, sizeof capabilities / sizeof(unsigned))
+                       : 0;
+    for (size_t i = 0; i < count && progress->warn; i++) {
+        struct sfs_error words;
+        if (sfs_gpu_arch_is_kept(config, capabilities[i]))
+            continue;
+        sfs_fail(&words, ENOTSUP,
+                 "the image holds device code for %s, and this machine has a GPU of sm_%u: what "
+                 "runs on it will fail",
+                 sfs_gpu_archs_of(config), capabilities[i]);
+        progress->warn(progress->user, words.text);
+        return;
+    }
+}
+
 /* NVIDIA_DRIVER_ROOT: where the driver is, if it is not installed on the machine itself. */
 static int find_gpus(struct run_setup *setup, struct sfs_error *err)
 {
     const char *root = getenv("NVIDIA_DRIVER_ROOT");
     int r = sfs_nvidia_open(root && *root ? root : "/", find_env(setup, "NVIDIA_VISIBLE_DEVICES"),
                             &setup->nvidia, err);
+    if (r == 0)
+        warn_of_other_gpus(setup);
     return r < 0 ? r : add_driver_path(setup, err);
 }
 
