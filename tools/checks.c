@@ -75,21 +75,18 @@ static int narrow(void *user, const char *profile, const struct sfs_tree **ret_t
                   struct sfs_error *err)
 {
     struct session *session = user;
-    struct stage_args *args = &session->stage_args;
-    struct sfs_slim_spec spec = args->slim_spec;
-    AUTO(sfs_free) const char **profiles = calloc(spec.profile_count + 1, sizeof *profiles);
-    AUTO(sfs_slim_close) struct sfs_slim *slim = NULL;
-    if (!profiles)
+    struct text_list *trims = &session->stage_args.trims, before = *trims;
+    AUTO(sfs_free) const char **with = calloc(before.count + 1, sizeof *with);
+    if (!with)
         return sfs_fail_memory(err);
-    memcpy(profiles, spec.profiles, spec.profile_count * sizeof *profiles);
-    profiles[spec.profile_count++] = profile;
-    spec.profiles = profiles;
-    int r = sfs_slim_open(session->stage, &spec, session->tool.context.progress, &slim, err);
+    memcpy(with, before.items, before.count * sizeof *with);
+    with[before.count] = profile;
+    *trims = (struct text_list){ with, before.count + 1 };
+    int r = stage_narrow(&session->stage_args, session->stage, session->tool.context.progress, err);
+    *trims = before;
     progress_close();
     if (r < 0)
         return r;
-    sfs_slim_close(&args->slim);
-    args->slim = TAKE(slim);
     *ret_tree = sfs_stage_tree(session->stage);
     return 0;
 }

@@ -456,6 +456,9 @@ int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_erro
         r = write_trace(server, err);
     if (r == 0 && server->options->missing)
         sfs_recorder_missing(server->recorder, server->options->missing, server->options->user);
+    if (server->options->ret_bytes)
+        *server->options->ret_bytes =
+            atomic_load(&server->stats.bytes_read) + atomic_load(&server->stats.bytes_stored);
     if (session.fuse)
         fuse_session_destroy(session.fuse);
     fuse_set_log_func(NULL);

@@ -70,6 +70,7 @@ static void *serve(void *arg)
         .profile_count = run->request->profile_count,
         .first_tree = true,
         .only_overlay = true,
+        .ret_bytes = &run->server_bytes,
     };
     run->server_r = sfs_mount_serve_layers(run->trees, run->tree_count, &options, &run->server_err);
     tell(run, 'E');
@@ -281,7 +282,7 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
         r = start_thread(&run);
     if (r < 0)
         return r;
-    *ret_result = (struct sfs_run_result){ .status = run.status };
+    *ret_result = (struct sfs_run_result){ .status = run.status, .bytes = run.server_bytes };
     if (run.has_failed)
         ret_result->not_started = run.not_started;
     shrink_space(run.space);

@@ -27,6 +27,7 @@ struct checking {
     size_t missing;                 /* in this round */
     struct sfs_error first_missing; /* words */
     struct sfs_error not_started;   /* why the last command could not be started; or "" */
+    uint64_t bytes; /* that were read in this round */
     bool *compared;                 /* of each command: what it uses of the whole tree was added */
     bool out_of_memory;
     struct sfs_temp_dir temp; /* where profiles are */
@@ -140,6 +141,7 @@ static int run_in(struct checking *checking, const struct sfs_check_command *com
         return r;
     checking->check->runner->discard(&result.space);
     checking->not_started = result.not_started;
+    checking->bytes += result.bytes;
     return result.status;
 }
 
@@ -188,6 +190,7 @@ static int fail_check(const struct checking *checking, size_t index, int status)
 static int run_round(struct checking *checking, size_t *ret_failed, int *ret_status)
 {
     checking->missing = 0;
+    checking->bytes = 0;
     *checking->first_missing.text = 0;
     size_t i;
     for (i = 0; i < checking->check->command_count; i++) {
@@ -319,6 +322,7 @@ int sfs_check_run(const struct sfs_check_spec *check, struct sfs_check_result *r
         return r;
     ret_result->added = HASH_COUNT(checking.wanted);
     ret_result->missing = checking.missing;
+    ret_result->bytes = checking.bytes;
     if (!check->narrow)
         ret_result->added = 0;
     return check->heal_path && ret_result->added > 0 ? keep_wanted(&checking) : 0;

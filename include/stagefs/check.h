@@ -35,6 +35,7 @@ struct sfs_check_spec {
 struct sfs_check_result {
     unsigned rounds; /* how often the commands ran */
     size_t added;    /* how many paths were added */
+    uint64_t bytes;  /* of files that all commands read in the last round, decoded */
     size_t missing;  /* how many paths that the whole tree has were looked for in vain at last */
 };
 

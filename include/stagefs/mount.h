@@ -36,6 +36,9 @@ struct sfs_mount_options {
     /* Called after the end for each path that was looked for and was not there, in the order of the
      * first look, with the path of the program that looked ("": not known). May be NULL. */
     void (*missing)(void *user, const char *path, const char *who);
+    /* Set at the end: bytes of files that the kernel was given, decoded, those brought ahead
+     * included. May be NULL. */
+    uint64_t *ret_bytes;
     /* Of several trees, traces and profiles speak of the first one, and leave its number out. */
     bool first_tree;
     /* Files of that form: names and bytes in them are fetched as soon as the mount answers, behind

@@ -98,7 +98,8 @@ struct sfs_run_result {
     int status;
     struct sfs_error not_started;
     struct sfs_run_space *space; /* the caller's, for `discard`; NULL: nothing was kept */
-    const char *upper;           /* the overlay's upper directory; lives as long as the space */
+    uint64_t bytes;    /* of files that were read of the trees, decoded, those fetched ahead too */
+    const char *upper; /* the overlay's upper directory; lives as long as the space */
 };
 
 struct sfs_runner {
