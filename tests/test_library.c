@@ -88,7 +88,7 @@ static struct library *make_library(void)
 
 static int plan(struct library *library, struct sfs_ranges *ranges)
 {
-    struct sfs_library_source source = { read_library, library, library->size };
+    struct sfs_elf_source source = { read_library, library, library->size };
     library->reads = 0;
     return sfs_library_plan(&source, ranges);
 }

@@ -1,6 +1,7 @@
 /* du: sizes by directory, as coreutils' du adds them up on the mount; and by layer, with what
  * layers waste and what made them. */
 #include "cmd.h"
+#include "du_why.h"
 #include "history.h"
 #include "listing.h"
 
@@ -29,7 +30,7 @@ struct du_row {
 
 struct du_args {
     struct session session;
-    bool layers, all, summarize, total, human, kibi, bytes, apparent, separate;
+    bool layers, why, all, summarize, total, human, kibi, bytes, apparent, separate;
     long depth;
     uint64_t threshold;
     const char *sort;
@@ -375,6 +376,8 @@ static int run(const struct command *command, struct du_args *args)
     args->tree = sfs_stage_tree(args->session.stage);
     if (args->layers && args->session.rest_count > 0)
         r = tool_usage(command, "--layers is of the whole stage: it takes no PATH");
+    else if (args->why)
+        r = du_why(&args->session, args->human, &err);
     else
         r = args->layers ? by_layer(args, &err) : by_directory(args, &err);
     return session_close(&args->session, r, &err);
@@ -386,6 +389,8 @@ int cmd_du(const struct command *command, int argc, char **argv)
     const struct option_spec own[] = {
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "by layer: what each brings, what later ones hide, what made it" },
+        { "why", 0, OPTION_FLAG, &args.why, NULL,
+          "of a trimmed stage: why each name at or below PATH is kept; without PATH, by reason" },
         { "depth", 'd', OPTION_NUMBER, &args.depth, "N",
           "show directories N levels down (default 1)" },
         { "max-depth", 0, OPTION_NUMBER, &args.depth, "N", "the same" },

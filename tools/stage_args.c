@@ -59,6 +59,11 @@ bool stage_is_given(const struct stage_args *args)
     return args->from || args->dockerfile || args->base || args->copies.count > 0;
 }
 
+bool stage_is_narrowed(const struct stage_args *args)
+{
+    return args->trims.count > 0 || args->drops.count > 0 || args->gpu_archs;
+}
+
 /* Splits each item at its first `separator`, in place of argv's own bytes. */
 static struct sfs_stage_pair *split(const struct text_list *list, char separator,
                                     struct sfs_stage_pair *pairs)
@@ -161,7 +166,7 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
         .gpu_archs = args->gpu_archs,
         .ptx = (enum sfs_ptx_policy)which,
     };
-    if (args->held || (args->trims.count == 0 && args->drops.count == 0 && !args->gpu_archs))
+    if (args->held || !stage_is_narrowed(args))
         return 0;
     return stage_narrow(args, stage, context->progress, err);
 }

@@ -24,9 +24,10 @@ int session_open(struct session *session, bool read_data, struct sfs_error *err)
         session->rest++;
         session->rest_count--;
     }
-    /* Evaluating a stage reads etc/passwd, scripts and archives out of images, and narrowing it
-     * libraries. */
-    read_data = read_data || stage_is_given(&session->stage_args) || session->stage_args.gpu_archs;
+    /* Evaluating a stage reads etc/passwd, scripts and archives out of images; narrowing one, what
+     * libraries need. */
+    read_data = read_data || stage_is_given(&session->stage_args) ||
+                stage_is_narrowed(&session->stage_args);
     int r = tool_open(&session->tool, read_data, err);
     if (r < 0)
         return r;

@@ -135,6 +135,8 @@ struct stage_args {
 void stage_options(struct stage_args *args, struct option_set *set);
 /* Do options tell the stage? Then no positional argument is taken for it. */
 bool stage_is_given(const struct stage_args *args);
+/* Do options narrow the stage? Then opening it reads files. */
+bool stage_is_narrowed(const struct stage_args *args);
 /* Opens the stage that the options tell, or `image` if they tell none. */
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
                struct sfs_stage **ret_stage, struct sfs_error *err);

@@ -19,6 +19,18 @@
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 #define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 
+/* What is read to learn which package a file belongs to; what is above is not looked at. */
+#define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */
+#define SFS_MAX_PACKAGE_FILE  (64u << 20)    /* bytes of one list of files */
+#define SFS_MAX_PACKAGE_FILES (512ull << 20) /* bytes of all of them */
+#define SFS_MAX_PACKAGE_NAMES (16u << 20)    /* paths that they name, together */
+#define SFS_MAX_PACKAGE_NAME  255u /* bytes of a package's name or version; the rest is cut */
+
+/* What files may say that they need, where a stage is trimmed. */
+#define SFS_MAX_NEEDED   1024u       /* libraries that one ELF file names */
+#define SFS_MAX_PTH      (1u << 20)  /* bytes of a .pth file of Python, or of an ld.so.conf */
+#define SFS_MAX_LD_CACHE (16u << 20) /* bytes of an ld.so.cache */
+
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */
 #define SFS_MAX_RUN_RESULT  (8ull << 30)  /* bytes of one result that is kept */

@@ -256,7 +256,7 @@ static void plan_library(struct fill_job *job)
     if (!sfs_forest_locate(job->ahead->forest, job->ino, &place) || !place.tree)
         return;
     sfs_tree_attr(place.tree, place.node, &attr);
-    struct sfs_library_source source = { read_place, &place, attr.size };
+    struct sfs_elf_source source = { read_place, &place, attr.size };
     struct sfs_ranges ranges = { 0 };
     if (sfs_library_plan(&source, &ranges) == 0)
         job->parts = calloc(ranges.count + 1, sizeof *job->parts);

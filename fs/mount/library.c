@@ -9,21 +9,18 @@
 #include <errno.h>
 #include <link.h>
 
-#define MAX_SEGMENTS 64u
-#define MAX_DYNAMIC  4096u
-#define PAGE         4096u
-#define GAP          (64u << 10) /* pages between which less is missing are fetched as one */
-#define FIRST_BYTES  (64u << 10) /* so many bytes of each segment are fetched in any case */
-#define MAX_TABLE    (64u << 20)
-#define MAX_RANGES   (64u << 10)
-#define MAX_RELR     (4u << 20)  /* each bit of it may be a relocation */
-#define CHUNK        (48u << 10) /* bytes read at a time: whole entries, whatever their size */
+#define PAGE        4096u
+#define GAP         (64u << 10) /* pages between which less is missing are fetched as one */
+#define FIRST_BYTES (64u << 10) /* so many bytes of each segment are fetched in any case */
+#define MAX_TABLE   (64u << 20)
+#define MAX_RANGES  (64u << 10)
+#define MAX_RELR    (4u << 20)  /* each bit of it may be a relocation */
+#define CHUNK       (48u << 10) /* bytes read at a time: whole entries, whatever their size */
 
 struct image {
-    const struct sfs_library_source *source;
+    const struct sfs_elf_source *source;
     struct sfs_ranges *ranges;
-    ElfW(Phdr) segments[MAX_SEGMENTS];
-    unsigned segment_count;
+    struct sfs_elf elf;
     uint64_t tags[DT_NUM];
     uint64_t gnu_hash, versym, verneed, relr, relr_size;
     uint64_t budget; /* bytes of relocations that may still be read */
@@ -39,28 +36,10 @@ static int add_range(struct image *image, uint64_t offset, uint64_t size)
     return sfs_ranges_add(image->ranges, offset, size);
 }
 
-/* Where an address is in the file, and how many bytes of its segment follow. */
-static bool find_offset(const struct image *image, uint64_t address, uint64_t *ret_offset,
-                        uint64_t *ret_left)
-{
-    for (unsigned i = 0; i < image->segment_count; i++) {
-        const ElfW(Phdr) *segment = &image->segments[i];
-        if (segment->p_type != PT_LOAD || address < segment->p_vaddr ||
-            address - segment->p_vaddr >= segment->p_filesz)
-            continue;
-        uint64_t in = address - segment->p_vaddr;
-        if (__builtin_add_overflow(segment->p_offset, in, ret_offset))
-            return false;
-        *ret_left = segment->p_filesz - in;
-        return true;
-    }
-    return false;
-}
-
 static int add_table(struct image *image, uint64_t address, uint64_t size)
 {
     uint64_t offset, left;
-    if (address == 0 || !find_offset(image, address, &offset, &left))
+    if (address == 0 || !sfs_elf_offset(&image->elf, address, &offset, &left))
         return 0;
     size = size < left ? size : left;
     return add_range(image, offset, size < MAX_TABLE ? size : MAX_TABLE);
@@ -68,29 +47,9 @@ static int add_table(struct image *image, uint64_t address, uint64_t size)
 
 /* --- headers ---------------------------------------------------------------------------------- */
 
-static int read_headers(struct image *image)
+static void note_tag(void *user, const ElfW(Dyn) * entry)
 {
-    ElfW(Ehdr) header;
-    const struct sfs_library_source *source = image->source;
-    if (source->size < sizeof header || !source->read(source->user, &header, sizeof header, 0) ||
-        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
-        return -ENOENT;
-    unsigned char class = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
-    unsigned char order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
-    if (header.e_ident[EI_CLASS] != class || header.e_ident[EI_DATA] != order ||
-        header.e_phentsize != sizeof *image->segments || header.e_phnum == 0 ||
-        header.e_phnum > MAX_SEGMENTS)
-        return -ENOENT;
-    uint64_t size = header.e_phnum * sizeof *image->segments;
-    if (header.e_phoff > source->size || size > source->size - header.e_phoff ||
-        !source->read(source->user, image->segments, (size_t)size, header.e_phoff))
-        return -ENOENT;
-    image->segment_count = header.e_phnum;
-    return add_range(image, 0, header.e_phoff + size);
-}
-
-static void note_tag(struct image *image, const ElfW(Dyn) * entry)
-{
+    struct image *image = user;
     uint64_t value = entry->d_un.d_val;
     if (entry->d_tag > 0 && entry->d_tag < DT_NUM)
         image->tags[entry->d_tag] = value;
@@ -106,31 +65,16 @@ static void note_tag(struct image *image, const ElfW(Dyn) * entry)
         image->relr_size = value;
 }
 
-static int read_dynamic(struct image *image)
+static int read_headers(struct image *image)
 {
-    const struct sfs_library_source *source = image->source;
-    const ElfW(Phdr) *dynamic = NULL;
-    for (unsigned i = 0; i < image->segment_count && !dynamic; i++)
-        if (image->segments[i].p_type == PT_DYNAMIC)
-            dynamic = &image->segments[i];
-    if (!dynamic)
-        return -ENOENT;
-    ElfW(Dyn) entries[64];
-    uint64_t count = dynamic->p_filesz / sizeof *entries, at = dynamic->p_offset;
-    if (at > source->size || dynamic->p_filesz > source->size - at)
-        return -ENOENT;
-    for (uint64_t done = 0; done < count && done < MAX_DYNAMIC;) {
-        size_t part = count - done < 64 ? (size_t)(count - done) : 64;
-        if (!source->read(source->user, entries, part * sizeof *entries, at))
-            return -ENOENT;
-        for (size_t i = 0; i < part; i++) {
-            if (entries[i].d_tag == DT_NULL)
-                return add_range(image, dynamic->p_offset, dynamic->p_filesz);
-            note_tag(image, &entries[i]);
-        }
-        done += part;
-        at += part * sizeof *entries;
-    }
+    int r = sfs_elf_open(image->source, &image->elf);
+    if (r == 0)
+        r = add_range(image, 0, image->elf.headers_end);
+    if (r == 0)
+        r = sfs_elf_dynamic(&image->elf, note_tag, image);
+    if (r < 0)
+        return r;
+    const ElfW(Phdr) *dynamic = sfs_elf_segment(&image->elf, PT_DYNAMIC);
     return add_range(image, dynamic->p_offset, dynamic->p_filesz);
 }
 
@@ -188,7 +132,7 @@ static int add_word(struct pages *pages, uint64_t address)
 {
     if (address < pages->from || address >= pages->until) {
         uint64_t offset, left;
-        if (!find_offset(pages->image, address, &offset, &left))
+        if (!sfs_elf_offset(&pages->image->elf, address, &offset, &left))
             return 0;
         pages->from = address;
         pages->at_from = offset;
@@ -238,7 +182,7 @@ static int add_relocations(struct image *image, uint64_t address, uint64_t size,
                            bool is_relr)
 {
     uint64_t offset, left, relr_next = 0;
-    if (address == 0 || !find_offset(image, address, &offset, &left) ||
+    if (address == 0 || !sfs_elf_offset(&image->elf, address, &offset, &left) ||
         offset >= image->source->size)
         return 0;
     left = left < image->source->size - offset ? left : image->source->size - offset;
@@ -282,13 +226,13 @@ static int add_starts(struct image *image)
     int r = add_table(image, image->tags[DT_INIT_ARRAY], image->tags[DT_INIT_ARRAYSZ]);
     if (r == 0)
         r = add_table(image, image->tags[DT_INIT], FIRST_BYTES);
-    for (unsigned i = 0; r == 0 && i < image->segment_count; i++)
-        if (image->segments[i].p_type == PT_LOAD)
-            r = add_table(image, image->segments[i].p_vaddr, FIRST_BYTES);
+    for (unsigned i = 0; r == 0 && i < image->elf.segment_count; i++)
+        if (image->elf.segments[i].p_type == PT_LOAD)
+            r = add_table(image, image->elf.segments[i].p_vaddr, FIRST_BYTES);
     return r;
 }
 
-int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges *ranges)
+int sfs_library_plan(const struct sfs_elf_source *source, struct sfs_ranges *ranges)
 {
     AUTO(sfs_free) struct image *image = calloc(1, sizeof *image);
     if (!image)
@@ -297,8 +241,6 @@ int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges 
     image->ranges = ranges;
     image->budget = SFS_LIBRARY_MAX_RELOCATIONS;
     int r = read_headers(image);
-    if (r == 0)
-        r = read_dynamic(image);
     if (r == 0)
         r = add_starts(image);
     if (r == 0)

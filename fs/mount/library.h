@@ -3,21 +3,14 @@
 #ifndef STAGEFS_LIBRARY_H
 #define STAGEFS_LIBRARY_H
 
+#include "base/elf_file.h"
 #include "tree/profile.h"
-
-/* A file to be looked into. */
-struct sfs_library_source {
-    /* Reads exactly `size` bytes at `offset`; false if that cannot be done. */
-    bool (*read)(void *user, void *buf, size_t size, uint64_t offset);
-    void *user;
-    uint64_t size; /* bytes of the file */
-};
 
 #define SFS_LIBRARY_MAX_RELOCATIONS (64u << 20)
 /* Appends what the loader will touch to `ranges`, in the order in which it comes to it, not merged,
  * all inside the file. ENOENT: it is not an ELF file with a dynamic section, of this machine's word
  * size and byte order. ENOMEM. Whatever the file says, this ends soon: it reads at most the dynamic
  * section and SFS_LIBRARY_MAX_RELOCATIONS bytes of relocations. */
-int sfs_library_plan(const struct sfs_library_source *source, struct sfs_ranges *ranges);
+int sfs_library_plan(const struct sfs_elf_source *source, struct sfs_ranges *ranges);
 
 #endif

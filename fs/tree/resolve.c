@@ -11,6 +11,8 @@ struct walker {
     sfs_node dir;
     char *rest;    /* what is still to be walked once a symlink was followed; owned */
     unsigned hops; /* how many symlinks were followed */
+    void (*pass)(void *user, const struct sfs_dirent *name); /* told of each name; may be NULL */
+    void *user;
 };
 
 static void walker_done(struct walker *walker)
@@ -50,9 +52,13 @@ static int find_component(const struct walker *walker, const char *name, size_t 
         *ret_node = sfs_tree_parent(walker->tree, walker->dir);
         return 0;
     }
-    int r = sfs_tree_find(walker->tree, walker->dir, name, size, ret_node);
+    const struct sfs_dirent *found;
+    int r = sfs_tree_find_name(walker->tree, walker->dir, name, size, &found);
     if (r < 0)
         return sfs_fail(err, -r, "there is no %.*s", size > 255 ? 255 : (int)size, name);
+    if (walker->pass)
+        walker->pass(walker->user, found);
+    *ret_node = found->node;
     return 0;
 }
 
@@ -68,7 +74,7 @@ static int walk(struct walker *walker, const char *path, unsigned flags, sfs_nod
         }
         size_t size = strcspn(path, "/");
         const char *rest = path + size;
-        sfs_node node;
+        sfs_node node = SFS_NO_NODE;
         int r = find_component(walker, path, size, &node, err);
         if (r < 0)
             return r;
@@ -92,10 +98,20 @@ static int walk(struct walker *walker, const char *path, unsigned flags, sfs_nod
     }
 }
 
+int sfs_tree_resolve_from(const struct sfs_tree *tree, sfs_node dir, const char *path,
+                          unsigned flags, void (*pass)(void *user, const struct sfs_dirent *name),
+                          void *user, sfs_node *ret_node, struct sfs_error *err)
+{
+    AUTO(walker_done)
+    struct walker walker = {
+        .tree = tree, .dir = *path == '/' ? SFS_ROOT : dir, .pass = pass, .user = user
+    };
+    int r = walk(&walker, path, flags, ret_node, err);
+    return r < 0 ? sfs_fail_while(err, r, "%.512s", path) : 0;
+}
+
 int sfs_tree_resolve(const struct sfs_tree *tree, const char *path, unsigned flags,
                      sfs_node *ret_node, struct sfs_error *err)
 {
-    AUTO(walker_done) struct walker walker = { .tree = tree, .dir = SFS_ROOT };
-    int r = walk(&walker, path, flags, ret_node, err);
-    return r < 0 ? sfs_fail_while(err, r, "%.512s", path) : 0;
+    return sfs_tree_resolve_from(tree, SFS_ROOT, path, flags, NULL, NULL, ret_node, err);
 }

@@ -58,8 +58,8 @@ void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *
     };
 }
 
-int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
-                  sfs_node *ret_node)
+int sfs_tree_find_name(const struct sfs_tree *tree, sfs_node dir, const char *name,
+                       size_t name_size, const struct sfs_dirent **ret_name)
 {
     if (!sfs_node_is_dir(tree, dir))
         return -ENOTDIR;
@@ -70,7 +70,7 @@ int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, s
         uint32_t middle = low + (high - low) / 2;
         int order = sfs_name_compare(names[middle].name, names[middle].name_size, name, name_size);
         if (order == 0) {
-            *ret_node = names[middle].node;
+            *ret_name = &names[middle];
             return 0;
         }
         if (order < 0)
@@ -79,6 +79,16 @@ int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, s
             high = middle;
     }
     return -ENOENT;
+}
+
+int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
+                  sfs_node *ret_node)
+{
+    const struct sfs_dirent *found;
+    int r = sfs_tree_find_name(tree, dir, name, name_size, &found);
+    if (r == 0)
+        *ret_node = found->node;
+    return r;
 }
 
 const struct sfs_dirent *sfs_tree_list(const struct sfs_tree *tree, sfs_node dir,

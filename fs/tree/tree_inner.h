@@ -27,6 +27,18 @@ struct sfs_layer *const *sfs_tree_layer_array(const struct sfs_tree *tree);
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,
                   sfs_node *ret_node);
 
+/* The same, for who wants the name itself: it stands in the array of sfs_tree_list(tree, dir). */
+int sfs_tree_find_name(const struct sfs_tree *tree, sfs_node dir, const char *name,
+                       size_t name_size, const struct sfs_dirent **ret_name);
+
+/* Resolves a path as sfs_tree_resolve() does, from `dir` on, and calls `pass` for each name on the
+ * way, the last one included: directories, and symlinks before they are followed. The names that
+ * were passed before a failure were passed, too. */
+int sfs_tree_resolve_from(const struct sfs_tree *tree, sfs_node dir, const char *path,
+                          unsigned flags,
+                          void (*pass)(void *user, const struct sfs_dirent *name), void *user,
+                          sfs_node *ret_node, struct sfs_error *err);
+
 /* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
 int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
 

@@ -47,6 +47,36 @@ void sfs_slim_close(struct sfs_slim **slim);
 /* The stage's tree before it was narrowed; the stage owns it. */
 const struct sfs_tree *sfs_slim_full_tree(const struct sfs_slim *slim);
 
+/* Why a name is kept, the plainest reason first. */
+enum sfs_why {
+    SFS_WHY_NOT,       /* it is left out */
+    SFS_WHY_BASE,      /* the base has it: nothing is written for it */
+    SFS_WHY_ALL,       /* no profile was given: whatever is not dropped is kept */
+    SFS_WHY_USED,      /* a profile has it */
+    SFS_WHY_PATTERN,   /* --keep */
+    SFS_WHY_PARENT,    /* a directory on the way to what is kept */
+    SFS_WHY_LINK,      /* what a symlink leads to, or a symlink on the way */
+    SFS_WHY_LIBRARY,   /* an ELF file needs it */
+    SFS_WHY_LOADED,    /* a program or library loads it by name when it needs it */
+    SFS_WHY_PROGRAM,   /* the interpreter of a script or program */
+    SFS_WHY_PYTHON,    /* Python needs it: source and bytecode, __init__ modules, .pth files */
+    SFS_WHY_METADATA,  /* the metadata of a Python distribution of which something is kept */
+    SFS_WHY_SYSTEM,    /* what programs take for granted: users, hosts, certificates, locales */
+    SFS_WHY_LICENCE,   /* the licence of what is kept */
+    SFS_WHY_PACKAGE,   /* --policy package */
+    SFS_WHY_DIRECTORY, /* --policy directory */
+    SFS_WHY_COUNT,
+};
+/* A reason in one word: "used", "library". */
+const char *sfs_why_word(enum sfs_why why);
+
+/* Why the whole tree's `path` (a name, symlinks not followed; with or without a '/' in front) is
+ * kept or left out. *ret_cause, which may be NULL, is what caused it: a path, a glob or a profile's
+ * file; NULL where there is none. The caller frees it. ENOENT: the whole tree has no such path.
+ * ENOMEM. */
+int sfs_slim_why(const struct sfs_slim *slim, const char *path, enum sfs_why *ret_why,
+                 char **ret_cause);
+
 /* ---- device code: what GPUs run, inside libraries ---- */
 
 enum sfs_device_kind {

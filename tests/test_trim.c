@@ -1,0 +1,318 @@
+/* What profiles keep, and why: trees of a few names, and profiles of a few lines. */
+#include "slim/trim.h"
+#include "support.h"
+
+#include <criterion/criterion.h>
+#include <stagefs/auto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A profile in a file of its own, which the caller unlinks. */
+static void write_profile(const char *text, char path[32])
+{
+    snprintf(path, 32, "/tmp/stagefs-trim-XXXXXX");
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+struct trim_case {
+    struct sfs_tree *base, *tree; /* base NULL: an empty one */
+    const char *profile;          /* NULL: none */
+    enum sfs_trim_policy policy;
+    const char *keep, *drop; /* one glob each, or NULL */
+    struct support_warnings warnings;
+    struct sfs_error err;
+};
+
+static int open_trim(struct trim_case *what, struct sfs_trim **ret_trim)
+{
+    char path[32] = "";
+    const char *profile = path;
+    struct sfs_stage stage = { .base_tree = what->base ? what->base : support_tree("."),
+                               .config = json_object() };
+    if (what->profile)
+        write_profile(what->profile, path);
+    const struct sfs_slim_spec spec = { .profiles = &profile,
+                                        .profile_count = what->profile != NULL,
+                                        .policy = what->policy,
+                                        .keeps = &what->keep,
+                                        .keep_count = what->keep != NULL,
+                                        .drops = &what->drop,
+                                        .drop_count = what->drop != NULL };
+    support_warnings_init(&what->warnings);
+    int r =
+        sfs_trim_open(&stage, what->tree, &spec, &what->warnings.progress, ret_trim, &what->err);
+    json_decref(stage.config);
+    if (*path)
+        unlink(path);
+    return r;
+}
+
+/* Compares reason and cause ("used", "python < /a.py") of each path; the list ends with NULL. Of
+ * what was used the cause is a file of the test's, and not looked at. */
+static void expect_why_of(struct trim_case *what, const char *const *pairs)
+{
+    AUTO(sfs_trim_close) struct sfs_trim *trim = NULL;
+    cr_assert_eq(open_trim(what, &trim), 0, "%s", what->err.text);
+    for (; *pairs; pairs += 2) {
+        enum sfs_why why;
+        char text[512];
+        AUTO(sfs_free) char *cause = NULL;
+        cr_assert_eq(sfs_trim_why(trim, pairs[0], &why, &cause), 0, "%s", pairs[0]);
+        bool has_cause = cause && why != SFS_WHY_USED;
+        snprintf(text, sizeof text, "%s%s%s", sfs_why_word(why), has_cause ? " < " : "",
+                 has_cause ? cause : "");
+        cr_assert_str_eq(text, pairs[1], "%s is '%s', not '%s'", pairs[0], text, pairs[1]);
+        bool stays = why != SFS_WHY_NOT && why != SFS_WHY_BASE;
+        cr_assert(why == SFS_WHY_BASE || sfs_trim_keeps(trim, pairs[0]) == stays);
+    }
+}
+#define expect_why(what, ...) expect_why_of((what), (const char *const[]){ __VA_ARGS__, NULL })
+
+Test(trim, keeps_what_was_used_and_the_directories_above)
+{
+    struct trim_case what = { .tree = support_tree("a/b/c=1", "a/b/d=2", "a/e=3", "f/g=4"),
+                              .profile = "read /a/b/c 0+1\nnone /f/g\n" };
+    expect_why(&what, "/a/b/c", "used", "a/b", "parent < /a/b/c", "/a", "parent < /a/b/c", "/a/b/d",
+               "left out", "/f", "left out", "/f/g", "left out");
+    cr_assert_eq(what.warnings.count, 0);
+}
+
+Test(trim, keeps_a_directory_that_was_listed_without_what_is_in_it)
+{
+    struct trim_case what = { .tree = support_tree("a/b=1", "c=2"),
+                              .profile = "list /a\nopen /c\n" };
+    expect_why(&what, "/a", "used", "/a/b", "left out", "/c", "used");
+}
+
+Test(trim, follows_symlinks_and_keeps_those_on_the_way)
+{
+    struct trim_case what = {
+        .tree = support_tree("real/x=1", "dir -> real", "l1 -> l2", "l2 -> dir/x", "other=2"),
+        .profile = "link /l1\n",
+        .warnings = { .count = 0 },
+    };
+    what.profile = "read /l1 0+1\n";
+    expect_why(&what, "/real/x", "used", "/l1", "link < /real/x", "/l2", "link < /real/x", "/dir",
+               "link < /real/x", "/other", "left out");
+}
+
+Test(trim, ends_at_symlinks_in_circles_and_out_of_the_tree)
+{
+    struct trim_case what = { .tree = support_tree("a -> b", "b -> a", "up -> ../../../x", "x=1",
+                                                   "none -> nowhere/y", "file=1"),
+                              .profile = "link /a\nlink /up\nlink /none\nopen /file\n" };
+    expect_why(&what, "/a", "used", "/b", "left out", "/up", "used", "/x", "link < /up", "/none",
+               "used");
+}
+
+Test(trim, leaves_to_the_base_what_the_base_has)
+{
+    struct sfs_tree *base = support_tree("lib/a=1", "etc/passwd=root");
+    struct trim_case what = { .base = base,
+                              .tree = support_stack(base, support_layer("lib/b=2", "lib/c=3")),
+                              .profile = "open /lib/a\nopen /lib/b\n" };
+    expect_why(&what, "/lib/a", "base", "/lib/b", "used", "/lib/c", "left out", "/etc/passwd",
+               "base", "/", "base");
+}
+
+Test(trim, keeps_of_a_file_with_two_names_the_one_that_is_needed)
+{
+    struct trim_case what = { .tree = support_tree("env/lib=1", "pkgs/lib == env/lib"),
+                              .profile = "open /env/lib\n" };
+    expect_why(&what, "/env/lib", "used", "/pkgs/lib", "left out", "/pkgs", "left out");
+}
+
+Test(trim, lets_drop_win_over_keep_and_keep_over_the_profile)
+{
+    struct trim_case what = { .tree = support_tree("a/x=1", "a/y=2", "b/z=3", "c=4"),
+                              .profile = "open /c\nopen /b/z\n",
+                              .keep = "/a",
+                              .drop = "**/[yz]" };
+    expect_why(&what, "/a/x", "keep < /a", "/a/y", "left out", "/b/z", "left out", "/b", "left out",
+               "/c", "used");
+}
+
+Test(trim, without_a_profile_leaves_out_what_is_dropped)
+{
+    struct trim_case what = { .tree = support_tree("a/x.a=1", "a/y=2"), .drop = "**/*.a" };
+    expect_why(&what, "/a/x.a", "left out", "/a/y", "all");
+}
+
+Test(trim, tells_of_globs_that_match_nothing)
+{
+    struct trim_case what = { .tree = support_tree("a=1"), .drop = "b*" };
+    expect_why(&what, "/a", "all");
+    cr_assert_eq(what.warnings.count, 1);
+    cr_assert_str_eq(what.warnings.last, "--drop b* matches nothing in the stage");
+}
+
+Test(trim, tells_how_much_of_a_profile_the_stage_lacks)
+{
+    struct trim_case what = { .tree = support_tree("a=1"),
+                              .profile = "open /a\nstat /gone/b\nopen /gone/c\nnone /d\n" };
+    expect_why(&what, "/a", "used");
+    cr_assert_eq(what.warnings.count, 1);
+    cr_assert(strstr(what.warnings.last, "2 of the 3 paths that it uses are not in the stage (the "
+                                         "first is /gone/b)"),
+              "%s", what.warnings.last);
+}
+
+Test(trim, refuses_a_profile_of_another_stage)
+{
+    struct sfs_trim *trim = NULL;
+    struct trim_case what = { .tree = support_tree("usr/a=1"),
+                              .profile = "stat /usr\nopen /usr/b\n" };
+    cr_assert_eq(open_trim(&what, &trim), -ENOENT);
+    cr_assert(strstr(what.err.text, "none of the 2 paths that it uses is a file of the stage"));
+    what.profile = "nonsense\n";
+    cr_assert_eq(open_trim(&what, &trim), -EBADMSG);
+    what.profile = "";
+    cr_assert_eq(open_trim(&what, &trim), -ENOENT);
+}
+
+Test(trim, refuses_a_glob_that_is_none)
+{
+    struct sfs_trim *trim = NULL;
+    struct trim_case what = { .tree = support_tree("a=1"), .drop = "[" };
+    cr_assert_eq(open_trim(&what, &trim), -EINVAL);
+    cr_assert(strstr(what.err.text, "--drop"), "%s", what.err.text);
+    what.drop = "";
+    cr_assert_eq(open_trim(&what, &trim), -EINVAL);
+}
+
+Test(trim, by_directory_keeps_the_files_beside)
+{
+    struct trim_case what = { .tree = support_tree("a/x=1", "a/y=2", "a/l -> x", "a/sub/z=3"),
+                              .profile = "open /a/x\nstat /a\n",
+                              .policy = SFS_TRIM_DIRECTORY };
+    expect_why(&what, "/a/y", "directory < /a/x", "/a/l", "directory < /a/x", "/a/sub", "left out");
+}
+
+/* ---- Python ---- */
+
+#define SITE "lib/python3.12/site-packages/"
+
+Test(trim, keeps_source_and_bytecode_of_python_together)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  "p/__init__.py=", "p/m.py=1", "p/__pycache__/m.cpython-312.pyc=x",
+                                  "p/__pycache__/m.cpython-312.opt-1.pyc=x",
+                                  "p/__pycache__/mm.cpython-312.pyc=x", "p/mm.py=", "p/n.py=1"),
+                              .profile = "read /p/__pycache__/m.cpython-312.pyc 0+1\n" };
+    expect_why(&what, "/p/m.py", "python < /p/__pycache__/m.cpython-312.pyc",
+               "/p/__pycache__/m.cpython-312.opt-1.pyc", "python < /p/m.py", "/p/__init__.py",
+               "python < /p/m.py", "/p/mm.py", "left out", "/p/n.py", "left out",
+               "/p/__pycache__/mm.cpython-312.pyc", "left out");
+}
+
+Test(trim, keeps_path_files_and_what_they_name)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  SITE "a.py=1", SITE "b.py=2",
+                                  SITE "x.pth=# word\nsub\n/opt/dev\nimport hook, ns.mod; x = 1\n"
+                                       "../../../../../../../etc/secret\nlost\n",
+                                  SITE "sub/s.py=1", SITE "hook.py=1", SITE "ns/__init__.py=1",
+                                  "opt/dev/d.py=1", "etc/secret=1"),
+                              .profile = "open /" SITE "a.py\n" };
+    expect_why(&what, "/" SITE "x.pth", "python < /lib/python3.12/site-packages", "/" SITE "sub",
+               "python < /" SITE "x.pth", "/" SITE "sub/s.py", "left out", "/opt/dev",
+               "python < /" SITE "x.pth", "/opt/dev/d.py", "left out", "/" SITE "hook.py",
+               "python < /" SITE "x.pth", "/" SITE "ns/__init__.py", "python < /" SITE "x.pth",
+               "/" SITE "b.py", "left out");
+}
+
+Test(trim, keeps_the_metadata_of_distributions_that_were_used)
+{
+    struct trim_case what = {
+        .tree = support_tree(SITE "yaml/__init__.py=1", SITE "yaml/data.txt=1", SITE "six.py=1",
+                             SITE "PyYAML-6.dist-info/METADATA=Name: PyYAML\n",
+                             SITE "PyYAML-6.dist-info/licenses/L=1",
+                             SITE "PyYAML-6.dist-info/RECORD=yaml/__init__.py,,\nyaml/data.txt,,\n"
+                                  "PyYAML-6.dist-info/METADATA,,\n../../../../../etc/passwd,,\n",
+                             SITE "six-1.dist-info/RECORD=six.py,,\n"),
+        .profile = "read /" SITE "yaml/__init__.py 0+1\n"
+    };
+    expect_why(&what, "/" SITE "PyYAML-6.dist-info/METADATA",
+               "metadata < /" SITE "yaml/__init__.py", "/" SITE "PyYAML-6.dist-info/licenses/L",
+               "metadata < /" SITE "yaml/__init__.py", "/" SITE "yaml/data.txt", "left out",
+               "/" SITE "six-1.dist-info", "left out");
+    what.policy = SFS_TRIM_PACKAGE;
+    expect_why(&what, "/" SITE "yaml/data.txt", "package < /" SITE "yaml/__init__.py",
+               "/" SITE "six-1.dist-info", "left out");
+}
+
+/* A look whether a module is there, a library that the loader took and a look at metadata do not
+ * make a distribution one that was used. */
+Test(trim, by_package_leaves_out_distributions_that_were_only_looked_at)
+{
+    struct trim_case what = {
+        .tree = support_tree(SITE "a/__init__.py=1", SITE "a/more=1", SITE "nv/lib/libx.so.1=1",
+                             SITE "nv/lib/liby.so.1=1", SITE "b/__init__.py=1", SITE "b/more=1",
+                             SITE "a-1.dist-info/RECORD=a/__init__.py,,\na/more,,\n",
+                             SITE "b-1.dist-info/RECORD=b/__init__.py,,\nb/more,,\n",
+                             SITE "nv-1.dist-info/RECORD=nv/lib/libx.so.1,,\nnv/lib/liby.so.1,,\n"),
+        .profile = "stat /" SITE "a/__init__.py\nread /" SITE "nv/lib/libx.so.1 0+1\nread /" SITE
+                   "b-1.dist-info/RECORD 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "a/__init__.py", "used", "/" SITE "a/more", "left out",
+               "/" SITE "nv/lib/liby.so.1", "left out", "/" SITE "b/more", "left out");
+}
+
+/* ---- the system ---- */
+
+Test(trim, by_package_keeps_debian_packages_and_always_their_licence)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            "usr/bin/tool=1", "usr/share/tool/data=1", "usr/share/doc/tool/copyright=free",
+            "usr/share/doc/tool/changelog=long", "var/lib/dpkg/status=Package: tool\nVersion: 1\n",
+            "var/lib/dpkg/info/tool.list=/usr/bin/tool\n/usr/share/tool/data\n"),
+        .profile = "read /usr/bin/tool 0+1\n"
+    };
+    expect_why(&what, "/usr/share/doc/tool/copyright", "licence < /usr/bin/tool",
+               "/usr/share/doc/tool/changelog", "left out", "/usr/share/tool/data", "left out");
+    what.policy = SFS_TRIM_PACKAGE;
+    expect_why(&what, "/usr/share/tool/data", "package < /usr/bin/tool");
+}
+
+Test(trim, keeps_the_interpreters_of_scripts)
+{
+    struct trim_case what = {
+        .tree = support_tree("0755 run=#!/usr/bin/env -S A=1 py -x\n",
+                             "0755 pip=#!/bin/sh\n'''exec' \"/opt/py\" \"$0\"\n", "usr/bin/env=1",
+                             "usr/local/bin/py -> /opt/py", "opt/py=1", "bin/sh=1", "bin/ls=1",
+                             "0755 odd=#!", "0755 none=#!/not/there\n"),
+        .profile = "open /run\nopen /pip\nopen /odd\nopen /none\n"
+    };
+    expect_why(&what, "/usr/bin/env", "interpreter < /run", "/opt/py", "interpreter < /run",
+               "/usr/local/bin/py", "link < /opt/py", "/bin/sh", "interpreter < /pip", "/bin/ls",
+               "left out");
+}
+
+Test(trim, keeps_what_programs_take_for_granted)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  "app=1", "etc/passwd=root", "etc/ssl/certs/ca.crt=1",
+                                  "etc/other=1", "etc/localtime -> /usr/share/zoneinfo/Etc/GMT",
+                                  "usr/share/zoneinfo/Etc/GMT=1", "usr/share/zoneinfo/Asia/X=1"),
+                              .profile = "open /app\n" };
+    expect_why(&what, "/etc/passwd", "system", "/etc/ssl/certs/ca.crt", "system",
+               "/usr/share/zoneinfo/Etc/GMT", "link < /etc/localtime", "/usr/share/zoneinfo/Asia/X",
+               "left out", "/etc/other", "left out");
+}
+
+Test(trim, keeps_the_parts_of_cudnn_when_one_was_loaded)
+{
+    struct sfs_tree *tree =
+        support_tree("l/libcudnn.so.9=1", "l/libcudnn_ops.so.9=1", "l/libcudnn_cnn.so.9=1");
+    struct trim_case what = { .tree = tree, .profile = "read /l/libcudnn.so.9 0+1\n" };
+    expect_why(&what, "/l/libcudnn_ops.so.9", "left out");
+    what.profile = "read /l/libcudnn_ops.so.9 0+1\n";
+    expect_why(&what, "/l/libcudnn_cnn.so.9", "loaded < /l/libcudnn_ops.so.9");
+}
