@@ -217,5 +217,7 @@ Test(check, writes_what_it_added_behind_what_is_there)
     cr_assert_gt(fread(text, 1, sizeof text - 1, file), 0);
     fclose(file);
     cr_assert_str_eq(text, "# What checks of a trimmed stage missed (stagefs commit --heal).\n"
-                           "open /b # wanted by /bin/program\nopen /c\nlink /l\n");
+                           "open /b # wanted by /bin/program\n"
+                           "# What checks of a trimmed stage missed (stagefs commit --heal).\n"
+                           "open /c # wanted by /bin/program\nlink /l # wanted by /bin/program\n");
 }

@@ -42,8 +42,8 @@ int command_words(const struct sfs_stage *stage, const char *text, const char **
                   struct json_t **ret_json, struct sfs_error *err)
 {
     static const char *const usual[] = { "/bin/sh", "-c" };
-    const json_t *shell =
-        json_object_get(json_object_get(sfs_stage_config(stage), "config"), "Shell");
+    json_t *config = (json_t *)(uintptr_t)sfs_stage_config(stage);
+    const json_t *shell = json_object_get(json_object_get(config, "config"), "Shell");
     json_t *array = text[strspn(text, " \t")] == '[' ? json_loads(text, 0, NULL) : NULL;
     AUTO(sfs_free)
     const char **words = calloc(json_array_size(array) + json_array_size(shell) + 4, sizeof *words);
@@ -64,7 +64,7 @@ int command_words(const struct sfs_stage *stage, const char *text, const char **
                      : sfs_fail_memory(err);
     }
     *ret_words = TAKE(words);
-    *ret_json = array;
+    *ret_json = array ? array : json_incref(config); /* narrowing the stage replaces it */
     return 0;
 }
 

@@ -22,8 +22,8 @@ int checks_run(struct check_args *args, struct session *session, struct sfs_erro
 void check_args_done(struct check_args *args);
 
 /* The words that run `text` in the stage: it is for the stage's shell, or a JSON array of words.
- * An array ended by NULL that borrows from both, and which the caller frees; the JSON document is
- * handed over in *ret_json, to be json_decref()ed after use. */
+ * An array ended by NULL, which the caller frees. It borrows from `text` and from *ret_json, which
+ * is the caller's to json_decref() after use. */
 int command_words(const struct sfs_stage *stage, const char *text, const char ***ret_words,
                   struct json_t **ret_json, struct sfs_error *err);
 

@@ -205,23 +205,32 @@ static int measure_all(struct slim_args *slim, struct commit_args *args,
                        struct sfs_error *err)
 {
     static const struct sfs_slim_spec whole;
+    const struct check_args *checks = &args->checks;
+    struct text_list *trims = &args->session.stage_args.trims;
     struct sfs_slim_spec spec = args->session.stage_args.slim_spec;
     int count = spec.gpu_archs ? 4 : 3, r;
     struct slim_row *last = &rows[count - 1];
     measure_builder(args, &rows[0]);
     for (int i = 1; i < count; i++)
-        rows[i] = (struct slim_row){ "plain COPY", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN };
+        rows[i] = (struct slim_row){ args->session.image ? "one layer" : "plain COPY", UNKNOWN,
+                                     UNKNOWN, UNKNOWN, UNKNOWN };
     last->name = spec.gpu_archs ? "pruned" : "trimmed";
     last->compressed = written->base_size + written->layer_size;
     count_files(sfs_stage_tree(args->session.stage), last);
-    if (args->checks.commands.count > 0)
-        last->reads = args->checks.result.bytes;
+    if (checks->commands.count > 0)
+        last->reads = checks->result.bytes;
     if (slim->commands.count > 0)
         rows[1].reads = slim->traced_bytes;
-    r = measure_narrowed(args, slim, &whole, &rows[1], err);
+    r = checks->result.added > 0 && checks->heal_profile != slim->path
+            ? add_item(trims, checks->heal_profile, err) /* the others hold it already */
+            : 0;
+    if (r == 0)
+        r = measure_narrowed(args, slim, &whole, &rows[1], err);
     if (r == 0 && count == 4) {
         rows[2].name = "trimmed";
         spec.gpu_archs = NULL;
+        spec.profiles = trims->items;
+        spec.profile_count = trims->count;
         r = measure_narrowed(args, slim, &spec, &rows[2], err);
     }
     return r < 0 ? r : count;

@@ -9,7 +9,7 @@
 
 static const struct json_t *settings(const struct run_setup *setup)
 {
-    return json_object_get(sfs_stage_config(setup->session->stage), "config");
+    return json_object_get(setup->config, "config");
 }
 
 /* Later ones of a name replace earlier ones, in their place. */
@@ -114,7 +114,7 @@ static int add_driver_path(struct run_setup *setup, struct sfs_error *err)
 static void warn_of_other_gpus(const struct run_setup *setup)
 {
     unsigned capabilities[16];
-    const struct json_t *config = sfs_stage_config(setup->session->stage);
+    const struct json_t *config = setup->config;
     const struct sfs_progress *progress = &setup->session->tool.progress;
     size_t count = sfs_gpu_archs_of(config)
                        ? sfs_gpu_capabilities(capabilities, sizeof capabilities / sizeof(unsigned))
@@ -212,6 +212,7 @@ int run_setup_prepare(struct run_setup *setup, struct session *session,
                       struct sfs_run_request *ret_request, struct sfs_error *err)
 {
     setup->session = session;
+    setup->config = json_incref((json_t *)(uintptr_t)sfs_stage_config(session->stage));
     const char *user = json_string_value(json_object_get(settings(setup), "User"));
     const char *work_dir = NULL;
     int r = sfs_run_user_find(setup->user ? setup->user
@@ -255,6 +256,7 @@ void run_setup_done(struct run_setup *setup)
         free(setup->kept[i]);
     free(setup->kept);
     sfs_nvidia_close(&setup->nvidia);
+    json_decref(setup->config);
     free(setup->envs);
     free(setup->mounts);
     free(setup->env.items);

@@ -12,6 +12,7 @@ struct run_setup { /* all-zero is empty; the first ones are the options' targets
     const char *user, *workdir, *runtime;
     bool gpu;
     struct session *session; /* borrowed */
+    struct json_t *config; /* the stage's when it was prepared, kept alive: narrowing replaces it */
     struct sfs_run_user who;
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */

@@ -131,9 +131,10 @@ int stage_narrow(struct stage_args *args, struct sfs_stage *stage,
                  const struct sfs_progress *progress, struct sfs_error *err)
 {
     AUTO(sfs_slim_close) struct sfs_slim *slim = NULL;
-    args->slim_spec.profiles = args->trims.items;
-    args->slim_spec.profile_count = args->trims.count;
-    int r = sfs_slim_open(stage, &args->slim_spec, progress, &slim, err);
+    struct sfs_slim_spec spec = args->slim_spec;
+    spec.profiles = args->trims.items;
+    spec.profile_count = args->trims.count;
+    int r = sfs_slim_open(stage, &spec, progress, &slim, err);
     if (r < 0)
         return r;
     sfs_slim_close(&args->slim);

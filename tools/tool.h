@@ -127,9 +127,10 @@ struct stage_args {
     struct sfs_stage_pair *pairs; /* what the lists were split into; owned */
     struct text_list trims, keeps, drops;
     const char *policy, *gpu_archs, *ptx;
-    struct sfs_slim_spec slim_spec; /* what those come to, once the stage is open */
-    struct sfs_slim *slim;          /* NULL: the stage is not narrowed; owned */
-    bool held; /* set by a command that narrows the stage itself, before it is opened */
+    /* What those come to, once the stage is open, but for profiles: those are trims. */
+    struct sfs_slim_spec slim_spec;
+    struct sfs_slim *slim; /* NULL: the stage is not narrowed; owned */
+    bool held;             /* set by a command that narrows the stage itself, before it is opened */
 };
 /* Adds the options that tell a stage. */
 void stage_options(struct stage_args *args, struct option_set *set);

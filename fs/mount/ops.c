@@ -58,9 +58,9 @@ static void note_lookup(fuse_req_t req, sfs_ino dir, const char *name, sfs_ino i
 {
     struct sfs_server *server = sfs_server_of(req);
     char who[SFS_ASKER_PROGRAM];
-    if (!ino && is_temporary(server, dir, name))
-        return;
     bool wants_who = !ino && server->options->missing;
+    if (!ino && !wants_who && is_temporary(server, dir, name))
+        return;
     sfs_recorder_lookup(server->recorder, dir, name, ino,
                         wants_who ? sfs_asker_program(fuse_req_ctx(req)->pid, who) : NULL);
 }

@@ -325,7 +325,8 @@ static int write_trace(struct sfs_server *server, struct sfs_error *err)
     AUTO(sfs_buf_close) struct sfs_buf joined = { 0 };
     const char *path = server->trace_path;
     struct stat st;
-    bool joins = server->options->trace_append && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    bool joins = server->options->trace_append && strcmp(path, "-") != 0 && stat(path, &st) == 0 &&
+                 S_ISREG(st.st_mode);
     int r = sfs_recorder_print(server->recorder, &buf);
     if (r < 0)
         return sfs_fail_memory(err);

@@ -16,6 +16,7 @@
 struct wanted {
     struct sfs_use use; /* its path is owned */
     char *who;          /* owned; "": not known */
+    bool is_in_file;    /* the profile that it is written to has the path already */
     UT_hash_handle hh;
 };
 
@@ -27,8 +28,10 @@ struct checking {
     size_t missing;                 /* in this round */
     struct sfs_error first_missing; /* words */
     struct sfs_error not_started;   /* why the last command could not be started; or "" */
-    uint64_t bytes; /* that were read in this round */
-    bool *compared;                 /* of each command: what it uses of the whole tree was added */
+    uint64_t bytes;                 /* that were read in this round */
+    /* Of each command, how often what it uses of the whole tree was added: the second time with the
+     * names in the directories that it lists. */
+    unsigned char *compared;
     bool out_of_memory;
     struct sfs_temp_dir temp; /* where profiles are */
     struct sfs_error *err;
@@ -106,6 +109,13 @@ static void want(struct checking *checking, const char *path, const char *who,
     checking->out_of_memory = true;
 }
 
+static enum sfs_use_kind kind_of(uint32_t mode)
+{
+    if (S_ISLNK(mode))
+        return SFS_USE_LINK;
+    return S_ISDIR(mode) ? SFS_USE_STAT : SFS_USE_OPEN;
+}
+
 /* What a command looked for in vain in the narrowed tree. Of a directory the name comes back, and
  * what of it is used shows in the next round. */
 static void take_missing(void *user, const char *path, const char *who)
@@ -116,10 +126,7 @@ static void take_missing(void *user, const char *path, const char *who)
         return;
     if (checking->missing++ == 0)
         sfs_fail(&checking->first_missing, ENOENT, "%s%s%s", path, *who ? ", wanted by " : "", who);
-    want(checking, path, who,
-         S_ISDIR(mode)   ? SFS_USE_STAT
-         : S_ISLNK(mode) ? SFS_USE_LINK
-                         : SFS_USE_OPEN);
+    want(checking, path, who, kind_of(mode));
 }
 
 /* ---- running ---- */
@@ -145,7 +152,37 @@ static int run_in(struct checking *checking, const struct sfs_check_command *com
     return result.status;
 }
 
-/* Adds what a command that failed uses of the whole tree, once. */
+/* Adds all names in a directory of the whole tree. */
+static void want_names(struct checking *checking, const char *path)
+{
+    const struct sfs_tree *whole = checking->check->whole;
+    sfs_node dir;
+    uint32_t count = 0, mode;
+    if (sfs_tree_resolve(whole, path, SFS_RESOLVE_FOLLOW, &dir, NULL) < 0)
+        return;
+    const struct sfs_dirent *names = sfs_tree_list(whole, dir, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        AUTO(sfs_free) char *name = sfs_format("%s/%s", path[1] ? path : "", names[i].name);
+        if (!name)
+            checking->out_of_memory = true;
+        else if (is_lost(checking, name, &mode))
+            want(checking, name, "", kind_of(mode));
+    }
+}
+
+static void want_all(struct checking *checking, const struct sfs_profile *profile, bool with_names)
+{
+    for (size_t i = 0; i < profile->count; i++) {
+        uint32_t mode;
+        const struct sfs_use *use = &profile->uses[i];
+        if (use->kind != SFS_USE_NONE && is_lost(checking, use->path, &mode))
+            want(checking, use->path, "", use->kind);
+        if (use->kind == SFS_USE_LIST && with_names)
+            want_names(checking, use->path);
+    }
+}
+
+/* Adds what a command that failed uses of the whole tree. */
 static int compare(struct checking *checking, size_t index)
 {
     const struct sfs_check_command *command = &checking->check->commands[index];
@@ -153,7 +190,6 @@ static int compare(struct checking *checking, size_t index)
     AUTO(sfs_free) char *path = sfs_format("%s/trace", checking->temp.path);
     if (!path)
         return sfs_fail_memory(checking->err);
-    checking->compared[index] = true;
     int status = run_in(checking, command, checking->check->whole, path);
     if (status < 0)
         return status;
@@ -163,12 +199,8 @@ static int compare(struct checking *checking, size_t index)
                         "of what it needs",
                         command->text, status);
     int r = sfs_profile_read(&profile, path, checking->err);
-    for (size_t i = 0; r == 0 && i < profile.count; i++) {
-        uint32_t mode;
-        const struct sfs_use *use = &profile.uses[i];
-        if (use->kind != SFS_USE_NONE && is_lost(checking, use->path, &mode))
-            want(checking, use->path, "", use->kind);
-    }
+    if (r == 0)
+        want_all(checking, &profile, checking->compared[index]++ > 0);
     return r;
 }
 
@@ -206,10 +238,14 @@ static int run_round(struct checking *checking, size_t *ret_failed, int *ret_sta
 
 /* ---- adding ---- */
 
-static void print_wanted(const struct checking *checking, struct sfs_buf *buf)
+static const char head[] = "# What checks of a trimmed stage missed (stagefs commit --heal).\n";
+
+/* Prints those that the file has already, or the others. */
+static void print_wanted(const struct checking *checking, bool is_in_file, struct sfs_buf *buf)
 {
-    sfs_buf_add_str(buf, "# What checks of a trimmed stage missed (stagefs commit --heal).\n");
     for (const struct wanted *one = checking->wanted; one; one = one->hh.next) {
+        if (one->is_in_file != is_in_file)
+            continue;
         sfs_use_print(&one->use, buf);
         if (*one->who && buf->size > 0) {
             buf->size--; /* the newline */
@@ -224,7 +260,7 @@ static int narrow(struct checking *checking)
     AUTO(sfs_free) char *path = sfs_format("%s/wanted", checking->temp.path);
     if (!path)
         return sfs_fail_memory(checking->err);
-    print_wanted(checking, &buf);
+    print_wanted(checking, false, &buf);
     int r = sfs_buf_check(&buf, checking->err);
     if (r == 0)
         r = sfs_io_write_output(path, buf.data, buf.size, 0600, checking->err);
@@ -234,26 +270,44 @@ static int narrow(struct checking *checking)
                                            checking->err);
 }
 
+/* Reads the profile that the file has, and joins it with what is wanted of its own paths. */
+static int join_file(struct checking *checking, const char *path, struct sfs_buf *buf)
+{
+    AUTO(sfs_buf_close) struct sfs_buf known = { 0 };
+    AUTO(sfs_profile_done) struct sfs_profile before = { 0 };
+    AUTO(sfs_profile_done) struct sfs_profile more = { 0 };
+    AUTO(sfs_free) char *text = NULL;
+    size_t size;
+    int r = sfs_io_read_file(AT_FDCWD, path, SFS_MAX_PROFILE, &text, &size, checking->err);
+    if (r == 0)
+        r = sfs_profile_parse(&before, path, text, size, checking->err);
+    for (size_t i = 0; r == 0 && i < before.count; i++) {
+        struct wanted *one;
+        HASH_FIND_STR(checking->wanted, before.uses[i].path, one);
+        if (one)
+            one->is_in_file = true;
+    }
+    print_wanted(checking, true, &known);
+    if (r == 0)
+        r = sfs_buf_check(&known, checking->err);
+    if (r == 0)
+        r = sfs_profile_parse(&more, path, known.data, known.size, checking->err);
+    return r < 0 ? r : sfs_profile_join_text(path, text, size, &more, buf, checking->err);
+}
+
 /* Writes what was added where the caller wants to have it, behind what is there. */
-static int keep_wanted(const struct checking *checking)
+static int keep_wanted(struct checking *checking)
 {
     const char *path = checking->check->heal_path;
     AUTO(sfs_buf_close) struct sfs_buf buf = { 0 };
-    AUTO(sfs_buf_close) struct sfs_buf joined = { 0 };
-    AUTO(sfs_free) char *text = NULL;
-    AUTO(sfs_profile_done) struct sfs_profile more = { 0 };
-    size_t size;
     struct stat st;
-    print_wanted(checking, &buf);
-    int r = sfs_buf_check(&buf, checking->err);
-    if (r < 0 || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-        return r < 0 ? r : sfs_io_write_output(path, buf.data, buf.size, 0644, checking->err);
-    r = sfs_io_read_file(AT_FDCWD, path, SFS_MAX_PROFILE, &text, &size, checking->err);
-    if (r == 0)
-        r = sfs_profile_parse(&more, path, buf.data, buf.size, checking->err);
-    if (r == 0)
-        r = sfs_profile_join_text(path, text, size, &more, &joined, checking->err);
-    return r < 0 ? r : sfs_io_write_output(path, joined.data, joined.size, 0644, checking->err);
+    int r = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? join_file(checking, path, &buf) : 0;
+    if (r < 0)
+        return r;
+    sfs_buf_add_str(&buf, head);
+    print_wanted(checking, false, &buf);
+    r = sfs_buf_check(&buf, checking->err);
+    return r < 0 ? r : sfs_io_write_output(path, buf.data, buf.size, 0644, checking->err);
 }
 
 static void warn_of_missing(const struct checking *checking)
@@ -272,6 +326,19 @@ static void warn_of_missing(const struct checking *checking)
 
 /* ---- the rounds ---- */
 
+/* Adds what a failed command uses of the whole tree; if there is nothing new in that, also what is
+ * in directories that it lists. */
+static int learn_from_whole(struct checking *checking, size_t failed)
+{
+    int r = 0;
+    while (r == 0 && checking->compared[failed] < 2) {
+        r = compare(checking, failed);
+        if (HASH_COUNT(checking->wanted) > checking->known)
+            break;
+    }
+    return r;
+}
+
 /* One round. 1: something was added, and there has to be another; 0: all is well. */
 static int check_once(struct checking *checking)
 {
@@ -280,12 +347,18 @@ static int check_once(struct checking *checking)
     int status;
     int r = run_round(checking, &failed, &status);
     bool has_failed = failed < check->command_count;
-    if (r == 0 && has_failed && check->narrow && !checking->compared[failed])
-        r = compare(checking, failed);
+    const size_t missing = checking->missing;
+    const uint64_t bytes = checking->bytes;
+    const struct sfs_error not_started = checking->not_started;
+    if (r == 0 && has_failed && check->narrow)
+        r = learn_from_whole(checking, failed);
     if (r < 0)
         return r;
     if (checking->out_of_memory)
         return sfs_fail_memory(checking->err);
+    checking->missing = missing; /* of the round, and not of what ran in the whole tree */
+    checking->bytes = bytes;
+    checking->not_started = not_started;
     if (!check->narrow || HASH_COUNT(checking->wanted) == checking->known) {
         if (has_failed)
             return fail_check(checking, failed, status);
@@ -302,7 +375,7 @@ int sfs_check_run(const struct sfs_check_spec *check, struct sfs_check_result *r
     AUTO(checking_done)
     struct checking checking = { .check = check,
                                  .tree = check->tree,
-                                 .compared = calloc(check->command_count + 1, sizeof(bool)),
+                                 .compared = calloc(check->command_count + 1, 1),
                                  .temp = { .fd = -1, .parent = -1 },
                                  .err = err };
     if (!checking.compared)

@@ -42,7 +42,8 @@ struct sfs_check_result {
 /* Runs the commands one after another in the tree. Where one fails, or looks in vain for what the
  * whole tree has, and `narrow` is there, what was missed is added and all run again, until all
  * succeed and nothing new is missed. As programs list directories, and so may miss what they never
- * look for, one that failed is also run in the whole tree once, and what it uses there is added.
+ * look for, one that failed is also run in the whole tree, and what it uses there is added; if it
+ * fails still, all names in the directories that it lists.
  * Without `narrow`, warn is told what was missed.
  * ECANCELED: a command failed, or there was no end of it in SFS_CHECK_ROUNDS; the words name the
  * command, its status and what it missed first. Else as sfs_runner.run and narrow fail. */
