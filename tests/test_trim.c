@@ -1,4 +1,5 @@
 /* What profiles keep, and why: trees of a few names, and profiles of a few lines. */
+#include "slim/closure_python.h"
 #include "slim/trim.h"
 #include "support.h"
 
@@ -262,6 +263,34 @@ Test(trim, by_package_leaves_out_distributions_that_were_only_looked_at)
     };
     expect_why(&what, "/" SITE "a/__init__.py", "used", "/" SITE "a/more", "left out",
                "/" SITE "nv/lib/liby.so.1", "left out", "/" SITE "b/more", "left out");
+}
+
+/* Whatever a path file holds, nothing is kept that is not there, and it ends. */
+Test(trim, survives_path_files_of_any_bytes)
+{
+    static const char *const pieces[] = {
+        "import ", "a",  ",", ";",   "\n",     "/", "..", " ",
+        "\t",      "\r", "#", "sub", "import", ".", "\0", "\xff"
+    };
+    struct sfs_kept kept = { 0 };
+    struct sfs_error err;
+    cr_assert_eq(sfs_kept_open(&kept, support_tree("."),
+                               support_tree(SITE "x.pth=1", SITE "a.py=1", SITE "sub/a=1"), &err),
+                 0);
+    struct sfs_look look = { .name = sfs_kept_find(&kept, SITE "x.pth") };
+    uint32_t state = 5;
+    for (int round = 0; round < 3000; round++) {
+        look.text.size = 0;
+        for (int i = 0; i < 20; i++) {
+            state = state * 1664525u + 1013904223u;
+            const char *piece = pieces[(state >> 8) % (sizeof pieces / sizeof *pieces)];
+            sfs_buf_add(&look.text, piece, *piece ? strlen(piece) : 1);
+        }
+        sfs_python_need_paths(&kept, &look);
+    }
+    cr_assert_not(kept.failed);
+    sfs_look_done(&look);
+    sfs_kept_done(&kept);
 }
 
 /* ---- the system ---- */

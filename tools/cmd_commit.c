@@ -1,6 +1,7 @@
 /* commit: writes a stage as one layer on its base. */
 #include "cmd.h"
 #include "committing.h"
+#include "device_table.h"
 
 #include <stagefs/format.h>
 #include <errno.h>
@@ -80,6 +81,17 @@ static void tell_sizes(const struct commit_args *args, const struct sfs_commit_r
     fprintf(stderr, "%s\n", args->dry_run ? ", nothing was written" : "");
 }
 
+/* "device code 2.0G, of which 1.4G is for other GPUs than sm_90 and became zeros". */
+static void tell_device_code(const struct commit_args *args)
+{
+    const struct stage_args *stage = &args->session.stage_args;
+    char all[SIZE_TEXT], gone[SIZE_TEXT];
+    uint64_t bytes, zeros;
+    if (device_code_sums(stage, &bytes, &zeros))
+        fprintf(stderr, "device code %s, of which %s is for other GPUs than %s and became zeros\n",
+                print_size(bytes, all), print_size(zeros, gone), stage->gpu_archs);
+}
+
 /* A directory holds no layer. */
 static void tell_files(const struct commit_args *args, const struct sfs_commit_result *result)
 {
@@ -95,13 +107,17 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
         if (result->has_manifest)
             puts(sfs_digest_print(&result->manifest, text));
         if (!args->session.tool.quiet)
+            tell_device_code(args);
+        if (!args->session.tool.quiet)
             (result->layer_size > 0 || result->has_manifest ? tell_sizes : tell_files)(args,
                                                                                        result);
         return EXIT_DONE;
     }
+    uint64_t device_code, device_zeros;
+    device_code_sums(&args->session.stage_args, &device_code, &device_zeros);
     return print_json(json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "base_size",
-        (json_int_t)result->base_size, "image_size",
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
+        "base_size", (json_int_t)result->base_size, "image_size",
         (json_int_t)(result->base_size + result->layer_size), "builder_size",
         (json_int_t)commit_builder_size(args), "manifest", digest_or_null(&result->manifest),
         "config", digest_or_null(&result->config), "layer", digest_or_null(&result->layer),
@@ -109,7 +125,8 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
         "tar_size", (json_int_t)result->tar_size, "copied_bytes", (json_int_t)result->copied,
         "entries", (json_int_t)result->entries, "files", (json_int_t)result->files, "whiteouts",
         (json_int_t)result->whiteouts, "file_bytes", (json_int_t)result->file_bytes, "dry_run",
-        args->dry_run));
+        args->dry_run, "device_code_bytes", (json_int_t)device_code, "device_code_zeros",
+        (json_int_t)device_zeros));
 }
 
 static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)

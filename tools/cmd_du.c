@@ -1,6 +1,7 @@
 /* du: sizes by directory, as coreutils' du adds them up on the mount; and by layer, with what
  * layers waste and what made them. */
 #include "cmd.h"
+#include "device_table.h"
 #include "du_why.h"
 #include "history.h"
 #include "listing.h"
@@ -30,7 +31,7 @@ struct du_row {
 
 struct du_args {
     struct session session;
-    bool layers, why, all, summarize, total, human, kibi, bytes, apparent, separate;
+    bool layers, why, device_code, all, summarize, total, human, kibi, bytes, apparent, separate;
     long depth;
     uint64_t threshold;
     const char *sort;
@@ -364,18 +365,26 @@ static int choose_order(struct du_args *args, struct sfs_error *err)
 static int run(const struct command *command, struct du_args *args)
 {
     struct sfs_error err;
+    if ((args->layers || args->why) && args->device_code)
+        return tool_usage(command, "--device-code is a table of its own: use it without --%s",
+                          args->layers ? "layers" : "why");
     if (args->all && args->summarize)
         return tool_usage(command, "-a shows every file, and -s none: use one");
+    if (args->layers && args->why)
+        return tool_usage(command, "--layers is of layers, and --why of names: use one");
     if (args->summarize)
         args->depth = 0;
     int r = choose_order(args, &err);
     if (r == 0)
-        r = session_open(&args->session, false, &err);
+        r = session_open(&args->session, args->device_code, &err);
     if (r < 0)
         return session_close(&args->session, r, &err);
     args->tree = sfs_stage_tree(args->session.stage);
-    if (args->layers && args->session.rest_count > 0)
-        r = tool_usage(command, "--layers is of the whole stage: it takes no PATH");
+    if ((args->layers || args->device_code) && args->session.rest_count > 0)
+        r = tool_usage(command, "--%s is of the whole stage: it takes no PATH",
+                       args->layers ? "layers" : "device-code");
+    else if (args->device_code)
+        r = device_table_print(&args->session, &err);
     else if (args->why)
         r = du_why(&args->session, args->human, &err);
     else
@@ -389,6 +398,8 @@ int cmd_du(const struct command *command, int argc, char **argv)
     const struct option_spec own[] = {
         { "layers", 0, OPTION_FLAG, &args.layers, NULL,
           "by layer: what each brings, what later ones hide, what made it" },
+        { "device-code", 0, OPTION_FLAG, &args.device_code, NULL,
+          "by GPU: device code in libraries; with --gpu-arch, what goes of it" },
         { "why", 0, OPTION_FLAG, &args.why, NULL,
           "of a trimmed stage: why each name at or below PATH is kept; without PATH, by reason" },
         { "depth", 'd', OPTION_NUMBER, &args.depth, "N",

@@ -22,11 +22,12 @@ const struct command commands[] = {
       "  stagefs cat oci:stage:builder /etc/os-release\n", cmd_cat, false },
     { "stat", "STAGE PATH...", "tell all about files, and which layer they come from",
       "  stagefs stat oci:stage:builder /usr/bin/ping\n", cmd_stat, false },
-    { "du", "[-ahsc] [--layers|--why] [--depth N] STAGE [PATH]...",
+    { "du", "[-ahsc] [--layers|--why|--device-code] [--depth N] STAGE [PATH]...",
       "sizes, by directory or by layer",
       "  stagefs du -h --depth 2 oci:stage:builder /opt\n"
       "  stagefs du --layers oci:stage:builder\n"
-      "  stagefs du --why --trim torch.profile oci:stage:builder /opt/conda/lib\n",
+      "  stagefs du --why --trim torch.profile oci:stage:builder /opt/conda/lib\n"
+      "  stagefs du --device-code --gpu-arch sm_90 oci:stage:builder\n",
       cmd_du, false },
     { "diff", "STAGE STAGE", "what the second stage adds, removes and changes",
       "  stagefs diff oci:stage:base oci:stage:builder\n"
@@ -44,7 +45,8 @@ const struct command commands[] = {
       "/opt/conda:/opt/conda \\\n"
       "                 --chown 1000 --exclude '**/*.a' -t oci:out:runtime\n"
       "  stagefs commit --trim torch.profile --keep '/opt/conda/share/**' oci:stage:builder \\\n"
-      "                 -t oci:out:small\n",
+      "                 -t oci:out:small\n"
+      "  stagefs commit --gpu-arch sm_90,sm_80 oci:stage:builder -t oci:out:hopper\n",
       cmd_commit, false },
     { "slim", "STAGE -t IMAGE --exec CMD [OPTION]...",
       "commit what commands need of a stage, checked, with a table",

@@ -30,6 +30,7 @@
 #define SFS_MAX_NEEDED   1024u       /* libraries that one ELF file names */
 #define SFS_MAX_PTH      (1u << 20)  /* bytes of a .pth file of Python, or of an ld.so.conf */
 #define SFS_MAX_LD_CACHE (16u << 20) /* bytes of an ld.so.cache */
+#define SFS_MAX_LIB_DIRS (4u << 20)  /* directories searched for libraries, by all files together */
 
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */

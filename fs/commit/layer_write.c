@@ -222,6 +222,8 @@ static int copy_content(struct layer_writer *writer, sfs_node node, uint64_t siz
             return r;
         offset = hole;
     }
+    if (holes >= HOLES_TOLD) /* some may stand for device code that went */
+        holes = sfs_tree_source_holes(writer->write->tree, node);
     writer->sparse_files += holes >= HOLES_TOLD;
     writer->holes += holes >= HOLES_TOLD ? holes : 0;
     return end_content(writer, size);

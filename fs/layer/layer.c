@@ -101,3 +101,14 @@ int sfs_layer_open_built(struct sfs_builder *builder, const char *label,
     *ret_layer = TAKE(layer);
     return 0;
 }
+
+uint64_t sfs_layer_source_holes(const struct sfs_layer *layer, sfs_inode inode)
+{
+    if (layer->ops && layer->ops->source_holes)
+        return layer->ops->source_holes(layer, inode);
+    const struct sfs_inode_rec *file = &layer->tables.inodes[inode];
+    uint64_t holes = file->size;
+    for (uint32_t i = 0; i < file->count; i++)
+        holes -= layer->tables.extents[file->first + i].size;
+    return holes;
+}

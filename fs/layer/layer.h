@@ -37,6 +37,8 @@ struct sfs_layer_ops {
     /* See sfs_tree_find_spans(); NULL: no file is in frames. */
     struct sfs_spans *(*find_spans)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                     uint64_t *ret_position, uint64_t *ret_size);
+    /* See sfs_layer_source_holes(); NULL: all holes were there. */
+    uint64_t (*source_holes)(const struct sfs_layer *layer, sfs_inode inode);
 };
 
 /* The base of every kind: embed it as the first member. */
@@ -70,6 +72,9 @@ bool sfs_layer_identify(const struct sfs_layer *layer, struct sfs_digest *ret_di
  * blob. */
 struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                        uint64_t *ret_position, uint64_t *ret_size);
+/* How many bytes of a regular file are holes where it comes from: not those that were made since,
+ * out of bytes that are not wanted. */
+uint64_t sfs_layer_source_holes(const struct sfs_layer *layer, sfs_inode inode);
 /* Has a range of a regular file decoded in the background. Does not wait. False: some of it was not
  * begun, since the budget is spent: ask again. */
 bool sfs_layer_prefetch(struct sfs_layer *layer, sfs_inode inode, uint64_t offset, uint64_t size,

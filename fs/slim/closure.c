@@ -183,6 +183,8 @@ static void run_rounds(struct closure *closure)
             need_by_name(closure, kept->queue[kept->done_count++]);
         look_into_all(closure);
         for (size_t i = 0; i < closure->look_count; i++)
+            sfs_loader_note_program(&closure->loader, &closure->looks[i]);
+        for (size_t i = 0; i < closure->look_count; i++)
             need_by_look(closure, &closure->looks[i]);
         free_looks(closure);
     }

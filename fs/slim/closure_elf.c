@@ -110,11 +110,11 @@ static int compare_entries(const void *left, const void *right)
     return strcmp(a->soname, b->soname);
 }
 
-static int read_cache(struct sfs_loader *loader, sfs_node node)
+int sfs_loader_take_cache(struct sfs_loader *loader)
 {
-    struct sfs_buf *cache = &loader->cache;
-    if (sfs_look_read(loader->kept->tree, node, SFS_MAX_LD_CACHE, cache) == -ENOMEM)
-        return -ENOMEM;
+    const struct sfs_buf *cache = &loader->cache;
+    if (cache->size == 0)
+        return 0;
     const char *table = memmem(cache->data, cache->size, CACHE_MAGIC, strlen(CACHE_MAGIC));
     size_t size = table ? cache->size - (size_t)(table - cache->data) : 0;
     if (size < CACHE_HEAD)
@@ -227,8 +227,11 @@ int sfs_loader_open(struct sfs_loader *loader, struct sfs_kept *kept, const char
     loader->library_path = library_path;
     int r = note_libraries(loader);
     if (r == 0 &&
-        sfs_tree_resolve(kept->tree, "etc/ld.so.cache", SFS_RESOLVE_FOLLOW, &node, NULL) == 0)
-        r = read_cache(loader, node);
+        sfs_tree_resolve(kept->tree, "etc/ld.so.cache", SFS_RESOLVE_FOLLOW, &node, NULL) == 0 &&
+        sfs_look_read(kept->tree, node, SFS_MAX_LD_CACHE, &loader->cache) == -ENOMEM)
+        r = -ENOMEM;
+    if (r == 0)
+        r = sfs_loader_take_cache(loader);
     if (r == 0)
         r = read_confs(loader);
     return r < 0 ? sfs_fail_memory(err) : 0;
@@ -239,6 +242,7 @@ void sfs_loader_done(struct sfs_loader *loader)
     free(loader->libraries);
     free(loader->entries);
     sfs_buf_close(&loader->dirs);
+    sfs_buf_close(&loader->program_dirs);
     sfs_buf_close(&loader->cache);
     *loader = (struct sfs_loader){ 0 };
 }
@@ -256,7 +260,7 @@ static bool need_in_dir(const struct library_search *search, const char *dir)
 {
     struct sfs_kept *kept = search->loader->kept;
     sfs_node node, hwcaps;
-    if (strlen(dir) > SFS_MAX_PATH ||
+    if (search->loader->lookups++ >= SFS_MAX_LIB_DIRS || strlen(dir) > SFS_MAX_PATH ||
         sfs_tree_resolve(kept->tree, dir, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
         return false;
     if (sfs_tree_resolve_from(kept->tree, node, "glibc-hwcaps", 0, NULL, NULL, &hwcaps, NULL) ==
@@ -274,13 +278,14 @@ static bool need_in_dir(const struct library_search *search, const char *dir)
                                      search->cause) == 0;
 }
 
-/* Appends one directory of a search path with its variables put in; `lib` is what $LIB stands for.
- */
-static void expand(const struct library_search *search, const char *dir, size_t size,
+/* Appends one directory of a search path with its variables put in: $ORIGIN is where the name
+ * `origin` is, and $LIB stands for `lib`. */
+static void expand(const struct sfs_kept *kept, sfs_name origin, const char *dir, size_t size,
                    const char *lib, struct sfs_buf *path)
 {
     static const char *const names[] = { "ORIGIN", "LIB", "PLATFORM" };
-    for (const char *at = dir, *end = dir + size; at < end;) {
+    size_t most = path->size + SFS_MAX_PATH;
+    for (const char *at = dir, *end = dir + size; at < end && path->size < most;) {
         size_t word = 0, which = 0;
         bool braces = *at == '$' && at + 1 < end && at[1] == '{';
         for (; *at == '$' && which < 3 && word == 0; which++) {
@@ -293,44 +298,53 @@ static void expand(const struct library_search *search, const char *dir, size_t 
         if (word == 0)
             sfs_buf_add(path, at, 1);
         else if (which == 1)
-            sfs_tree_dir_path(search->loader->kept->tree,
-                              search->loader->kept->names[search->cause].dir, path);
+            sfs_tree_dir_path(kept->tree, kept->names[origin].dir, path);
         else
             sfs_buf_add_str(path, which == 2 ? lib : "x86_64");
         at += word ? word : 1;
     }
 }
 
-/* Searches a path such as "$ORIGIN/../lib:/opt/lib". Directories that do not begin with '/' would
- * be those of wherever the program is started, and are passed over. */
-static bool need_in_path(const struct library_search *search, const char *path)
+/* Appends the directories of a path such as "$ORIGIN/../lib:/opt/lib", each NUL-terminated. Those
+ * that do not begin with '/' would be wherever the program is started, and are passed over. */
+static void expand_path(struct sfs_loader *loader, sfs_name origin, const char *path,
+                        struct sfs_buf *dirs)
 {
     static const char *const libs[] = { "lib", "lib64", "lib/x86_64-linux-gnu" };
-    AUTO(sfs_buf_close) struct sfs_buf dir = { 0 };
-    for (; path && *path; path += *path == ':' || *path == ';') {
+    for (; path && *path && dirs->size <= SFS_MAX_PTH; path += *path == ':' || *path == ';') {
         size_t size = strcspn(path, ":;");
-        for (size_t i = 0; i < sizeof libs / sizeof *libs; i++) {
-            dir.size = 0;
-            sfs_buf_add(&dir, "", 0);
-            expand(search, path, size, libs[i], &dir);
-            search->loader->kept->failed |= dir.failed;
-            if (!dir.failed && dir.data[0] == '/' && need_in_dir(search, dir.data))
-                return true;
-            if (!memmem(path, size, "LIB", 3))
-                break;
+        size_t ways = memmem(path, size, "LIB", 3) ? sizeof libs / sizeof *libs : 1;
+        for (size_t i = 0; i < ways; i++) {
+            size_t start = dirs->size;
+            expand(loader->kept, origin, path, size, libs[i], dirs);
+            sfs_buf_add(dirs, "", 1);
+            if (!dirs->failed && dirs->data[start] != '/')
+                dirs->size = start;
         }
         path += size;
     }
-    return false;
+    loader->kept->failed |= dirs->failed;
 }
 
-static bool need_in_own_dirs(const struct library_search *search)
+static bool need_in_dirs(const struct library_search *search, const struct sfs_buf *dirs)
 {
-    const struct sfs_buf *dirs = &search->loader->dirs;
-    for (const char *dir = dirs->data; dir < dirs->data + dirs->size; dir += strlen(dir) + 1)
+    for (const char *dir = dirs->data; dir && dir < dirs->data + dirs->size; dir += strlen(dir) + 1)
         if (need_in_dir(search, dir))
             return true;
     return false;
+}
+
+static bool need_in_path(const struct library_search *search, const char *path)
+{
+    AUTO(sfs_buf_close) struct sfs_buf dirs = { 0 };
+    expand_path(search->loader, search->cause, path, &dirs);
+    return need_in_dirs(search, &dirs);
+}
+
+void sfs_loader_note_program(struct sfs_loader *loader, const struct sfs_look *look)
+{
+    if (look->interpreter && !look->runpath && loader->program_dirs.size <= SFS_MAX_PTH)
+        expand_path(loader, look->name, look->rpath, &loader->program_dirs);
 }
 
 static void need_library(struct sfs_loader *loader, const struct sfs_look *look, const char *soname)
@@ -342,11 +356,15 @@ static void need_library(struct sfs_loader *loader, const struct sfs_look *look,
                               look->name);
         return;
     }
-    if ((!look->runpath && need_in_path(&search, look->rpath)) ||
-        need_in_path(&search, loader->library_path) || need_in_path(&search, look->runpath))
+    if (!look->runpath && need_in_path(&search, look->rpath))
         return;
-    bool is_cached = need_cached(loader, soname, look->name);
-    if (!need_in_own_dirs(&search) && !is_cached)
+    /* The paths of whatever program loads it come first, but another may load it, too. */
+    bool is_found = !look->runpath && need_in_dirs(&search, &loader->program_dirs);
+    if (need_in_path(&search, loader->library_path) || need_in_path(&search, look->runpath))
+        return;
+    is_found |= need_cached(loader, soname, look->name);
+    is_found |= need_in_dirs(&search, &loader->dirs);
+    if (!is_found)
         need_anywhere(loader, soname, look->name);
 }
 

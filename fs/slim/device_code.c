@@ -15,7 +15,7 @@
 struct found { /* an entry of the container that is being read */
     uint64_t offset;
     struct sfs_fatbin_entry entry;
-    bool goes;
+    bool is_sure, goes;
 };
 
 struct scan {
@@ -29,7 +29,7 @@ struct scan {
     uint64_t *starts; /* addresses of containers, ascending but for sections out of order */
     size_t start_count, start_capacity;
     uint64_t entries; /* that were looked at, in vain or not */
-    unsigned false_starts, doubtful;
+    unsigned false_starts;
     struct sfs_error *err;
 };
 
@@ -104,8 +104,13 @@ static int expect_zeros(struct scan *scan, uint64_t offset, uint64_t size)
     return 0;
 }
 
-/* Does a cubin that no GPU of the rules runs say itself that it is for the architecture that its
- * entry tells? */
+static bool is_plain(const struct sfs_fatbin_entry *entry, enum sfs_fatbin_kind kind)
+{
+    return entry->kind == kind && !entry->is_obfuscated;
+}
+
+/* May it go, if the rules say so? Only what says itself that it is for the architecture that its
+ * entry tells. */
 static int confirm(struct scan *scan, struct found *found)
 {
     const char *payload;
@@ -114,9 +119,8 @@ static int confirm(struct scan *scan, struct found *found)
                            scan->err);
     if (r < 0)
         return r;
-    found->goes =
-        sfs_fatbin_elf_arch(scan->decoder, &found->entry, payload, need) == found->entry.code.arch;
-    scan->doubtful += !found->goes;
+    found->is_sure =
+        sfs_fatbin_own_arch(scan->decoder, &found->entry, payload, need) == found->entry.code.arch;
     return 0;
 }
 
@@ -131,8 +135,11 @@ static int check_payload(struct scan *scan, struct found *found)
         r = sfs_fatbin_check_payload(entry, bytes, start, scan->err);
     if (r < 0)
         return r;
-    bool is_cubin = entry->kind == SFS_FATBIN_CUBIN && !entry->is_obfuscated;
-    if (is_cubin && scan->rules && !sfs_gpu_keeps_cubin(scan->rules, entry->code))
+    bool may_go = is_plain(entry, SFS_FATBIN_PTX)
+                      ? scan->rules && scan->rules->ptx != SFS_PTX_ALL
+                      : is_plain(entry, SFS_FATBIN_CUBIN) && scan->rules &&
+                            !sfs_gpu_keeps_cubin(scan->rules, entry->code);
+    if (may_go)
         r = confirm(scan, found);
     if (r == 0 && entry->kind == SFS_FATBIN_NOTHING)
         return expect_zeros(scan, payload, size);
@@ -164,26 +171,26 @@ static int read_entry(struct scan *scan, uint64_t offset, uint64_t room, uint64_
 
 /* ---- containers ---- */
 
-static bool is_plain(const struct sfs_fatbin_entry *entry, enum sfs_fatbin_kind kind)
-{
-    return entry->kind == kind && !entry->is_obfuscated;
-}
-
-/* Decides about PTX, which depends on what stands beside it. */
-static void choose_ptx(struct scan *scan)
+/* Decides what goes. PTX depends on what stands beside it. */
+static void choose(struct scan *scan)
 {
     struct sfs_gpu_choice choice = { 0 };
     for (size_t i = 0; i < scan->found_count; i++) {
         const struct sfs_fatbin_entry *entry = &scan->found[i].entry;
-        if (is_plain(entry, SFS_FATBIN_CUBIN) && !scan->found[i].goes)
+        if (is_plain(entry, SFS_FATBIN_CUBIN))
             sfs_gpu_choice_add_cubin(&choice, scan->rules, entry->code);
         else if (is_plain(entry, SFS_FATBIN_PTX))
             sfs_gpu_choice_add_ptx(&choice, scan->rules, entry->code);
     }
     for (size_t i = 0; i < scan->found_count; i++) {
-        const struct sfs_fatbin_entry *entry = &scan->found[i].entry;
-        if (is_plain(entry, SFS_FATBIN_PTX))
-            scan->found[i].goes = !sfs_gpu_keeps_ptx(&choice, scan->rules, entry->code);
+        struct found *found = &scan->found[i];
+        const struct sfs_fatbin_entry *entry = &found->entry;
+        bool unwanted = is_plain(entry, SFS_FATBIN_CUBIN)
+                            ? !sfs_gpu_keeps_cubin(scan->rules, entry->code)
+                            : is_plain(entry, SFS_FATBIN_PTX) &&
+                                  !sfs_gpu_keeps_ptx(&choice, scan->rules, entry->code);
+        found->goes = unwanted && found->is_sure;
+        scan->plan.doubtful += unwanted && !found->is_sure;
     }
 }
 
@@ -214,11 +221,10 @@ static int settle_entry(struct sfs_device_plan *plan, const struct found *found)
 static int settle(struct scan *scan, uint64_t address)
 {
     if (scan->rules)
-        choose_ptx(scan);
+        choose(scan);
     for (size_t i = 0; i < scan->found_count; i++)
         if (settle_entry(&scan->plan, &scan->found[i]) < 0)
             return sfs_fail_memory(scan->err);
-    scan->plan.doubtful += scan->doubtful;
     if (SFS_ARRAY_GROW(scan->starts, scan->start_count, scan->start_capacity, 64) < 0)
         return sfs_fail_memory(scan->err);
     scan->starts[scan->start_count++] = address;
@@ -231,7 +237,6 @@ static int read_container(struct scan *scan, const struct sfs_device_section *se
     uint64_t end = section->offset + section->size, size;
     const char *bytes;
     scan->found_count = 0;
-    scan->doubtful = 0;
     if (end - offset < SFS_FATBIN_CONTAINER)
         return sfs_fail(scan->err, EBADMSG, "a section ends within a fat binary");
     int r = sfs_window_get(&scan->window, offset, SFS_FATBIN_CONTAINER, &bytes, scan->err);

@@ -11,8 +11,8 @@ struct sfs_device_plan { /* all-zero is empty */
     /* What becomes zeros, ascending: of each entry that goes its payload, and its kind, so that the
      * driver passes it over. */
     struct sfs_ranges zeros;
-    /* Entries that would go, but stay: the code in them says that it is for another architecture
-     * than the entry does, or cannot be read. */
+    /* Entries that would go, but stay: the code in them does not say that it is for the same
+     * architecture as the entry does. */
     uint64_t doubtful;
 };
 /* Frees what is in it. Fine on an all-zero struct. */

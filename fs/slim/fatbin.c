@@ -15,6 +15,7 @@
 #define CUDA_MACHINE  190u
 #define ZSTD_HEADERS  (18u + 3u) /* of a frame, and of a block */
 #define ZSTD_BLOCK    (128u << 10)
+#define PTX_START     2048u
 #define LZ4_SHORTEST  4u /* bytes of a match */
 
 enum entry_flags {
@@ -152,7 +153,7 @@ int sfs_fatbin_read_entry(const void *bytes, uint64_t room, struct sfs_fatbin_en
 
 /* ---- LZ4 ---- */
 
-/* A block of LZ4 as far as its first bytes go. No library: it is these 64 bytes of each block that
+/* A block of LZ4 as far as its first bytes go. No library: it is the first bytes of each block that
  * are wanted, and of a block that is cut. */
 struct lz4 {
     const uint8_t *in, *in_end;
@@ -260,11 +261,17 @@ void sfs_fatbin_decoder_close(struct sfs_fatbin_decoder **decoder)
     free(closed);
 }
 
+/* How many decoded bytes tell the architecture. PTX begins with remarks. */
+static size_t plain_need(const struct sfs_fatbin_entry *entry)
+{
+    return entry->kind == SFS_FATBIN_PTX ? PTX_START : sizeof(Elf64_Ehdr);
+}
+
 size_t sfs_fatbin_need(const struct sfs_fatbin_entry *entry)
 {
     size_t most = entry->coding == SFS_FATBIN_ZSTD  ? ZSTD_HEADERS + ZSTD_BLOCK
-                  : entry->coding == SFS_FATBIN_LZ4 ? 2 * SFS_FATBIN_START
-                                                    : SFS_FATBIN_START;
+                  : entry->coding == SFS_FATBIN_LZ4 ? 2 * plain_need(entry)
+                                                    : plain_need(entry);
     return entry->payload_size < most ? (size_t)entry->payload_size : most;
 }
 
@@ -282,21 +289,39 @@ static size_t unzstd(ZSTD_DCtx *zstd, const void *in, size_t size, void *out, si
     return output.pos;
 }
 
-unsigned sfs_fatbin_elf_arch(struct sfs_fatbin_decoder *decoder,
-                             const struct sfs_fatbin_entry *entry, const void *payload, size_t size)
+static unsigned elf_arch(const unsigned char *elf, size_t size)
 {
-    unsigned char elf[sizeof(Elf64_Ehdr)] = { 0 };
-    size_t made = entry->coding == SFS_FATBIN_ZSTD
-                      ? unzstd(decoder->zstd, payload, size, elf, sizeof elf)
-                  : entry->coding == SFS_FATBIN_LZ4 ? unlz4(payload, size, elf, sizeof elf)
-                                                    : limit(size, sizeof elf);
-    if (entry->coding == SFS_FATBIN_RAW)
-        memcpy(elf, payload, made);
-    if (made < sizeof elf || memcmp(elf, ELFMAG, SELFMAG) != 0 ||
+    if (size < sizeof(Elf64_Ehdr) || memcmp(elf, ELFMAG, SELFMAG) != 0 ||
         get16(elf, offsetof(Elf64_Ehdr, e_machine)) != CUDA_MACHINE)
         return 0;
     uint32_t flags = get32(elf, offsetof(Elf64_Ehdr, e_flags));
     return elf[EI_ABIVERSION] == 8   ? flags >> 8 & 0xff
            : elf[EI_ABIVERSION] == 7 ? flags >> 16 & 0xff
                                      : 0;
+}
+
+static unsigned ptx_arch(const unsigned char *text, size_t size)
+{
+    static const char mark[] = ".target sm_";
+    const unsigned char *at = memmem(text, size, mark, sizeof mark - 1), *end = text + size;
+    unsigned arch = 0;
+    if (!at)
+        return 0;
+    for (at += sizeof mark - 1; at < end && *at >= '0' && *at <= '9' && arch <= ARCH_MAX; at++)
+        arch = 10 * arch + (unsigned)(*at - '0');
+    return arch;
+}
+
+unsigned sfs_fatbin_own_arch(struct sfs_fatbin_decoder *decoder,
+                             const struct sfs_fatbin_entry *entry, const void *payload, size_t size)
+{
+    unsigned char plain[PTX_START] = { 0 };
+    size_t need = plain_need(entry);
+    size_t made = entry->coding == SFS_FATBIN_ZSTD
+                      ? unzstd(decoder->zstd, payload, size, plain, need)
+                  : entry->coding == SFS_FATBIN_LZ4 ? unlz4(payload, size, plain, need)
+                                                    : limit(size, need);
+    if (entry->coding == SFS_FATBIN_RAW)
+        memcpy(plain, payload, made);
+    return entry->kind == SFS_FATBIN_PTX ? ptx_arch(plain, made) : elf_arch(plain, made);
 }

@@ -6,7 +6,7 @@
  *    0 u32 0xBA55ED50   4 u16 version, 1   6 u16 size of this header, 16   8 u64 bytes that follow
  * Entries fill it exactly, one behind the other, each a header and a payload:
  *    0 u16 kind (enum sfs_fatbin_kind)     2 u16 0x0101
- *    4 u32 size of this header, 64 to 128  8 u64 size of the payload; both multiples of 8
+ *    4 u32 size of this header, from 64 on  8 u64 size of the payload; both multiples of 8
  *   16 u32 size of what is compressed, which zeros fill up to the payload's; 0: it is stored raw
  *   28 u32 architecture, 90 of sm_90      40 u64 flags
  *   48 u64 key, of what is obfuscated     56 u64 size before it was compressed
@@ -17,10 +17,10 @@
 #include "slim/gpu_arch.h"
 #include <stddef.h>
 
-#define SFS_FATBIN_CONTAINER 16u  /* bytes of a container's header */
-#define SFS_FATBIN_ENTRY     64u  /* bytes of an entry's header that are looked at */
-#define SFS_FATBIN_ENTRY_MAX 128u /* bytes that such a header may have */
-#define SFS_FATBIN_START     64u  /* bytes of a payload that sfs_fatbin_check_payload() wants */
+#define SFS_FATBIN_CONTAINER 16u   /* bytes of a container's header */
+#define SFS_FATBIN_ENTRY     64u   /* bytes of an entry's header that are looked at */
+#define SFS_FATBIN_ENTRY_MAX 1024u /* bytes that such a header may have: options are in it */
+#define SFS_FATBIN_START     64u   /* bytes of a payload that sfs_fatbin_check_payload() wants */
 
 enum sfs_fatbin_kind {
     SFS_FATBIN_NOTHING = 0, /* was taken out: so this program marks it */
@@ -66,11 +66,12 @@ struct sfs_fatbin_decoder *sfs_fatbin_decoder_open(void);
 /* Frees, and sets NULL; NULL is fine. */
 void sfs_fatbin_decoder_close(struct sfs_fatbin_decoder **decoder);
 
-/* How many bytes of a payload of that coding tell what it begins with, at most: a zstd block. */
+/* How many bytes of a payload tell what it begins with, at most: with zstd, a block. */
 size_t sfs_fatbin_need(const struct sfs_fatbin_entry *entry);
-/* The architecture that the ELF file in a cubin's payload says that it is for; 0: it does not say,
- * or cannot be decoded. `size` is sfs_fatbin_need() or all of the payload. */
-unsigned sfs_fatbin_elf_arch(struct sfs_fatbin_decoder *decoder,
+/* The architecture that the code itself says that it is for: the ELF file that a cubin is, or the
+ * .target of PTX. 0: it does not say, or cannot be decoded. `size` is sfs_fatbin_need() or all of
+ * the payload. */
+unsigned sfs_fatbin_own_arch(struct sfs_fatbin_decoder *decoder,
                              const struct sfs_fatbin_entry *entry, const void *payload,
                              size_t size);
 

@@ -18,9 +18,11 @@ struct library {
     char *path; /* owned */
     struct sfs_device_plan plan;
     char *complaint; /* owned; NULL: it was understood */
+    bool is_known;   /* from before: nobody looks into it again, and nothing is told again */
 };
 
 struct sfs_prune {
+    struct sfs_gpu_rules rules;
     struct library *libraries; /* by node, once all are there */
     size_t count, capacity;
     struct sfs_device_codes codes;
@@ -28,7 +30,7 @@ struct sfs_prune {
 
 /* While it is made. */
 struct pruning {
-    struct sfs_prune *prune;
+    struct sfs_prune *prune, *before; /* before: of the same rules, or NULL */
     const struct sfs_pick *pick;
     const struct sfs_gpu_rules *rules;
     const struct sfs_progress *progress;
@@ -41,7 +43,7 @@ struct pruning {
     struct sfs_error *err;
 };
 
-void sfs_prune_close(struct sfs_prune **prune)
+static void close_prune(struct sfs_prune **prune)
 {
     struct sfs_prune *closed = TAKE(*prune);
     if (!closed)
@@ -63,13 +65,19 @@ struct tree_file {
     sfs_node node;
 };
 
+/* Without a hint to the layer that a reader goes on: most files are asked for two pieces only. */
 static int read_file(void *user, void *buf, size_t size, uint64_t offset, struct sfs_error *err)
 {
     const struct tree_file *file = user;
-    ssize_t got = sfs_tree_read(file->tree, file->node, buf, size, offset, err);
-    if (got < 0)
-        return (int)got;
-    return (size_t)got == size ? 0 : sfs_fail(err, EIO, "it ends before its size");
+    for (size_t done = 0; done < size;) {
+        AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+        int r = sfs_tree_pin(file->tree, file->node, offset + done, size - done, &slice, err);
+        if (r < 0)
+            return r;
+        memcpy((char *)buf + done, slice.data, slice.size);
+        done += slice.size;
+    }
+    return 0;
 }
 
 static int plan_file(const struct sfs_tree *tree, sfs_node node, const struct sfs_gpu_rules *rules,
@@ -104,6 +112,40 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
 
 /* ---- all of them ---- */
 
+static int compare_nodes(const void *left, const void *right)
+{
+    sfs_node a = ((const struct library *)left)->node, b = ((const struct library *)right)->node;
+    return (a > b) - (a < b);
+}
+
+static struct library *find_library(const struct sfs_prune *prune, sfs_node node)
+{
+    const struct library key = { .node = node };
+    return prune && prune->count > 0
+               ? bsearch(&key, prune->libraries, prune->count, sizeof key, compare_nodes)
+               : NULL;
+}
+
+/* Moves what was found before to the library. */
+static void take_known(const struct sfs_prune *before, struct library *library)
+{
+    struct library *known = find_library(before, library->node);
+    if (!known)
+        return;
+    library->plan = known->plan;
+    library->complaint = TAKE(known->complaint);
+    library->is_known = true;
+    known->plan = (struct sfs_device_plan){ 0 };
+}
+
+/* May it be a library, or a program? Looking into every file would decode them all. */
+static bool is_likely(const char *path, const struct sfs_attr *attr)
+{
+    const char *slash = strrchr(path, '/');
+    return S_ISREG(attr->mode) && attr->size >= SFS_DEVICE_FILE_MIN &&
+           (attr->mode & 0111 || strstr(slash ? slash : path, ".so"));
+}
+
 /* Lists what may be a library: each once, whatever names it has. */
 static int list_library(void *user, const struct sfs_change *change)
 {
@@ -114,7 +156,7 @@ static int list_library(void *user, const struct sfs_change *change)
     if (change->kind == SFS_REMOVED || pruning->seen[change->b])
         return 0;
     sfs_tree_attr(pick->tree, change->b, &attr);
-    if (!S_ISREG(attr.mode) || attr.size < SFS_DEVICE_FILE_MIN ||
+    if (!is_likely(change->path, &attr) ||
         (pick->keeps && !pick->keeps(pick->user, change->path, change->b)))
         return 0;
     if (SFS_ARRAY_GROW(prune->libraries, prune->count, prune->capacity, 256) < 0)
@@ -123,6 +165,7 @@ static int list_library(void *user, const struct sfs_change *change)
     *library =
         (struct library){ .node = change->b, .size = attr.size, .path = strdup(change->path) };
     pruning->seen[change->b] = true;
+    take_known(pruning->before, library);
     pruning->total += attr.size;
     return library->path ? 0 : sfs_fail_memory(pruning->err);
 }
@@ -158,7 +201,9 @@ static void *work(void *user)
     struct pruning *pruning = user;
     for (struct library *library; (library = take_library(pruning));) {
         struct sfs_error err;
-        int r = plan_file(pruning->pick->tree, library->node, pruning->rules, &library->plan, &err);
+        int r = library->is_known ? 0
+                                  : plan_file(pruning->pick->tree, library->node, pruning->rules,
+                                              &library->plan, &err);
         if (r == -EBADMSG) {
             library->complaint = sfs_format("%s", err.text);
             r = library->complaint ? 0 : sfs_fail_memory(&err);
@@ -192,8 +237,8 @@ static void tell(const struct sfs_progress *progress, const struct library *libr
         text = sfs_format("/%s: its device code stays whole, since it is not understood: %s",
                           library->path, library->complaint);
     else if (library->plan.doubtful > 0)
-        text = sfs_format("/%s: device code stays that is for another GPU than it says (pieces: "
-                          "%llu)",
+        text = sfs_format("/%s: device code stays that does not say itself what GPU it is for "
+                          "(pieces: %llu)",
                           library->path, (unsigned long long)library->plan.doubtful);
     if (text && progress && progress->warn)
         progress->warn(progress->user, text);
@@ -219,12 +264,6 @@ static void tell_unknown(const struct pruning *pruning)
     }
 }
 
-static int compare_nodes(const void *left, const void *right)
-{
-    sfs_node a = ((const struct library *)left)->node, b = ((const struct library *)right)->node;
-    return (a > b) - (a < b);
-}
-
 static int look(struct pruning *pruning)
 {
     struct sfs_prune *prune = pruning->prune;
@@ -235,42 +274,58 @@ static int look(struct pruning *pruning)
     if (r < 0 || pruning->result < 0)
         return r < 0 ? r : pruning->result;
     for (size_t i = 0; i < prune->count; i++) {
-        tell(pruning->progress, &prune->libraries[i]);
+        if (!prune->libraries[i].is_known)
+            tell(pruning->progress, &prune->libraries[i]);
         if (add_codes(&prune->codes, &prune->libraries[i].plan.codes) < 0)
             return sfs_fail_memory(pruning->err);
     }
-    tell_unknown(pruning);
+    if (!pruning->before)
+        tell_unknown(pruning);
     if (prune->count > 0)
         qsort(prune->libraries, prune->count, sizeof *prune->libraries, compare_nodes);
     return 0;
 }
 
-int sfs_prune_open(const struct sfs_pick *pick, const struct sfs_gpu_rules *rules,
-                   const struct sfs_progress *progress, struct sfs_prune **ret_prune,
-                   struct sfs_error *err)
+static bool is_same(const struct sfs_gpu_rules *a, const struct sfs_gpu_rules *b)
 {
-    AUTO(sfs_prune_close) struct sfs_prune *prune = calloc(1, sizeof *prune);
+    return a->ptx == b->ptx && a->count == b->count &&
+           memcmp(a->gpus, b->gpus, a->count * sizeof *a->gpus) == 0;
+}
+
+static void close_findings(void *findings)
+{
+    struct sfs_prune *prune = findings;
+    close_prune(&prune);
+}
+
+int sfs_prune_stage(struct sfs_stage *stage, const struct sfs_pick *pick,
+                    const struct sfs_gpu_rules *rules, const struct sfs_progress *progress,
+                    const struct sfs_prune **ret_prune, struct sfs_error *err)
+{
+    AUTO(close_prune) struct sfs_prune *before = TAKE(stage->findings);
+    AUTO(close_prune) struct sfs_prune *prune = calloc(1, sizeof *prune);
     AUTO(sfs_free) bool *seen = calloc(sfs_tree_count(pick->tree), sizeof *seen);
     if (!prune || !seen)
         return sfs_fail_memory(err);
+    prune->rules = *rules;
     struct pruning pruning = {
         .prune = prune, .pick = pick, .rules = rules, .progress = progress, .seen = seen, .err = err
     };
+    if (before && is_same(&before->rules, rules))
+        pruning.before = before;
     pthread_mutex_init(&pruning.lock, NULL);
     int r = look(&pruning);
     pthread_mutex_destroy(&pruning.lock);
     if (r < 0)
         return r;
-    *ret_prune = TAKE(prune);
+    *ret_prune = stage->findings = TAKE(prune);
+    stage->close_findings = close_findings;
     return 0;
 }
 
 const struct sfs_ranges *sfs_prune_zeros(const struct sfs_prune *prune, sfs_node node)
 {
-    const struct library key = { .node = node };
-    const struct library *library =
-        prune->count > 0 ? bsearch(&key, prune->libraries, prune->count, sizeof key, compare_nodes)
-                         : NULL;
+    const struct library *library = find_library(prune, node);
     return library ? &library->plan.zeros : NULL;
 }
 

@@ -9,12 +9,11 @@
 struct sfs_prune;
 /* Looks into the libraries among what pick names (its `zeros` is not asked), on all cores. What is
  * not understood stays, and progress->warn (which may be NULL) is told why. Borrows nothing after
- * the call. The caller closes *ret_prune. EIO: a layer could not be read. ENOMEM. */
-int sfs_prune_open(const struct sfs_pick *pick, const struct sfs_gpu_rules *rules,
-                   const struct sfs_progress *progress, struct sfs_prune **ret_prune,
-                   struct sfs_error *err);
-/* Frees, and sets NULL; NULL is fine. */
-void sfs_prune_close(struct sfs_prune **prune);
+ * the call. What it finds is the stage's, which keeps it: the next call, if it is for the same
+ * rules, looks only into files that were not there. EIO: a layer could not be read. ENOMEM. */
+int sfs_prune_stage(struct sfs_stage *stage, const struct sfs_pick *pick,
+                    const struct sfs_gpu_rules *rules, const struct sfs_progress *progress,
+                    const struct sfs_prune **ret_prune, struct sfs_error *err);
 
 /* Bytes of a node of pick->tree that become zeros, as sfs_pick.zeros has them. NULL: none. */
 const struct sfs_ranges *sfs_prune_zeros(const struct sfs_prune *prune, sfs_node node);

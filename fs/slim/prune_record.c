@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #define LABEL       "io.stagefs.gpu-arch"
+#define NO_GPU      "none" /* what base and stage were narrowed to has nothing in common */
 #define LABEL_PTX   "io.stagefs.gpu-arch.ptx"
 #define LABEL_RULES "io.stagefs.gpu-arch.rules"
 
@@ -20,6 +21,8 @@ bool sfs_gpu_arch_is_kept(const struct json_t *config, unsigned capability)
 {
     struct sfs_gpu_rules kept;
     const char *text = sfs_gpu_archs_of(config);
+    if (text && strcmp(text, NO_GPU) == 0)
+        return false;
     if (!text || sfs_gpu_rules_parse(text, SFS_PTX_NEEDED, &kept, NULL) < 0)
         return true;
     for (size_t i = 0; i < kept.count; i++)
@@ -43,17 +46,32 @@ static json_t *labels_of(json_t *config)
     return json_object_set_new(settings, "Labels", labels) < 0 ? NULL : labels;
 }
 
+/* Adds the GPUs that the label will name: those of the rules that the base did not leave out. */
+static void print_kept(const struct sfs_gpu_rules *rules, const json_t *config,
+                       struct sfs_buf *text)
+{
+    struct sfs_gpu_rules kept = { 0 };
+    for (size_t i = 0; i < rules->count; i++)
+        if (sfs_gpu_arch_is_kept(config, rules->gpus[i]))
+            kept.gpus[kept.count++] = rules->gpus[i];
+    sfs_gpu_rules_print(&kept, text);
+    if (kept.count == 0)
+        sfs_buf_add_str(text, NO_GPU);
+}
+
 int sfs_prune_record(const struct sfs_gpu_rules *rules, struct sfs_stage *stage,
                      struct sfs_error *err)
 {
     AUTO(sfs_buf_close) struct sfs_buf archs = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf kept = { 0 };
     sfs_gpu_rules_print(rules, &archs);
+    print_kept(rules, stage->config, &kept);
     const char *ptx = sfs_ptx_policy_name(rules->ptx);
     json_t *labels = labels_of(stage->config);
     char *created_by = sfs_format("%s # stagefs: --gpu-arch %s --ptx %s (rules " SFS_GPU_RULES ")",
-                                  stage->created_by, archs.data ? archs.data : "", ptx);
-    if (archs.failed || !labels || !created_by || set_label(labels, LABEL, archs.data) < 0 ||
-        set_label(labels, LABEL_PTX, ptx) < 0 ||
+                                  stage->created_by, archs.failed ? "" : archs.data, ptx);
+    if (archs.failed || kept.failed || !labels || !created_by ||
+        set_label(labels, LABEL, kept.data) < 0 || set_label(labels, LABEL_PTX, ptx) < 0 ||
         set_label(labels, LABEL_RULES, SFS_GPU_RULES) < 0) {
         free(created_by);
         return sfs_fail_memory(err);

@@ -9,9 +9,9 @@
 #include <stagefs/slim.h>
 
 struct sfs_slim {
-    const struct sfs_tree *full; /* the stage's */
-    struct sfs_prune *prune;     /* NULL: device code stays */
-    struct sfs_trim *trim;       /* NULL: all names stay */
+    const struct sfs_tree *full;   /* the stage's */
+    struct sfs_trim *trim;         /* NULL: all names stay */
+    const struct sfs_prune *prune; /* the stage's; NULL: device code stays */
 };
 
 void sfs_slim_close(struct sfs_slim **slim_ptr)
@@ -19,7 +19,6 @@ void sfs_slim_close(struct sfs_slim **slim_ptr)
     struct sfs_slim *slim = TAKE(*slim_ptr);
     if (!slim)
         return;
-    sfs_prune_close(&slim->prune);
     sfs_trim_close(&slim->trim);
     free(slim);
 }
@@ -108,20 +107,20 @@ int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
     AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
     struct sfs_gpu_rules rules = { 0 };
     int r = 0;
-    if (spec->profile_count > 0 || spec->drop_count > 0)
+    if (spec->gpu_archs)
+        r = sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &rules, err);
+    if (r == 0 && (spec->profile_count > 0 || spec->drop_count > 0))
         r = sfs_trim_open(stage, slim->full, spec, progress, &slim->trim, err);
     if (r == 0 && spec->gpu_archs)
-        r = sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &rules, err);
-    if (r == 0 && spec->gpu_archs)
-        r = sfs_prune_open(&pick, &rules, progress, &slim->prune, err);
+        r = sfs_prune_stage(stage, &pick, &rules, progress, &slim->prune, err);
     if (r == 0)
         r = sfs_pick_layer(&pick, "the narrowed stage", &layer, err);
     if (r == 0)
         r = sfs_stage_narrow(stage, &layer, err);
-    if (r == 0 && spec->gpu_archs)
-        r = sfs_prune_record(&rules, stage, err);
     if (r == 0)
         r = note_trim(stage, slim, err);
+    if (r == 0 && spec->gpu_archs)
+        r = sfs_prune_record(&rules, stage, err);
     if (r == 0)
         *ret_slim = TAKE(slim);
     return r;

@@ -25,6 +25,10 @@ struct sfs_stage {
     /* Of a stage that was narrowed, these two as they were at first; owned. */
     json_t *whole_config;
     char *whole_created_by;
+    /* What slim/ found in the files when it narrowed the stage, for the next time; NULL: nothing.
+     * close_findings() frees it. */
+    void *findings;
+    void (*close_findings)(void *findings);
     bool has_epoch; /* the Dockerfile, or its arguments, set context.epoch */
 };
 

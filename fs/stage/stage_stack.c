@@ -62,6 +62,8 @@ void sfs_stage_close(struct sfs_stage **stage)
         closed->things = thing->next;
         close_thing(thing);
     }
+    if (closed->findings)
+        closed->close_findings(closed->findings);
     json_decref(closed->config);
     free(closed->created_by);
     json_decref(closed->whole_config);

@@ -97,6 +97,12 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
         sfs_layer_follow(tree->layers[at->layer], at->inode, offset, size);
 }
 
+uint64_t sfs_tree_source_holes(const struct sfs_tree *tree, sfs_node node)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    return sfs_layer_source_holes(tree->layers[at->layer], at->inode);
+}
+
 int sfs_tree_content_name(const struct sfs_tree *tree, sfs_node node,
                           char ret_name[SFS_CONTENT_NAME])
 {

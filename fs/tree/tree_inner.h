@@ -62,6 +62,10 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
 void sfs_tree_locate(const struct sfs_tree *tree, sfs_node node, uint64_t offset,
                      const void **ret_blob, uint64_t *ret_position);
 
+/* How many bytes of a regular file are holes where it comes from, as sfs_layer_source_holes() has
+ * it. */
+uint64_t sfs_tree_source_holes(const struct sfs_tree *tree, sfs_node node);
+
 /* A name for the bytes of a regular file, the same whenever they are the same bytes of the same
  * blob, in whatever mount: "sha256:HEX.HEX", the blob and a digest of where in it they lie. ENOENT:
  * there is none (a file in a directory may change; a file with holes). ENOMEM. */

@@ -105,12 +105,19 @@ static struct sfs_spans *find_spans(struct sfs_layer *layer, sfs_inode inode, ui
     return spans;
 }
 
+static uint64_t source_holes(const struct sfs_layer *layer, sfs_inode inode)
+{
+    const struct tree_layer *made = (const struct tree_layer *)layer;
+    return sfs_tree_source_holes(made->source, (sfs_node)layer->tables.inodes[inode].source);
+}
+
 static const struct sfs_layer_ops tree_layer_ops = { .pin = pin,
                                                      .prefetch = prefetch,
                                                      .follow = follow,
                                                      .locate = locate,
                                                      .content_name = content_name,
-                                                     .find_spans = find_spans };
+                                                     .find_spans = find_spans,
+                                                     .source_holes = source_holes };
 
 int sfs_tree_layer_open(struct sfs_builder *builder, const struct sfs_tree *source,
                         const char *label, struct sfs_layer **ret_layer, struct sfs_error *err)

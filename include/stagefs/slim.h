@@ -108,13 +108,14 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
                           struct sfs_device_codes *codes, struct sfs_error *err);
 
 /* What sfs_slim_open() found in the files that gpu_archs was applied to; empty without gpu_archs.
- * Lives until the slim is closed. */
+ * Lives until the stage is narrowed again, or closed. */
 const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim);
 
 /* ---- the GPUs that an image was narrowed to ---- */
 
-/* "sm_80,sm_90", as the image's label io.stagefs.gpu-arch has it; borrowed from the config. NULL:
- * the image says nothing, and so was not narrowed by stagefs. */
+/* "sm_80,sm_90", as the image's label io.stagefs.gpu-arch has it; "none" where its base was
+ * narrowed to other GPUs than the rest; borrowed from the config. NULL: the image says nothing, and
+ * so was not narrowed by stagefs. */
 const char *sfs_gpu_archs_of(const struct json_t *config);
 /* Was the device code kept that a GPU of this compute capability (90 of 9.0) runs? True too where
  * the image says nothing. */
