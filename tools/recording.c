@@ -57,6 +57,7 @@ static int serve_all(const struct recording *recording, int wanted, int told)
             .user = &told,
             .trace_path = recording->trace,
             .no_read_ahead = true,
+            .trace_pages = true,
         };
         r = sfs_mount_serve(sfs_stage_tree(session->stage), &options, &err);
         if (r == 0)

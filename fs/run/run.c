@@ -37,6 +37,12 @@ static void tell_warning(void *user, const char *text)
         progress->warn(progress->user, text);
 }
 
+static void tell_missing(void *user, const char *path, const char *who)
+{
+    const struct run *run = user;
+    run->request->missing(run->request->user, path, who);
+}
+
 static void *serve(void *arg)
 {
     struct run *run = arg;
@@ -57,10 +63,14 @@ static void *serve(void *arg)
         .warn = tell_warning,
         .user = run,
         .trace_path = run->request->trace_path,
+        .trace_append = run->request->trace_append,
+        .trace_pages = run->request->trace_pages,
+        .missing = run->request->missing ? tell_missing : NULL,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .first_tree = true,
         .only_overlay = true,
+        .ret_bytes = &run->server_bytes,
     };
     run->server_r = sfs_mount_serve_layers(run->trees, run->tree_count, &options, &run->server_err);
     tell(run, 'E');
@@ -278,7 +288,7 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
         r = start_thread(&run);
     if (r < 0)
         return r;
-    *ret_result = (struct sfs_run_result){ .status = run.status };
+    *ret_result = (struct sfs_run_result){ .status = run.status, .bytes = run.server_bytes };
     if (run.has_failed)
         ret_result->not_started = run.not_started;
     shrink_space(run.space);

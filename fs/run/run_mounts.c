@@ -198,6 +198,51 @@ static int add_mount(struct run *run, const struct sfs_run_mount *wanted, size_t
                   wanted->target);
 }
 
+/* Fills memory/nvidia with the driver's libraries. */
+static int collect_libraries(const struct sfs_nvidia *nvidia)
+{
+    if (mkdir("memory/nvidia", 0755) < 0)
+        return -errno;
+    for (size_t i = 0; i < nvidia->library_count; i++) {
+        const struct sfs_nvidia_library *library = &nvidia->libraries[i];
+        AUTO(sfs_free) char *path = sfs_format("memory/nvidia/%s", library->name);
+        if (!path)
+            return -ENOMEM;
+        if (library->target && symlink(library->target, path) < 0)
+            return -errno;
+        if (library->target)
+            continue;
+        AUTO(sfs_close_fd) int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+        if (fd < 0 || mount(library->source, path, NULL, MS_BIND, NULL) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Mounts the driver's libraries and programs. */
+static int add_driver(struct run *run)
+{
+    const struct sfs_nvidia *nvidia = run->request->nvidia;
+    AUTO(sfs_close_fd) int source = -1;
+    AUTO(sfs_close_fd) int place = -1;
+    int r = collect_libraries(nvidia);
+    if (r < 0)
+        return sfs_fail_errno(run->err, -r, "collecting the driver's libraries");
+    source = open("memory/nvidia", O_PATH | O_CLOEXEC);
+    r = find_place(run, SFS_NVIDIA_LIBRARIES, true, &place);
+    if (r == 0)
+        r = attach(run, source, place, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
+                   SFS_NVIDIA_LIBRARIES);
+    for (size_t i = 0; r == 0 && i < nvidia->program_count; i++) {
+        const struct sfs_run_mount program = { .kind = SFS_RUN_HOST,
+                                               .target = nvidia->programs[i].target,
+                                               .source = nvidia->programs[i].source,
+                                               .read_only = true };
+        r = add_mount(run, &program, 0);
+    }
+    return r;
+}
+
 /* Mounts this machine's files for looking up names of hosts. */
 static int add_network_files(struct run *run)
 {
@@ -292,6 +337,8 @@ int sfs_run_mount_all(struct run *run)
     int r = add_system(run);
     if (r == 0)
         r = add_network_files(run);
+    if (r == 0 && request->nvidia)
+        r = add_driver(run);
     for (size_t i = 0; r == 0 && i < request->mount_count; i++) {
         const struct sfs_run_mount *wanted = &request->mounts[i];
         r = add_mount(run, wanted, tree);

@@ -93,6 +93,7 @@ struct run {
     pthread_t server; /* valid if has_server */
     bool has_server;
     struct sfs_error server_err; /* the words of server_r */
+    uint64_t server_bytes;       /* as ret_bytes of sfs_mount_options */
     int server_r;                /* what serving came to */
     size_t made_count;           /* how many names were made in memory/: the next one's number */
     struct run_stub *stubs;

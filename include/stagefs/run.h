@@ -9,6 +9,7 @@
 
 #include <stagefs/cache.h>
 #include <stagefs/error.h>
+#include <stagefs/nvidia.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
 
@@ -41,6 +42,9 @@ struct sfs_run_request {
     size_t group_count;
     const struct sfs_run_mount *mounts;
     size_t mount_count;
+    /* GPUs that the command may use: their device files, which nothing else of /dev joins, and the
+     * driver's libraries in SFS_NVIDIA_LIBRARIES, all read-only. NULL: none. */
+    const struct sfs_nvidia *nvidia;
     bool no_network;     /* else this machine's */
     bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
     bool suid;           /* setuid programs work, where the runtime can (bubblewrap cannot) */
@@ -50,6 +54,11 @@ struct sfs_run_request {
     const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
     /* What the command used of the tree is written to this file; NULL: nowhere. */
     const char *trace_path;
+    bool trace_append, trace_pages; /* as in mount.h */
+    /* What the command looked for in the tree in vain, as in mount.h; not called if the command
+     * could not be started. May be NULL. */
+    void (*missing)(void *user, const char *path, const char *who);
+    void *user;                  /* handed to missing */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
     const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
@@ -90,7 +99,8 @@ struct sfs_run_result {
     int status;
     struct sfs_error not_started;
     struct sfs_run_space *space; /* the caller's, for `discard`; NULL: nothing was kept */
-    const char *upper;           /* the overlay's upper directory; lives as long as the space */
+    uint64_t bytes;    /* of files that were read of the trees, decoded, those fetched ahead too */
+    const char *upper; /* the overlay's upper directory; lives as long as the space */
 };
 
 struct sfs_runner {
