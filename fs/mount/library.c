@@ -226,9 +226,8 @@ int sfs_library_plan(const struct sfs_elf_source *source, struct sfs_ranges *ran
     image->ranges = ranges;
     image->budget = SFS_LIBRARY_MAX_RELOCATIONS;
     int r = read_headers(image);
-    if (r == 0)
-        if (r < 0)
-            return r;
+    if (r < 0)
+        return r;
     add_starts(image);
     add_tables(image);
     add_all_relocations(image);
