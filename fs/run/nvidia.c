@@ -355,6 +355,17 @@ static char *find_in_cache(const char *root)
     return NULL;
 }
 
+/* The driver's own directory, where libcuda.so.1 in `dir` is a symlink into it, as in /usr/lib of
+ * some hosts. Only of this machine's root: elsewhere an absolute symlink leads out. Takes over dir,
+ * and the caller frees what it returns. */
+static char *follow_directory(const char *root, char *dir)
+{
+    AUTO(sfs_free) char *found = dir;
+    AUTO(sfs_free) char *path = dir ? sfs_format("%s/libcuda.so.1", dir) : NULL;
+    AUTO(sfs_free) char *real = path && !*root ? realpath(path, NULL) : NULL;
+    return real ? strndup(real, (size_t)(strrchr(real, '/') - real)) : TAKE(found);
+}
+
 static char *find_directory(const char *root)
 {
     static const char *const usual[] = {
@@ -373,7 +384,7 @@ static char *find_directory(const char *root)
         if (path && access(path, R_OK) == 0)
             found = strdup(usual[i]);
     }
-    return found;
+    return follow_directory(root, found);
 }
 
 /* Is it one of the libraries, by its own name and not by a symlink? */

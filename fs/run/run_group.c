@@ -267,8 +267,13 @@ void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *prog
     if (group->r == 0 || !progress || !progress->warn || atomic_flag_test_and_set(&was_told))
         return;
     struct sfs_error text;
-    sfs_fail_errno(&text, -group->r,
-                   "no limit of processes: no control group can be made for the command");
+    if (group->r == -EBUSY)
+        sfs_fail(&text, EBUSY,
+                 "no limit of processes: a control group of its own would leave the limits that "
+                 "the one of this process has");
+    else
+        sfs_fail_errno(&text, -group->r,
+                       "no limit of processes: no control group can be made for the command");
     progress->warn(progress->user, text.text);
 }
 
