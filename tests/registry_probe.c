@@ -1,5 +1,5 @@
 /* Speaks to a registry as the library does, for tests/e2e/registry.sh:
- *   registry_probe [--creds U:P] [--authfile F] [--insecure] COMMAND NAME ...
+ *   registry_probe [--creds U:P] [--authfile F] [--insecure] [--fill] COMMAND NAME ...
  *     manifest NAME                      prints media type, digest, and the bytes
  *     tag NAME                           prints the digest that the tag has now
  *     blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]
@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+static enum sfs_http_priority priority; /* demand, but with --fill */
 
 static int fail(int r, const struct sfs_error *err)
 {
@@ -69,7 +71,7 @@ static void *fetch(void *arg)
     struct sfs_error err;
     bool whole = false;
     for (unsigned i = 0; i < work->times && work->result == 0; i++) {
-        int r = sfs_repository_fetch(work->repository, &work->digest, work->size, SFS_HTTP_DEMAND,
+        int r = sfs_repository_fetch(work->repository, &work->digest, work->size, priority,
                                      work->offset, work->count, keep, work, &whole, &err);
         if (r < 0)
             work->result = fail(r, &err);
@@ -137,6 +139,8 @@ int main(int argc, char **argv)
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (strcmp(argv[i], "--insecure") == 0)
             options.no_tls_verify = true;
+        else if (strcmp(argv[i], "--fill") == 0)
+            priority = SFS_HTTP_FILL;
         else if (strcmp(argv[i], "--creds") == 0 && i + 1 < argc)
             options.creds = argv[++i];
         else if (strcmp(argv[i], "--authfile") == 0 && i + 1 < argc)

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/thread.h"
 #include "registry/challenge.h"
+#include "registry/config.h"
 #include "registry/credentials.h"
 #include "registry/retry.h"
 #include "registry/url.h"
@@ -31,7 +32,7 @@ struct held_token {
 struct sfs_tokens {
     struct sfs_http *http;
     const struct sfs_registry_options *options;
-    const char *const *helpers;
+    const struct sfs_config *config;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct held_token *list; /* guarded by lock; entries stay until the end */
@@ -239,25 +240,45 @@ static bool is_redirect(long status)
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+/* Does the registry's host itself give the tokens? Then what its settings say of TLS counts there.
+ */
+static bool is_at_home(const struct sfs_token_for *who, const char *url)
+{
+    AUTO(sfs_url_done) struct sfs_url registry = { 0 };
+    AUTO(sfs_url_done) struct sfs_url there = { 0 };
+    return sfs_url_parse(who->url, &registry, NULL) == 0 && sfs_url_parse(url, &there, NULL) == 0 &&
+           strcmp(registry.host, there.host) == 0;
+}
+
+static int exchange_at(struct sfs_tokens *tokens, const struct sfs_token_for *who, struct ask *ask,
+                       const char *url, struct sfs_http_answer *answer, struct sfs_error *err)
+{
+    AUTO(sfs_http_tls_done) struct sfs_http_tls tls = { 0 };
+    const char *headers[] = { "Accept: application/json", ask->authorization };
+    int r = sfs_config_find_tls(tokens->config, url, tokens->options->no_tls_verify, &tls, err);
+    if (r < 0)
+        return r;
+    struct sfs_http_request request = { .method = ask->form.size ? "POST" : "GET",
+                                        .url = url,
+                                        .headers = headers,
+                                        .header_count = ask->authorization ? 2 : 1,
+                                        .body = ask->form.data,
+                                        .tls = is_at_home(who, url) ? who->tls : &tls,
+                                        .max_body = SFS_MAX_TOKEN,
+                                        .on_data = take_body,
+                                        .user = &ask->answer,
+                                        .cancelled = who->cancelled };
+    sfs_buf_close(&ask->answer);
+    return sfs_http_perform(tokens->http, &request, answer, err);
+}
+
 /* One exchange, to the end of redirects. What is secret goes to the realm's own origin alone. */
 static int send_ask(struct sfs_tokens *tokens, const struct sfs_token_for *who, struct ask *ask,
                     struct sfs_http_answer *answer, struct sfs_error *err)
 {
     AUTO(sfs_free) char *url = strdup(ask->url.data);
     for (unsigned hops = 0; url; hops++) {
-        const char *headers[] = { "Accept: application/json", ask->authorization };
-        struct sfs_http_request request = { .method = ask->form.size ? "POST" : "GET",
-                                            .url = url,
-                                            .headers = headers,
-                                            .header_count = ask->authorization ? 2 : 1,
-                                            .body = ask->form.data,
-                                            .tls = who->tls,
-                                            .max_body = SFS_MAX_TOKEN,
-                                            .on_data = take_body,
-                                            .user = &ask->answer,
-                                            .cancelled = who->cancelled };
-        sfs_buf_close(&ask->answer);
-        int r = sfs_http_perform(tokens->http, &request, answer, err);
+        int r = exchange_at(tokens, who, ask, url, answer, err);
         const char *location = sfs_http_header(answer, "Location", 0);
         if (r < 0 || !is_redirect(answer->status) || !location)
             return r;
@@ -351,8 +372,8 @@ static int fetch(struct sfs_tokens *tokens, const struct sfs_token_for *who,
                  const struct sfs_challenge *challenge, struct fetched *ret, struct sfs_error *err)
 {
     AUTO(sfs_credentials_done) struct sfs_credentials found;
-    int r = sfs_credentials_find(tokens->options, tokens->helpers, who->host, who->repository,
-                                 &found, err);
+    int r = sfs_credentials_find(tokens->options, sfs_config_helpers(tokens->config), who->host,
+                                 who->repository, &found, err);
     if (r < 0 && r != -ENOENT)
         return r;
     const struct sfs_credentials *login = r == 0 ? &found : NULL;
@@ -421,7 +442,7 @@ static int renew(struct sfs_tokens *tokens, const struct sfs_token_for *who,
 }
 
 int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *options,
-                    const char *const *helpers, struct sfs_tokens **ret_tokens,
+                    const struct sfs_config *config, struct sfs_tokens **ret_tokens,
                     struct sfs_error *err)
 {
     struct sfs_tokens *tokens = calloc(1, sizeof *tokens);
@@ -429,7 +450,7 @@ int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *op
         return sfs_fail_memory(err);
     tokens->http = http;
     tokens->options = options;
-    tokens->helpers = helpers;
+    tokens->config = config;
     pthread_mutex_init(&tokens->lock, NULL);
     pthread_cond_init(&tokens->changed, NULL);
     *ret_tokens = tokens;

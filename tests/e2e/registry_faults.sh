@@ -63,6 +63,17 @@ gets scoped
 grep -q '/token.*scope=repository%3Ascoped%3Apull%2Cextra&scope=' "$T/log" || fail "the scope that lacks does not come first"
 gets ok/parallel 5 16
 
+# --- not too much at once, and what nobody waits for goes behind
+together() { sed -n 's/^together //p' "$T/log" | sort -n | tail -n 1; }
+gets slow 1 20
+[ "$(together)" -le 8 ] && [ "$(together)" -ge 4 ] || fail "$(together) requests at once"
+: >"$T/log"
+expect 0 probe --fill blob "$R/slow/fill" "$layer" "$size" $offset $count 1 6
+[ "$(together)" -le 2 ] || fail "$(together) requests at once that nobody waits for"
+: >"$T/log"
+expect $EAGAIN probe --fill blob "$R/busyalways/fill" "$layer" "$size" $offset $count
+[ "$(requests registry)" = 1 ] || fail "what nobody waits for goes on after a 429"
+
 # --- the whole in place of a range
 gets whole
 grep -q "whole" "$T/stderr" || fail "that the whole blob came is not told"

@@ -269,6 +269,13 @@ class Registry(Handler):
         return self.answer(200, headers, body)
 
     def blob(self, fault, key, what):
+        if fault == 'slow':
+            with lock:
+                counts['now'] = counts.get('now', 0) + 1
+                log.write(f'together {counts["now"]}\n')
+            time.sleep(0.3)
+            with lock:
+                counts['now'] -= 1
         there = f'http://127.0.0.1:{storage_port}/storage/{what}'
         if fault == 'redirect':
             return self.answer(307, [('Location', f'{there}?X-Signature=secret-signature')])
