@@ -15,6 +15,16 @@
 
 static int complain_of_certificate(const char *host, const char *detail, struct sfs_error *err)
 {
+    if (strstr(detail, "subject name") || strstr(detail, "does not match"))
+        return sfs_fail(err, EIO,
+                        "%s shows a certificate of another name (%.200s): use the name that stands "
+                        "in it, or give --tls-verify=false",
+                        host, detail);
+    if (strstr(detail, "expired"))
+        return sfs_fail(err, EIO,
+                        "%s's certificate has run out (%.200s): it has to be renewed there; is the "
+                        "clock of this machine right?",
+                        host, detail);
     return sfs_fail(
         err, EIO,
         "%s's certificate is not trusted (%.200s): put the certificate of its authority "
