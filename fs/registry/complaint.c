@@ -167,7 +167,8 @@ int sfs_complain(const struct sfs_endpoint *endpoint, const char *what, const st
     if (answer->status == 416)
         return sfs_fail(err, EBADMSG, "%s has %s in another size than the manifest says", host,
                         what);
-    int code = sfs_retry_may_help(answer) ? EAGAIN : EIO;
+    bool is_unknown = answer->status == 405 || answer->status == 501;
+    int code = is_unknown ? ENOTSUP : sfs_retry_may_help(answer) ? EAGAIN : EIO;
     return sfs_fail(err, code, "%s answers with status %ld for %s%s%.200s", host, answer->status,
                     what, words ? ": " : "", words ? words : "");
 }

@@ -68,7 +68,7 @@ openssl req -newkey rsa:2048 -nodes -keyout "$T/server.key" -out "$T/server.csr"
 printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >"$T/names"
 openssl x509 -req -in "$T/server.csr" -CA "$T/ca.crt" -CAkey "$T/ca.key" -CAcreateserial -days 2 -extfile "$T/names" -out "$T/server.crt" 2>/dev/null
 HTTP_MORE="  tls: {certificate: $T/server.crt, key: $T/server.key}" start_registry encrypted
-R=127.0.0.1:$port
+encrypted=$port R=127.0.0.1:$port
 push "$T/layout:one" "$R/some/name:one"
 expect $EIO probe manifest "$R/some/name:one"
 says "certificate is not trusted"
@@ -133,6 +133,13 @@ expect 11 env http_proxy=http://127.0.0.1:$proxy "$REGISTRY_PROBE" manifest far.
 says "does not answer"
 expect 11 env http_proxy=http://$P no_proxy=far.example "$REGISTRY_PROBE" manifest far.example/some/name:one
 says "no host of the name far.example"
+
+python3 "$HERE/registry_proxy.py" "$proxy" "$encrypted" &
+registry_pids="$registry_pids $!"
+wait_for_port "$proxy"
+https_proxy=http://127.0.0.1:$proxy reads tunnel.example/some/name --insecure
+https_proxy=http://127.0.0.1:$proxy expect 11 probe manifest refused.example/some/name:one
+says "the proxy"
 
 # --- by mirrors: one that is not there, one that has it; the registry itself is not
 none=$(free_port)
