@@ -1,10 +1,11 @@
-/* Speaks to a registry as the library does, for tests/e2e/registry.sh:
- *   registry_probe [--creds U:P] [--authfile F] [--insecure] [--fill] COMMAND NAME ...
- *     manifest NAME                      prints media type, digest, and the bytes
- *     tag NAME                           prints the digest that the tag has now
- *     blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]
- *                                        writes the bytes, got TIMES times by each of THREADS
- * threads Exit status: 0; the positive errno that the library failed with; 120 + ...: usage. */
+/* Speaks to a registry as the library does, for tests/e2e/registry.sh. Options: --creds
+ * USER:PASSWORD,
+ * --authfile FILE, --tls-verify=false, --fill (nobody waits for it). Commands:
+ *   manifest NAME: prints media type, digest, and the bytes
+ *   tag NAME: prints the digest that the tag has now
+ *   blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]: writes the bytes, got TIMES times by each
+ *
+ * Exit status: 0; the positive errno that the library failed with; 120: usage. */
 #include "base/thread.h"
 #include "registry/repository.h"
 #include <errno.h>
@@ -137,7 +138,7 @@ int main(int argc, char **argv)
     AUTO(sfs_registry_close) struct sfs_registry *registry = NULL;
     int i = 1;
     for (; i < argc && argv[i][0] == '-'; i++) {
-        if (strcmp(argv[i], "--insecure") == 0)
+        if (strcmp(argv[i], "--tls-verify=false") == 0)
             options.no_tls_verify = true;
         else if (strcmp(argv[i], "--fill") == 0)
             priority = SFS_HTTP_FILL;

@@ -29,6 +29,8 @@ reads() {
     head -n 1 "$T/stdout" | grep -q "$manifest" || fail "$name: another manifest"
     expect 0 probe "$@" blob "$name" "$layer" "$size" 1000 500000 1 "${THREADS:-4}"
     cmp -s "$T/wanted" "$T/stdout" || fail "$name: other bytes"
+    expect 0 "$STAGEFS" ls -q "$@" "docker://$name:one" /
+    grep -qx numbers "$T/stdout" || fail "$name: the program shows no files"
 }
 
 # --- with passwords
@@ -73,7 +75,7 @@ push "$T/layout:one" "$R/some/name:one"
 expect $EIO probe manifest "$R/some/name:one"
 says "certificate is not trusted"
 says "--tls-verify=false"
-reads "$R/some/name" --insecure
+reads "$R/some/name" --tls-verify=false
 mkdir -p "$HOME/.config/containers/certs.d/$R"
 cp "$T/ca.crt" "$HOME/.config/containers/certs.d/$R/own.crt"
 reads "$R/some/name"
@@ -92,7 +94,7 @@ if "$jwt" -c 'import h2' 2>/dev/null; then
     registry_pids="$registry_pids $!"
     wait_for_port "$two"
     for fault in fine goaway refused broken; do
-        expect 0 probe --insecure blob "127.0.0.1:$two/$fault" "$layer" "$size" 1000 500000 3 4
+        expect 0 probe --tls-verify=false blob "127.0.0.1:$two/$fault" "$layer" "$size" 1000 500000 3 4
         cmp -s "$T/wanted" "$T/stdout" || fail "HTTP/2, $fault: other bytes"
     done
     grep -q '^2 /v2/fine' "$T/two.log" || fail "HTTP/2 was not spoken"
@@ -137,7 +139,7 @@ says "no host of the name far.example"
 python3 "$HERE/registry_proxy.py" "$proxy" "$encrypted" &
 registry_pids="$registry_pids $!"
 wait_for_port "$proxy"
-https_proxy=http://127.0.0.1:$proxy reads tunnel.example/some/name --insecure
+https_proxy=http://127.0.0.1:$proxy reads tunnel.example/some/name --tls-verify=false
 https_proxy=http://127.0.0.1:$proxy expect 11 probe manifest refused.example/some/name:one
 says "the proxy"
 
