@@ -1,6 +1,6 @@
-/* Speaks to a registry as the library does, for tests/e2e/registry.sh. Options: --creds
- * USER:PASSWORD,
- * --authfile FILE, --tls-verify=false, --fill (nobody waits for it). Commands:
+/* Speaks to a registry as the library does, for tests/e2e/registry.sh. Options:
+ *   --creds USER:PASSWORD, --authfile FILE, --tls-verify=false, --fill (nobody waits for it)
+ * Commands:
  *   manifest NAME: prints media type, digest, and the bytes
  *   tag NAME: prints the digest that the tag has now
  *   blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]: writes the bytes, got TIMES times by each
