@@ -182,32 +182,41 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                   priority == SFS_POOL_BACKGROUND ? SFS_REMOTE_FILL : SFS_REMOTE_PROFILE);
 }
 
+/* How far ahead of a reader that has read so much in a row: as far as that. A pass is one from the
+ * beginning. */
+static uint64_t window_of(const struct sfs_range_blob *range, uint64_t read)
+{
+    /* What is in memory alone must not push itself out. */
+    uint64_t most = range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
+    if (range->in_pass)
+        return most;
+    return read < NEAR ? 0 : read < most ? read : most;
+}
+
 /* Is this where a reader goes on? Then what comes next is brought while it works. */
 static void look_ahead(struct sfs_range_blob *range, uint64_t offset, uint64_t size)
 {
     uint64_t end = offset + size;
-    /* What is in memory alone must not push itself out. */
-    uint64_t window = range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
     LOCK(&range->lock);
-    for (unsigned i = 0; i < sizeof range->readers / sizeof *range->readers; i++) {
-        uint64_t next = range->readers[i].next, ahead = range->readers[i].ahead;
-        if (next == 0 || offset > next + NEAR || offset + NEAR < next)
+    for (unsigned i = 0; i < SFS_RANGE_READERS; i++) {
+        struct sfs_range_reader *reader = &range->readers[i];
+        if (reader->next == 0 || offset > reader->next + NEAR || offset + NEAR < reader->next)
             continue;
-        ahead = ahead > end ? ahead : end;
-        /* It is given more as it goes on, by whole requests. */
-        uint64_t until = end + window < range->blob.size ? end + window : range->blob.size;
-        if (until - ahead >= PIECE || (until == range->blob.size && until > ahead)) {
-            uint64_t to = range->in_pass || ahead > end ? until : ahead + (until - ahead) / 4;
-            submit_pieces(range, ahead, to, SFS_REMOTE_PROFILE);
-            ahead = to;
+        reader->next = end > reader->next ? end : reader->next;
+        reader->ahead = reader->ahead > reader->next ? reader->ahead : reader->next;
+        uint64_t window = window_of(range, reader->next - reader->begin);
+        uint64_t until = reader->next + window;
+        until = until < range->blob.size ? until : range->blob.size;
+        /* By whole requests, but for the end. */
+        if (until > reader->ahead &&
+            (until - reader->ahead >= window / 4 || until == range->blob.size)) {
+            submit_pieces(range, reader->ahead, until, SFS_REMOTE_PROFILE);
+            reader->ahead = until;
         }
-        range->readers[i].next = end > next ? end : next;
-        range->readers[i].ahead = ahead;
         return;
     }
-    unsigned i = range->next_reader++ % (sizeof range->readers / sizeof *range->readers);
-    range->readers[i].next = end;
-    range->readers[i].ahead = end;
+    range->readers[range->next_reader++ % SFS_RANGE_READERS] =
+        (struct sfs_range_reader){ .begin = offset, .next = end, .ahead = end };
 }
 
 /* ---- when all is there */

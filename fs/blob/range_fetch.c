@@ -58,7 +58,7 @@ bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block)
 bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
 {
     bool there = false;
-    if (!range->file || (range->states[block] & SFS_BLOCK_BAD))
+    if (!range->file || range->states[block] != SFS_BLOCK_UNKNOWN)
         return false;
     sfs_range_file_look(range->file, block, 1, &there);
     if (!there)

@@ -8,8 +8,9 @@
 #include "blob/blob_range.h"
 
 enum {
-    SFS_RANGE_LEAST = 16,  /* blocks of a fetch, at least: a round trip costs as much */
-    SFS_RANGE_MOST = 64,   /* and at most, so that several are under way */
+    SFS_RANGE_LEAST = 16, /* blocks of a fetch, at least: a round trip costs as much */
+    SFS_RANGE_MOST = 64,  /* and at most, so that several are under way */
+    SFS_RANGE_READERS = 4,
     SFS_RANGE_LOOSE = 256, /* blocks in memory for which the disk has no room */
 };
 
@@ -20,6 +21,12 @@ enum sfs_block_state {
     SFS_BLOCK_LOOSE,   /* in memory */
     SFS_BLOCK_STATE = 3,
     SFS_BLOCK_BAD = 4, /* added: what the file had was wrong, so this process fetches it itself */
+};
+
+/* Somebody who reads on and on. */
+struct sfs_range_reader {
+    uint64_t begin, next; /* it has read from here, and will go on there; 0: there is none */
+    uint64_t ahead;       /* all before is here, or on its way */
 };
 
 struct sfs_range_run;
@@ -56,9 +63,7 @@ struct sfs_range_blob {
     bool is_settling;       /* all is there: it is looked at */
     atomic_bool is_settled; /* it is a whole blob; changed under the lock */
     char *scratch;          /* room for a block */
-    struct {
-        uint64_t next, ahead; /* where the reader will go on; up to where it is brought */
-    } readers[4];
+    struct sfs_range_reader readers[SFS_RANGE_READERS];
     unsigned next_reader;
 };
 
