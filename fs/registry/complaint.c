@@ -50,6 +50,11 @@ static int complain_of_failure(const struct sfs_endpoint *endpoint, const char *
         return sfs_fail(err, EIO, "%s and we do not agree on TLS: %.200s", host, detail);
     case SFS_HTTP_BAD_CERTIFICATE:
         return complain_of_certificate(host, detail, err);
+    case SFS_HTTP_NO_AUTHORITIES:
+        return sfs_fail(err, EIO,
+                        "the authorities by which %s's certificate could be checked cannot be read "
+                        "(%.200s): install ca-certificates, or name their file in SSL_CERT_FILE",
+                        host, detail);
     case SFS_HTTP_OWN_CERTIFICATE:
         return sfs_fail(err, EIO, "the certificate that is set for %s is of no use: %.200s",
                         endpoint->host, detail);

@@ -247,8 +247,9 @@ static enum sfs_http_failure name_failure(CURLcode code)
         return SFS_HTTP_NO_TLS;
     case CURLE_PEER_FAILED_VERIFICATION:
         return SFS_HTTP_BAD_CERTIFICATE;
-    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
+        return SFS_HTTP_NO_AUTHORITIES;
+    case CURLE_SSL_CERTPROBLEM:
         return SFS_HTTP_OWN_CERTIFICATE;
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_PROXY:
