@@ -3,6 +3,8 @@
  * Commands:
  *   manifest NAME: prints media type, digest, and the bytes
  *   tag NAME: prints the digest that the tag has now
+ *   small NAME DIGEST SIZE: writes the blob
+ *   cancel NAME DIGEST SIZE: begins to get it, and cancels that after 200 ms
  *   blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]: writes the bytes, got TIMES times by each
  *
  * Exit status: 0; the positive errno that the library failed with; 120: usage. */
@@ -113,6 +115,40 @@ static int show_blob(struct sfs_repository *repository, char **args, int count)
     return r;
 }
 
+static int show_small(struct sfs_repository *repository, char **args)
+{
+    struct sfs_error err;
+    struct sfs_digest digest;
+    AUTO(sfs_free) char *data = NULL;
+    uint64_t size = strtoull(args[1], NULL, 10);
+    int r = sfs_digest_parse(args[0], &digest, &err);
+    if (r == 0)
+        r = sfs_repository_read_blob(repository, &digest, size, &data, &err);
+    if (r < 0)
+        return fail(r, &err);
+    fwrite(data, 1, size, stdout);
+    return 0;
+}
+
+static int cancel(struct sfs_repository *repository, char **args)
+{
+    struct sfs_error err;
+    pthread_t thread;
+    struct work work = { .repository = repository, .times = 1 };
+    work.size = work.count = strtoull(args[1], NULL, 10);
+    work.data = calloc(1, work.size + 1);
+    int r = sfs_digest_parse(args[0], &work.digest, &err);
+    if (r == 0)
+        r = sfs_thread_start(&thread, fetch, &work, "fetches", &err);
+    if (r < 0)
+        return fail(r, &err);
+    usleep(200000);
+    sfs_repository_cancel(repository, &work);
+    pthread_join(thread, NULL);
+    free(work.data);
+    return work.result;
+}
+
 static int run(struct sfs_registry *registry, char **args, int count)
 {
     struct sfs_error err;
@@ -127,6 +163,10 @@ static int run(struct sfs_registry *registry, char **args, int count)
         return show_manifest(repository, &name);
     if (strcmp(args[0], "tag") == 0)
         return show_tag(repository, &name);
+    if (strcmp(args[0], "small") == 0 && count >= 4)
+        return show_small(repository, args + 2);
+    if (strcmp(args[0], "cancel") == 0 && count >= 4)
+        return cancel(repository, args + 2);
     return strcmp(args[0], "blob") == 0 && count >= 6 ? show_blob(repository, args + 2, count - 2)
                                                       : 120;
 }

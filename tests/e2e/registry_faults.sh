@@ -122,6 +122,23 @@ refuses_manifest $EAGAIN busyalways "wants fewer requests"
 refuses_manifest $EAGAIN down "answers with status 503"
 refuses $EBADMSG hugelength "sends 9223372036854775813 bytes"
 
+# --- small ones, which are compared with their digest
+expect 0 probe small "$R/ok" "$layer" "$size"
+cmp -s "$blobs/${layer#sha256:}" "$T/stdout" || fail "other bytes than the layer's"
+expect 0 probe small "$R/whole" "$layer" "$size"
+expect 0 probe small "$R/redirect/small" "$layer" "$size"
+expect $EKEYREJECTED probe small "$R/flipped" "$layer" "$size"
+says "another digest"
+
+# --- whoever waits can be ended: for an answer, and behind a 429
+: >"$T/log"
+for fault in silent busydate/cancel busyseconds/cancel; do
+    started=$(date +%s)
+    expect 125 probe cancel "$R/$fault" "$layer" "$size" # ECANCELED
+    says "cancelled"
+    [ $(($(date +%s) - started)) -le 3 ] || fail "$fault: cancelling took $(($(date +%s) - started)) s"
+done
+
 # --- logins
 expect $EACCES probe manifest "$R/private:tag"
 says "wants a login for private"
