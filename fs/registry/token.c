@@ -16,16 +16,20 @@
 #include <stagefs/json.h>
 #include <time.h>
 
-#define SHORTEST_S 60    /* what a token without "expires_in" lives, by the specification */
-#define LONGEST_S  86400 /* nobody knows what a server means by more */
+#define SHORTEST_S 60 /* what a token without "expires_in" lives, by the specification */
+#define REFUSED_S  10 /* a password that was refused is not sent again before: accounts get locked \
+                       */
+#define LONGEST_S 86400 /* nobody knows what a server means by more */
 
 struct held_token {
     char *key;    /* "HOST REPOSITORY ACTIONS" */
     char *header; /* NULL: none yet */
     struct sfs_challenge challenge;
-    int64_t renew_at; /* seconds; 0: never (Basic) */
-    bool has_login;   /* it was got with one */
-    bool is_busy;     /* somebody is getting it */
+    int64_t renew_at;      /* seconds; 0: never (Basic) */
+    int64_t refused_until; /* seconds; until then `refusal` is the answer */
+    char refusal[256];
+    bool has_login; /* it was got with one */
+    bool is_busy;   /* somebody is getting it */
     struct held_token *next;
 };
 
@@ -421,6 +425,12 @@ static int wait_while_busy(struct sfs_tokens *tokens, const struct held_token *t
     return 0;
 }
 
+static void refuse(struct held_token *token, const struct sfs_error *err)
+{
+    token->refused_until = now_s() + REFUSED_S;
+    snprintf(token->refusal, sizeof token->refusal, "%.255s", err ? err->text : "refused");
+}
+
 /* Gets a token with the lock given up meanwhile: nobody else touches one that is busy. */
 static int renew(struct sfs_tokens *tokens, const struct sfs_token_for *who,
                  struct held_token *token, struct sfs_error *err)
@@ -433,6 +443,8 @@ static int renew(struct sfs_tokens *tokens, const struct sfs_token_for *who,
     token->is_busy = false;
     pthread_cond_broadcast(&tokens->changed);
     wipe(&token->header);
+    if (r == -EACCES)
+        refuse(token, err);
     if (r < 0)
         return r;
     token->header = TAKE(fetched.header);
@@ -548,6 +560,8 @@ int sfs_tokens_answer(struct sfs_tokens *tokens, const struct sfs_token_for *who
     /* Somebody else may have got a new one meanwhile. */
     if (token->header && (!used || strcmp(used, token->header) != 0))
         return 0;
+    if (now_s() < token->refused_until)
+        return sfs_fail(err, EACCES, "%s", token->refusal);
     sfs_challenge_done(&token->challenge);
     token->challenge = challenge;
     challenge = (struct sfs_challenge){ 0 };
@@ -556,6 +570,7 @@ int sfs_tokens_answer(struct sfs_tokens *tokens, const struct sfs_token_for *who
     if (r == 0 && used && strcmp(used, token->header) == 0) {
         wipe(&token->header);
         r = fail_refused(who, token->has_login, err);
+        refuse(token, err);
     }
     return r;
 }
