@@ -29,6 +29,12 @@ void tool_options(struct tool *tool, struct option_set *set)
           "budget of decoded data in memory (default 256M; commit: 8M a thread)" },
         { "threads", 0, OPTION_NUMBER, &tool->threads, "N", "worker threads (default: one a CPU)" },
         { "strict", 0, OPTION_FLAG, &tool->strict, NULL, "fail where BuildKit silently goes on" },
+        { "authfile", 0, OPTION_TEXT, &tool->registry.authfile, "FILE",
+          "logins to registries (default: those of podman and docker)" },
+        { "creds", 0, OPTION_TEXT, &tool->registry.creds, "USER[:PASSWORD]",
+          "the login to registries" },
+        { "tls-verify", 0, OPTION_WHEN, &tool->tls_verify, "BOOL",
+          "false: take any certificate of a registry, and plain HTTP" },
     };
     options_add(set, specs, sizeof specs / sizeof *specs);
     talk_options(tool, set);
@@ -37,7 +43,10 @@ void tool_options(struct tool *tool, struct option_set *set)
 /* They would do nothing; they are still let pass, as each command does. */
 static void hide_image_options(const struct tool *tool, struct option_set *set)
 {
-    const void *const targets[] = { &tool->platform, &tool->memory, &tool->threads, &tool->strict };
+    const void *const targets[] = { &tool->platform,       &tool->memory,
+                                    &tool->threads,        &tool->strict,
+                                    &tool->registry.creds, &tool->registry.authfile,
+                                    &tool->tls_verify };
     for (size_t i = 0; i < set->count; i++)
         for (size_t k = 0; k < sizeof targets / sizeof *targets; k++)
             if (set->specs[i].target == targets[k])
@@ -82,10 +91,23 @@ static int read_epoch(int64_t *ret_epoch, struct sfs_error *err)
     return 0;
 }
 
+/* As Go's programs read a boolean option. */
+static int read_tls_verify(struct tool *tool, struct sfs_error *err)
+{
+    const char *text = tool->tls_verify;
+    if (text && strcmp(text, "always") != 0 && strcmp(text, "true") != 0 &&
+        strcmp(text, "false") != 0)
+        return sfs_fail(err, EINVAL, "--tls-verify is true or false, not '%s'", text);
+    tool->registry.no_tls_verify = text && strcmp(text, "false") == 0;
+    return 0;
+}
+
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err)
 {
     progress_open(&tool->progress, tool->quiet, tool->verbose);
     int r = read_epoch(&tool->context.epoch, err);
+    if (r == 0)
+        r = read_tls_verify(tool, err);
     if (r == 0)
         r = sfs_store_open(NULL, &tool->store, err);
     if (r == 0 && read_data)
@@ -97,7 +119,18 @@ int tool_open(struct tool *tool, bool read_data, struct sfs_error *err)
     tool->context.progress = &tool->progress;
     tool->context.platform = tool->platform;
     tool->context.strict = tool->strict;
+    tool->context.registry = &tool->registry;
     return 0;
+}
+
+int tool_open_image(const struct tool *tool, const char *ref, struct sfs_image **ret_image,
+                    struct sfs_error *err)
+{
+    const struct sfs_image_options options = { .platform = tool->platform,
+                                               .store = tool->store,
+                                               .registry = &tool->registry,
+                                               .progress = &tool->progress };
+    return sfs_image_open_with(ref, &options, ret_image, err);
 }
 
 void tool_close(struct tool *tool)

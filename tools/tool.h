@@ -8,6 +8,7 @@
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/slim.h>
+#include <stagefs/registry.h>
 #include <stagefs/stage.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,6 +74,8 @@ struct tool {
     uint64_t memory; /* bytes of the memory cache; 0: the default */
     long threads;    /* 0: one for each CPU */
     bool strict;
+    struct sfs_registry_options registry;
+    const char *tls_verify; /* "true", "false"; NULL: not given */
     struct sfs_store *store;
     struct sfs_cache *cache;
     struct sfs_progress progress;
@@ -99,6 +102,9 @@ int tool_plain_arguments(const struct command *command, struct tool *tool,
 
 /* Opens the caches: starts threads. read_data false: no memory cache (names and metadata only). */
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err);
+/* Opens an image with what the options say. The tool is open until the image is closed. */
+int tool_open_image(const struct tool *tool, const char *ref, struct sfs_image **ret_image,
+                    struct sfs_error *err);
 /* Closes what is open, and clears the progress. */
 void tool_close(struct tool *tool);
 

@@ -37,6 +37,15 @@
 #define SFS_MAX_STAGES    4096u /* FROMs of a Dockerfile */
 #define SFS_MAX_VARIABLES 8192u /* ENV and ARG of a stage, those of its base included */
 
+/* What a registry may send. */
+#define SFS_MAX_MANIFEST    (4u << 20)   /* bytes of a manifest or an index, as registries have it */
+#define SFS_MAX_HTTP_HEAD   (128u << 10) /* bytes of an answer's headers */
+#define SFS_MAX_HTTP_ERROR  (64u << 10)  /* bytes of an answer that says what is wrong */
+#define SFS_MAX_TOKEN       (1u << 20)   /* bytes of what a token service answers */
+#define SFS_MAX_REDIRECTS   10           /* followed in one request */
+#define SFS_MAX_RETRY_AFTER 60           /* seconds that a server may have us wait */
+#define SFS_MAX_SETTINGS    (1u << 20)   /* bytes of a file with settings or certificates */
+
 /* What a RUN may cost that nobody asked for. */
 #define SFS_MAX_RUN_KEY     (4ull << 30)  /* bytes read to learn what a result depends on */
 #define SFS_MAX_RUN_RESULT  (8ull << 30)  /* bytes of one result that is kept */

@@ -54,9 +54,7 @@ static const struct reader {
     [SFS_TRANSPORT_OCI_ARCHIVE] = { .open = sfs_oci_open_archive },
     [SFS_TRANSPORT_DOCKER_ARCHIVE] = { .open = sfs_docker_open_archive },
     [SFS_TRANSPORT_DIR] = { .open = open_dir },
-    [SFS_TRANSPORT_DOCKER] = { .refusal = "images in registries are not read directly; bring it "
-                                          "here first: skopeo copy docker://",
-                               .refusal_end = " oci:DIR:TAG" },
+    [SFS_TRANSPORT_DOCKER] = { .open = sfs_registry_open_image },
     [SFS_TRANSPORT_STORAGE] = { .refusal = "containers-storage is not read directly; export the "
                                            "image first: skopeo copy containers-storage:",
                                 .refusal_end = " oci:DIR:TAG" },
@@ -77,19 +75,27 @@ static int open_reference(struct sfs_image *image, const struct sfs_reference *r
                     reader->refusal_end);
 }
 
-int sfs_image_open(const char *ref, const char *platform_text, struct sfs_image **ret_image,
+int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
                    struct sfs_error *err)
+{
+    const struct sfs_image_options options = { .platform = platform };
+    return sfs_image_open_with(ref, &options, ret_image, err);
+}
+
+int sfs_image_open_with(const char *ref, const struct sfs_image_options *options,
+                        struct sfs_image **ret_image, struct sfs_error *err)
 {
     AUTO(sfs_reference_done) struct sfs_reference reference = { 0 };
     struct sfs_platform platform;
     int r = sfs_reference_parse(ref, &reference, err);
     if (r == 0)
-        r = sfs_platform_parse(platform_text, &platform, err);
+        r = sfs_platform_parse(options->platform, &platform, err);
     if (r < 0)
         return r;
     AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
     if (!image || !(image->ref = strdup(ref)))
         return sfs_fail_memory(err);
+    image->options = *options;
     r = open_reference(image, &reference, &platform, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%.200s", ref);

@@ -22,9 +22,10 @@ struct sfs_image_part {
 };
 
 struct sfs_image {
-    char *ref;                   /* the reference that it was opened by */
-    struct sfs_members *members; /* NULL for dir: */
-    char *directory;             /* dir: only */
+    char *ref;                        /* the reference that it was opened by */
+    struct sfs_image_options options; /* what it was opened with */
+    struct sfs_members *members;      /* NULL for dir: */
+    char *directory;                  /* dir: only */
     json_t *manifest, *config;
     struct sfs_image_document manifest_document, config_document;
     struct sfs_image_part *parts;
@@ -48,6 +49,14 @@ int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *re
 int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
                             const struct sfs_platform *platform, struct sfs_error *err);
 
+/* Opens docker://NAME. */
+int sfs_registry_open_image(struct sfs_image *image, const struct sfs_reference *reference,
+                            const struct sfs_platform *platform, struct sfs_error *err);
+
+/* Reads the documents of the image of that digest, which may be an index's, out of image->members
+ * (oci.c). */
+int sfs_oci_open_digest(struct sfs_image *image, const struct sfs_digest *digest,
+                        const struct sfs_platform *platform, struct sfs_error *err);
 /* Where image->members is an OCI layout: finds the image in it, and reads its documents (oci.c). */
 int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
                  const struct sfs_platform *platform, struct sfs_error *err);

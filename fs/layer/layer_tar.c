@@ -194,6 +194,8 @@ static int open_or_make(struct tar_layer *layer, struct sfs_store *store, struct
     if (r != -ENOENT)
         return r;
     r = sfs_tar_index_make(store, *blob, source, progress, err);
+    if (r == -EAGAIN) /* what was kept of it was damaged, and is dropped */
+        r = sfs_tar_index_make(store, *blob, source, progress, err);
     if (r < 0)
         return r;
     r = open_kept(layer, store, cache, blob, source, err);

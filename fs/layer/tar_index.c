@@ -233,7 +233,13 @@ int sfs_tar_index_make(struct sfs_store *store, struct sfs_blob *blob,
     r = sfs_unpack_open(blob, &options, &making.unpack, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", source->label);
+    sfs_blob_judge(blob, SFS_VERDICT_BEGINS);
     r = read_blob(&making, err);
+    bool again = sfs_blob_judge(blob, r == 0               ? SFS_VERDICT_HOLDS
+                                      : r == -EKEYREJECTED ? SFS_VERDICT_WRONG
+                                                           : SFS_VERDICT_NONE);
+    if (again)
+        return -EAGAIN;
     if (r == 0)
         r = write_files(&making, err);
     if (r == 0 && is_file && source->has_digest)

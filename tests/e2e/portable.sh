@@ -71,6 +71,9 @@ expect 0 as_user /tmp/stagefs ls oci:/tmp/layout:x /etc
 grep -qx passwd "$T/stdout" || fail "ls does not list /etc/passwd"
 expect 0 as_user /tmp/stagefs verify oci:/tmp/layout:x
 expect 0 as_user /tmp/stagefs commit oci:/tmp/layout:x -t oci:/tmp/out:y --compression zstd
+# libcurl comes along, with all that it needs.
+expect 1 as_user /tmp/stagefs ls docker://127.0.0.1:9/name
+says "127.0.0.1:9 does not answer"
 expect 0 as_user /tmp/moved/libexec/stagefs/stagefs-bench --help
 expect 0 as_user /tmp/moved/libexec/stagefs/stagefs-bench --dir a=/usr --lib 'lib/**/libz.so.*' --runs 2
 

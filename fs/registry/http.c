@@ -1,0 +1,325 @@
+/* Requests wait in one list, in the order of their coming. The thread gives them to libcurl, the
+ * more urgent first, as far as their host has room, and sleeps in curl_multi_poll(). Whoever asks
+ * owns its transfer, on its stack, and waits until the thread marks it done. */
+#include "registry/http.h"
+
+#include "base/thread.h"
+#include "registry/http_transfer.h"
+#include "registry/url.h"
+#include <errno.h>
+#include <time.h>
+
+#define FIRST_BYTE_MS  15000 /* 5 s for the connection, and 10 s */
+#define IDLE_MS        1000
+#define STOP_MS        1000 /* where a 429 does not say how long */
+#define FILL_AT_ONCE   2
+#define LESSER_AT_ONCE (SFS_HTTP_CONNECTIONS - 2)
+
+struct http_host {
+    char *origin;
+    unsigned users;     /* transfers that point here */
+    unsigned active;    /* of them at libcurl */
+    int64_t not_before; /* no request is sent before this time */
+    struct http_host *next;
+};
+
+struct sfs_http {
+    const struct sfs_curl *curl;
+    CURLM *multi;
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a transfer is done, or somebody called sfs_http_wake() */
+    bool closing;           /* guarded by lock, as all below */
+    struct http_host *hosts;
+    struct sfs_transfer *transfers; /* in the order in which they came */
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- hosts */
+
+static struct http_host *find_host(struct sfs_http *http, const char *origin)
+{
+    for (struct http_host *host = http->hosts; host; host = host->next)
+        if (strcmp(host->origin, origin) == 0)
+            return host;
+    struct http_host *host = calloc(1, sizeof *host);
+    char *copy = strdup(origin);
+    if (!host || !copy) {
+        free(host);
+        free(copy);
+        return NULL;
+    }
+    *host = (struct http_host){ .origin = copy, .next = http->hosts };
+    http->hosts = host;
+    return host;
+}
+
+/* What says nothing any more goes: a registry may name new hosts without end. */
+static void forget_hosts(struct sfs_http *http, bool all)
+{
+    int64_t now = now_ms();
+    for (struct http_host **at = &http->hosts; *at;) {
+        struct http_host *host = *at;
+        if (!all && (host->users > 0 || host->not_before > now)) {
+            at = &host->next;
+            continue;
+        }
+        *at = host->next;
+        free(host->origin);
+        free(host);
+    }
+}
+
+static bool has_room(const struct http_host *host, enum sfs_http_priority priority, int64_t now)
+{
+    static const unsigned most[] = { [SFS_HTTP_DEMAND] = SFS_HTTP_CONNECTIONS,
+                                     [SFS_HTTP_PROFILE] = LESSER_AT_ONCE,
+                                     [SFS_HTTP_FILL] = FILL_AT_ONCE };
+    return host->not_before <= now && host->active < most[priority];
+}
+
+/* ---- the thread's work; all of it holds the lock, but for what libcurl does */
+
+static void end_transfer(struct sfs_http *http, struct sfs_transfer *transfer)
+{
+    if (transfer->is_active) {
+        transfer->is_active = false;
+        transfer->host->active--;
+    }
+    transfer->is_done = true;
+    pthread_cond_broadcast(&http->changed);
+}
+
+static void start_transfer(struct sfs_http *http, struct sfs_transfer *transfer)
+{
+    if (http->curl->multi_add_handle(http->multi, transfer->easy) != CURLM_OK) {
+        transfer->result = sfs_fail_memory(transfer->err);
+        end_transfer(http, transfer);
+        return;
+    }
+    transfer->is_active = true;
+    transfer->started_ms = now_ms();
+    transfer->host->active++;
+}
+
+static void start_what_may(struct sfs_http *http)
+{
+    int64_t now = now_ms();
+    for (int priority = SFS_HTTP_DEMAND; priority <= SFS_HTTP_FILL; priority++)
+        for (struct sfs_transfer *it = http->transfers; it; it = it->next)
+            if (!it->is_active && !it->is_done && (int)it->request->priority == priority &&
+                has_room(it->host, it->request->priority, now))
+                start_transfer(http, it);
+}
+
+static bool is_cancelled(const struct sfs_transfer *transfer)
+{
+    return transfer->request->cancelled && atomic_load(transfer->request->cancelled);
+}
+
+/* Ends a transfer that libcurl may be busy with. */
+static void break_off(struct sfs_http *http, struct sfs_transfer *transfer, int result)
+{
+    if (transfer->is_active)
+        http->curl->multi_remove_handle(http->multi, transfer->easy);
+    transfer->result = result;
+    end_transfer(http, transfer);
+}
+
+static void break_off_what_must(struct sfs_http *http)
+{
+    int64_t now = now_ms();
+    for (struct sfs_transfer *it = http->transfers; it; it = it->next) {
+        if (it->is_done)
+            continue;
+        if (is_cancelled(it)) {
+            break_off(http, it, sfs_fail(it->err, ECANCELED, "cancelled"));
+        } else if (it->is_active && !it->has_head && now - it->started_ms > FIRST_BYTE_MS) {
+            it->answer->failure = SFS_HTTP_TIMEOUT;
+            snprintf(it->answer->detail, sizeof it->answer->detail, "no answer after %d seconds",
+                     FIRST_BYTE_MS / 1000);
+            break_off(http, it, -EAGAIN);
+        }
+    }
+}
+
+/* "Too many requests" is meant for all of them. */
+static void heed(struct http_host *host, const struct sfs_http_answer *answer)
+{
+    bool is_busy = answer->status == 503 && answer->retry_after_ms > 0;
+    if (answer->status != 429 && !is_busy)
+        return;
+    int64_t until = now_ms() + (answer->retry_after_ms ? answer->retry_after_ms : STOP_MS);
+    if (until > host->not_before)
+        host->not_before = until;
+}
+
+static void take_results(struct sfs_http *http)
+{
+    int left;
+    CURLMsg *message;
+    while ((message = http->curl->multi_info_read(http->multi, &left))) {
+        char *private = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result; /* removing the handle frees the message */
+        CURL *easy = message->easy_handle;
+        http->curl->easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+        struct sfs_transfer *transfer = (void *)private;
+        http->curl->multi_remove_handle(http->multi, easy);
+        sfs_transfer_finish(transfer, code);
+        heed(transfer->host, transfer->answer);
+        end_transfer(http, transfer);
+    }
+}
+
+/* Until a host may be asked again that somebody waits for, or a silent one has had its time. */
+static int sleep_ms(const struct sfs_http *http)
+{
+    int64_t now = now_ms(), wait = IDLE_MS;
+    for (const struct sfs_transfer *it = http->transfers; it; it = it->next)
+        if (!it->is_active && !it->is_done && it->host->not_before > now &&
+            it->host->not_before - now < wait)
+            wait = it->host->not_before - now;
+    return (int)wait;
+}
+
+static void *run(void *arg)
+{
+    struct sfs_http *http = arg;
+    pthread_mutex_lock(&http->lock);
+    while (!http->closing) {
+        break_off_what_must(http);
+        start_what_may(http);
+        int wait = sleep_ms(http), running;
+        pthread_mutex_unlock(&http->lock);
+        http->curl->multi_perform(http->multi, &running);
+        pthread_mutex_lock(&http->lock);
+        take_results(http);
+        start_what_may(http);
+        pthread_mutex_unlock(&http->lock);
+        http->curl->multi_poll(http->multi, NULL, 0, wait, NULL);
+        pthread_mutex_lock(&http->lock);
+    }
+    pthread_mutex_unlock(&http->lock);
+    return NULL;
+}
+
+/* ---- for all threads */
+
+int sfs_http_open(struct sfs_http **ret_http, struct sfs_error *err)
+{
+    const struct sfs_curl *curl;
+    int r = sfs_curl_load(&curl, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_http_close) struct sfs_http *http = calloc(1, sizeof *http);
+    if (!http)
+        return sfs_fail_memory(err);
+    http->curl = curl;
+    pthread_mutex_init(&http->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&http->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    http->multi = curl->multi_init();
+    if (!http->multi)
+        return sfs_fail_memory(err);
+    curl->multi_setopt(http->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl->multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, 4L * SFS_HTTP_CONNECTIONS);
+    r = sfs_thread_start(&http->thread, run, http, "speaks to registries", err);
+    if (r < 0)
+        return r;
+    http->has_thread = true;
+    *ret_http = TAKE(http);
+    return 0;
+}
+
+void sfs_http_close(struct sfs_http **http_ptr)
+{
+    struct sfs_http *http = *http_ptr;
+    if (!http)
+        return;
+    *http_ptr = NULL;
+    pthread_mutex_lock(&http->lock);
+    http->closing = true;
+    pthread_mutex_unlock(&http->lock);
+    if (http->has_thread) {
+        http->curl->multi_wakeup(http->multi);
+        pthread_join(http->thread, NULL);
+    }
+    if (http->multi)
+        http->curl->multi_cleanup(http->multi);
+    forget_hosts(http, true);
+    pthread_cond_destroy(&http->changed);
+    pthread_mutex_destroy(&http->lock);
+    free(http);
+}
+
+void sfs_http_wake(struct sfs_http *http)
+{
+    LOCK(&http->lock);
+    pthread_cond_broadcast(&http->changed);
+    http->curl->multi_wakeup(http->multi);
+}
+
+/* Puts it behind those that wait, and waits until the thread has done with it. */
+static void wait_for(struct sfs_http *http, struct sfs_transfer *transfer)
+{
+    struct sfs_transfer **end = &http->transfers;
+    while (*end)
+        end = &(*end)->next;
+    *end = transfer;
+    transfer->host->users++;
+    http->curl->multi_wakeup(http->multi);
+    while (!transfer->is_done)
+        pthread_cond_wait(&http->changed, &http->lock);
+    transfer->host->users--;
+    struct sfs_transfer **at = &http->transfers;
+    while (*at != transfer)
+        at = &(*at)->next;
+    *at = transfer->next;
+    forget_hosts(http, false);
+}
+
+int sfs_http_perform(struct sfs_http *http, const struct sfs_http_request *request,
+                     struct sfs_http_answer *ret_answer, struct sfs_error *err)
+{
+    *ret_answer = (struct sfs_http_answer){ 0 };
+    AUTO(sfs_url_done) struct sfs_url url;
+    int r = sfs_url_parse(request->url, &url, err);
+    if (r < 0)
+        return r;
+    struct sfs_transfer transfer = { .request = request, .answer = ret_answer, .err = err };
+    r = sfs_transfer_init(&transfer, sfs_url_is_loopback(url.host));
+    if (r == 0) {
+        LOCK(&http->lock);
+        transfer.host = find_host(http, url.origin);
+        if (transfer.host)
+            wait_for(http, &transfer);
+        r = transfer.host ? transfer.result : sfs_fail_memory(err);
+    }
+    sfs_transfer_done(&transfer);
+    return r;
+}
+
+int sfs_http_sleep(struct sfs_http *http, unsigned ms, const atomic_bool *cancelled)
+{
+    int64_t end = now_ms() + ms;
+    struct timespec until = { .tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000 };
+    LOCK(&http->lock);
+    for (;;) {
+        if (cancelled && atomic_load(cancelled))
+            return -ECANCELED;
+        if (pthread_cond_timedwait(&http->changed, &http->lock, &until) == ETIMEDOUT)
+            return 0;
+    }
+}
