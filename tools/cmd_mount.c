@@ -65,6 +65,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .warn = warn,
         .user = args,
         .trace_path = args->trace,
+        .trace_pages = args->trace != NULL,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,

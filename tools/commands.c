@@ -49,6 +49,11 @@ const struct command commands[] = {
       "                 -t oci:out:small\n"
       "  stagefs commit --gpu-arch sm_90,sm_80 oci:stage:builder -t oci:out:hopper\n",
       cmd_commit, false },
+    { "slim", "STAGE -t IMAGE --exec CMD [OPTION]...",
+      "commit what commands need of a stage, checked, with a table",
+      "  stagefs slim --base oci:stage:base --from oci:stage:builder --copy /opt/conda \\\n"
+      "               --exec \"python -c 'import torch'\" --gpu-arch sm_90 -t oci:out:small\n",
+      cmd_slim, false },
     { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
       "run a command with a stage as its root; what it writes is dropped",
       "  stagefs run oci:out:runtime -- python -c 'import torch'\n"

@@ -177,7 +177,7 @@ static void note_failure(struct sfs_cache *cache, struct sfs_slot *slot, int r,
     pthread_cond_broadcast(&slot->changed);
 }
 
-/* Reads and checks the slot's input. Called with the lock held, which is dropped meanwhile. */
+/* Reads and checks the slot's input. The caller has the lock (by LOCK); it is dropped meanwhile. */
 static int start(struct sfs_cache *cache, struct sfs_slot *slot, bool is_demand,
                  struct sfs_error *err)
 {

@@ -61,11 +61,11 @@ static int check_present(const struct sfs_layout *layout, const struct sfs_image
     char text[SFS_DIGEST_TEXT];
     if (!sfs_layout_has(layout, &layer->digest, layer->size))
         return -ENOENT;
-    AUTO(sfs_close_fd)
-    int fd = openat(layout->blobs_fd, hex_of(&layer->digest, text), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return sfs_fail_errno(err, errno, "%s", layout->blobs);
-    int r = sfs_verified_check(image->store, fd, layer->size, &layer->digest, err);
+    AUTO(sfs_close_fd) int fd = -1;
+    int r = sfs_io_open_regular(layout->blobs_fd, hex_of(&layer->digest, text), &fd, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "%s", layout->blobs);
+    r = sfs_verified_check(image->store, fd, layer->size, &layer->digest, err);
     return r == -EKEYREJECTED ? -ENOENT : r;
 }
 

@@ -307,24 +307,31 @@ void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
     fail_read(req, server, &part.place, r, &err);
 }
 
+static int seek(struct sfs_server *server, sfs_ino ino, off_t offset, int whence,
+                uint64_t *ret_found)
+{
+    struct sfs_place place;
+    uint64_t size;
+    int r = locate_file(server, ino, &place, &size);
+    if (r < 0)
+        return r;
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+        return -EINVAL;
+    if (offset < 0 || (uint64_t)offset >= size)
+        return -ENXIO;
+    r = sfs_tree_seek(place.tree, place.node, (uint64_t)offset, whence == SEEK_HOLE, ret_found);
+    /* Only a hole is left behind the offset: no data. */
+    return r == 0 && whence == SEEK_DATA && *ret_found >= size ? -ENXIO : r;
+}
+
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
                   struct fuse_file_info *info)
 {
     (void)info;
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_LSEEK);
-    struct sfs_place place;
-    uint64_t size, found = 0;
-    int r = locate_file(server, ino, &place, &size);
-    if (r == 0 && whence != SEEK_DATA && whence != SEEK_HOLE)
-        r = -EINVAL;
-    if (r == 0 && (offset < 0 || (uint64_t)offset >= size))
-        r = -ENXIO;
-    if (r == 0)
-        r = sfs_tree_seek(place.tree, place.node, (uint64_t)offset, whence == SEEK_HOLE, &found);
-    /* Only a hole is left behind the offset: no data. */
-    if (r == 0 && whence == SEEK_DATA && found >= size)
-        r = -ENXIO;
+    uint64_t found = 0;
+    int r = seek(server, ino, offset, whence, &found);
     if (r < 0)
         fuse_reply_err(req, -r);
     else

@@ -29,6 +29,8 @@
 #define GAP (64u << 10)
 /* The same of a blob that is read over a network: less costs more as a request of its own. */
 #define FETCH_GAP (256u << 10)
+/* So many bytes are fetched of a file of which the profile tells no bytes, but that it was read. */
+#define GUESS (1u << 20)
 /* After so many names it is looked whether all this is still wanted. */
 #define NAMES_A_LOOK 64u
 
@@ -174,6 +176,21 @@ static int compare_places(const void *left, const void *right)
     return (a->position > b->position) - (a->position < b->position);
 }
 
+/* Gives the uses that were of bytes, and do not tell which, the first ones of their files: small
+ * files whole, and of libraries what a loader reads first. */
+static void guess_ranges(struct sfs_replay *replay, size_t index)
+{
+    struct sfs_use *use = &replay->profile.uses[index];
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_use_has_ranges(use->kind) || use->ranges.count > 0 || !replay->inos[index] ||
+        !sfs_forest_locate(replay->forest, replay->inos[index], &place) || !place.tree)
+        return;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    if (S_ISREG(attr.mode) && attr.size > 0)
+        (void)sfs_ranges_add(&use->ranges, 0, attr.size < GUESS ? attr.size : GUESS);
+}
+
 static uint64_t bytes_of(const struct sfs_use *use)
 {
     uint64_t bytes = 0;
@@ -298,6 +315,7 @@ static void *walk(void *arg)
             (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
             return NULL;
         look_up(root, &replay->profile.uses[i]);
+        guess_ranges(replay, i);
         uint64_t more = bytes_of(&replay->profile.uses[i]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
         if (bytes >= BATCH || i + 1 == replay->profile.count) {
