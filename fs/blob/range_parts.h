@@ -26,6 +26,7 @@ enum sfs_block_state {
 /* Somebody who reads on and on. */
 struct sfs_range_reader {
     uint64_t begin, next; /* it has read from here, and will go on there; 0: there is none */
+    uint64_t read;        /* so many bytes */
     uint64_t ahead;       /* all before is here, or on its way */
 };
 
@@ -35,7 +36,7 @@ struct sfs_range_blob {
     struct sfs_remote *remote;
     struct sfs_range_file *file;     /* NULL: nothing is kept on the disk */
     struct sfs_range_keeper *keeper; /* NULL as `file` is */
-    struct sfs_pool *pool;
+    struct sfs_pool *pool, *demand_pool;
     const struct sfs_progress *progress;
     struct sfs_digest digest;
     char *where;

@@ -247,6 +247,13 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
         if (slot->waiting > 0)
             pthread_cond_broadcast(&slot->changed);
     }
+    if (r == -EINTR) { /* whoever else waits goes on by itself */
+        sfs_spares_give_decoder(&cache->spares, slot->box);
+        slot->box = NULL;
+        slot->state = SFS_SLOT_IDLE;
+        pthread_cond_broadcast(&slot->changed);
+        return;
+    }
     if (r < 0) {
         note_failure(cache, slot, r, &err);
     } else {

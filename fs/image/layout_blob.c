@@ -87,6 +87,7 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
     struct sfs_digest digest;
     if (!hash || !buf)
         return sfs_fail_memory(err);
+    sfs_blob_judge(blob, SFS_VERDICT_BEGINS);
     for (uint64_t offset = 0; offset < blob->size;) {
         sfs_blob_will_read(blob, offset + BLOCK, 4 * BLOCK);
         ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
@@ -104,7 +105,9 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
     char found[SFS_DIGEST_TEXT];
     if (sfs_hash_finish(hash, &digest) < 0)
         return sfs_fail_memory(err);
-    if (!sfs_digest_equal(&digest, expected))
+    bool holds = sfs_digest_equal(&digest, expected);
+    sfs_blob_judge(blob, holds ? SFS_VERDICT_HOLDS : SFS_VERDICT_WRONG);
+    if (!holds)
         return sfs_fail(err, EKEYREJECTED, "%s does not match its digest: its bytes have %s",
                         blob->name, sfs_digest_print(&digest, found));
     return 0;

@@ -205,25 +205,43 @@ static int open_or_make(struct tar_layer *layer, struct sfs_store *store, struct
     return r;
 }
 
+static int start_layer(const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
+                       struct sfs_error *err)
+{
+    struct tar_layer *layer = calloc(1, sizeof *layer);
+    if (!layer)
+        return sfs_fail_memory(err);
+    layer->base.ops = &tar_ops;
+    layer->index.fd = -1;
+    layer->base.label = strdup(source->label);
+    *ret_layer = &layer->base;
+    return layer->base.label ? 0 : sfs_fail_memory(err);
+}
+
 int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
                        const struct sfs_layer_source *source, const struct sfs_progress *progress,
                        struct sfs_layer **ret_layer, struct sfs_error *err)
 {
     AUTO(sfs_layer_close) struct sfs_layer *base = NULL;
-    struct tar_layer *layer = calloc(1, sizeof *layer);
-    if (!layer)
-        return sfs_fail_memory(err);
-    base = &layer->base;
-    base->ops = &tar_ops;
-    layer->index.fd = -1;
-    base->label = strdup(source->label);
-    if (!base->label)
-        return sfs_fail_memory(err);
-    int r = open_or_make(layer, store, cache, blob, source, progress, err);
-    if (r < 0)
-        return r;
-    *ret_layer = TAKE(base);
-    return 0;
+    int r = start_layer(source, &base, err);
+    if (r == 0)
+        r = open_or_make((struct tar_layer *)base, store, cache, blob, source, progress, err);
+    if (r == 0)
+        *ret_layer = TAKE(base);
+    return r;
+}
+
+int sfs_layer_open_indexed(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
+                           const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
+                           struct sfs_error *err)
+{
+    AUTO(sfs_layer_close) struct sfs_layer *base = NULL;
+    int r = start_layer(source, &base, err);
+    if (r == 0)
+        r = open_kept((struct tar_layer *)base, store, cache, blob, source, err);
+    if (r == 0)
+        *ret_layer = TAKE(base);
+    return r;
 }
 
 static uint64_t size_of(int fd)

@@ -51,6 +51,8 @@ int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest
 /* Makes a blob of a part, of which all is there: gives the data the name of a BLOB, and takes the
  * map away. 0 or a negative errno. */
 int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size);
+/* Removes a BLOB, whether it is in use or not: it was found to be damaged. */
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest);
 /* As sfs_store_make_room(), for BLOB and PART together. */
 int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
                              struct sfs_error *err);

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 
 #include "base/banned.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
@@ -75,6 +76,22 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
+/* Does the name say at which registry it is? One that does not may as well be a stage's, or a build
+ * context's, that was forgotten; which registry is meant, programs do not agree on. */
+static bool names_registry(const char *name)
+{
+    size_t first = strcspn(name, "/");
+    return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
+                           (first == 9 && memcmp(name, "localhost", 9) == 0));
+}
+
+static int open_at_registry(struct eval *eval, const char *full, const char *platform,
+                            struct eval_source *ret_source)
+{
+    AUTO(sfs_free) char *ref = sfs_format("docker://%s", full);
+    return ref ? open_image(eval, ref, platform, ret_source) : sfs_fail_memory(eval->err);
+}
+
 const char *sfs_eval_suggest_stage(const struct eval *eval, const char *name)
 {
     AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
@@ -107,11 +124,14 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     int r = sfs_reference_full_name(name, &full, eval->err);
     if (r < 0)
         return r;
+    if (names_registry(name))
+        return open_at_registry(eval, full, platform, ret_source);
     const char *near = sfs_eval_suggest_stage(eval, name);
     return sfs_fail(eval->err, ENOENT,
                     "\"%.200s\" is neither a stage nor a build context%s%s%s; say where the image "
-                    "is with --build-context %.200s=oci:DIR:TAG",
-                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name);
+                    "is with --build-context %.200s=oci:DIR:TAG, or =docker://%.200s",
+                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name,
+                    name);
 }
 
 /* ---- FROM ---- */
