@@ -85,7 +85,7 @@ kept 1
 cmp "$T/mnt/big" "$T/dir/big"
 
 # 10,000 opens, mixed with others, from several sides at a time: no error, nothing left open
-pid=$(pgrep -f "mount --passthrough .*$T/mnt")
+pid=$(pgrep -n -f "mount --passthrough .*$T/mnt")
 nothing_left() { # neither here nor, by their locks, in the kernel
     sleep 0.2
     [ "$(find "/proc/$pid/fd" -lname "$T/cache/file/*" | wc -l)" = 0 ] || fail "files of the cache are left open"
