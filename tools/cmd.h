@@ -29,6 +29,8 @@ int cmd_index(const struct command *command, int argc, char **argv);
 int cmd_verify(const struct command *command, int argc, char **argv);
 /* Writes a stage as one layer on its base. */
 int cmd_commit(const struct command *command, int argc, char **argv);
+/* Copies an image into a registry. */
+int cmd_push(const struct command *command, int argc, char **argv);
 /* Runs a command in a stage, and writes a profile of it. */
 int cmd_trace(const struct command *command, int argc, char **argv);
 /* Runs a command in a stage. */

@@ -243,6 +243,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
         .store = args->session.tool.store,
+        .registry = &args->session.tool.registry,
     };
     if (is_stream(args) && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
@@ -264,7 +265,7 @@ int cmd_commit(const struct command *command, int argc, char **argv)
     struct commit_args args = { .timestamp = -1, .session.stage_args.allow_run = true };
     const struct option_spec own[] = {
         { "tag", 't', OPTION_PATH, &args.destination, "IMAGE",
-          "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"
+          "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker://HOST/NAME:TAG,"
           " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME",
           "gzip (default), zstd, estargz, zstd:chunked, none" },

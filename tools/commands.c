@@ -49,6 +49,10 @@ const struct command commands[] = {
       "                 -t oci:out:small\n"
       "  stagefs commit --gpu-arch sm_90,sm_80 oci:stage:builder -t oci:out:hopper\n",
       cmd_commit, false },
+    { "push", "IMAGE docker://HOST/NAME[:TAG] [--all]", "copy an image into a registry",
+      "  stagefs push oci:out:runtime docker://registry.example/team/runtime:1\n"
+      "  stagefs push --all oci-archive:image.tar docker://registry.example/team/image\n",
+      cmd_push, false },
     { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
       "run a command with a stage as its root; what it writes is dropped",
       "  stagefs run oci:out:runtime -- python -c 'import torch'\n"

@@ -56,7 +56,8 @@ struct destination {
     int (*write)(struct commit *commit, struct sfs_error *err); /* NULL: it is not written to */
     /* Where images are written: opens the target. */
     int (*open)(const struct sfs_reference *reference, const char *text,
-                struct sfs_target **ret_target, struct sfs_error *err);
+                const struct sfs_commit_options *options, struct sfs_target **ret_target,
+                struct sfs_error *err);
     unsigned codecs;  /* which codecs of layers its readers know: bits 1 << enum sfs_codec */
     const char *what; /* what messages call it, if those are not all codecs */
 };
@@ -83,8 +84,8 @@ static int check_codecs(const struct commit *commit, struct sfs_error *err)
 
 static int open_target(struct commit *commit, struct sfs_error *err)
 {
-    int r = commit->kind->open(&commit->destination, commit->options->destination, &commit->target,
-                               err);
+    int r = commit->kind->open(&commit->destination, commit->options->destination, commit->options,
+                               &commit->target, err);
     commit->result.fills_stdout = r == 0 && commit->target->fills_stdout;
     return r;
 }
@@ -511,6 +512,7 @@ static const struct destination destinations[SFS_TRANSPORTS] = {
     [SFS_TRANSPORT_DOCKER_ARCHIVE] = { write_to_target, sfs_target_open_archive, DOCKER_KNOWS,
                                        "a docker-archive" },
     [SFS_TRANSPORT_STORAGE] = { write_to_target, sfs_target_open_storage, ALL_CODECS },
+    [SFS_TRANSPORT_DOCKER] = { write_to_target, sfs_target_open_registry, ALL_CODECS },
     [SFS_TRANSPORT_DIR] = { .write = write_directory_tree, .codecs = ALL_CODECS },
     [SFS_TRANSPORT_TAR] = { .write = write_stream, .codecs = ALL_CODECS },
 };
