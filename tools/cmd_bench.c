@@ -233,7 +233,7 @@ static void add_all_about(const struct bench_args *args, struct words *list)
     struct tm tm;
     if (ref)
         add_about(list, "image", ref);
-    if (ref && sfs_image_open(ref, args->session.tool.platform, &image, NULL) == 0 &&
+    if (ref && tool_open_image(&args->session.tool, ref, &image, NULL) == 0 &&
         sfs_image_digest(image, &digest))
         add_about(list, "digest", sfs_digest_print(&digest, text));
     if (args->line)

@@ -9,8 +9,9 @@
 static const char *kind_name(enum sfs_store_kind kind)
 {
     static const char *const names[] = {
-        [SFS_STORE_INDEX] = "index", [SFS_STORE_COPY] = "copy",     [SFS_STORE_FILE] = "file",
-        [SFS_STORE_SEEN] = "seen",   [SFS_STORE_RESULT] = "result",
+        [SFS_STORE_INDEX] = "index", [SFS_STORE_COPY] = "copy",         [SFS_STORE_FILE] = "file",
+        [SFS_STORE_SEEN] = "seen",   [SFS_STORE_RESULT] = "result",     [SFS_STORE_BLOB] = "blob",
+        [SFS_STORE_PART] = "part",   [SFS_STORE_DOCUMENT] = "document", [SFS_STORE_NAME] = "name",
     };
     return names[kind];
 }
@@ -19,7 +20,7 @@ static int print_item(void *user, const struct sfs_store_item *item)
 {
     (void)user;
     char size[SIZE_TEXT], used[32];
-    printf("%-6s  %-71s  %7s  %s%s\n", kind_name(item->kind), item->key,
+    printf("%-8s  %-71s  %7s  %s%s\n", kind_name(item->kind), item->key,
            print_size(item->size, size), print_time(item->used, used),
            item->in_use ? "  in use" : "");
     return 0;

@@ -54,7 +54,7 @@ static uint64_t size_of_image(const struct commit_args *args, const char *ref)
 {
     AUTO(sfs_image_close) struct sfs_image *image = NULL;
     uint64_t size = 0;
-    if (sfs_image_open(ref, args->session.tool.platform, &image, NULL) < 0)
+    if (tool_open_image(&args->session.tool, ref, &image, NULL) < 0)
         return 0;
     for (size_t i = 0; i < sfs_image_layer_count(image); i++)
         size += sfs_image_layer(image, i)->size;

@@ -256,8 +256,7 @@ static void history_open(const struct du_args *args, struct layer_history *histo
 {
     struct sfs_image *image = sfs_stage_base_image(args->session.stage);
     if (!image && args->session.image &&
-        sfs_image_open(args->session.image, args->session.tool.platform, &history->opened, NULL) ==
-            0)
+        tool_open_image(&args->session.tool, args->session.image, &history->opened, NULL) == 0)
         image = history->opened;
     if (!image)
         return;

@@ -27,7 +27,7 @@ static int open_image(const struct command *command, struct image_args *args, in
     struct sfs_error err;
     int r = tool_open(&args->tool, false, &err);
     if (r == 0)
-        r = sfs_image_open(rest[0], args->tool.platform, &args->image, &err);
+        r = tool_open_image(&args->tool, rest[0], &args->image, &err);
     if (r < 0) {
         int status = tool_fail(r, &err);
         tool_close(&args->tool);

@@ -46,6 +46,7 @@ int cmd_push(const struct command *command, int argc, char **argv)
     struct sfs_push_result result;
     int r = tool_open(&tool, false, &err);
     const struct sfs_push_options options = { .destination = rest[1],
+                                              .store = tool.store,
                                               .platform = tool.platform,
                                               .all = all,
                                               .registry = &tool.registry,

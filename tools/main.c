@@ -123,6 +123,16 @@ int tool_open(struct tool *tool, bool read_data, struct sfs_error *err)
     return 0;
 }
 
+int tool_open_image(const struct tool *tool, const char *ref, struct sfs_image **ret_image,
+                    struct sfs_error *err)
+{
+    const struct sfs_image_options options = { .platform = tool->platform,
+                                               .store = tool->store,
+                                               .registry = &tool->registry,
+                                               .progress = &tool->progress };
+    return sfs_image_open_with(ref, &options, ret_image, err);
+}
+
 void tool_close(struct tool *tool)
 {
     progress_close();

@@ -101,6 +101,9 @@ int tool_plain_arguments(const struct command *command, struct tool *tool,
 
 /* Opens the caches: starts threads. read_data false: no memory cache (names and metadata only). */
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err);
+/* Opens an image with what the options say. The tool is open until the image is closed. */
+int tool_open_image(const struct tool *tool, const char *ref, struct sfs_image **ret_image,
+                    struct sfs_error *err);
 /* Closes what is open, and clears the progress. */
 void tool_close(struct tool *tool);
 

@@ -25,6 +25,28 @@ void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)
         blob->ops->will_read(blob, offset, size);
 }
 
+void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
+                    enum sfs_pool_priority priority)
+{
+    if (!blob->ops->fetch || offset >= blob->size)
+        return;
+    if (size > blob->size - offset)
+        size = blob->size - offset;
+    if (size > 0)
+        blob->ops->fetch(blob, offset, size, priority);
+}
+
+bool sfs_blob_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size)
+{
+    return blob->ops->distrust && size > 0 && offset < blob->size && size <= blob->size - offset &&
+           blob->ops->distrust(blob, offset, size);
+}
+
+bool sfs_blob_judge(struct sfs_blob *blob, enum sfs_verdict verdict)
+{
+    return blob->ops->judge && blob->ops->judge(blob, verdict);
+}
+
 void sfs_blob_close(struct sfs_blob **blob_ptr)
 {
     struct sfs_blob *blob = *blob_ptr;

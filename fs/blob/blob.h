@@ -1,4 +1,5 @@
-/* A blob: stored bytes at random offsets. A file, or a range of a file (a member of an archive).
+/* A blob: stored bytes at random offsets. A file, a range of a file (a member of an archive), or
+ * bytes on another machine (blob_range.h).
  *
  * One vtable; embed struct sfs_blob as the first member. Immutable, so any thread may read at any
  * time. */
@@ -6,8 +7,17 @@
 #define STAGEFS_BLOB_H
 
 #include "base/io.h"
+#include "base/pool.h"
 
 struct sfs_blob;
+
+/* What a pass over all of a blob comes to. */
+enum sfs_verdict {
+    SFS_VERDICT_BEGINS, /* somebody reads all of it, and digests it */
+    SFS_VERDICT_HOLDS,  /* it has the digest that it should have */
+    SFS_VERDICT_WRONG,  /* it has another one */
+    SFS_VERDICT_NONE,   /* the pass was given up */
+};
 
 struct sfs_blob_ops {
     /* Reads up to `size` bytes; short only at the blob's end. Waits for the disk. Count or
@@ -16,6 +26,12 @@ struct sfs_blob_ops {
                        struct sfs_error *err);
     /* Tells that a range will be read soon. May be NULL. Does not wait. */
     void (*will_read)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+    /* See sfs_blob_fetch(); NULL: there is nothing to do. */
+    void (*fetch)(struct sfs_blob *blob, uint64_t offset, uint64_t size,
+                  enum sfs_pool_priority priority);
+    /* See sfs_blob_distrust(), sfs_blob_judge(); NULL: always false. */
+    bool (*distrust)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+    bool (*judge)(struct sfs_blob *blob, enum sfs_verdict verdict);
     /* Frees all of it; the blob is not NULL. */
     void (*close)(struct sfs_blob *blob);
     /* See sfs_blob_file(); NULL: there is no such file. */
@@ -34,6 +50,15 @@ ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t
                          struct sfs_error *err);
 /* Tells that a range will be read soon; it may reach beyond the end. A hint: does not wait. */
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+/* Has a range of a blob on another machine brought here, if it is not here yet. A hint, as above; a
+ * blob that is here already does nothing. */
+void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
+                    enum sfs_pool_priority priority);
+/* Tells that bytes which were read are not those that they should be. True: reading them again may
+ * give others. */
+bool sfs_blob_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+/* Tells of a pass over the blob. WRONG, true: another pass may come to something else. */
+bool sfs_blob_judge(struct sfs_blob *blob, enum sfs_verdict verdict);
 /* Frees *blob and sets it to NULL; does nothing if it is NULL. */
 void sfs_blob_close(struct sfs_blob **blob);
 /* The open file that the blob is the whole of, borrowed; -1: it is not one. */

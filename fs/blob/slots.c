@@ -216,6 +216,17 @@ static int step(struct sfs_cache *cache, struct sfs_slot *slot, size_t size, boo
     return r;
 }
 
+/* Are bytes that do not hold what the table says worth fetching again? (Those with a tag of their
+ * own were judged by span_decoder.c before they were decoded.) The lock is held. */
+static bool distrusts(struct sfs_slot *slot, int r)
+{
+    const struct sfs_spans *spans = slot->spans;
+    uint64_t start, end;
+    sfs_seek_input(&spans->table, slot->span, &start, &end);
+    return (r == -EKEYREJECTED || r == -EBADMSG) &&
+           sfs_blob_distrust(spans->blob, start, end - start);
+}
+
 void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target, bool is_demand)
 {
     struct sfs_error err;
@@ -227,6 +238,10 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
         if (part > STEP && !all_at_once)
             part = STEP;
         r = step(cache, slot, part, is_demand, &err);
+        if (r < 0 && all_at_once && distrusts(slot, r)) {
+            r = start(cache, slot, is_demand, &err);
+            continue;
+        }
         if (r == 0)
             slot->filled += part;
         if (slot->waiting > 0)

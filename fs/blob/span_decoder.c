@@ -80,16 +80,27 @@ static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, u
     return 0;
 }
 
+/* Bytes that were damaged on their way or in the cache directory are fetched again, once. */
+static int read_checked(struct sfs_span_decoder *decoder, struct sfs_blob *blob,
+                        const struct sfs_seek_table *table, uint32_t span, struct sfs_error *err)
+{
+    uint64_t start, end;
+    sfs_seek_input(table, span, &start, &end);
+    for (;;) {
+        int r = read_input(decoder, blob, start, end, err);
+        if (r == 0)
+            r = sfs_span_entry_check(&decoder->entry, table, span, decoder->in, decoder->in_size,
+                                     err);
+        if (r != -EKEYREJECTED || !sfs_blob_distrust(blob, start, end - start))
+            return r;
+    }
+}
+
 int sfs_span_decoder_start(struct sfs_span_decoder *decoder, struct sfs_blob *blob,
                            const struct sfs_seek_table *table, uint32_t span, struct sfs_error *err)
 {
     const struct sfs_point *point = &table->points[span];
-    uint64_t start, end;
-    sfs_seek_input(table, span, &start, &end);
-    int r = read_input(decoder, blob, start, end, err);
-    if (r < 0)
-        return r;
-    r = sfs_span_entry_check(&decoder->entry, table, span, decoder->in, decoder->in_size, err);
+    int r = read_checked(decoder, blob, table, span, err);
     if (r < 0)
         return r;
     decoder->skip = point->skip;

@@ -144,13 +144,15 @@ static int load_span(struct decoding *decoding, struct sfs_error *err)
     int r = make_room(&decoding->in, &decoding->in_capacity, at + size + 1, err);
     if (r < 0)
         return r;
-    ssize_t count = sfs_blob_read_at(decoding->blob, decoding->in + at, size, start, err);
-    if (count < 0)
-        return (int)count;
-    if ((size_t)count < size)
-        return sfs_fail(err, EIO, "%s is too short", decoding->blob->name);
-    r = sfs_span_entry_check(decoding->entry, decoding->table, decoding->next, decoding->in + at,
-                             size, err);
+    do {
+        ssize_t count = sfs_blob_read_at(decoding->blob, decoding->in + at, size, start, err);
+        if (count < 0)
+            return (int)count;
+        if ((size_t)count < size)
+            return sfs_fail(err, EIO, "%s is too short", decoding->blob->name);
+        r = sfs_span_entry_check(decoding->entry, decoding->table, decoding->next,
+                                 decoding->in + at, size, err);
+    } while (r == -EKEYREJECTED && sfs_blob_distrust(decoding->blob, start, size));
     decoding->in_size = at + size;
     decoding->next++;
     return r;

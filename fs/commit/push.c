@@ -73,12 +73,12 @@ static void push_done(struct push *push)
 
 /* ---- what the image consists of */
 
-static int list_blob(struct push *push, const json_t *json, const char *what, struct sfs_error *err)
+static int list_blob(struct push *push, const json_t *json, bool is_layer, struct sfs_error *err)
 {
     struct sfs_descriptor descriptor;
     enum sfs_codec codec;
     enum sfs_layer_type type;
-    int r = sfs_descriptor_parse(json, what, &descriptor, err);
+    int r = sfs_descriptor_parse(json, is_layer ? "layer" : "config", &descriptor, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < push->blob_count; i++)
@@ -86,6 +86,10 @@ static int list_blob(struct push *push, const json_t *json, const char *what, st
             return 0;
     if (push->blob_count >= MOST_BLOBS)
         return sfs_fail(err, E2BIG, "more than %u blobs", MOST_BLOBS);
+    r = sfs_members_announce(push->image->members, &descriptor.digest, descriptor.size, is_layer,
+                             err);
+    if (r < 0)
+        return r;
     if (SFS_ARRAY_GROW(push->blobs, push->blob_count, push->blob_capacity, 16) < 0)
         return sfs_fail_memory(err);
     push->blobs[push->blob_count++] = (struct pushed_blob){
@@ -101,11 +105,11 @@ static int list_blob(struct push *push, const json_t *json, const char *what, st
 static int list_blobs(struct push *push, const json_t *manifest, struct sfs_error *err)
 {
     const json_t *layers;
-    int r = list_blob(push, json_object_get(manifest, "config"), "config", err);
+    int r = list_blob(push, json_object_get(manifest, "config"), false, err);
     if (r == 0)
         r = sfs_document_array(manifest, "layers", "the manifest", &layers, err);
     for (size_t i = 0; r == 0 && i < json_array_size(layers); i++)
-        r = list_blob(push, json_array_get(layers, i), "layer", err);
+        r = list_blob(push, json_array_get(layers, i), true, err);
     return r;
 }
 
@@ -442,14 +446,19 @@ static int parse_destination(struct push *push, struct sfs_reference *ret_to, st
 
 static int open_source(struct push *push, const char *ref, struct sfs_error *err)
 {
-    int r = push->options->all ? sfs_image_open_top(ref, &push->image, err)
-                               : sfs_image_open(ref, push->options->platform, &push->image, err);
+    const struct sfs_push_options *options = push->options;
+    const struct sfs_image_options source = { .platform = options->platform,
+                                              .store = options->store,
+                                              .registry = options->registry,
+                                              .progress = options->progress };
+    int r = options->all ? sfs_image_open_top(ref, &source, &push->image, err)
+                         : sfs_image_open_with(ref, &source, &push->image, err);
     if (r < 0)
         return r;
     if (push->image->directory)
         return sfs_fail(err, EINVAL,
                         "%.300s is a directory, not an image: stagefs commit %.300s -t %.300s", ref,
-                        ref, push->options->destination);
+                        ref, options->destination);
     return sfs_base_place(push->image, &push->name, &push->from, err);
 }
 

@@ -342,7 +342,8 @@ int sfs_members_open_tar(const char *path, struct sfs_members **ret_members, str
     struct tar_members *tar = calloc(1, sizeof *tar);
     if (!tar)
         return sfs_fail_memory(err);
-    *tar = (struct tar_members){ .base = { &tar_ops, strdup(path) }, .fd = TAKE_FD(fd) };
+    *tar = (struct tar_members){ .base = { .ops = &tar_ops, .label = strdup(path) },
+                                 .fd = TAKE_FD(fd) };
     AUTO(sfs_members_close) struct sfs_members *members = &tar->base;
     if (!members->label)
         return sfs_fail_memory(err);

@@ -54,9 +54,7 @@ static const struct reader {
     [SFS_TRANSPORT_OCI_ARCHIVE] = { .open = sfs_oci_open_archive },
     [SFS_TRANSPORT_DOCKER_ARCHIVE] = { .open = sfs_docker_open_archive },
     [SFS_TRANSPORT_DIR] = { .open = open_dir },
-    [SFS_TRANSPORT_DOCKER] = { .refusal = "images in registries are not read directly; bring it "
-                                          "here first: skopeo copy docker://",
-                               .refusal_end = " oci:DIR:TAG" },
+    [SFS_TRANSPORT_DOCKER] = { .open = sfs_registry_open_image },
     [SFS_TRANSPORT_STORAGE] = { .refusal = "containers-storage is not read directly; export the "
                                            "image first: skopeo copy containers-storage:",
                                 .refusal_end = " oci:DIR:TAG" },
@@ -77,19 +75,20 @@ static int open_reference(struct sfs_image *image, const struct sfs_reference *r
                     reader->refusal_end);
 }
 
-static int open_image(const char *ref, const char *platform_text, bool only_top,
+static int open_image(const char *ref, const struct sfs_image_options *options, bool only_top,
                       struct sfs_image **ret_image, struct sfs_error *err)
 {
     AUTO(sfs_reference_done) struct sfs_reference reference = { 0 };
     struct sfs_platform platform;
     int r = sfs_reference_parse(ref, &reference, err);
     if (r == 0)
-        r = sfs_platform_parse(platform_text, &platform, err);
+        r = sfs_platform_parse(options->platform, &platform, err);
     if (r < 0)
         return r;
     AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
     if (!image || !(image->ref = strdup(ref)))
         return sfs_fail_memory(err);
+    image->options = *options;
     image->only_top = only_top;
     r = open_reference(image, &reference, &platform, err);
     if (r < 0)
@@ -101,12 +100,20 @@ static int open_image(const char *ref, const char *platform_text, bool only_top,
 int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
                    struct sfs_error *err)
 {
-    return open_image(ref, platform, false, ret_image, err);
+    const struct sfs_image_options options = { .platform = platform };
+    return open_image(ref, &options, false, ret_image, err);
 }
 
-int sfs_image_open_top(const char *ref, struct sfs_image **ret_image, struct sfs_error *err)
+int sfs_image_open_with(const char *ref, const struct sfs_image_options *options,
+                        struct sfs_image **ret_image, struct sfs_error *err)
 {
-    return open_image(ref, NULL, true, ret_image, err);
+    return open_image(ref, options, false, ret_image, err);
+}
+
+int sfs_image_open_top(const char *ref, const struct sfs_image_options *options,
+                       struct sfs_image **ret_image, struct sfs_error *err)
+{
+    return open_image(ref, options, true, ret_image, err);
 }
 
 static void free_document(struct sfs_image_document *document)

@@ -7,6 +7,8 @@
 #include "layer/layer.h"
 #include <errno.h>
 
+#define REMOTE_AT_ONCE 4u /* layers: they wait for the network more than for a processor */
+
 struct opening {
     struct sfs_image *image;
     struct sfs_store *store;
@@ -234,5 +236,7 @@ int sfs_image_open_pool(const struct sfs_image *image, struct sfs_pool **ret_poo
                         struct sfs_error *err)
 {
     unsigned cpus = sfs_cpus();
+    if (image->members && image->members->is_remote && cpus < REMOTE_AT_ONCE)
+        cpus = REMOTE_AT_ONCE;
     return sfs_pool_open(image->count < cpus ? (unsigned)image->count : cpus, ret_pool, err);
 }

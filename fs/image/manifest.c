@@ -70,6 +70,8 @@ static int fill_part(struct sfs_image *image, size_t i, const json_t *json, stru
     int r = sfs_descriptor_parse(json, what, &descriptor, err);
     if (r == 0)
         r = find_codec(descriptor.media_type, i, &codec, err);
+    if (r == 0)
+        r = sfs_members_announce(image->members, &descriptor.digest, descriptor.size, true, err);
     if (r < 0)
         return r;
     part->member = strdup(sfs_blob_path(&descriptor.digest, path));
@@ -139,6 +141,8 @@ static int take_config(struct sfs_image *image, struct sfs_error *err)
                                  err);
     if (r == 0)
         r = check_config_type(descriptor.media_type, image->manifest, err);
+    if (r == 0)
+        r = sfs_members_announce(image->members, &descriptor.digest, descriptor.size, false, err);
     if (r < 0)
         return r;
     image->config_document = (struct sfs_image_document){

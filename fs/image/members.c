@@ -29,6 +29,13 @@ bool sfs_members_has(struct sfs_members *members, const char *name)
     return sfs_members_open(members, name, &blob, NULL) == 0;
 }
 
+int sfs_members_announce(struct sfs_members *members, const struct sfs_digest *digest,
+                         uint64_t size, bool is_layer, struct sfs_error *err)
+{
+    return members->ops->announce ? members->ops->announce(members, digest, size, is_layer, err)
+                                  : 0;
+}
+
 char *sfs_blob_path(const struct sfs_digest *digest, char path[SFS_BLOB_PATH])
 {
     char text[SFS_DIGEST_TEXT];
@@ -122,7 +129,8 @@ int sfs_members_open_dir(const char *path, struct sfs_members **ret_members, str
     struct dir_members *dir = calloc(1, sizeof *dir);
     if (!dir)
         return sfs_fail_memory(err);
-    *dir = (struct dir_members){ .base = { &dir_ops, strdup(path) }, .fd = TAKE_FD(fd) };
+    *dir = (struct dir_members){ .base = { .ops = &dir_ops, .label = strdup(path) },
+                                 .fd = TAKE_FD(fd) };
     AUTO(sfs_members_close) struct sfs_members *members = &dir->base;
     if (!members->label)
         return sfs_fail_memory(err);

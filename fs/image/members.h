@@ -1,6 +1,6 @@
 /* Named files that an image is read from: those below a layout's directory, or the members of a tar
- * file. Immutable once open, so any thread may use them. (A registry would be a third kind, with
- * names like "blobs/sha256/HEX".) */
+ * file, or what a registry has of an image (registry_members.h). Once all is announced, any thread
+ * may use them. */
 #ifndef STAGEFS_MEMBERS_H
 #define STAGEFS_MEMBERS_H
 
@@ -16,14 +16,18 @@ struct sfs_members_ops {
     /* Opens the file itself, for hard links and reflinks: a file descriptor, which is the caller's,
      * or -ENOTSUP. May be NULL. */
     int (*open_file)(struct sfs_members *members, const char *name);
+    /* See sfs_members_announce(); may be NULL. */
+    int (*announce)(struct sfs_members *members, const struct sfs_digest *digest, uint64_t size,
+                    bool is_layer, struct sfs_error *err);
     /* Frees what the implementation owns, but neither the label nor the struct. */
     void (*close)(struct sfs_members *members);
 };
 
-/* The base of both kinds: embed it as the first member. */
+/* The base of all kinds: embed it as the first member. */
 struct sfs_members {
     const struct sfs_members_ops *ops;
-    char *label; /* the path, for messages; owned */
+    char *label;    /* the path, for messages; owned */
+    bool is_remote; /* their bytes come over a network */
 };
 
 /* Opens a directory, such as a layout. The caller closes *ret_members. EINVAL: a file. ENOENT,
@@ -42,6 +46,11 @@ int sfs_members_open(struct sfs_members *members, const char *name, struct sfs_b
                      struct sfs_error *err);
 /* Does the name lead to something? Costs no I/O but an open. */
 bool sfs_members_has(struct sfs_members *members, const char *name);
+
+/* Tells what a manifest says of a blob before it is opened: a registry does not say a blob's size.
+ * ENOMEM. */
+int sfs_members_announce(struct sfs_members *members, const struct sfs_digest *digest,
+                         uint64_t size, bool is_layer, struct sfs_error *err);
 
 /* "blobs/sha256/HEX", made from the parsed digest: a hostile digest cannot leave the directory. */
 #define SFS_BLOB_PATH 80

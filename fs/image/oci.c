@@ -2,6 +2,7 @@
  *
  * index.json is trusted for names only. Everything below it is read by digest and compared. */
 #include "image/parts.h"
+#include "image/registry_members.h"
 
 #include "base/buf.h"
 #include <errno.h>
@@ -346,6 +347,25 @@ int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
             r = sfs_descriptor_parse(entry, "index.json", &descriptor, err);
     }
     return r < 0 ? r : resolve(image, descriptor, platform, err);
+}
+
+int sfs_oci_open_digest(struct sfs_image *image, const struct sfs_digest *digest,
+                        const struct sfs_platform *platform, struct sfs_error *err)
+{
+    AUTO(sfs_json_close) json_t *keep = NULL;
+    struct sfs_descriptor descriptor;
+    int r = describe_blob(image->members, digest, &descriptor, &keep, err);
+    return r < 0 ? r : resolve(image, descriptor, platform, err);
+}
+
+int sfs_registry_open_image(struct sfs_image *image, const struct sfs_reference *reference,
+                            const struct sfs_platform *platform, struct sfs_error *err)
+{
+    struct sfs_digest digest = reference->digest;
+    int r = sfs_members_open_registry(reference->name, &image->options, &image->members, err);
+    if (r == 0 && !reference->has_digest)
+        r = sfs_registry_find_tag(image->members, &digest, err);
+    return r < 0 ? r : sfs_oci_open_digest(image, &digest, platform, err);
 }
 
 int sfs_oci_open_dir(struct sfs_image *image, const struct sfs_reference *reference,

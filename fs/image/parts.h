@@ -25,9 +25,10 @@ struct sfs_image_part {
 };
 
 struct sfs_image {
-    char *ref;                   /* the reference that it was opened by */
-    struct sfs_members *members; /* NULL for dir: */
-    char *directory;             /* dir: only */
+    char *ref;                        /* the reference that it was opened by */
+    struct sfs_image_options options; /* what it was opened with */
+    struct sfs_members *members;      /* NULL for dir: */
+    char *directory;                  /* dir: only */
     json_t *manifest, *config;
     struct sfs_image_document manifest_document, config_document;
     struct sfs_image_document top; /* what the reference names: the manifest, or an index above */
@@ -37,9 +38,10 @@ struct sfs_image {
     struct sfs_store *store; /* the one that its layers were opened with; borrowed; NULL: none */
 };
 
-/* As sfs_image_open(), but nothing is chosen for a platform: where the reference names an index or
- * a manifest, image->top is that and nothing else is set. */
-int sfs_image_open_top(const char *ref, struct sfs_image **ret_image, struct sfs_error *err);
+/* As sfs_image_open_with(), but nothing is chosen for a platform: where the reference names an
+ * index or a manifest, image->top is that and nothing else is set. */
+int sfs_image_open_top(const char *ref, const struct sfs_image_options *options,
+                       struct sfs_image **ret_image, struct sfs_error *err);
 
 /* Makes room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
 int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);
@@ -57,6 +59,14 @@ int sfs_oci_open_archive(struct sfs_image *image, const struct sfs_reference *re
 int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference *reference,
                             const struct sfs_platform *platform, struct sfs_error *err);
 
+/* Opens docker://NAME. */
+int sfs_registry_open_image(struct sfs_image *image, const struct sfs_reference *reference,
+                            const struct sfs_platform *platform, struct sfs_error *err);
+
+/* Reads the documents of the image of that digest, which may be an index's, out of image->members
+ * (oci.c). */
+int sfs_oci_open_digest(struct sfs_image *image, const struct sfs_digest *digest,
+                        const struct sfs_platform *platform, struct sfs_error *err);
 /* Where image->members is an OCI layout: finds the image in it, and reads its documents (oci.c). */
 int sfs_oci_open(struct sfs_image *image, const struct sfs_reference *reference,
                  const struct sfs_platform *platform, struct sfs_error *err);

@@ -357,6 +357,7 @@ static int write_toc_index(struct making *making, struct sfs_error *err)
     return r < 0 ? r : 1;
 }
 
+/* EAGAIN: what is kept here of a blob on another machine was wrong: another pass may do better. */
 static int make_index(struct sfs_store *store, struct sfs_blob *blob,
                       const struct sfs_layer_source *source, const struct sfs_progress *progress,
                       struct sfs_error *err)
@@ -392,7 +393,13 @@ static int make_index(struct sfs_store *store, struct sfs_blob *blob,
     r = sfs_unpack_open(blob, &options, &making.unpack, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%s", source->label);
+    sfs_blob_judge(blob, SFS_VERDICT_BEGINS);
     r = read_blob(&making, err);
+    bool again = sfs_blob_judge(blob, r == 0               ? SFS_VERDICT_HOLDS
+                                      : r == -EKEYREJECTED ? SFS_VERDICT_WRONG
+                                                           : SFS_VERDICT_NONE);
+    if (again)
+        return -EAGAIN;
     if (r == 0)
         r = write_files(&making, err);
     if (r == 0 && is_file && source->has_digest)
@@ -436,6 +443,8 @@ static int open_or_make(struct tar_layer *layer, struct sfs_store *store, struct
     if (r != -ENOENT)
         return r;
     r = make_index(store, *blob, source, progress, err);
+    if (r == -EAGAIN) /* what was kept of it was damaged, and is dropped */
+        r = make_index(store, *blob, source, progress, err);
     if (r < 0)
         return r;
     r = open_kept(layer, store, cache, blob, source, err);

@@ -18,11 +18,13 @@ struct sfs_store {
 
 static const struct {
     const char *dir, *suffix;
-} kinds[] = { [SFS_STORE_INDEX] = { "index", ".idx" },
-              [SFS_STORE_COPY] = { "copy", ".zst" },
-              [SFS_STORE_FILE] = { "file", ".bin" },
-              [SFS_STORE_SEEN] = { "seen", ".id" },
-              [SFS_STORE_RESULT] = { "result", ".tar" } };
+} kinds[] = {
+    [SFS_STORE_INDEX] = { "index", ".idx" },   [SFS_STORE_COPY] = { "copy", ".zst" },
+    [SFS_STORE_FILE] = { "file", ".bin" },     [SFS_STORE_SEEN] = { "seen", ".id" },
+    [SFS_STORE_RESULT] = { "result", ".tar" }, [SFS_STORE_BLOB] = { "blob", ".blob" },
+    [SFS_STORE_PART] = { "part", ".part" },    [SFS_STORE_DOCUMENT] = { "document", ".json" },
+    [SFS_STORE_NAME] = { "name", ".ref" }
+};
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
 
@@ -241,6 +243,142 @@ void sfs_store_unlock(struct sfs_store_lock *lock)
     lock->path = NULL;
 }
 
+/* ---- what is here of a blob */
+
+static int part_path(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size,
+                     char **ret_path, struct sfs_error *err)
+{
+    char text[SFS_DIGEST_TEXT], key[KEY_MAX], name[KEY_MAX + 8];
+    snprintf(key, sizeof key, "%s.%llu", sfs_digest_print(digest, text), (unsigned long long)size);
+    int r = make_name(key, kinds[SFS_STORE_PART].suffix, name, err);
+    if (r < 0)
+        return r;
+    *ret_path = sfs_format("%s/%s/%s", store->dir, kinds[SFS_STORE_PART].dir, name);
+    return *ret_path ? 0 : sfs_fail_memory(err);
+}
+
+/* "....part" -> "....map". The caller frees; NULL: out of memory. */
+static char *map_of(const char *part)
+{
+    size_t size = strlen(part) - strlen(kinds[SFS_STORE_PART].suffix);
+    return sfs_format("%.*s.map", (int)size, part);
+}
+
+/* Opens the data with its shared lock, under which nobody removes it. -ENOENT: it was removed
+ * meanwhile, or is a whole blob now: try again. */
+static int open_data(const char *path, int *ret_fd)
+{
+    struct stat ours, named;
+    const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
+    AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    while (flock(fd, LOCK_SH) < 0)
+        if (errno != EINTR)
+            return -errno;
+    if (fstat(fd, &ours) < 0 || stat(path, &named) < 0 || ours.st_ino != named.st_ino ||
+        ours.st_dev != named.st_dev)
+        return -ENOENT;
+    (void)futimens(fd, times);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* A map beside data that were just made is of data that are gone. */
+static int open_map(const char *path, int data_fd, int *ret_fd)
+{
+    struct stat st;
+    if (fstat(data_fd, &st) < 0)
+        return -errno;
+    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (st.st_size == 0 ? O_TRUNC : 0);
+    *ret_fd = open(path, flags, 0600);
+    return *ret_fd < 0 ? -errno : 0;
+}
+
+/* Held while names change: of the part, of its map, and of the blob that becomes of them. */
+static int lock_part(struct sfs_store *store, const struct sfs_digest *digest,
+                     struct sfs_store_lock *ret_lock, struct sfs_error *err)
+{
+    char text[SFS_DIGEST_TEXT], key[KEY_MAX];
+    snprintf(key, sizeof key, "%s.part", sfs_digest_print(digest, text));
+    return sfs_store_lock(store, key, ret_lock, err);
+}
+
+static int blob_path(struct sfs_store *store, const struct sfs_digest *digest, char **ret_path)
+{
+    char key[SFS_DIGEST_TEXT], name[KEY_MAX + 8];
+    int r = make_name(sfs_digest_print(digest, key), kinds[SFS_STORE_BLOB].suffix, name, NULL);
+    if (r < 0)
+        return r;
+    *ret_path = sfs_format("%s/%s/%s", store->dir, kinds[SFS_STORE_BLOB].dir, name);
+    return *ret_path ? 0 : -ENOMEM;
+}
+
+static bool has_blob(struct sfs_store *store, const struct sfs_digest *digest)
+{
+    AUTO(sfs_free) char *path = NULL;
+    return blob_path(store, digest, &path) == 0 && access(path, F_OK) == 0;
+}
+
+int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size,
+                        int *ret_data_fd, int *ret_map_fd, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *dir = NULL;
+    AUTO(sfs_free) char *path = NULL;
+    AUTO(sfs_free) char *map = NULL;
+    int r = sfs_store_make_dir(store, kinds[SFS_STORE_PART].dir, &dir, err);
+    if (r == 0)
+        r = part_path(store, digest, size, &path, err);
+    if (r < 0)
+        return r;
+    map = map_of(path);
+    if (!map)
+        return sfs_fail_memory(err);
+    AUTO(sfs_store_unlock) struct sfs_store_lock lock = { .fd = -1 };
+    r = lock_part(store, digest, &lock, err);
+    if (r < 0)
+        return r;
+    if (has_blob(store, digest))
+        return sfs_fail(err, EEXIST, "all of it is here");
+    AUTO(sfs_close_fd) int data_fd = -1;
+    do
+        r = open_data(path, &data_fd);
+    while (r == -ENOENT);
+    if (r == 0)
+        r = open_map(map, data_fd, ret_map_fd);
+    if (r < 0)
+        return sfs_fail_errno(err, -r, "cache directory %s: keeping what is fetched", store->dir);
+    *ret_data_fd = TAKE_FD(data_fd);
+    return 0;
+}
+
+int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size)
+{
+    AUTO(sfs_free) char *part = NULL;
+    AUTO(sfs_free) char *map = NULL;
+    AUTO(sfs_free) char *dir = NULL;
+    AUTO(sfs_free) char *whole = NULL;
+    AUTO(sfs_store_unlock) struct sfs_store_lock lock = { .fd = -1 };
+    int r = sfs_store_make_dir(store, kinds[SFS_STORE_BLOB].dir, &dir, NULL);
+    if (r == 0)
+        r = part_path(store, digest, size, &part, NULL);
+    if (r == 0)
+        r = blob_path(store, digest, &whole);
+    if (r == 0)
+        r = lock_part(store, digest, &lock, NULL);
+    if (r < 0)
+        return r;
+    map = map_of(part);
+    if (!map)
+        return -ENOMEM;
+    /* Without a map nobody writes to the data. */
+    if (unlink(map) < 0 || chmod(part, 0644) < 0 || rename(part, whole) < 0)
+        return -errno;
+    return 0;
+}
+
+/* ---- listing and removing */
+
 struct items {
     struct sfs_store_item *data;
     size_t count, capacity;
@@ -291,7 +429,8 @@ static int collect_kind(struct sfs_store *store, enum sfs_store_kind kind, struc
             fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(st.st_mode))
             continue;
-        item.size = (uint64_t)st.st_size;
+        /* A part has holes. */
+        item.size = kind == SFS_STORE_PART ? (uint64_t)st.st_blocks * 512 : (uint64_t)st.st_size;
         item.used = st.st_atim.tv_sec > st.st_mtim.tv_sec ? st.st_atim.tv_sec : st.st_mtim.tv_sec;
         item.in_use = is_in_use(dirfd(dir), entry->d_name);
         if (append_item(items, &item) < 0)
@@ -339,6 +478,14 @@ int sfs_store_list(struct sfs_store *store,
     return r;
 }
 
+/* The map of a part goes first: what it says is only true of that part. */
+static void unlink_map(const char *part)
+{
+    AUTO(sfs_free) char *map = map_of(part);
+    if (map)
+        unlink(map);
+}
+
 /* Removes the item. 1: done; 0: it is in use, or gone already. */
 static int remove_item(struct sfs_store *store, const struct sfs_store_item *item,
                        struct sfs_error *err)
@@ -354,6 +501,8 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
         return 0;
+    if (item->kind == SFS_STORE_PART)
+        unlink_map(path);
     if (unlink(path) < 0)
         return errno == ENOENT ? 0 : sfs_fail_errno(err, errno, "removing %s", path);
     return 1;
@@ -400,6 +549,23 @@ int sfs_store_make_room(struct sfs_store *store, enum sfs_store_kind kind, uint6
     if (size > limit)
         return sfs_fail(err, ENOSPC, "larger than what may be kept");
     int r = collect_kind(store, kind, &items, err);
+    if (r == 0)
+        r = remove_first(store, &items, limit - size, &freed, &count, err);
+    return r > 0
+               ? sfs_fail(err, ENOSPC, "cache directory %s: all that is kept is in use", store->dir)
+               : r;
+}
+
+int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
+                             struct sfs_error *err)
+{
+    AUTO(free_items) struct items items = { 0 };
+    uint64_t freed, count;
+    if (size > limit)
+        return sfs_fail(err, ENOSPC, "larger than what may be kept");
+    int r = collect_kind(store, SFS_STORE_BLOB, &items, err);
+    if (r == 0)
+        r = collect_kind(store, SFS_STORE_PART, &items, err);
     if (r == 0)
         r = remove_first(store, &items, limit - size, &freed, &count, err);
     return r > 0

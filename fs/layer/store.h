@@ -5,6 +5,10 @@
  *   DIR/file/sha256-HEX.HEX.bin  decoded files, for FUSE passthrough
  *   DIR/result/sha256-HEX.tar  the layer that a RUN made (stage/run_kept.h)
  *   DIR/seen/sha256-HEX.id     which file was found to have that digest (verified.h)
+ *   DIR/blob/sha256-HEX.blob   a registry's blob, whole
+ *   DIR/part/sha256-HEX.SIZE.part  and .map: what was fetched of one (blob/range_file.h)
+ *   DIR/document/sha256-HEX.json   manifests and configs of registries
+ *   DIR/name/sha256-HEX.ref    the digest that a name had when its registry was asked last
  *
  * A file that is open here carries a shared flock, which keeps prune away from it. */
 #ifndef STAGEFS_STORE_H
@@ -35,6 +39,18 @@ int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, con
  * exceed `limit`. ENOSPC: that cannot be. */
 int sfs_store_make_room(struct sfs_store *store, enum sfs_store_kind kind, uint64_t limit,
                         uint64_t size, struct sfs_error *err);
+
+/* Opens the files of a blob of which a part is here, and makes them if they are not there. Another
+ * process may have them open, too. The caller closes both. EEXIST: it is a BLOB
+ * by now. EROFS, EACCES, ENOSPC, ...: the words name the cache directory. */
+int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size,
+                        int *ret_data_fd, int *ret_map_fd, struct sfs_error *err);
+/* Makes a blob of a part, of which all is there: gives the data the name of a BLOB, and takes the
+ * map away. 0 or a negative errno. */
+int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size);
+/* As sfs_store_make_room(), for BLOB and PART together. */
+int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
+                             struct sfs_error *err);
 
 /* The right to make files for a key, in one process at a time. */
 struct sfs_store_lock {

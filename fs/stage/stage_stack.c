@@ -98,7 +98,11 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
     if (!thing->ref || !thing->platform)
         return sfs_fail_memory(err);
     struct stage_image *image = &thing->image;
-    int r = sfs_image_open(ref, platform, &image->image, err);
+    const struct sfs_image_options options = { .platform = platform,
+                                               .store = context->store,
+                                               .registry = context->registry,
+                                               .progress = context->progress };
+    int r = sfs_image_open_with(ref, &options, &image->image, err);
     if (r < 0)
         return r;
     image->count = sfs_image_layer_count(image->image);

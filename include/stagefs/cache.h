@@ -1,6 +1,7 @@
 /* The two caches. In memory (struct sfs_cache): decoded spans, decoders and prefetch under one
- * budget, with the worker threads that fill it. On disk (struct sfs_store): layer indexes and
- * seekable copies. Both thread-safe; both outlive everything opened with them. */
+ * budget, with the worker threads that fill it. On disk (struct sfs_store): layer indexes,
+ * seekable copies, what came from registries. Both thread-safe; both outlive everything opened with
+ * them. */
 #ifndef STAGEFS_CACHE_H
 #define STAGEFS_CACHE_H
 
@@ -61,17 +62,22 @@ int sfs_store_work_dir(struct sfs_store *store, char **ret_path, struct sfs_erro
 
 /* What the store keeps. */
 enum sfs_store_kind {
-    SFS_STORE_INDEX, /* a layer's index */
-    SFS_STORE_COPY,  /* the seekable copy of a layer's blob that cannot be entered in the middle */
-    SFS_STORE_FILE,  /* a file that a mount with passthrough keeps decoded (mount.h) */
-    SFS_STORE_SEEN,  /* a note of a few bytes: which file was found to have a digest */
-    SFS_STORE_RESULT /* the layer that a RUN made */
+    SFS_STORE_INDEX,  /* a layer's index */
+    SFS_STORE_COPY,   /* the seekable copy of a layer's blob that cannot be entered in the middle */
+    SFS_STORE_FILE,   /* a file that a mount with passthrough keeps decoded (mount.h) */
+    SFS_STORE_SEEN,   /* a note of a few bytes: which file was found to have a digest */
+    SFS_STORE_RESULT, /* the layer that a RUN made */
+    SFS_STORE_BLOB,   /* a blob of a registry, whole */
+    SFS_STORE_PART,   /* what was fetched so far of one */
+    SFS_STORE_DOCUMENT, /* a manifest or a config of a registry */
+    SFS_STORE_NAME,     /* a note: which digest a tag had when it was asked for last */
 };
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
     /* "sha256:HEX": the digest of the blob that it belongs to; of a RESULT: of all that it depends
-     * on. Of a FILE: the name that sfs_tree_content_name() gives. */
+     * on. Of a FILE: the name that sfs_tree_content_name() gives. Of a PART: with ".SIZE" behind.
+     * Of a NAME: the digest of the name. */
     char key[160];
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */

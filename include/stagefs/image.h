@@ -30,13 +30,27 @@ struct sfs_image_layer {
     const struct json_t *annotations; /* of its descriptor, or NULL; borrowed */
 };
 
+struct sfs_registry_options;
+
+/* What an image is opened with. What it points to is borrowed until the image is closed. */
+struct sfs_image_options {
+    const char *platform;    /* "OS/ARCH[/VARIANT]"; NULL: the host's */
+    struct sfs_store *store; /* where what comes from a registry is kept; NULL: nowhere */
+    const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
+    const struct sfs_progress *progress;         /* its `warn` is told; NULL: nobody is */
+};
+
 /* Opens the image that `ref` names, as the manual page has it: oci:DIR[:TAG|@DIGEST],
- * oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], dir:DIR. platform "OS/ARCH[/VARIANT]" or
- * NULL for the host's; only an image index asks for it. The caller closes *ret_image. ENOENT: no
- * such file, tag or platform (the words list those there are). EKEYREJECTED: a document does not
- * match its digest. ENOTSUP: media type, transport. EBADMSG: malformed. */
+ * oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], dir:DIR, docker://NAME[:TAG|@DIGEST].
+ * platform "OS/ARCH[/VARIANT]" or NULL for the host's; only an image index asks for it. The caller
+ * closes *ret_image. ENOENT: no such file, tag or platform (the words list those there are).
+ * EKEYREJECTED: a document does not match its digest. ENOTSUP: media type, transport. EBADMSG:
+ * malformed. */
 int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
                    struct sfs_error *err);
+/* The same, with options. Of a registry: EAGAIN: it does not answer. EACCES: it wants a login. */
+int sfs_image_open_with(const char *ref, const struct sfs_image_options *options,
+                        struct sfs_image **ret_image, struct sfs_error *err);
 /* Frees, and sets NULL; NULL is fine. Its layers have been closed before. */
 void sfs_image_close(struct sfs_image **image);
 

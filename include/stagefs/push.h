@@ -2,15 +2,17 @@
 #ifndef STAGEFS_PUSH_H
 #define STAGEFS_PUSH_H
 
+#include <stagefs/cache.h>
 #include <stagefs/digest.h>
 #include <stagefs/error.h>
 #include <stagefs/progress.h>
 #include <stagefs/registry.h>
 
 struct sfs_push_options {
-    const char *destination;                     /* docker://HOST[:PORT]/NAME[:TAG|@DIGEST] */
-    const char *platform;                        /* which image of an index; NULL: the host's */
-    bool all;                                    /* the index with all its images */
+    const char *destination; /* docker://HOST[:PORT]/NAME[:TAG|@DIGEST] */
+    const char *platform;    /* which image of an index; NULL: the host's */
+    bool all;                /* the index with all its images */
+    struct sfs_store *store; /* where what comes from a registry is kept; NULL: nowhere */
     const struct sfs_registry_options *registry; /* NULL: all-zero */
     const struct sfs_progress *progress;         /* NULL: nobody is told */
 };

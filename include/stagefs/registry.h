@@ -3,12 +3,14 @@
 #define STAGEFS_REGISTRY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* All-zero is the default. The texts are borrowed by whatever is opened with them. */
 struct sfs_registry_options {
     const char *authfile; /* --authfile FILE: the only file with logins; NULL: the usual ones */
     const char *creds;    /* --creds USER[:PASSWORD]: for all registries; NULL: none */
     bool no_tls_verify;   /* --tls-verify=false: any certificate will do, and so will plain HTTP */
+    uint64_t keep;        /* bytes of blobs that may be kept on the disk; 0: 32 GiB */
 };
 
 #endif

@@ -90,6 +90,24 @@ SOURCE_DATE_EPOCH=0 expect 0 "$STAGEFS" commit --base "oci:$T/layout:one" --from
 tail -n 300 "$log" | grep -q '"PATCH /v2/made/name/blobs/uploads' || fail "the layer was not sent while it was written"
 expect 2 "$STAGEFS" commit "oci:$T/layout:one" -t "docker://$R/made/name@$manifest"
 
+# --- from a registry: mounted where it is the same one, streamed through where it is another
+mark
+expect 0 "$STAGEFS" push --json "docker://$R/some/name:one" "docker://$R/mounted/name:one"
+[ "$(jq -c '[.mounted, .sent]' "$T/stdout")" = "[2,0]" ] || fail "not mounted: $(cat "$T/stdout")"
+[ "$(count PUT uploads)" = 0 ] || fail "a blob was sent within one registry"
+pushed "$R/mounted/name:one" "$manifest"
+expect 0 "$STAGEFS" push --all "docker://$R/some/all:all" "docker://$R/mounted/all:all"
+[ "$(cat "$T/stdout")" = "sha256:$index" ] || fail "not the index: $(cat "$T/stdout")"
+mark
+expect 0 "$STAGEFS" commit --base "docker://$R/some/name:one" --from "dir:$T/add" --copy /more:/more -t "docker://$R/mounted/made:one"
+[ "$(count POST mount=)" = 1 ] || fail "the base's layer was not mounted"
+pushed "$R/mounted/made:one" "$(cat "$T/stdout")"
+start_registry other
+O=127.0.0.1:$port
+STAGEFS_CACHE_DIR=$T/cache2 expect 0 "$STAGEFS" push --all "docker://$R/some/all:all" "docker://$O/copied/all:all"
+pushed "$O/copied/all:all" "sha256:$index"
+cmp "$T/back/blobs/sha256/${layer#sha256:}" "$blobs/${layer#sha256:}" || fail "other bytes went through"
+
 # --- with passwords: who may not push
 htpasswd -Bbn user password >"$T/htpasswd" 2>/dev/null
 MORE="auth: {htpasswd: {realm: tests, path: $T/htpasswd}}" start_registry passwords
@@ -101,6 +119,28 @@ says "no right to push to some/name"
 expect 0 "$STAGEFS" push --creds user:password "oci:$T/layout:one" "docker://$P/some/name:one"
 expect 1 "$STAGEFS" commit "oci:$T/layout:one" -t "docker://$P/some/name:two"
 says "wants a login"
+
+# --- with a token service: a push, and a mount, ask for what they need
+for jwt in python3 /usr/bin/python3 ""; do # Debian's packages are for Debian's Python
+    [ -n "$jwt" ] && "$jwt" -c 'import cryptography, jwt' 2>/dev/null && break
+done
+if [ -n "$jwt" ] && command -v openssl >/dev/null; then
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$T/issuer.key" -out "$T/issuer.crt" -subj /CN=issuer -days 2 2>/dev/null
+    issuer=$(free_port)
+    "$jwt" "$HERE/registry_issuer.py" "$issuer" "$T/issuer.key" "$T/issuer.crt" 3600 &
+    registry_pids="$registry_pids $!"
+    wait_for_port "$issuer"
+    MORE="auth: {token: {realm: \"http://127.0.0.1:$issuer/token\", service: tests, issuer: issuer, rootcertbundle: $T/issuer.crt}}" start_registry tokens
+    K=127.0.0.1:$port
+    expect 0 "$STAGEFS" push --creds user:password "oci:$T/layout:one" "docker://$K/closed/name:one"
+    expect 0 "$STAGEFS" push --json --creds user:password "docker://$K/closed/name:one" "docker://$K/closed/other:one"
+    [ "$(jq -c '[.mounted, .sent]' "$T/stdout")" = "[2,0]" ] || fail "not mounted: $(cat "$T/stdout")"
+    expect 0 "$STAGEFS" commit --creds user:password --base "docker://$K/closed/name:one" --from "dir:$T/add" --copy /more:/more -t "docker://$K/closed/made:one"
+    expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://$K/closed/name:two"
+    says "wants a login"
+    expect 1 "$STAGEFS" push --creds user:wrong "oci:$T/layout:one" "docker://$K/closed/name:two"
+    says "no right to push"
+fi
 
 # --- read-only; nobody there
 MORE="" start_registry none

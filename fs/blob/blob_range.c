@@ -1,0 +1,511 @@
+/* Reading a blob that is fetched: waiting, looking ahead, and what becomes of it when all is
+ * there. */
+#include "blob/blob_range.h"
+
+#include "base/hash.h"
+#include "blob/range_parts.h"
+#include <errno.h>
+#include <stagefs/format.h>
+
+#define PATIENCE_MS 60000
+#define PIECE       (4ull << 20)  /* bytes that are brought, and then copied, at once */
+#define NEAR        (1ull << 20)  /* so far from where a reader stopped, it is the same reader */
+#define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
+#define HASH_BLOCK  (1u << 20)
+#define TRY_AGAIN   1000 /* ms between tries while the other machine does not answer */
+
+/* A range to be brought by the pool. */
+struct range_job {
+    struct sfs_range_blob *range;
+    uint32_t first, last;
+    enum sfs_remote_priority priority;
+};
+
+/* How long a reader has waited for a machine that does not answer. */
+struct patience {
+    int64_t end_ms; /* 0: it answers */
+};
+
+/* ---- waiting for bytes */
+
+static void warn(const struct sfs_range_blob *range, const char *text)
+{
+    const struct sfs_progress *progress = range->progress;
+    if (progress && progress->warn)
+        progress->warn(progress->user, text);
+}
+
+static void note_stall(struct sfs_range_blob *range, const struct sfs_error *why)
+{
+    char text[sizeof why->text + 200];
+    if (!range->is_stalled || atomic_exchange(range->is_stalled, true))
+        return;
+    atomic_fetch_add(&sfs_range_counters.stalls, 1);
+    snprintf(text, sizeof text, "%s: reads wait until it answers, each up to %u seconds: %s",
+             range->where, range->patience_ms / 1000, why->text);
+    warn(range, text);
+}
+
+static void note_answer(struct sfs_range_blob *range)
+{
+    char text[400];
+    if (!range->is_stalled || !atomic_load(range->is_stalled) ||
+        !atomic_exchange(range->is_stalled, false))
+        return;
+    snprintf(text, sizeof text, "%.300s answers again", range->where);
+    warn(range, text);
+}
+
+/* What the remote failed with, as a reader has it. The lock is held. 0: try again. */
+static int bear(struct sfs_range_blob *range, struct patience *patience, int r,
+                struct sfs_error *err)
+{
+    if (r >= 0) {
+        if (r == 0)
+            note_answer(range);
+        *patience = (struct patience){ 0 };
+        return 0;
+    }
+    if (r == -EAGAIN) {
+        int64_t now = sfs_range_now_ms();
+        if (!patience->end_ms)
+            patience->end_ms = now + range->patience_ms;
+        note_stall(range, err);
+        if (now < patience->end_ms) {
+            int64_t left = patience->end_ms - now;
+            sfs_range_wait(range, left < TRY_AGAIN ? (unsigned)left + 1 : TRY_AGAIN);
+            return 0;
+        }
+    }
+    if (r == -ENOMEM || r == -ECANCELED)
+        return r;
+    atomic_fetch_add(&sfs_range_counters.failed, 1);
+    return sfs_fail_while(err, -EIO, "%s", range->blob.name);
+}
+
+static void submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
+                   enum sfs_remote_priority priority);
+
+/* Has the blocks be here: those behind the first request are brought by others meanwhile. */
+static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last,
+                 enum sfs_remote_priority priority, struct sfs_error *err)
+{
+    struct patience patience = { 0 };
+    LOCK(&range->lock);
+    for (uint32_t block = first; block <= last;) {
+        if (sfs_range_has(range, block) || sfs_range_take_kept(range, block)) {
+            block++;
+            continue;
+        }
+        int64_t begin = sfs_range_now_ms();
+        int r = 0;
+        if ((range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING)
+            sfs_range_wait(range, TRY_AGAIN);
+        else
+            r = bear(range, &patience, sfs_range_fetch(range, block, last, priority, err), err);
+        if (priority == SFS_REMOTE_DEMAND)
+            atomic_fetch_add(&sfs_range_counters.wait_ns,
+                             (unsigned long long)(sfs_range_now_ms() - begin) * 1000000u);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- ahead of readers */
+
+static void run_job(void *arg)
+{
+    AUTO(sfs_free) struct range_job *job = arg;
+    struct sfs_range_blob *range = job->range;
+    struct sfs_error err;
+    LOCK(&range->lock);
+    for (uint32_t block = job->first; block <= job->last && !range->closing;) {
+        bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
+        if (is_pending || sfs_range_has(range, block) || sfs_range_take_kept(range, block)) {
+            block++;
+            continue;
+        }
+        /* A failure is told to whoever reads that. */
+        int r = sfs_range_fetch(range, block, job->last, job->priority, &err);
+        if (r < 0)
+            break;
+        if (r == 0)
+            note_answer(range);
+    }
+    range->jobs--;
+    pthread_cond_broadcast(&range->changed);
+}
+
+/* Has blocks brought by the pool; the lock is held. Nothing while the other machine does not
+ * answer. */
+static void submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
+                   enum sfs_remote_priority priority)
+{
+    static const enum sfs_pool_priority as[] = { [SFS_REMOTE_DEMAND] = SFS_POOL_DEMAND,
+                                                 [SFS_REMOTE_PROFILE] = SFS_POOL_AHEAD,
+                                                 [SFS_REMOTE_FILL] = SFS_POOL_BACKGROUND };
+    while (first <= last && sfs_range_has(range, first))
+        first++;
+    if (first > last || range->closing || (range->is_stalled && atomic_load(range->is_stalled)))
+        return;
+    struct range_job *job = malloc(sizeof *job);
+    if (!job)
+        return;
+    *job = (struct range_job){ range, first, last, priority };
+    range->jobs++;
+    if (sfs_pool_submit(range->pool, as[priority], run_job, job) < 0) {
+        free(job);
+        range->jobs--;
+    }
+}
+
+/* In pieces of one request each, so that several are under way. */
+static void submit_pieces(struct sfs_range_blob *range, uint64_t offset, uint64_t end,
+                          enum sfs_remote_priority priority)
+{
+    uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
+    uint32_t last = (uint32_t)((end - 1) / SFS_RANGE_BLOCK);
+    while (first <= last) {
+        uint32_t part = last - first < SFS_RANGE_MOST ? last - first : SFS_RANGE_MOST - 1;
+        submit(range, first, first + part, priority);
+        first += part + 1;
+    }
+}
+
+static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
+                        enum sfs_pool_priority priority)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    LOCK(&range->lock);
+    submit_pieces(range, offset, offset + size,
+                  priority == SFS_POOL_BACKGROUND ? SFS_REMOTE_FILL : SFS_REMOTE_PROFILE);
+}
+
+/* How far ahead of a reader that has read so much in a row: as far as that. A pass is one from the
+ * beginning. */
+static uint64_t window_of(const struct sfs_range_blob *range, uint64_t read)
+{
+    /* What is in memory alone must not push itself out. */
+    uint64_t most = range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
+    if (range->in_pass)
+        return most;
+    return read < NEAR ? 0 : read < most ? read : most;
+}
+
+/* Is this where a reader goes on? Then what comes next is brought while it works. */
+static void look_ahead(struct sfs_range_blob *range, uint64_t offset, uint64_t size)
+{
+    uint64_t end = offset + size;
+    LOCK(&range->lock);
+    for (unsigned i = 0; i < SFS_RANGE_READERS; i++) {
+        struct sfs_range_reader *reader = &range->readers[i];
+        if (reader->next == 0 || offset > reader->next + NEAR || offset + NEAR < reader->next)
+            continue;
+        reader->next = end > reader->next ? end : reader->next;
+        reader->ahead = reader->ahead > reader->next ? reader->ahead : reader->next;
+        uint64_t window = window_of(range, reader->next - reader->begin);
+        uint64_t until = reader->next + window;
+        until = until < range->blob.size ? until : range->blob.size;
+        /* By whole requests, but for the end. */
+        if (until > reader->ahead &&
+            (until - reader->ahead >= window / 4 || until == range->blob.size)) {
+            submit_pieces(range, reader->ahead, until, SFS_REMOTE_PROFILE);
+            reader->ahead = until;
+        }
+        return;
+    }
+    range->readers[range->next_reader++ % SFS_RANGE_READERS] =
+        (struct sfs_range_reader){ .begin = offset, .next = end, .ahead = end };
+}
+
+/* ---- when all is there */
+
+static int digest_all(struct sfs_range_blob *range, struct sfs_digest *ret_digest)
+{
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    AUTO(sfs_free) char *buf = malloc(HASH_BLOCK);
+    if (!hash || !buf)
+        return -ENOMEM;
+    for (uint64_t at = 0; at < range->blob.size;) {
+        {
+            LOCK(&range->lock);
+            if (range->closing || range->in_pass)
+                return -ECANCELED;
+        }
+        uint64_t left = range->blob.size - at;
+        ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), buf,
+                                   left < HASH_BLOCK ? (size_t)left : HASH_BLOCK, at);
+        if (n <= 0 || sfs_hash_add(hash, buf, (size_t)n) < 0)
+            return -EIO;
+        at += (uint64_t)n;
+    }
+    return sfs_hash_finish(hash, ret_digest);
+}
+
+/* All of it is wrong, and nobody knows where. The lock is held. */
+static void forget_all(struct sfs_range_blob *range)
+{
+    sfs_range_file_drop(range->file, 0, range->blocks);
+    for (uint32_t i = 0; i < range->blocks; i++)
+        if ((range->states[i] & SFS_BLOCK_STATE) == SFS_BLOCK_READY)
+            range->states[i] = SFS_BLOCK_UNKNOWN;
+    range->gap = 0;
+    range->was_kept = false;
+}
+
+static bool is_complete(struct sfs_range_blob *range)
+{
+    if (!range->file || range->is_settled)
+        return false;
+    range->gap = sfs_range_file_next_gap(range->file, range->gap);
+    return range->gap == range->blocks;
+}
+
+/* Another process may have dropped a block that was there: so all are looked at once more. */
+static void keep_whole(struct sfs_range_blob *range)
+{
+    if (!range->keeper || range->is_settled ||
+        sfs_range_file_next_gap(range->file, 0) < range->blocks)
+        return;
+    range->is_settled = range->keeper->ops->keep_whole(range->keeper) == 0;
+}
+
+static void run_settle(void *arg)
+{
+    struct sfs_range_blob *range = arg;
+    struct sfs_digest found;
+    int r = digest_all(range, &found);
+    LOCK(&range->lock);
+    if (r == 0 && sfs_digest_equal(&found, &range->digest)) {
+        keep_whole(range);
+    } else if (r == 0) {
+        char text[600];
+        snprintf(text, sizeof text,
+                 "%.400s: what was fetched does not match its digest, and is dropped",
+                 range->blob.name);
+        warn(range, text);
+        forget_all(range);
+    }
+    range->is_settling = false;
+    range->jobs--;
+    pthread_cond_broadcast(&range->changed);
+}
+
+static void settle_if_complete(struct sfs_range_blob *range)
+{
+    LOCK(&range->lock);
+    if (range->in_pass || range->is_settling || range->closing || !is_complete(range))
+        return;
+    range->is_settling = true;
+    range->jobs++;
+    if (sfs_pool_submit(range->pool, SFS_POOL_BACKGROUND, run_settle, range) < 0) {
+        range->is_settling = false;
+        range->jobs--;
+    }
+}
+
+static bool range_judge(struct sfs_blob *blob, enum sfs_verdict verdict)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    LOCK(&range->lock);
+    range->in_pass = verdict == SFS_VERDICT_BEGINS;
+    if (verdict == SFS_VERDICT_HOLDS && is_complete(range))
+        keep_whole(range);
+    if (verdict != SFS_VERDICT_WRONG || !range->file)
+        return false;
+    bool may_help = range->was_kept;
+    forget_all(range);
+    return may_help;
+}
+
+static bool range_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
+    uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
+    bool may_help = false;
+    LOCK(&range->lock);
+    for (uint32_t block = first; block <= last; block++) {
+        if ((range->states[block] & SFS_BLOCK_BAD) || !sfs_range_has(range, block))
+            continue;
+        may_help = true;
+        atomic_fetch_add(&sfs_range_counters.damaged, 1);
+        if (range->file)
+            sfs_range_file_drop(range->file, block, 1);
+        range->states[block] = SFS_BLOCK_UNKNOWN | SFS_BLOCK_BAD;
+        range->gap = range->gap < block ? range->gap : block;
+    }
+    return may_help;
+}
+
+/* ---- the vtable */
+
+/* Copies out of one block. -ESTALE: it was in memory, and is not any more. */
+static int copy_block(struct sfs_range_blob *range, uint32_t block, size_t from, void *buf,
+                      size_t size)
+{
+    {
+        LOCK(&range->lock);
+        if (!sfs_range_has(range, block))
+            return -ESTALE;
+        for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
+            if (!range->loose[i].data || range->loose[i].block != block ||
+                (range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_LOOSE)
+                continue;
+            memcpy(buf, range->loose[i].data + from, size);
+            return 0;
+        }
+    }
+    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), buf, size,
+                               (uint64_t)block * SFS_RANGE_BLOCK + from);
+    return n == (ssize_t)size ? 0 : -EIO;
+}
+
+static int copy_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset)
+{
+    for (char *to = buf; size > 0;) {
+        uint32_t block = (uint32_t)(offset / SFS_RANGE_BLOCK);
+        size_t from = offset % SFS_RANGE_BLOCK;
+        size_t part = size < SFS_RANGE_BLOCK - from ? size : SFS_RANGE_BLOCK - from;
+        int r = copy_block(range, block, from, to, part);
+        if (r < 0)
+            return r;
+        to += part;
+        offset += part;
+        size -= part;
+    }
+    return 0;
+}
+
+static int read_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset,
+                      struct sfs_error *err)
+{
+    uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
+    uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
+    int r;
+    do {
+        r = bring(range, first, last, SFS_REMOTE_DEMAND, err);
+        if (r < 0)
+            return r;
+        r = copy_piece(range, buf, size, offset);
+    } while (r == -ESTALE);
+    return r < 0 ? sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
+                            range->blob.name)
+                 : 0;
+}
+
+static ssize_t range_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                             struct sfs_error *err)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    struct sfs_error own;
+    if (size > PIECE) { /* the rest comes while the first piece does */
+        LOCK(&range->lock);
+        submit_pieces(range, offset + PIECE, offset + size, SFS_REMOTE_DEMAND);
+    }
+    for (size_t at = 0; at < size;) {
+        size_t part = size - at < PIECE ? size - at : PIECE;
+        int r = read_piece(range, (char *)buf + at, part, offset + at, err ? err : &own);
+        if (r < 0)
+            return r;
+        at += part;
+    }
+    look_ahead(range, offset, size);
+    settle_if_complete(range);
+    return (ssize_t)size;
+}
+
+static int range_file(const struct sfs_blob *blob)
+{
+    const struct sfs_range_blob *range = (const struct sfs_range_blob *)blob;
+    return atomic_load(&range->is_settled) ? sfs_range_file_data(range->file) : -1;
+}
+
+static void end_all(struct sfs_range_blob *range)
+{
+    LOCK(&range->lock);
+    range->closing = true;
+    pthread_cond_broadcast(&range->changed);
+    while (range->jobs > 0 || range->runs) {
+        sfs_range_cancel(range);
+        sfs_range_wait(range, 100);
+    }
+}
+
+static void range_close(struct sfs_blob *blob)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    end_all(range);
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
+        free(range->loose[i].data);
+    sfs_range_file_close(&range->file);
+    if (range->keeper)
+        range->keeper->ops->close(range->keeper);
+    range->remote->ops->close(range->remote);
+    pthread_cond_destroy(&range->changed);
+    pthread_mutex_destroy(&range->lock);
+    free(range->states);
+    free(range->scratch);
+    free(range->where);
+    free(range);
+}
+
+static const struct sfs_blob_ops range_ops = { .read_at = range_read_at,
+                                               .fetch = range_fetch,
+                                               .distrust = range_distrust,
+                                               .judge = range_judge,
+                                               .file = range_file,
+                                               .close = range_close };
+
+int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
+                        struct sfs_range_keeper *keeper, const struct sfs_range_options *options,
+                        struct sfs_blob **ret_blob, struct sfs_error *err)
+{
+    struct sfs_range_blob *range = calloc(1, sizeof *range);
+    if (!range) {
+        sfs_range_file_close(&file);
+        if (keeper)
+            keeper->ops->close(keeper);
+        remote->ops->close(remote);
+        return sfs_fail_memory(err);
+    }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&range->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&range->lock, NULL);
+    range->blob = (struct sfs_blob){ &range_ops, options->size, strdup(options->name) };
+    range->remote = remote;
+    range->file = file;
+    range->keeper = keeper;
+    range->pool = options->pool;
+    range->progress = options->progress;
+    range->digest = options->digest;
+    range->where = strdup(options->where);
+    range->is_stalled = options->is_stalled;
+    range->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
+    range->blocks = sfs_range_blocks(options->size);
+    range->states = calloc(range->blocks + 1ull, 1);
+    range->scratch = malloc(SFS_RANGE_BLOCK);
+    AUTO(sfs_blob_close) struct sfs_blob *blob = &range->blob;
+    if (!range->scratch || !blob->name || !range->where || !range->states)
+        return sfs_fail_memory(err);
+    *ret_blob = TAKE(blob);
+    return 0;
+}
+
+void sfs_range_get_stats(struct sfs_range_stats *ret_stats)
+{
+    *ret_stats = (struct sfs_range_stats){
+        .requests = atomic_load(&sfs_range_counters.requests),
+        .fetched = atomic_load(&sfs_range_counters.fetched),
+        .demand = atomic_load(&sfs_range_counters.demand),
+        .kept = atomic_load(&sfs_range_counters.kept),
+        .damaged = atomic_load(&sfs_range_counters.damaged),
+        .stalls = atomic_load(&sfs_range_counters.stalls),
+        .failed = atomic_load(&sfs_range_counters.failed),
+        .wait_ns = atomic_load(&sfs_range_counters.wait_ns),
+    };
+}

@@ -1,0 +1,354 @@
+/* How blocks come here: what one request asks for, and where its bytes go. */
+#include "blob/range_parts.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define GAP       4u           /* blocks: less is fetched again rather than asked around */
+#define CREDIT    (8ull << 20) /* bytes that the keeper is asked for at once */
+#define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
+#define LOOK_MS   10           /* how often another process's fetch is looked at */
+#define OTHERS_MS 90000        /* how long that is waited for: it may be stopped */
+
+struct sfs_range_counters sfs_range_counters;
+
+/* One request. */
+struct sfs_range_run {
+    struct sfs_range_blob *range;
+    uint32_t first, count; /* what is asked for */
+    uint32_t locked;       /* of these so many are locked, from the first on */
+    enum sfs_remote_priority priority;
+    bool is_stream; /* the other machine sends all of the blob */
+    uint64_t at;    /* where the next byte belongs */
+    size_t filled;  /* bytes in `block` */
+    char *block;    /* the block that is coming in */
+    struct sfs_range_run *next;
+};
+
+int64_t sfs_range_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void sfs_range_wait(struct sfs_range_blob *range, unsigned ms)
+{
+    int64_t end = sfs_range_now_ms() + ms;
+    struct timespec until = { .tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000 };
+    pthread_cond_timedwait(&range->changed, &range->lock, &until);
+}
+
+static enum sfs_block_state state_of(const struct sfs_range_blob *range, uint32_t block)
+{
+    return range->states[block] & SFS_BLOCK_STATE;
+}
+
+static void set_state(struct sfs_range_blob *range, uint32_t block, enum sfs_block_state state)
+{
+    range->states[block] = (uint8_t)((range->states[block] & SFS_BLOCK_BAD) | state);
+}
+
+bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block)
+{
+    enum sfs_block_state state = state_of(range, block);
+    return state == SFS_BLOCK_READY || state == SFS_BLOCK_LOOSE;
+}
+
+bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
+{
+    bool there = false;
+    if (!range->file || range->states[block] != SFS_BLOCK_UNKNOWN)
+        return false;
+    sfs_range_file_look(range->file, block, 1, &there);
+    if (!there)
+        return false;
+    if (sfs_range_file_read(range->file, block, range->scratch) < 0) {
+        atomic_fetch_add(&sfs_range_counters.damaged, 1);
+        range->states[block] |= SFS_BLOCK_BAD;
+        return false;
+    }
+    range->was_kept = true;
+    atomic_fetch_add(&sfs_range_counters.kept, sfs_range_block_size(range->blob.size, block));
+    set_state(range, block, SFS_BLOCK_READY);
+    return true;
+}
+
+/* ---- where bytes go */
+
+/* Keeps a block in memory, in the place of the one that came first. */
+static int keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data)
+{
+    size_t size = sfs_range_block_size(range->blob.size, block);
+    char *copy = malloc(size);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, data, size);
+    unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
+    if (range->loose[place].data)
+        set_state(range, range->loose[place].block, SFS_BLOCK_UNKNOWN);
+    free(range->loose[place].data);
+    range->loose[place].block = block;
+    range->loose[place].data = copy;
+    set_state(range, block, SFS_BLOCK_LOOSE);
+    return 0;
+}
+
+/* Has the disk room for a block? The lock is held. */
+static bool has_room(struct sfs_range_blob *range)
+{
+    if (!range->file || range->is_settled)
+        return false;
+    if (range->credit < SFS_RANGE_BLOCK) {
+        if (range->room_asked_ms && sfs_range_now_ms() - range->room_asked_ms < ASK_AGAIN)
+            return false;
+        range->room_asked_ms = 0;
+        if (range->keeper && range->keeper->ops->make_room(range->keeper, CREDIT) < 0) {
+            range->room_asked_ms = sfs_range_now_ms();
+            return false;
+        }
+        range->credit = CREDIT;
+    }
+    range->credit -= SFS_RANGE_BLOCK;
+    return true;
+}
+
+static void unlock_block(struct sfs_range_run *run, uint32_t block)
+{
+    if (block >= run->first && block - run->first < run->locked)
+        sfs_range_file_unlock(run->range->file, block, 1);
+}
+
+static int put_block(struct sfs_range_run *run, uint32_t block, const char *data)
+{
+    struct sfs_range_blob *range = run->range;
+    bool room;
+    {
+        LOCK(&range->lock);
+        if (sfs_range_has(range, block))
+            return 0;
+        room = has_room(range);
+    }
+    int r = room ? sfs_range_file_write(range->file, block, data) : -ENOSPC;
+    LOCK(&range->lock);
+    if (r == 0) {
+        set_state(range, block, SFS_BLOCK_READY);
+    } else {
+        range->credit = 0;
+        if (room)
+            range->room_asked_ms = sfs_range_now_ms();
+        r = sfs_range_has(range, block) ? 0 : keep_loose(range, block, data);
+    }
+    unlock_block(run, block);
+    pthread_cond_broadcast(&range->changed);
+    return r;
+}
+
+/* Has all of the blob begun to come, though a part was asked for? Then nobody asks for more. */
+static void note_stream(struct sfs_range_run *run, uint64_t offset, uint64_t end)
+{
+    uint64_t from = (uint64_t)run->first * SFS_RANGE_BLOCK;
+    uint64_t to = from + (uint64_t)run->count * SFS_RANGE_BLOCK;
+    if (run->is_stream || (offset >= from && end <= to))
+        return;
+    LOCK(&run->range->lock);
+    run->is_stream = true;
+    run->range->streams++;
+}
+
+/* The sink of a run: makes blocks of what comes. */
+static int take(void *user, uint64_t offset, const void *data, size_t size)
+{
+    struct sfs_range_run *run = user;
+    struct sfs_range_blob *range = run->range;
+    const char *from = data;
+    if (offset > range->blob.size || size > range->blob.size - offset)
+        return -EBADMSG;
+    note_stream(run, offset, offset + size);
+    if (offset != run->at) { /* it begins anew */
+        run->at = offset;
+        run->filled = 0;
+        if (offset % SFS_RANGE_BLOCK)
+            return -EBADMSG;
+    }
+    atomic_fetch_add(&sfs_range_counters.fetched, size);
+    if (run->priority == SFS_REMOTE_DEMAND)
+        atomic_fetch_add(&sfs_range_counters.demand, size);
+    while (size > 0) {
+        uint32_t block = (uint32_t)(run->at / SFS_RANGE_BLOCK);
+        size_t whole = sfs_range_block_size(range->blob.size, block);
+        size_t part = size < whole - run->filled ? size : whole - run->filled;
+        memcpy(run->block + run->filled, from, part);
+        run->filled += part;
+        run->at += part;
+        from += part;
+        size -= part;
+        if (run->filled < whole)
+            break;
+        run->filled = 0;
+        int r = put_block(run, block, run->block);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- what is asked for */
+
+/* How many blocks a request gets that begins with `first` and is wanted for those up to `last`: it
+ * goes on where there is nothing yet, and over gaps on the way to `last`. The lock is held. */
+static uint32_t plan(struct sfs_range_blob *range, uint32_t first, uint32_t last)
+{
+    bool there[SFS_RANGE_MOST] = { false };
+    uint32_t left = range->blocks - first, most = left < SFS_RANGE_MOST ? left : SFS_RANGE_MOST;
+    uint32_t end = 1;
+    if (range->file)
+        sfs_range_file_look(range->file, first, most, there);
+    for (uint32_t i = 1; i < most; i++) {
+        uint32_t block = first + i;
+        bool is_wanted = block <= last;
+        bool is_bad = range->states[block] & SFS_BLOCK_BAD;
+        if (state_of(range, block) == SFS_BLOCK_PENDING || (!is_wanted && i >= SFS_RANGE_LEAST))
+            break;
+        if (state_of(range, block) == SFS_BLOCK_UNKNOWN && (!there[i] || is_bad))
+            end = i + 1;
+        else if (!is_wanted || i - end >= GAP)
+            break;
+    }
+    return end;
+}
+
+static void mark(struct sfs_range_blob *range, uint32_t first, uint32_t count,
+                 enum sfs_block_state from, enum sfs_block_state to)
+{
+    for (uint32_t i = first; i < first + count; i++)
+        if (state_of(range, i) == from)
+            set_state(range, i, to);
+}
+
+/* Cuts off what others have brought. 1: it begins with that, so look again. */
+static int trim(struct sfs_range_run *run)
+{
+    struct sfs_range_blob *range = run->range;
+    bool there[SFS_RANGE_MOST];
+    LOCK(&range->lock);
+    sfs_range_file_look(range->file, run->first, run->count, there);
+    if (there[0] && !(range->states[run->first] & SFS_BLOCK_BAD))
+        return 1;
+    while (run->count > 1 && there[run->count - 1] &&
+           !(range->states[run->first + run->count - 1] & SFS_BLOCK_BAD))
+        run->count--;
+    return 0;
+}
+
+/* Waits for a moment while another process fetches the first block. 0: look again. EAGAIN: it was
+ * waited for long enough. */
+static int wait_for_others(struct sfs_range_run *run, int64_t since, struct sfs_error *err)
+{
+    struct sfs_range_blob *range = run->range;
+    LOCK(&range->lock);
+    if (range->closing)
+        return sfs_fail(err, ECANCELED, "cancelled");
+    sfs_range_wait(range, LOOK_MS);
+    return sfs_range_now_ms() - since < OTHERS_MS ? 0 : -EAGAIN;
+}
+
+/* Takes the right to fetch as much of the run as can be had at once, from its first block on. 1:
+ * another process has brought that meanwhile. */
+static int claim(struct sfs_range_run *run, struct sfs_error *err)
+{
+    const struct sfs_range_file *file = run->range->file;
+    int64_t since = sfs_range_now_ms();
+    while (file) {
+        uint32_t count = run->count;
+        while (count > 1 && sfs_range_file_lock(file, run->first, count) < 0)
+            count /= 2;
+        if (count > 1 || sfs_range_file_lock(file, run->first, 1) == 0) {
+            run->count = run->locked = count;
+            return trim(run);
+        }
+        bool there = false;
+        sfs_range_file_look(file, run->first, 1, &there);
+        if (there)
+            return 1;
+        int r = wait_for_others(run, since, err);
+        if (r == -EAGAIN)
+            return 0; /* without a lock, then */
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int ask(struct sfs_range_run *run, struct sfs_error *err)
+{
+    struct sfs_range_blob *range = run->range;
+    int r = claim(run, err);
+    if (r != 0)
+        return r;
+    uint64_t offset = (uint64_t)run->first * SFS_RANGE_BLOCK, end;
+    end = offset + (uint64_t)run->count * SFS_RANGE_BLOCK;
+    if (end > range->blob.size)
+        end = range->blob.size;
+    bool whole = false;
+    run->at = offset;
+    atomic_fetch_add(&sfs_range_counters.requests, 1);
+    r = range->remote->ops->fetch(range->remote, run->priority, offset, end - offset, take, run,
+                                  &whole, err);
+    if (run->locked > 0)
+        sfs_range_file_unlock(range->file, run->first, run->locked);
+    return r;
+}
+
+static void enlist(struct sfs_range_blob *range, struct sfs_range_run *run)
+{
+    run->next = range->runs;
+    range->runs = run;
+}
+
+static void leave(struct sfs_range_blob *range, struct sfs_range_run *run)
+{
+    struct sfs_range_run **at = &range->runs;
+    while (*at != run)
+        at = &(*at)->next;
+    *at = run->next;
+    if (run->is_stream)
+        range->streams--;
+}
+
+int sfs_range_fetch(struct sfs_range_blob *range, uint32_t first, uint32_t last,
+                    enum sfs_remote_priority priority, struct sfs_error *err)
+{
+    if (range->closing)
+        return sfs_fail(err, ECANCELED, "cancelled");
+    if (range->streams > 0) {
+        sfs_range_wait(range, 1000);
+        return 1;
+    }
+    uint32_t count = plan(range, first, last);
+    struct sfs_range_run run = {
+        .range = range, .first = first, .count = count, .priority = priority
+    };
+    AUTO(sfs_free) char *block = run.block = malloc(SFS_RANGE_BLOCK);
+    if (!block)
+        return sfs_fail_memory(err);
+    mark(range, first, count, SFS_BLOCK_UNKNOWN, SFS_BLOCK_PENDING);
+    enlist(range, &run);
+    pthread_mutex_unlock(&range->lock);
+    int r = ask(&run, err);
+    pthread_mutex_lock(&range->lock);
+    leave(range, &run);
+    mark(range, first, count, SFS_BLOCK_PENDING, SFS_BLOCK_UNKNOWN);
+    pthread_cond_broadcast(&range->changed);
+    if (r == -EALREADY) { /* all of it comes through the sink of another run */
+        sfs_range_wait(range, 200);
+        return 1;
+    }
+    return r;
+}
+
+void sfs_range_cancel(struct sfs_range_blob *range)
+{
+    for (struct sfs_range_run *run = range->runs; run; run = run->next)
+        range->remote->ops->cancel(range->remote, run);
+}

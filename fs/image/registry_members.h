@@ -1,0 +1,20 @@
+/* An image at a registry as named files: "blobs/sha256/HEX" are its documents, which are read at
+ * once and kept in the store, and its layers, which are read by range (blob/blob_range.h). */
+#ifndef STAGEFS_REGISTRY_MEMBERS_H
+#define STAGEFS_REGISTRY_MEMBERS_H
+
+#include "image/members.h"
+#include <stagefs/image.h>
+
+/* Opens the repository that is named, as "HOST[:PORT]/NAME[:TAG|@DIGEST]". No request is made
+ * before something is missing. What the options point to is borrowed until the members, and all
+ * blobs opened from them, are closed; the store may be NULL (nothing is kept). The caller closes
+ * *ret_members. EINVAL: the name. */
+int sfs_members_open_registry(const char *name, const struct sfs_image_options *options,
+                              struct sfs_members **ret_members, struct sfs_error *err);
+/* Which digest has the name's tag now? The registry is asked. If it does not answer, what it said
+ * last is taken, and progress->warn is told. Errors as sfs_repository_get_tag(). */
+int sfs_registry_find_tag(struct sfs_members *members, struct sfs_digest *ret_digest,
+                          struct sfs_error *err);
+
+#endif
