@@ -63,6 +63,13 @@ const struct command commands[] = {
       "  stagefs trace oci:out:runtime -o torch.profile -- python -c 'import torch'\n"
       "  stagefs mount --profile torch.profile oci:out:runtime /mnt/runtime\n",
       cmd_trace, false },
+    { "profile", "push FILE docker://HOST/NAME[:TAG] | ls docker://... | merge PROFILE...",
+      "start profiles beside an image at its registry, and several as one",
+      "  stagefs profile push torch.profile docker://registry.example/team/runtime:1 --workload "
+      "train\n"
+      "  stagefs profile ls docker://registry.example/team/runtime:1\n"
+      "  stagefs profile merge -o all.profile a.profile docker://registry.example/team/runtime:1\n",
+      cmd_profile, false },
     { "bench", "STAGE [--lib GLOB]... [--against dir]",
       "measure load times from the mount and from elsewhere",
       "  stagefs bench oci:out:runtime --lib '**/libcublas*.so.*' --against dir --cold\n",
