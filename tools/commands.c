@@ -37,8 +37,11 @@ const struct command commands[] = {
       cmd_diff, false },
     { "inspect", "IMAGE", "manifest, config, layers, codecs, index state",
       "  stagefs inspect --json oci:stage:builder\n", cmd_inspect, false },
-    { "index", "IMAGE", "build what lazy reading needs, once per layer",
-      "  stagefs index oci:stage:builder\n", cmd_index, false },
+    { "index", "IMAGE | --push IMAGE [docker://HOST/NAME[:TAG]]",
+      "build what lazy reading needs, once per layer",
+      "  stagefs index oci:stage:builder\n"
+      "  stagefs index --push oci:out:runtime docker://registry.example/team/runtime:1\n",
+      cmd_index, false },
     { "verify", "IMAGE", "check every digest; exit 3 if one does not hold",
       "  stagefs verify oci-archive:image.tar\n", cmd_verify, false },
     { "commit", "STAGE -t IMAGE [OPTION]...", "write a stage as one layer on its base",

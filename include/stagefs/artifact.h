@@ -54,7 +54,7 @@ struct sfs_index_push_result {
  * image is there. EKEYREJECTED: a layer does not hold its digest. ENOENT: there is nothing to put
  * there. */
 int sfs_index_push(struct sfs_image *image, struct sfs_store *store,
-                   const struct sfs_artifact_place *place, const struct sfs_progress *progress,
-                   struct sfs_index_push_result *ret_result, struct sfs_error *err);
+                   const struct sfs_artifact_place *place, struct sfs_index_push_result *ret_result,
+                   struct sfs_error *err);
 
 #endif

@@ -69,3 +69,31 @@ writers() { # NAME: prints how many entries there are in the end
 }
 writers apart
 writers together
+
+# --- indexes: of a layout, and of an image that is read at the registry; judged by a reader of their own
+layer=$(jq -r '.layers[0].digest' "$T/layout/blobs/sha256/${manifest#sha256:}")
+blob() { python3 -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1]).read())' "http://$R/v2/some/name/blobs/$1"; }
+expect 2 "$STAGEFS" index --push "oci:$T/layout:one"
+says "is not at a registry"
+expect 0 "$STAGEFS" index --push "oci:$T/layout:one" "docker://$R/some/name:one"
+index=$(cat "$T/stdout")
+raw "$R/some/name@$index" >"$T/artifact"
+jq -e --arg l "$layer" '.artifactType == "application/vnd.stagefs.index.v1" and .annotations["dev.stagefs.index.format"] == "4" and
+    .layers[0].annotations["dev.stagefs.layer.digest"] == $l and .layers[0].annotations["dev.stagefs.layer.windows"] == .layers[1].digest' \
+    "$T/artifact" >/dev/null || fail "$(cat "$T/artifact")"
+blob "$(jq -r '.layers[0].digest' "$T/artifact")" | zstd -dq >"$T/head"
+blob "$(jq -r '.layers[1].digest' "$T/artifact")" >"$T/windows"
+spans=$(python3 "$HERE/pushed_index.py" "$T/head" "$T/windows" "$T/layout/blobs/sha256/${layer#sha256:}") || fail "not the index of the layer"
+[ "$spans" -gt 1 ] || fail "only $spans span"
+STAGEFS_CACHE_DIR=$T/cache-far expect 0 "$STAGEFS" index --json --push "docker://$R/some/name:one"
+[ "$(jq .artifact_layers "$T/stdout")" = 1 ] || fail "$(cat "$T/stdout")"
+expect 1 "$STAGEFS" index --push "oci:$T/layout:one" "docker://$R/some/name:$fallback"
+says "is an artifact"
+umoci new --image "$T/layout:two" >/dev/null 2>&1
+umoci insert --image "$T/layout:two" "$T/a.profile" /a >/dev/null 2>&1
+expect 2 "$STAGEFS" index --push "oci:$T/layout:two" "docker://$R/some/name:one"
+says "is another image"
+# A damaged layer gets no index that others would take for right.
+cp -r "$T/layout" "$T/damaged"
+printf x | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
+expect 3 "$STAGEFS" index --push "oci:$T/damaged:one" "docker://$R/some/name:one"
