@@ -56,8 +56,10 @@ static int digest(struct sfs_feed *feed, const char *data, size_t size, uint64_t
         feed->hash = sfs_hash_open();
         feed->hashed = 0;
     }
-    if (offset != feed->hashed)
-        return 0; /* something was left out: the registry digests it, too */
+    if (offset != feed->hashed) {
+        feed->hashed = UINT64_MAX; /* something was left out: the registry digests it, too */
+        return 0;
+    }
     feed->hashed += size;
     return feed->hash ? sfs_hash_add(feed->hash, data, size) : -ENOMEM;
 }

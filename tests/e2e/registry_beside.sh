@@ -97,3 +97,28 @@ says "is another image"
 cp -r "$T/layout" "$T/damaged"
 printf x | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
 expect 3 "$STAGEFS" index --push "oci:$T/damaged:one" "docker://$R/some/name:one"
+
+# --- at a registry with the API, and at those that say so, or keep writers apart
+start_writes
+W=127.0.0.1:$port
+for name in fine headeronly page paged etag; do
+    expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/$name/x:one"
+    expect 0 "$STAGEFS" profile push --workload a "$T/a.profile" "docker://$W/$name/x:one"
+    expect 0 "$STAGEFS" index --push "oci:$T/layout:one" "docker://$W/$name/x:one"
+    expect 0 "$STAGEFS" profile push --workload b "$T/b.profile" "docker://$W/$name/x:one"
+    expect 0 "$STAGEFS" profile ls --json "docker://$W/$name/x:one"
+    [ "$(jq -c '[.profiles[].workload]' "$T/stdout")" = '["a","b"]' ] || fail "$name: $(cat "$T/stdout")"
+    tagged=$(grep -c " 201 PUT /v2/$name/x/manifests/$fallback " "$writes_log" || true)
+    case $name in
+    fine | paged) [ "$tagged" = 0 ] || fail "$name: the fallback tag was written beside the API" ;;
+    *) [ "$tagged" = 3 ] || fail "$name: the fallback tag was written $tagged times" ;;
+    esac
+done
+pids=
+for i in $(seq 10); do
+    STAGEFS_CACHE_DIR=$T/cache-$i "$STAGEFS" profile push "$T/apart-$i.profile" "docker://$W/etag/x:one" >/dev/null 2>"$T/err-$i" &
+    pids="$pids $!"
+done
+for pid in $pids; do wait "$pid" || fail "a writer failed: $(cat "$T"/err-*)"; done
+expect 0 "$STAGEFS" profile ls --json "docker://$W/etag/x:one"
+[ "$(jq '.profiles | length' "$T/stdout")" = 12 ] || fail "$(jq '.profiles | length' "$T/stdout") profiles in place of 12"

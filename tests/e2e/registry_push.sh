@@ -154,3 +154,37 @@ expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://127.0.0.1:$port/some/name
 says "takes no pushes"
 expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://127.0.0.1:$(free_port)/some/name:one"
 says "does not answer"
+
+# --- to registries that misbehave (registry_writes.py)
+start_writes
+W=127.0.0.1:$port
+arrived() { # NAME: the layer is there, as it was
+    python3 -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1]).read())' \
+        "http://$W/v2/$1/blobs/$layer" | cmp -s - "$blobs/${layer#sha256:}" || fail "$1: other bytes arrived"
+}
+lines() { grep -c "$1" "$writes_log" || true; }
+for name in fine breaks pieces shy; do
+    expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/$name/x:one"
+    arrived "$name/x"
+done
+[ "$(lines ' PATCH ')" -ge 2 ] || fail "no pieces were sent"
+expect 0 "$STAGEFS" push --creds user:password "oci:$T/layout:one" "docker://$W/login/x:one"
+arrived login/x
+expect 0 "$STAGEFS" push --creds user:password "oci:$T/layout:one" "docker://$W/elsewhere/x:one"
+[ "$(lines '^storage 201 PUT')" = 2 ] || fail "nothing was sent to the other host: $(cat "$writes_log")"
+expect 0 "$STAGEFS" push "docker://$W/fine/x:one" "docker://$W/nomount/x:one"
+arrived nomount/x
+expect 0 "$STAGEFS" push --json "docker://$W/fine/x:one" "docker://$W/fine/y:one"
+[ "$(jq .mounted "$T/stdout")" = 2 ] || fail "$(cat "$T/stdout")"
+expect 0 "$STAGEFS" commit --from "dir:$T/add" --copy /more:/more -t "docker://$W/nostream/x:one"
+[ "$(lines ' 405 PATCH /up/')" = 1 ] || fail "it was not tried to send the layer while it was written"
+expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/immutable/x:one"
+expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/immutable/x:one"
+expect 1 "$STAGEFS" push --all "oci:$T/layout:all" "docker://$W/immutable/x:one"
+says "push under another tag"
+expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/norights/x:one"
+says "takes no push to 'norights/x' without a login"
+expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/unknown/x:one"
+says "makes none by itself"
+expect 1 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/large/x:one"
+says "takes nothing as large as blob sha256:"
