@@ -12,6 +12,8 @@ static const char *find(void *library, const char *name, void *field)
     return symbol ? NULL : name;
 }
 
+/* Fills one field after the other of a table of functions. Each table has a type of its own, so
+ * there is a function for each, whose lines only the macro tells apart. */
 #define FIND(name, arguments)                                                                      \
     if (!missing)                                                                                  \
         missing = find(library, #name, &functions->name);

@@ -1,6 +1,7 @@
 /* A strip a part: the file from its first byte at the left to its last at the right, dark where it
  * was touched. Drawn in cells, as wide as a pixel on a large screen, so that a file of thousands of
  * ranges is no larger a picture than one of a few. */
+#include "html.h"
 #include "report_touched.h"
 
 #include <string.h>

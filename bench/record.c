@@ -123,7 +123,8 @@ static int take_line(char *line, struct bench_reads *reads)
     char *rest = line;
     const char *word = strsep(&rest, " ");
     char *path = strsep(&rest, " ");
-    if (strcmp(word, "read") != 0 || !path || *path != '/' || !rest)
+    bool has_bytes = strcmp(word, "read") == 0 || strcmp(word, "exec") == 0;
+    if (!has_bytes || !path || *path != '/' || !rest)
         return 0;
     struct bench_read *items = reallocarray(reads->items, reads->count + 1, sizeof *items);
     if (!items)

@@ -20,7 +20,4 @@ void bench_html_touched(const struct bench_report *report, FILE *out);
 /* Makes a JSON string of a path or message, which may be any bytes: those that are not UTF-8 are
  * replaced. */
 json_t *bench_json_text(const char *text);
-/* Prints a text, with the characters escaped that mean something to HTML. */
-void bench_html_text(FILE *out, const char *text);
-
 #endif

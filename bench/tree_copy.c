@@ -183,6 +183,7 @@ static char *resolve_pattern(const struct bench_tree *tree, const char *glob)
     char *pattern = NULL;
     if (!real)
         return strdup(glob);
+    /* (The harness uses nothing of stagefs, so no sfs_format(); also in root.c.) */
     return asprintf(&pattern, "%s%s", real, glob + plain) < 0 ? NULL : pattern;
 }
 

@@ -1,16 +1,21 @@
-/* Speaks to a registry as the library does, for tests/e2e/registry.sh:
- *   registry_probe [--creds U:P] [--authfile F] [--insecure] COMMAND NAME ...
- *     manifest NAME                      prints media type, digest, and the bytes
- *     tag NAME                           prints the digest that the tag has now
- *     blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]
- *                                        writes the bytes, got TIMES times by each of THREADS
- * threads Exit status: 0; the positive errno that the library failed with; 120 + ...: usage. */
+/* Speaks to a registry as the library does, for tests/e2e/registry.sh. Options:
+ *   --creds USER:PASSWORD, --authfile FILE, --tls-verify=false, --fill (nobody waits for it)
+ * Commands:
+ *   manifest NAME: prints media type, digest, and the bytes
+ *   tag NAME: prints the digest that the tag has now
+ *   small NAME DIGEST SIZE: writes the blob
+ *   cancel NAME DIGEST SIZE: begins to get it, and cancels that after 200 ms
+ *   blob NAME DIGEST SIZE OFFSET COUNT [TIMES [THREADS]]: writes the bytes, got TIMES times by each
+ *
+ * Exit status: 0; the positive errno that the library failed with; 120: usage. */
 #include "base/thread.h"
 #include "registry/repository.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+static enum sfs_http_priority priority; /* demand, but with --fill */
 
 static int fail(int r, const struct sfs_error *err)
 {
@@ -69,7 +74,7 @@ static void *fetch(void *arg)
     struct sfs_error err;
     bool whole = false;
     for (unsigned i = 0; i < work->times && work->result == 0; i++) {
-        int r = sfs_repository_fetch(work->repository, &work->digest, work->size, SFS_HTTP_DEMAND,
+        int r = sfs_repository_fetch(work->repository, &work->digest, work->size, priority,
                                      work->offset, work->count, keep, work, &whole, &err);
         if (r < 0)
             work->result = fail(r, &err);
@@ -110,6 +115,40 @@ static int show_blob(struct sfs_repository *repository, char **args, int count)
     return r;
 }
 
+static int show_small(struct sfs_repository *repository, char **args)
+{
+    struct sfs_error err;
+    struct sfs_digest digest;
+    AUTO(sfs_free) char *data = NULL;
+    uint64_t size = strtoull(args[1], NULL, 10);
+    int r = sfs_digest_parse(args[0], &digest, &err);
+    if (r == 0)
+        r = sfs_repository_read_blob(repository, &digest, size, &data, &err);
+    if (r < 0)
+        return fail(r, &err);
+    fwrite(data, 1, size, stdout);
+    return 0;
+}
+
+static int cancel(struct sfs_repository *repository, char **args)
+{
+    struct sfs_error err;
+    pthread_t thread;
+    struct work work = { .repository = repository, .times = 1 };
+    work.size = work.count = strtoull(args[1], NULL, 10);
+    work.data = calloc(1, work.size + 1);
+    int r = sfs_digest_parse(args[0], &work.digest, &err);
+    if (r == 0)
+        r = sfs_thread_start(&thread, fetch, &work, "fetches", &err);
+    if (r < 0)
+        return fail(r, &err);
+    usleep(200000);
+    sfs_repository_cancel(repository, &work);
+    pthread_join(thread, NULL);
+    free(work.data);
+    return work.result;
+}
+
 static int run(struct sfs_registry *registry, char **args, int count)
 {
     struct sfs_error err;
@@ -124,6 +163,10 @@ static int run(struct sfs_registry *registry, char **args, int count)
         return show_manifest(repository, &name);
     if (strcmp(args[0], "tag") == 0)
         return show_tag(repository, &name);
+    if (strcmp(args[0], "small") == 0 && count >= 4)
+        return show_small(repository, args + 2);
+    if (strcmp(args[0], "cancel") == 0 && count >= 4)
+        return cancel(repository, args + 2);
     return strcmp(args[0], "blob") == 0 && count >= 6 ? show_blob(repository, args + 2, count - 2)
                                                       : 120;
 }
@@ -135,8 +178,10 @@ int main(int argc, char **argv)
     AUTO(sfs_registry_close) struct sfs_registry *registry = NULL;
     int i = 1;
     for (; i < argc && argv[i][0] == '-'; i++) {
-        if (strcmp(argv[i], "--insecure") == 0)
+        if (strcmp(argv[i], "--tls-verify=false") == 0)
             options.no_tls_verify = true;
+        else if (strcmp(argv[i], "--fill") == 0)
+            priority = SFS_HTTP_FILL;
         else if (strcmp(argv[i], "--creds") == 0 && i + 1 < argc)
             options.creds = argv[++i];
         else if (strcmp(argv[i], "--authfile") == 0 && i + 1 < argc)

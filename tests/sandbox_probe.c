@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +82,21 @@ static int try_trace_init(void)
     while (file && fgets(line, sizeof line, file))
         sscanf(line, "Seccomp: %d", &filtered);
     return filtered == 2 ? -1 : 0;
+}
+/* With --init the first process is not the command's: it is started with files of the host. */
+static bool is_first;
+static int try_take_init(void)
+{
+    int init = is_first ? -1 : (int)syscall(SYS_pidfd_open, 1, 0);
+    if (!is_first && ptrace(PTRACE_SEIZE, 1, NULL, NULL) == 0)
+        return 0;
+    if (!is_first && (can_open("/proc/1/exe", O_RDONLY) || can_open("/proc/1/mem", O_RDONLY) ||
+                      can_open("/proc/1/cwd", O_RDONLY) || can_open("/proc/1/root", O_RDONLY)))
+        return 0;
+    for (int fd = 0; init >= 0 && fd < 64; fd++)
+        if (syscall(SYS_pidfd_getfd, init, fd, 0) >= 0)
+            return 0;
+    return -1;
 }
 static int try_bpf(void)
 {
@@ -185,6 +201,7 @@ static void look_at_calls(void)
         { "call:unshare-mount", try_unshare_mount },
         { "call:unshare-user", try_user_namespace },
         { "call:ptrace-init", try_trace_init },
+        { "call:take-init", try_take_init },
         { "call:bpf", try_bpf },
         { "call:perf_event_open", try_perf },
         { "call:finit_module", try_module },
@@ -288,6 +305,29 @@ static void look_at_devices(void)
          stat("/dev/null", &st) == 0 && major(st.st_dev) == 0 && st.st_ino < 16 && st.st_nlink > 1);
 }
 
+/* As many as podman's limit, and some more: where none stands in the way, all of them come. */
+static void look_at_processes(void)
+{
+    static pid_t pids[2300];
+    const int count = sizeof pids / sizeof *pids;
+    int n = 0;
+    fflush(stdout);
+    for (; n < count; n++) {
+        pids[n] = fork();
+        if (pids[n] == 0) {
+            pause();
+            _exit(0);
+        }
+        if (pids[n] < 0)
+            break;
+    }
+    tell("processes:unlimited", n == count || errno != EAGAIN);
+    for (int i = 0; i < n; i++)
+        kill(pids[i], SIGKILL);
+    while (n > 0 && wait(NULL) > 0)
+        n--;
+}
+
 static void look_at_status(void)
 {
     char line[256];
@@ -335,11 +375,13 @@ int main(int argc, char **argv)
         execvp(argv[2], argv + 2);
         return 127;
     }
+    is_first = getpid() == 1;
     look_at_descriptors();
     look_at_status();
     look_at_namespaces(argc - 1, argv + 1);
     look_at_devices();
     look_at_paths();
     look_at_calls();
+    look_at_processes();
     return 0;
 }

@@ -558,6 +558,59 @@ Test(evaluate_add, tells_that_an_ignore_file_cannot_be_read)
     expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), ELOOP, ".dockerignore");
 }
 
+/* As many lines as the text says, with a number where it has %u; the caller frees. */
+static char *repeat(const char *first, const char *line, unsigned count)
+{
+    struct sfs_buf text = { 0 };
+    sfs_buf_add_str(&text, first);
+    for (unsigned i = 0; i < count; i++) {
+        const char *at = strstr(line, "%u");
+        sfs_buf_printf(&text, "%.*s%u%s", (int)(at - line), line, i, at + 2);
+    }
+    cr_assert_eq(sfs_buf_check(&text, NULL), 0);
+    return text.data;
+}
+
+/* What is compared with all others of its kind has a cap. */
+Test(evaluate_error, bounds_stages_and_variables)
+{
+    static const struct {
+        const char *first, *line, *words;
+        unsigned most;
+    } cases[] = { { "", "FROM scratch AS s%u\n", "more than 4096 stages", 4096 },
+                  { "FROM scratch\n", "ENV A%u=x\n", "more than 8192 variables", 8191 },
+                  { "FROM scratch\n", "ARG A%u\n", "more than 8192 variables", 8192 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = repeat(cases[i].first, cases[i].line, cases[i].most);
+        open_stage(text, OPTIONS(0));
+        sfs_stage_close(&stage);
+        free(text);
+        text = repeat(cases[i].first, cases[i].line, cases[i].most + 1);
+        expect_error(text, OPTIONS(0), E2BIG, cases[i].words);
+        free(text);
+    }
+}
+
+/* Nobody writes to these pipes: a test that waits fails by its time. */
+Test(evaluate_error, does_not_wait_for_what_a_context_holds)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/context/.dockerignore", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EBADMSG, ".dockerignore is not a regular");
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(symlink("/dev/zero", path), 0);
+    expect_error("FROM scratch\nCOPY . /\n", OPTIONS(0), EBADMSG, ".dockerignore is not a regular");
+    snprintf(path, sizeof path, "%s/context/Pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    char context[128];
+    snprintf(context, sizeof context, "%s/context", dir);
+    const struct sfs_stage_spec spec = { .dockerfile = path, .context = context };
+    const struct sfs_context use = { .store = store, .cache = cache };
+    cr_expect_eq(sfs_stage_open(&spec, &use, &stage, &error), -EBADMSG);
+    cr_expect(strstr(error.text, "Pipe is not a regular file"), "%s", error.text);
+}
+
 /* ---- config ---- */
 
 Test(evaluate_config, prepends_the_shell_to_text)

@@ -424,6 +424,8 @@ Test(run_kept, is_the_same_as_what_was_written)
           "mknod d/dev c 5 7 && mkfifo d/fifo && mknod bin c 0 0 && chown 70000:3000000 d/e && "
           "printf a >\"$(printf 'd/\\377\\303\\244')\" && truncate -s 1M d/hole && "
           "printf x >d/part && truncate -s 300000 d/part && touch -d @-5.25 d/old && "
+          "touch -d @-0.25 d/older && truncate -s 2M d/runs && printf y | dd of=d/runs bs=1 "
+          "seek=1M conv=notrunc 2>/dev/null && "
           "chmod 4755 made && setfattr -n user.a -v b made 2>/dev/null; touch -d @77.5 .");
     shell("touch upper/.wh.y");
     cr_assert_eq(open_stage("RUN x\n"), 0, "%s", error.text);

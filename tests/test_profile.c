@@ -154,6 +154,56 @@ Test(ranges, join_over_a_gap_and_no_further)
     sfs_ranges_done(&ranges);
 }
 
+Test(profile, tells_what_was_executed)
+{
+    expect_written("exec /bin/sh 0+10 5+20\nexec /x\n", "exec /bin/sh 0+25\nexec /x\n");
+}
+
+static void expect_joined(const char *text, const char *more, const char *wanted)
+{
+    struct sfs_profile profile = { 0 };
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(parse(&profile, more), 0, "%s", err.text);
+    cr_assert_eq(sfs_profile_join_text("p", text, strlen(text), &profile, &buf, &err), 0, "%s",
+                 err.text);
+    cr_assert_str_eq(buf.data ? buf.data : "", wanted);
+    sfs_buf_close(&buf);
+    sfs_profile_done(&profile);
+}
+
+Test(profile, joined_keeps_the_order_of_first_use)
+{
+    expect_joined("# head\nread /b 0+1\nstat /a\n", "stat /c\nread /a\nread /b 4+1 0+2\n",
+                  "# head\nread /b 0+2 4+1\nread /a\nstat /c\n");
+    expect_joined("none /n\nexec /x 0+5\n", "read /x 0+5\nstat /n\n", "stat /n\nexec /x 0+5\n");
+}
+
+Test(profile, joined_keeps_what_a_person_wrote)
+{
+    expect_joined("  stat\t/a   # why\n\n# all\nstat /b # who\nstat /b#c", "open /b\nopen /b#c\n",
+                  "  stat\t/a   # why\n\n# all\nopen /b # who\nopen /b#c\n");
+}
+
+Test(profile, joined_with_itself_is_the_same)
+{
+    expect_joined("read /a 0+4 8+4\nlist /d\nread /a 0+4\n", "read /a 0+4 8+4\nlist /d\n",
+                  "read /a 0+4 8+4\nlist /d\nread /a 0+4\n");
+}
+
+Test(profile, joined_has_a_path_of_several_lines_once)
+{
+    expect_joined("", "stat /a\nread /a 0+1\nstat /b\nread /a 5+1\n", "read /a 0+1 5+1\nstat /b\n");
+}
+
+Test(profile, malformed_is_not_joined)
+{
+    struct sfs_profile none = { 0 };
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(sfs_profile_join_text("p", "stat a\n", 7, &none, &buf, &err), -EBADMSG);
+    cr_assert_not_null(strstr(err.text, "p:1"), "%s", err.text);
+    sfs_buf_close(&buf);
+}
+
 static void expect_merged(const char *const *texts, size_t count, const char *wanted)
 {
     struct sfs_profile profiles[4] = { 0 };

@@ -10,7 +10,7 @@ static struct sfs_recorder *recorder;
 static void open_recorder(void)
 {
     struct sfs_error err;
-    cr_assert_eq(sfs_recorder_open(SFS_INO_ROOT, &recorder, &err), 0, "%s", err.text);
+    cr_assert_eq(sfs_recorder_open(SFS_INO_ROOT, true, &recorder, &err), 0, "%s", err.text);
 }
 
 static void close_recorder(void)
@@ -37,19 +37,19 @@ Test(recorder, of_nothing_writes_nothing)
 
 Test(recorder, keeps_the_order_of_first_use)
 {
-    sfs_recorder_lookup(recorder, 1, "z", 5);
-    sfs_recorder_lookup(recorder, 1, "a", 6);
-    sfs_recorder_lookup(recorder, 1, "z", 5);
+    sfs_recorder_lookup(recorder, 1, "z", 5, NULL);
+    sfs_recorder_lookup(recorder, 1, "a", 6, NULL);
+    sfs_recorder_lookup(recorder, 1, "z", 5, NULL);
     expect_profile("stat /z\nstat /a\n");
 }
 
 Test(recorder, writes_the_word_that_says_most)
 {
-    sfs_recorder_lookup(recorder, 1, "d", 5);
-    sfs_recorder_lookup(recorder, 5, "f", 6);
-    sfs_recorder_lookup(recorder, 5, "l", 7);
-    sfs_recorder_lookup(recorder, 5, "n", 0);
-    sfs_recorder_lookup(recorder, 5, "o", 8);
+    sfs_recorder_lookup(recorder, 1, "d", 5, NULL);
+    sfs_recorder_lookup(recorder, 5, "f", 6, NULL);
+    sfs_recorder_lookup(recorder, 5, "l", 7, NULL);
+    sfs_recorder_lookup(recorder, 5, "n", 0, NULL);
+    sfs_recorder_lookup(recorder, 5, "o", 8, NULL);
     sfs_recorder_read(recorder, 6, 0, 10);
     sfs_recorder_use(recorder, 6, SFS_USE_OPEN);
     sfs_recorder_use(recorder, 5, SFS_USE_LIST);
@@ -61,7 +61,7 @@ Test(recorder, writes_the_word_that_says_most)
 
 Test(recorder, joins_what_was_read)
 {
-    sfs_recorder_lookup(recorder, 1, "f", 5);
+    sfs_recorder_lookup(recorder, 1, "f", 5, NULL);
     sfs_recorder_read(recorder, 5, 8192, 4096);
     sfs_recorder_read(recorder, 5, 0, 4096);
     sfs_recorder_read(recorder, 5, 4096, 4096);
@@ -71,8 +71,8 @@ Test(recorder, joins_what_was_read)
 
 Test(recorder, gives_reads_to_the_name_that_was_looked_up_last)
 {
-    sfs_recorder_lookup(recorder, 1, "a", 5);
-    sfs_recorder_lookup(recorder, 1, "b", 5);
+    sfs_recorder_lookup(recorder, 1, "a", 5, NULL);
+    sfs_recorder_lookup(recorder, 1, "b", 5, NULL);
     sfs_recorder_read(recorder, 5, 0, 1);
     expect_profile("stat /a\nread /b 0+1\n");
 }
@@ -80,9 +80,28 @@ Test(recorder, gives_reads_to_the_name_that_was_looked_up_last)
 Test(recorder, knows_nothing_of_what_was_never_looked_up)
 {
     sfs_recorder_read(recorder, 77, 0, 1);
-    sfs_recorder_lookup(recorder, 77, "x", 78);
+    sfs_recorder_lookup(recorder, 77, "x", 78, NULL);
     sfs_recorder_use(recorder, 77, SFS_USE_LIST);
     expect_profile("");
+}
+
+static struct sfs_buf heard;
+
+static void hear_missing(void *user, const char *path, const char *who)
+{
+    (void)user;
+    sfs_buf_printf(&heard, "%s by '%s'\n", path, who);
+}
+
+Test(recorder, names_who_looked_in_vain_first)
+{
+    sfs_recorder_lookup(recorder, 1, "a", 0, "/bin/sh");
+    sfs_recorder_lookup(recorder, 1, "there", 5, "/bin/sh");
+    sfs_recorder_lookup(recorder, 1, "b", 0, NULL);
+    sfs_recorder_lookup(recorder, 1, "a", 0, "/bin/other");
+    sfs_recorder_missing(recorder, hear_missing, NULL);
+    cr_assert_str_eq(heard.data, "/a by '/bin/sh'\n/b by ''\n");
+    sfs_buf_close(&heard);
 }
 
 #define READERS 4
@@ -94,7 +113,7 @@ static void *read_much(void *arg)
     char name[16];
     for (unsigned i = 0; i < READS; i++) {
         snprintf(name, sizeof name, "f%u", i % 10);
-        sfs_recorder_lookup(recorder, 1, name, 10 + i % 10);
+        sfs_recorder_lookup(recorder, 1, name, 10 + i % 10, NULL);
         sfs_recorder_read(recorder, 10 + i % 10, ((uint64_t)i * READERS + which) * 4096, 4096);
     }
     return NULL;
@@ -182,7 +201,8 @@ static void list_dir(const char *name)
 Test(trace, tells_what_was_done)
 {
     struct stat st;
-    mount_up(make_tree(), (struct sfs_mount_options){ .trace_path = trace_file() });
+    mount_up(make_tree(),
+             (struct sfs_mount_options){ .trace_path = trace_file(), .trace_pages = true });
     list_dir("d");
     cr_assert_eq(access(mount_path("nothing"), F_OK), -1);
     read_whole("l");
@@ -193,9 +213,49 @@ Test(trace, tells_what_was_done)
     unlink(trace_file());
 }
 
-Test(trace, is_written_on_sigusr1_too)
+/* The first byte is asked for, whatever is fetched behind it. */
+Test(trace, without_pages_tells_all_but_those)
 {
     mount_up(make_tree(), (struct sfs_mount_options){ .trace_path = trace_file() });
+    read_whole("big");
+    read_whole("d/used");
+    cr_assert_eq(mount_end_by(SIGTERM), 0);
+    cr_assert_str_eq(read_trace(), "read /big\nstat /d\nread /d/used\n");
+    unlink(trace_file());
+}
+
+Test(trace, leaves_out_names_of_temporary_files)
+{
+    struct sfs_builder *builder = mount_builder();
+    mount_add_mode(builder, "tmp", S_IFDIR | 01777);
+    mount_add_mode(builder, "d", S_IFDIR | 0755);
+    mount_up(mount_tree(builder), (struct sfs_mount_options){ .trace_path = trace_file() });
+    static const char *const names[] = { "tmp/x1", "d/a.pyc.140", "d/a.pyc.", "d/a.pyc.1x" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        cr_assert_eq(access(mount_path(names[i]), F_OK), -1);
+    cr_assert_eq(mount_end_by(SIGTERM), 0);
+    cr_assert_str_eq(read_trace(), "stat /tmp\nstat /d\nnone /d/a.pyc.\nnone /d/a.pyc.1x\n");
+    unlink(trace_file());
+}
+
+Test(trace, is_added_to_what_the_file_has)
+{
+    FILE *file = fopen(trace_file(), "we");
+    cr_assert_not_null(file);
+    fputs("# mine\nstat /gone\nstat /d/used # still\n", file);
+    fclose(file);
+    mount_up(make_tree(),
+             (struct sfs_mount_options){ .trace_path = trace_file(), .trace_append = true });
+    read_whole("d/used");
+    cr_assert_eq(mount_end_by(SIGTERM), 0);
+    cr_assert_str_eq(read_trace(), "stat /gone\nread /d/used # still\nstat /d\n");
+    unlink(trace_file());
+}
+
+Test(trace, is_written_on_sigusr1_too)
+{
+    mount_up(make_tree(),
+             (struct sfs_mount_options){ .trace_path = trace_file(), .trace_pages = true });
     read_whole("d/used");
     cr_assert_eq(kill(mount_now.pid, SIGUSR1), 0);
     while (access(trace_file(), F_OK) < 0)
@@ -265,6 +325,15 @@ Test(replay, brings_bytes_so_that_reading_them_asks_for_nothing)
     read_whole("big");
     read_whole("d/used");
     cr_assert_eq(mount_count("read"), before);
+    unlink(trace_file());
+}
+
+Test(replay, brings_the_start_of_files_without_ranges)
+{
+    mount_with_profile("read /big\nexec /d/used\nopen /d/seen\n");
+    wait_for_bytes((1u << 20) + 5);
+    usleep(100000);
+    cr_assert_eq(number("\"bytes_stored\""), (1u << 20) + 5);
     unlink(trace_file());
 }
 

@@ -1,6 +1,7 @@
 /* Logins and settings: TOML, registries.conf, hosts.toml, certs.d, auth files and their helpers. */
 #include "image_support.h"
 
+#include "registry/certificates.h"
 #include "registry/config.h"
 #include "registry/credentials.h"
 #include "registry/curl_api.h"

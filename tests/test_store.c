@@ -387,3 +387,69 @@ Test(store, a_directory_that_others_can_write_to_is_refused)
     cr_assert_eq(sfs_store_open(top, &other, &err), 0, "%s", err.text);
     sfs_store_close(&other);
 }
+
+#define NAME_A "sha256-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static unsigned mode_of(const char *name)
+{
+    struct stat st;
+    cr_assert_eq(lstat(path_of(name), &st), 0, "%s", name);
+    return st.st_mode & 07777;
+}
+
+/* What an older version made with the umask's bits is this user's alone from now on. */
+Test(store, loose_modes_are_tightened)
+{
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    put(SFS_STORE_FILTER, KEY_A, "x", 1);
+    cr_assert_eq(mkdir(path_of("run"), 0755), 0);
+    cr_assert_eq(chmod(path_of("index"), 0777), 0);
+    cr_assert_eq(chmod(path_of("filter"), 0755), 0);
+    cr_assert_eq(chmod(path_of("index/" NAME_A ".idx"), 0644), 0);
+    cr_assert_eq(chmod(dir, 0777), 0);
+    struct sfs_store *again = NULL;
+    cr_assert_eq(sfs_store_open(dir, &again, &err), 0, "%s", err.text);
+    cr_expect_eq(mode_of(""), 0700);
+    cr_expect_eq(mode_of("index"), 0700);
+    cr_expect_eq(mode_of("filter"), 0700);
+    cr_expect_eq(mode_of("run"), 0700);
+    AUTO(sfs_close_fd) int fd = -1;
+    cr_assert_eq(sfs_store_open_file(again, SFS_STORE_INDEX, KEY_A, &fd, &err), 0);
+    cr_expect_eq(mode_of("index/" NAME_A ".idx"), 0600);
+    sfs_store_close(&again);
+}
+
+/* Somebody who could write to it once may have left something. */
+Test(store, what_is_another_users_is_refused)
+{
+    struct sfs_store *again = NULL;
+    if (geteuid() != 0)
+        cr_skip_test("needs root");
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    cr_assert_eq(chown(path_of("index/" NAME_A ".idx"), 65534, 65534), 0);
+    int fd = -1;
+    cr_expect_eq(sfs_store_open_file(store, SFS_STORE_INDEX, KEY_A, &fd, &err), -EPERM);
+    cr_assert_eq(symlink("/tmp", path_of("result")), 0);
+    cr_assert_eq(lchown(path_of("result"), 65534, 65534), 0);
+    cr_expect_eq(sfs_store_open(dir, &again, &err), -EPERM);
+    cr_expect(strstr(err.text, "result in it is another user's"), "%s", err.text);
+    cr_assert_eq(unlink(path_of("result")), 0);
+    cr_assert_eq(chown(path_of("index"), 65534, 65534), 0);
+    cr_expect_eq(sfs_store_open(dir, &again, &err), -EPERM);
+    cr_assert_eq(chown(path_of("index"), 0, 0), 0);
+}
+
+Test(store, filters_of_older_versions_are_removed)
+{
+    char name[8 + 64 + 1] = "seccomp-";
+    memset(name + 8, 'a', 64);
+    name[8 + 64] = 0;
+    put(SFS_STORE_INDEX, KEY_A, "x", 1);
+    close(open(path_of(name), O_CREAT | O_WRONLY, 0600));
+    close(open(path_of("seccomp-of-mine"), O_CREAT | O_WRONLY, 0600));
+    struct sfs_store *again = NULL;
+    cr_assert_eq(sfs_store_open(dir, &again, &err), 0, "%s", err.text);
+    cr_expect_eq(access(path_of(name), F_OK), -1);
+    cr_expect_eq(access(path_of("seccomp-of-mine"), F_OK), 0);
+    sfs_store_close(&again);
+}

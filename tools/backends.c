@@ -172,7 +172,8 @@ int backends_copy_files(struct backends *backends, const char *source, const cha
 static int mount_image(const char *label, const char *image, const char *path,
                        struct sfs_error *err)
 {
-    const char *const argv[] = { "mount", "-t", label, "-o", "loop,ro", image, path, NULL };
+    const char *const argv[] = { "mount", "-t", label, "-o", "loop,ro,nosuid,nodev",
+                                 image,   path, NULL };
     int status = run_program(argv, NULL);
     if (status != 0)
         return sfs_fail(
@@ -224,9 +225,9 @@ static int mount_overlay(struct backends *backends, struct backend *backend, con
         r = copy_tree(backends, source, names[0], err);
     AUTO(sfs_free) char *options = NULL;
     if (r == 0 &&
-        asprintf(&options, "lowerdir=%s,upperdir=%s,workdir=%s", names[0], names[1], names[2]) < 0)
+        !(options = sfs_format("lowerdir=%s,upperdir=%s,workdir=%s", names[0], names[1], names[2])))
         r = sfs_fail_memory(err);
-    if (r == 0 && mount("overlay", backend->path, "overlay", 0, options) < 0)
+    if (r == 0 && mount("overlay", backend->path, "overlay", MS_NOSUID | MS_NODEV, options) < 0)
         r = sfs_fail(err, ENOTSUP, "mounting an overlay: %s (it takes root)", strerror(errno));
     backend->mounted = r == 0;
     for (int i = 0; i < 3; i++)

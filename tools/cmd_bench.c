@@ -380,8 +380,8 @@ static void tell_left_out(const struct bench_args *args)
 static int make_backends(struct bench_args *args, struct sfs_error *err)
 {
     AUTO(sfs_free) char *names = strdup(args->against ? args->against : "");
-    AUTO(sfs_free) char *needed = NULL;
-    if (!names || asprintf(&needed, "%s/needed", args->backends.work) < 0)
+    AUTO(sfs_free) char *needed = sfs_format("%s/needed", args->backends.work);
+    if (!names || !needed)
         return sfs_fail_memory(err);
     bool all = args->execs.count > 0 || args->gpu;
     const char *source = all ? args->backends.list[0].path : needed;
@@ -431,8 +431,8 @@ static int prepare(struct bench_args *args, struct sfs_error *err)
         return sfs_fail(
             err, ENOENT,
             "stagefs-bench, which measures, is neither beside stagefs nor in ../libexec/stagefs");
-    return asprintf(&args->config, "%s/config.json", args->backends.work) < 0 ? sfs_fail_memory(err)
-                                                                              : 0;
+    args->config = sfs_format("%s/config.json", args->backends.work);
+    return args->config ? 0 : sfs_fail_memory(err);
 }
 
 /* Negative errno with err, or an exit status. */

@@ -9,9 +9,11 @@
 static const char *kind_name(enum sfs_store_kind kind)
 {
     static const char *const names[] = {
-        [SFS_STORE_INDEX] = "index", [SFS_STORE_COPY] = "copy",         [SFS_STORE_FILE] = "file",
-        [SFS_STORE_SEEN] = "seen",   [SFS_STORE_RESULT] = "result",     [SFS_STORE_BLOB] = "blob",
-        [SFS_STORE_PART] = "part",   [SFS_STORE_DOCUMENT] = "document", [SFS_STORE_NAME] = "name",
+        [SFS_STORE_INDEX] = "index",       [SFS_STORE_COPY] = "copy",
+        [SFS_STORE_FILE] = "file",         [SFS_STORE_SEEN] = "seen",
+        [SFS_STORE_RESULT] = "result",     [SFS_STORE_FILTER] = "filter",
+        [SFS_STORE_BLOB] = "blob",         [SFS_STORE_PART] = "part",
+        [SFS_STORE_DOCUMENT] = "document", [SFS_STORE_NAME] = "name",
     };
     return names[kind];
 }

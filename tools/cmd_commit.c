@@ -1,12 +1,12 @@
 /* commit: writes a stage as one layer on its base. */
 #include "cmd.h"
+#include "committing.h"
 #include "device_table.h"
 
 #include <stagefs/format.h>
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
-#include <stagefs/commit.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,20 +16,6 @@
 #define MEMORY_A_THREAD (8u << 20)
 #define MEMORY_MAX      (128u << 20)
 #define MMAP_FROM       (128 << 10) /* bytes: glibc's own first threshold */
-
-struct commit_args {
-    struct session session;
-    const char *destination, *compression;
-    enum sfs_compression format; /* that `compression` names */
-    long level, timestamp;       /* timestamp -1: not given */
-    bool squash, dry_run;
-    struct text_list env, labels, annotations, profiles;
-    const char *entrypoint, *cmd, *user, *workingdir, *author;
-    struct sfs_edit *edits; /* owned: what the options above come to */
-    size_t edit_count;
-    char **texts; /* owned: values out of the environment */
-    size_t text_count;
-};
 
 static uint64_t choose_memory(const struct commit_args *args)
 {
@@ -63,7 +49,7 @@ static uint64_t size_of_image(const struct commit_args *args, const char *ref)
 
 /* What the selection was taken from: the image of --from, the image alone, or those that stand for
  * stages of a Dockerfile, but for the one that is the base. */
-static uint64_t size_of_builder(const struct commit_args *args)
+uint64_t commit_builder_size(const struct commit_args *args)
 {
     const struct session *session = &args->session;
     const struct sfs_image *base = sfs_stage_base_image(session->stage);
@@ -83,7 +69,7 @@ static uint64_t size_of_builder(const struct commit_args *args)
 static void tell_sizes(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char base[SIZE_TEXT], layer[SIZE_TEXT], sum[SIZE_TEXT], builder[SIZE_TEXT];
-    uint64_t before = size_of_builder(args);
+    uint64_t before = commit_builder_size(args);
     if (result->base_size > 0)
         fprintf(stderr, "base %s + ", print_size(result->base_size, base));
     fprintf(stderr, "new %s", print_size(result->layer_size, layer));
@@ -134,11 +120,11 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
         "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
         "base_size", (json_int_t)result->base_size, "image_size",
         (json_int_t)(result->base_size + result->layer_size), "builder_size",
-        (json_int_t)size_of_builder(args), "manifest", digest_or_null(&result->manifest), "config",
-        digest_or_null(&result->config), "layer", digest_or_null(&result->layer), "diff_id",
-        digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size, "tar_size",
-        (json_int_t)result->tar_size, "copied_bytes", (json_int_t)result->copied, "entries",
-        (json_int_t)result->entries, "files", (json_int_t)result->files, "whiteouts",
+        (json_int_t)commit_builder_size(args), "manifest", digest_or_null(&result->manifest),
+        "config", digest_or_null(&result->config), "layer", digest_or_null(&result->layer),
+        "diff_id", digest_or_null(&result->diff_id), "layer_size", (json_int_t)result->layer_size,
+        "tar_size", (json_int_t)result->tar_size, "copied_bytes", (json_int_t)result->copied,
+        "entries", (json_int_t)result->entries, "files", (json_int_t)result->files, "whiteouts",
         (json_int_t)result->whiteouts, "file_bytes", (json_int_t)result->file_bytes, "dry_run",
         args->dry_run, "device_code_bytes", (json_int_t)device_code, "device_code_zeros",
         (json_int_t)device_zeros));
@@ -207,6 +193,22 @@ static void free_args(struct commit_args *args)
     free(args->labels.items);
     free(args->annotations.items);
     free(args->profiles.items);
+    check_args_done(&args->checks);
+}
+
+int commit_setup(const struct commit_args *args, struct run_setup *setup, struct sfs_error *err)
+{
+    setup->user = args->user;
+    setup->workdir = args->workingdir;
+    setup->env.items = calloc(args->env.count + 1, sizeof *setup->env.items);
+    if (!setup->env.items)
+        return sfs_fail_memory(err);
+    for (size_t i = 0; i < args->env.count; i++) {
+        const char *text = args->env.items[i];
+        if (strchr(text, '=') || !*text || text[strlen(text) - 1] != '-')
+            setup->env.items[setup->env.count++] = text;
+    }
+    return 0;
 }
 
 static bool is_stream(const struct commit_args *args)
@@ -220,7 +222,8 @@ static int choose_format(struct commit_args *args, struct sfs_error *err)
     return args->compression ? sfs_compression_parse(args->compression, &args->format, err) : 0;
 }
 
-static int write_stage(const struct commit_args *args, struct sfs_error *err)
+int commit_stage(const struct commit_args *args, bool dry_run, struct sfs_commit_result *ret_result,
+                 struct sfs_error *err)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
     bool has_timestamp = args->timestamp >= 0;
@@ -233,7 +236,7 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .level = (int)args->level,
         .threads = (unsigned)args->session.tool.threads,
         .squash = args->squash,
-        .dry_run = args->dry_run,
+        .dry_run = dry_run,
         .has_epoch = has_timestamp || has_date,
         .epoch = has_timestamp ? args->timestamp : date,
         .set_mtimes = has_timestamp,
@@ -245,24 +248,47 @@ static int write_stage(const struct commit_args *args, struct sfs_error *err)
         .store = args->session.tool.store,
         .registry = &args->session.tool.registry,
     };
+    /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
+     * arenas, with gaps between: of a commit's memory, a third. */
+    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+    int r = sfs_commit(args->session.stage, &options, ret_result, err);
+    progress_close();
+    if (r == 0 && ret_result->fills_stdout) /* what is told of it goes elsewhere */
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+    return r;
+}
+
+static int check_destination(const struct commit_args *args, struct sfs_error *err)
+{
     if (is_stream(args) && isatty(STDOUT_FILENO))
         return sfs_fail(err, EINVAL, "a tar is nothing for a terminal: redirect standard output");
     if (is_stream(args) && args->session.tool.json)
         return sfs_fail(err, EINVAL, "-t - and --json both want standard output");
-    /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
-     * arenas, with gaps between: of a commit's memory, a third. */
-    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
-    struct sfs_commit_result result;
-    int r = sfs_commit(args->session.stage, &options, &result, err);
-    progress_close();
-    if (r == 0 && result.fills_stdout) /* what is told of it goes elsewhere */
-        dup2(STDERR_FILENO, STDOUT_FILENO);
-    return r < 0 ? r : print_result(args, &result);
+    return 0;
 }
 
-int cmd_commit(const struct command *command, int argc, char **argv)
+/* Checks the open stage and writes it. An exit status, or -errno. */
+static int work(struct commit_args *args, struct slim_args *slim, struct sfs_error *err)
 {
-    struct commit_args args = { .timestamp = -1, .session.stage_args.allow_run = true };
+    struct sfs_commit_result result;
+    int r = check_destination(args, err);
+    if (r == 0 && slim)
+        r = slim_prepare(slim, args, err);
+    if (r == 0)
+        r = commit_setup(args, &args->checks.setup, err);
+    if (r == 0)
+        r = checks_run(&args->checks, &args->session, err);
+    if (r == 0)
+        r = commit_stage(args, args->dry_run, &result, err);
+    if (r < 0)
+        return r;
+    return slim ? slim_report(slim, args, &result, err) : print_result(args, &result);
+}
+
+int commit_command(const struct command *command, struct slim_args *slim, int argc, char **argv)
+{
+    struct commit_args args = { .timestamp = -1,
+                                .session.stage_args = { .allow_run = true, .held = slim } };
     const struct option_spec own[] = {
         { "tag", 't', OPTION_PATH, &args.destination, "IMAGE",
           "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker://HOST/NAME:TAG,"
@@ -291,6 +317,9 @@ int cmd_commit(const struct command *command, int argc, char **argv)
         { "timestamp", 0, OPTION_NUMBER, &args.timestamp, "SECONDS",
           "time of the image and of all files in its new layer" },
     };
+    check_options(&args.checks, &args.session.set);
+    if (slim)
+        slim_options(slim, &args.session.set);
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (!leave && !args.destination)
         leave = tool_usage(command, "needs -t IMAGE") + 1;
@@ -309,7 +338,12 @@ int cmd_commit(const struct command *command, int argc, char **argv)
     if (r == 0 && args.session.rest_count > 0)
         r = tool_usage(command, "'%s' is one argument too many", args.session.rest[0]);
     if (r == 0)
-        r = write_stage(&args, &err);
+        r = work(&args, slim, &err);
     free_args(&args);
     return session_close(&args.session, r, &err);
+}
+
+int cmd_commit(const struct command *command, int argc, char **argv)
+{
+    return commit_command(command, NULL, argc, argv);
 }

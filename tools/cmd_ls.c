@@ -29,20 +29,17 @@ struct ls_args {
 
 /* ---- text ---- */
 
-static int fill_directory(const struct ls_args *args, sfs_node dir, struct listing *list)
+static void fill_directory(const struct ls_args *args, sfs_node dir, struct listing *list)
 {
     uint32_t count;
     const struct sfs_dirent *entries = sfs_tree_list(args->tree, dir, &count);
-    int r = 0;
     if (args->all) {
-        r = listing_add(list, args->tree, ".", dir);
-        if (r == 0)
-            r = listing_add(list, args->tree, "..", sfs_tree_parent(args->tree, dir));
+        listing_add(list, args->tree, ".", dir);
+        listing_add(list, args->tree, "..", sfs_tree_parent(args->tree, dir));
     }
-    for (uint32_t i = 0; r == 0 && i < count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (args->all || args->almost_all || entries[i].name[0] != '.')
-            r = listing_add(list, args->tree, entries[i].name, entries[i].node);
-    return r;
+            listing_add(list, args->tree, entries[i].name, entries[i].node);
 }
 
 static bool is_dot(const char *name)
@@ -58,13 +55,15 @@ struct ls_paths { /* what is gathered of a whole tree */
 static int gather_path(void *user, const char *path, sfs_node node)
 {
     struct ls_paths *paths = user;
-    char *name = *path ? strdup(path) : NULL;
-    int r = 0;
-    if (*path)
-        r = name ? listing_add(&paths->list, paths->tree, name, node) : -ENOMEM;
-    if (r < 0)
+    if (!*path)
+        return 0;
+    char *name = strdup(path);
+    if (!name)
+        return -ENOMEM;
+    listing_add(&paths->list, paths->tree, name, node);
+    if (paths->list.failed)
         free(name);
-    return r;
+    return paths->list.failed ? -ENOMEM : 0;
 }
 
 /* For programs: every name below the directory, a path a line. */
@@ -88,9 +87,9 @@ static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
     AUTO(listing_close) struct listing list = { 0 };
     if (args->recursive && !args->for_people)
         return list_tree(args, dir);
-    int r = fill_directory(args, dir, &list);
-    if (r < 0)
-        return r;
+    fill_directory(args, dir, &list);
+    if (list.failed)
+        return -ENOMEM;
     if (args->printed)
         putchar('\n');
     args->printed = true;
@@ -101,7 +100,7 @@ static int list_directory(struct ls_args *args, const char *path, sfs_node dir)
     listing_sort(&list, &args->options);
     if (args->options.details && args->for_people)
         listing_print_total(&list, &args->options);
-    r = listing_print(&list, &args->options);
+    int r = listing_print(&list, &args->options);
     for (size_t i = 0; r == 0 && args->recursive && i < list.count; i++) {
         const struct listing_item *item = &list.items[i];
         if (!S_ISDIR(item->attr.mode) || is_dot(item->name))
@@ -127,11 +126,10 @@ static int find_path(const struct ls_args *args, const char *path, sfs_node *ret
 }
 
 /* What stands on the command line: files come first, then each directory with what is in it. */
-static int sort_paths(struct ls_args *args, char **paths, int count, struct listing *files,
-                      struct listing *directories)
+static void sort_paths(struct ls_args *args, char **paths, int count, struct listing *files,
+                       struct listing *directories)
 {
-    int r = 0;
-    for (int i = 0; r == 0 && i < count; i++) {
+    for (int i = 0; i < count; i++) {
         sfs_node node;
         struct sfs_attr attr;
         struct sfs_error err;
@@ -142,22 +140,20 @@ static int sort_paths(struct ls_args *args, char **paths, int count, struct list
         }
         sfs_tree_attr(args->tree, node, &attr);
         bool enters = S_ISDIR(attr.mode) && !args->directory;
-        r = listing_add(enters ? directories : files, args->tree, paths[i], node);
+        listing_add(enters ? directories : files, args->tree, paths[i], node);
     }
     listing_sort(files, &args->options);
     listing_sort(directories, &args->options);
-    return r;
 }
 
 static int list_paths(struct ls_args *args, char **paths, int count)
 {
     AUTO(listing_close) struct listing files = { 0 };
     AUTO(listing_close) struct listing directories = { 0 };
-    int r = sort_paths(args, paths, count, &files, &directories);
+    sort_paths(args, paths, count, &files, &directories);
     args->headings = (args->recursive && args->for_people) || count > 1;
     args->printed = files.count > 0;
-    if (r == 0)
-        r = listing_print(&files, &args->options);
+    int r = directories.failed ? -ENOMEM : listing_print(&files, &args->options);
     for (size_t i = 0; r == 0 && i < directories.count; i++)
         r = list_directory(args, directories.items[i].name, directories.items[i].node);
     return r;
@@ -206,10 +202,10 @@ static int add_directory(const struct ls_args *args, struct ls_answer *answer, s
     AUTO(listing_close) struct listing list = { 0 };
     uint32_t count;
     const struct sfs_dirent *entries = sfs_tree_list(args->tree, dir, &count);
-    int r = 0;
-    for (uint32_t i = 0; r == 0 && i < count; i++)
-        r = listing_add(&list, args->tree, entries[i].name, entries[i].node);
+    for (uint32_t i = 0; i < count; i++)
+        listing_add(&list, args->tree, entries[i].name, entries[i].node);
     listing_sort(&list, &args->options);
+    int r = list.failed ? -ENOMEM : 0;
     for (size_t i = 0; r == 0 && i < list.count; i++)
         r = add_entry(answer, list.items[i].name, list.items[i].node);
     return r;

@@ -23,6 +23,7 @@ struct mount_args {
     struct text_list profiles;
     long ready_fd; /* 0: none (it would be stdin) */
     int report_fd; /* to the waiting parent; -1 in the foreground */
+    struct sfs_progress terminal; /* who is told until the mount answers */
 };
 
 static void ready(void *user)
@@ -44,7 +45,7 @@ static void warn(void *user, const char *text)
 {
     const struct mount_args *args = user;
     if (args->report_fd < 0 || !atomic_load(&args->answers))
-        args->session.tool.progress.warn(args->session.tool.progress.user, text);
+        args->terminal.warn(args->terminal.user, text);
     else
         syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
 }
@@ -64,6 +65,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .warn = warn,
         .user = args,
         .trace_path = args->trace,
+        .trace_pages = args->trace != NULL,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,
@@ -95,6 +97,11 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     const char *source =
         stage_is_given(&args->session.stage_args) ? "stagefs" : args->session.rest[0];
     int r = session_open(&args->session, true, &err);
+    /* What layers tell of while they are read, as of a registry that does not answer, goes there
+     * too. */
+    args->terminal = args->session.tool.progress;
+    args->session.tool.progress.warn = warn;
+    args->session.tool.progress.user = args;
     if (r == 0)
         r = serve(args, source, mountpoint, &err);
     return session_close(&args->session, r, &err);

@@ -56,6 +56,11 @@ const struct command commands[] = {
       "  stagefs push oci:out:runtime docker://registry.example/team/runtime:1\n"
       "  stagefs push --all oci-archive:image.tar docker://registry.example/team/image\n",
       cmd_push, false },
+    { "slim", "STAGE -t IMAGE --exec CMD [OPTION]...",
+      "commit what commands need of a stage, checked, with a table",
+      "  stagefs slim --base oci:stage:base --from oci:stage:builder --copy /opt/conda \\\n"
+      "               --exec \"python -c 'import torch'\" --gpu-arch sm_90 -t oci:out:small\n",
+      cmd_slim, false },
     { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
       "run a command with a stage as its root; what it writes is dropped",
       "  stagefs run oci:out:runtime -- python -c 'import torch'\n"

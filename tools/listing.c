@@ -10,19 +10,21 @@
 #define BLOCK             512u
 #define MAX_HOLES_COUNTED 4096u /* of a file; the rest of one with more counts as data */
 
-int listing_add(struct listing *list, const struct sfs_tree *tree, const char *name, sfs_node node)
+void listing_add(struct listing *list, const struct sfs_tree *tree, const char *name, sfs_node node)
 {
     struct listing_item *items = list->items;
+    if (list->failed)
+        return;
     if ((list->count & (list->count - 1)) == 0) /* grown at every power of two */
         items = reallocarray(list->items, list->count ? 2 * list->count : 1, sizeof *items);
-    if (!items)
-        return -ENOMEM;
+    list->failed = !items;
+    if (list->failed)
+        return;
     list->tree = tree;
     list->items = items;
     struct listing_item *item = &items[list->count++];
     *item = (struct listing_item){ .name = name, .node = node };
     sfs_tree_attr(tree, node, &item->attr);
-    return 0;
 }
 
 void listing_close(struct listing *list)
@@ -239,6 +241,8 @@ void listing_print_total(const struct listing *list, const struct listing_option
 
 int listing_print(const struct listing *list, const struct listing_options *options)
 {
+    if (list->failed)
+        return -ENOMEM;
     if (options->details) {
         print_details(list, options);
         return 0;

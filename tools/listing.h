@@ -21,10 +21,13 @@ struct listing { /* all-zero is empty */
     const struct sfs_tree *tree;
     struct listing_item *items;
     size_t count;
+    bool failed; /* a name could not be added for lack of memory: none is, from then on */
 };
 
-/* Adds a name, which is borrowed; all names of a list are of one tree. -ENOMEM. */
-int listing_add(struct listing *list, const struct sfs_tree *tree, const char *name, sfs_node node);
+/* Adds a name, which is borrowed; all names of a list are of one tree. What fails is told when the
+ * list is printed, or by `failed`. */
+void listing_add(struct listing *list, const struct sfs_tree *tree, const char *name,
+                 sfs_node node);
 /* Frees what is in it. Fine on an all-zero struct. */
 void listing_close(struct listing *list);
 /* Sorts the names as the options say. */
@@ -35,7 +38,7 @@ uint64_t listing_disk_size(const struct sfs_tree *tree, sfs_node node);
 
 /* Prints "total 12": what the files fill, in units of 1024 bytes. */
 void listing_print_total(const struct listing *list, const struct listing_options *options);
-/* Prints the names as the options say. 0 or -ENOMEM. */
+/* Prints the names as the options say. 0, or -ENOMEM: also if the list is not whole. */
 int listing_print(const struct listing *list, const struct listing_options *options);
 
 #endif

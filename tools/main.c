@@ -31,6 +31,8 @@ void tool_options(struct tool *tool, struct option_set *set)
         { "strict", 0, OPTION_FLAG, &tool->strict, NULL, "fail where BuildKit silently goes on" },
         { "authfile", 0, OPTION_TEXT, &tool->registry.authfile, "FILE",
           "logins to registries (default: those of podman and docker)" },
+        { "cache-limit", 0, OPTION_SIZE, &tool->registry.keep, "SIZE",
+          "bytes of registries' layers kept in the cache directory (default 32G)" },
         { "creds", 0, OPTION_TEXT, &tool->registry.creds, "USER[:PASSWORD]",
           "the login to registries" },
         { "tls-verify", 0, OPTION_WHEN, &tool->tls_verify, "BOOL",
@@ -46,7 +48,7 @@ static void hide_image_options(const struct tool *tool, struct option_set *set)
     const void *const targets[] = { &tool->platform,       &tool->memory,
                                     &tool->threads,        &tool->strict,
                                     &tool->registry.creds, &tool->registry.authfile,
-                                    &tool->tls_verify };
+                                    &tool->registry.keep,  &tool->tls_verify };
     for (size_t i = 0; i < set->count; i++)
         for (size_t k = 0; k < sizeof targets / sizeof *targets; k++)
             if (set->specs[i].target == targets[k])

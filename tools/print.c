@@ -1,6 +1,7 @@
 /* How sizes, modes, times, names and JSON look. */
 #include "tool.h"
 
+#include <stagefs/format.h>
 #include <stagefs/utf8.h>
 #include <jansson.h>
 #include <stagefs/json.h>
@@ -44,10 +45,7 @@ char *print_size(uint64_t bytes, char text[SIZE_TEXT])
 char *path_in(const char *dir, const char *name)
 {
     size_t size = strlen(dir);
-    char *path = NULL;
-    if (asprintf(&path, "%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name) < 0)
-        return NULL;
-    return path;
+    return sfs_format("%s%s%s", dir, size > 0 && dir[size - 1] == '/' ? "" : "/", name);
 }
 
 char *print_mode(uint32_t mode, char text[12])

@@ -1,7 +1,7 @@
 /* One line on a terminal for all work under way: what, a bar, bytes, rate, time left. */
 #include "tool.h"
 
-#include <pthread.h>
+#include <stagefs/lock.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -97,7 +97,7 @@ static void clear_line(void)
 static void report(void *user, const char *what, uint64_t done, uint64_t total)
 {
     (void)user;
-    pthread_mutex_lock(&bar.lock);
+    LOCK(&bar.lock);
     double time = now();
     if (bar.count == 0)
         bar.started = time;
@@ -113,16 +113,14 @@ static void report(void *user, const char *what, uint64_t done, uint64_t total)
         char size[SIZE_TEXT];
         fprintf(stderr, "stagefs: %s: %s\n", what, print_size(total, size));
     }
-    pthread_mutex_unlock(&bar.lock);
 }
 
 static void warn(void *user, const char *text)
 {
     (void)user;
-    pthread_mutex_lock(&bar.lock);
+    LOCK(&bar.lock);
     clear_line();
     fprintf(stderr, "stagefs: warning: %s\n", text);
-    pthread_mutex_unlock(&bar.lock);
 }
 
 static void warn_not(void *user, const char *text)
@@ -140,8 +138,7 @@ void progress_open(struct sfs_progress *progress, bool quiet, bool verbose)
 
 void progress_close(void)
 {
-    pthread_mutex_lock(&bar.lock);
+    LOCK(&bar.lock);
     clear_line();
     bar.count = 0;
-    pthread_mutex_unlock(&bar.lock);
 }

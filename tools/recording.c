@@ -2,6 +2,7 @@
 #include "recording.h"
 
 #include "ending.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,8 +21,9 @@ int recording_open(struct recording *recording, struct session *session, const c
     *recording = (struct recording){
         .lent = ends[0], .asked = ends[1], .wanted = -1, .told = -1, .session = session
     };
-    if (asprintf(&recording->dir, "%s/recorded", work) < 0 ||
-        asprintf(&recording->trace, "%s/record", work) < 0)
+    recording->dir = sfs_format("%s/recorded", work);
+    recording->trace = sfs_format("%s/record", work);
+    if (!recording->dir || !recording->trace)
         return sfs_fail_memory(err);
     if (mkdir(recording->dir, 0755) < 0)
         return sfs_fail_errno(err, errno, "making %s", recording->dir);
@@ -55,6 +57,7 @@ static int serve_all(const struct recording *recording, int wanted, int told)
             .user = &told,
             .trace_path = recording->trace,
             .no_read_ahead = true,
+            .trace_pages = true,
         };
         r = sfs_mount_serve(sfs_stage_tree(session->stage), &options, &err);
         if (r == 0)

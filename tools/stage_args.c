@@ -127,6 +127,21 @@ static int find_word(const char *option, const char *name, const char *const *na
                     names[2], name);
 }
 
+int stage_narrow(struct stage_args *args, struct sfs_stage *stage,
+                 const struct sfs_progress *progress, struct sfs_error *err)
+{
+    AUTO(sfs_slim_close) struct sfs_slim *slim = NULL;
+    struct sfs_slim_spec spec = args->slim_spec;
+    spec.profiles = args->trims.items;
+    spec.profile_count = args->trims.count;
+    int r = sfs_slim_open(stage, &spec, progress, &slim, err);
+    if (r < 0)
+        return r;
+    sfs_slim_close(&args->slim);
+    args->slim = TAKE(slim);
+    return 0;
+}
+
 /* Narrows the stage, if the options say so. */
 static int narrow(struct stage_args *args, struct sfs_stage *stage,
                   const struct sfs_context *context, struct sfs_error *err)
@@ -137,15 +152,13 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
     int which = policy < 0 ? policy : find_word("ptx", args->ptx, ptx, 3, err);
     if (which < 0)
         return which;
-    if (args->policy && args->trims.count == 0)
+    if (args->policy && args->trims.count == 0 && !args->held)
         return sfs_fail(err, EINVAL, "--policy goes with --trim PROFILE");
-    if (args->keeps.count > 0 && args->trims.count == 0 && args->drops.count == 0)
+    if (args->keeps.count > 0 && args->trims.count == 0 && args->drops.count == 0 && !args->held)
         return sfs_fail(err, EINVAL, "--keep goes with --trim PROFILE or --drop GLOB");
     if (args->ptx && !args->gpu_archs)
         return sfs_fail(err, EINVAL, "--ptx goes with --gpu-arch");
     args->slim_spec = (struct sfs_slim_spec){
-        .profiles = args->trims.items,
-        .profile_count = args->trims.count,
         .policy = (enum sfs_trim_policy)policy,
         .keeps = args->keeps.items,
         .keep_count = args->keeps.count,
@@ -154,9 +167,9 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
         .gpu_archs = args->gpu_archs,
         .ptx = (enum sfs_ptx_policy)which,
     };
-    if (!stage_is_narrowed(args))
+    if (args->held || !stage_is_narrowed(args))
         return 0;
-    return sfs_slim_open(stage, &args->slim_spec, context->progress, &args->slim, err);
+    return stage_narrow(args, stage, context->progress, err);
 }
 
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,

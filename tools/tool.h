@@ -94,7 +94,8 @@ int tool_parse(const struct command *command, struct tool *tool, struct option_s
 int tool_arguments(const struct command *command, struct tool *tool, const struct option_spec *own,
                    size_t own_count, int argc, char **argv, char ***ret_rest, int *ret_rest_count);
 
-/* The same for a command that opens no image either: its own options, -q, -v and --help. */
+/* The same for a command that opens no image either: its own options, -q, -v and --help. (Commands
+ * begin alike on purpose: a table of options, a parse, a word on what is missing.) */
 int tool_plain_arguments(const struct command *command, struct tool *tool,
                          const struct option_spec *own, size_t own_count, int argc, char **argv,
                          char ***ret_rest, int *ret_rest_count);
@@ -135,8 +136,10 @@ struct stage_args {
     struct sfs_stage_pair *pairs; /* what the lists were split into; owned */
     struct text_list trims, keeps, drops;
     const char *policy, *gpu_archs, *ptx;
-    struct sfs_slim_spec slim_spec; /* what those come to, once the stage is open */
-    struct sfs_slim *slim;          /* NULL: the stage is not narrowed; owned */
+    /* What those come to, once the stage is open, but for profiles: those are trims. */
+    struct sfs_slim_spec slim_spec;
+    struct sfs_slim *slim; /* NULL: the stage is not narrowed; owned */
+    bool held;             /* set by a command that narrows the stage itself, before it is opened */
 };
 /* Adds the options that tell a stage. */
 void stage_options(struct stage_args *args, struct option_set *set);
@@ -147,6 +150,10 @@ bool stage_is_narrowed(const struct stage_args *args);
 /* Opens the stage that the options tell, or `image` if they tell none. */
 int stage_open(struct stage_args *args, const char *image, const struct sfs_context *context,
                struct sfs_stage **ret_stage, struct sfs_error *err);
+/* Narrows the stage by the options that stage_open() has read, and the profiles of `trims` now;
+ * once more if it was narrowed before. Fails as sfs_slim_open(). */
+int stage_narrow(struct stage_args *args, struct sfs_stage *stage,
+                 const struct sfs_progress *progress, struct sfs_error *err);
 /* Frees what is in it. The stage may live on, narrowed if it was. */
 void stage_args_close(struct stage_args *args);
 

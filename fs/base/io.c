@@ -88,6 +88,31 @@ int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, s
     return read_all(fd, name, max, err, ret_data, ret_size);
 }
 
+int sfs_io_open_regular(int dirfd, const char *name, int *ret_fd, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    /* ENXIO: a socket, or a device that is not there */
+    if (fd < 0 && errno != ENXIO)
+        return sfs_fail_errno(err, errno, "%s", name);
+    if (fd >= 0 && fstat(fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", name);
+    if (fd >= 0 && S_ISDIR(st.st_mode))
+        return sfs_fail_errno(err, EISDIR, "%s", name);
+    if (fd < 0 || !S_ISREG(st.st_mode))
+        return sfs_fail(err, EBADMSG, "%s is not a regular file", name);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int sfs_io_read_regular(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
+                        struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = -1;
+    int r = sfs_io_open_regular(dirfd, name, &fd, err);
+    return r < 0 ? r : read_all(fd, name, max, err, ret_data, ret_size);
+}
+
 void sfs_io_own_files(void)
 {
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_UNSHARE) < 0)

@@ -18,9 +18,19 @@ ssize_t sfs_io_read_at(int fd, void *buf, size_t size, uint64_t offset);
 int sfs_io_write_all(int fd, const void *buf, size_t size);
 
 /* Reads the whole file `name` in directory `dirfd` (AT_FDCWD allowed) into fresh memory,
- * NUL-terminated behind its *ret_size bytes. The caller frees. E2BIG: larger than `max`. */
+ * NUL-terminated behind its *ret_size bytes. The caller frees. E2BIG: larger than `max`. Waits for
+ * whoever writes to a pipe of that name: this is for files that the user names, and the kernel's.
+ */
 int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
                      struct sfs_error *err);
+
+/* Opens for reading what somebody else may have put there: only a regular file, or a symlink to
+ * one, and without waiting for who writes to a pipe. The caller closes *ret_fd. EISDIR; EBADMSG: it
+ * is something else that is no regular file. */
+int sfs_io_open_regular(int dirfd, const char *name, int *ret_fd, struct sfs_error *err);
+/* As sfs_io_read_file(), of what sfs_io_open_regular() opens. */
+int sfs_io_read_regular(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
+                        struct sfs_error *err);
 
 /* Gives the calling thread a table of open files of its own, with 0, 1 and 2 alone in it. A thread
  * that waits for a file system which its own process serves must not hold that open: after SIGKILL

@@ -32,6 +32,11 @@
 #define SFS_MAX_LD_CACHE (16u << 20) /* bytes of an ld.so.cache */
 #define SFS_MAX_LIB_DIRS (4u << 20)  /* directories searched for libraries, by all files together */
 
+/* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked
+ * by recursion. */
+#define SFS_MAX_STAGES    4096u /* FROMs of a Dockerfile */
+#define SFS_MAX_VARIABLES 8192u /* ENV and ARG of a stage, those of its base included */
+
 /* What a registry may send. */
 #define SFS_MAX_MANIFEST    (4u << 20)   /* bytes of a manifest or an index, as registries have it */
 #define SFS_MAX_HTTP_HEAD   (128u << 10) /* bytes of an answer's headers */

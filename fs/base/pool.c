@@ -47,25 +47,27 @@ static struct pool_job *take_first(struct sfs_pool *pool)
     return NULL;
 }
 
+/* Waits for the next job. NULL: the pool is closing, and none is left. */
+static struct pool_job *next_job(struct sfs_pool *pool)
+{
+    LOCK(&pool->lock);
+    for (;;) {
+        struct pool_job *job = take_first(pool);
+        if (job || pool->closing)
+            return job;
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    }
+}
+
 static void *work(void *arg)
 {
     struct sfs_pool *pool = arg;
+    struct pool_job *job;
     sfs_thread_give_way();
-    pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        struct pool_job *job = take_first(pool);
-        if (job) {
-            pthread_mutex_unlock(&pool->lock);
-            job->run(job->arg);
-            free(job);
-            pthread_mutex_lock(&pool->lock);
-        } else if (pool->closing) {
-            break;
-        } else {
-            pthread_cond_wait(&pool->wake, &pool->lock);
-        }
+    while ((job = next_job(pool))) {
+        job->run(job->arg);
+        free(job);
     }
-    pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
@@ -115,19 +117,34 @@ unsigned sfs_pool_threads(const struct sfs_pool *pool)
     return pool->thread_count;
 }
 
+static void tell_to_end(struct sfs_pool *pool)
+{
+    LOCK(&pool->lock);
+    pool->closing = true;
+    pthread_cond_broadcast(&pool->wake);
+}
+
 void sfs_pool_close(struct sfs_pool **pool_ptr)
 {
     struct sfs_pool *pool = *pool_ptr;
     if (!pool)
         return;
     *pool_ptr = NULL;
-    pthread_mutex_lock(&pool->lock);
-    pool->closing = true;
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    tell_to_end(pool);
     for (unsigned i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+static struct sfs_pool *take_pool(struct sfs_pool **pool, pthread_mutex_t *lock)
+{
+    LOCK(lock);
+    return TAKE(*pool);
+}
+
+void sfs_pool_close_shared(struct sfs_pool **pool, pthread_mutex_t *lock)
+{
+    AUTO(sfs_pool_close) struct sfs_pool *taken = take_pool(pool, lock);
 }

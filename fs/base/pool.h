@@ -4,6 +4,7 @@
 #ifndef STAGEFS_POOL_H
 #define STAGEFS_POOL_H
 
+#include <pthread.h>
 #include <stagefs/error.h>
 
 struct sfs_pool;
@@ -25,5 +26,8 @@ int sfs_pool_submit(struct sfs_pool *pool, enum sfs_pool_priority priority, void
 unsigned sfs_pool_threads(const struct sfs_pool *pool);
 /* Runs what is queued, waits for it, frees, and sets NULL; NULL is fine. */
 void sfs_pool_close(struct sfs_pool **pool);
+/* The same for a pool that others submit to while they hold `lock`: it is taken away under the
+ * lock, so that they find NULL, and waited for without it. */
+void sfs_pool_close_shared(struct sfs_pool **pool, pthread_mutex_t *lock);
 
 #endif

@@ -3,6 +3,7 @@
 #include "blob/blob_range.h"
 
 #include "base/hash.h"
+#include "base/wanted.h"
 #include "blob/range_parts.h"
 #include <errno.h>
 #include <stagefs/format.h>
@@ -13,17 +14,26 @@
 #define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
 #define HASH_BLOCK  (1u << 20)
 #define TRY_AGAIN   1000 /* ms between tries while the other machine does not answer */
+#define SILENCE     5000 /* ms without a byte, after which a reader says so */
 
-/* A range to be brought by the pool. */
+/* A range to be brought by the pool, for whoever reads it, or for nobody yet. */
 struct range_job {
     struct sfs_range_blob *range;
     uint32_t first, last;
     enum sfs_remote_priority priority;
+    unsigned users; /* the pool, and the reader that waits for it */
+    bool is_done;
+    int result;
+    struct sfs_error err; /* of the result */
 };
 
-/* How long a reader has waited for a machine that does not answer. */
+/* How a reader waits. */
 struct patience {
-    int64_t end_ms; /* 0: it answers */
+    int64_t since_ms; /* it waits for that block; 0: it has not begun to */
+    uint32_t block;
+    int64_t again_ms;      /* when the next try is due; 0: at once */
+    struct range_job *job; /* of this reader; NULL: none is under way */
+    struct sfs_error why;  /* the last try failed; empty: none did */
 };
 
 /* ---- waiting for bytes */
@@ -56,69 +66,18 @@ static void note_answer(struct sfs_range_blob *range)
     warn(range, text);
 }
 
-/* What the remote failed with, as a reader has it. The lock is held. 0: try again. */
-static int bear(struct sfs_range_blob *range, struct patience *patience, int r,
-                struct sfs_error *err)
+/* Ends the reader's part in a job. The lock is held, as below. */
+static void leave_job(struct range_job **job)
 {
-    if (r >= 0) {
-        if (r == 0)
-            note_answer(range);
-        *patience = (struct patience){ 0 };
-        return 0;
-    }
-    if (r == -EAGAIN) {
-        int64_t now = sfs_range_now_ms();
-        if (!patience->end_ms)
-            patience->end_ms = now + range->patience_ms;
-        note_stall(range, err);
-        if (now < patience->end_ms) {
-            int64_t left = patience->end_ms - now;
-            sfs_range_wait(range, left < TRY_AGAIN ? (unsigned)left + 1 : TRY_AGAIN);
-            return 0;
-        }
-    }
-    if (r == -ENOMEM || r == -ECANCELED)
-        return r;
-    atomic_fetch_add(&sfs_range_counters.failed, 1);
-    return sfs_fail_while(err, -EIO, "%s", range->blob.name);
+    if (*job && --(*job)->users == 0)
+        free(*job);
+    *job = NULL;
 }
-
-static void submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                   enum sfs_remote_priority priority);
-
-/* Has the blocks be here: those behind the first request are brought by others meanwhile. */
-static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                 enum sfs_remote_priority priority, struct sfs_error *err)
-{
-    struct patience patience = { 0 };
-    LOCK(&range->lock);
-    for (uint32_t block = first; block <= last;) {
-        if (sfs_range_has(range, block) || sfs_range_take_kept(range, block)) {
-            block++;
-            continue;
-        }
-        int64_t begin = sfs_range_now_ms();
-        int r = 0;
-        if ((range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING)
-            sfs_range_wait(range, TRY_AGAIN);
-        else
-            r = bear(range, &patience, sfs_range_fetch(range, block, last, priority, err), err);
-        if (priority == SFS_REMOTE_DEMAND)
-            atomic_fetch_add(&sfs_range_counters.wait_ns,
-                             (unsigned long long)(sfs_range_now_ms() - begin) * 1000000u);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* ---- ahead of readers */
 
 static void run_job(void *arg)
 {
-    AUTO(sfs_free) struct range_job *job = arg;
+    struct range_job *job = arg;
     struct sfs_range_blob *range = job->range;
-    struct sfs_error err;
     LOCK(&range->lock);
     for (uint32_t block = job->first; block <= job->last && !range->closing;) {
         bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
@@ -126,39 +85,134 @@ static void run_job(void *arg)
             block++;
             continue;
         }
-        /* A failure is told to whoever reads that. */
-        int r = sfs_range_fetch(range, block, job->last, job->priority, &err);
-        if (r < 0)
-            break;
+        int r = sfs_range_fetch(range, block, job->last, job->priority, &job->err);
         if (r == 0)
             note_answer(range);
+        if (r < 0) {
+            job->result = r;
+            break;
+        }
     }
+    job->is_done = true;
+    leave_job(&job);
     range->jobs--;
     pthread_cond_broadcast(&range->changed);
 }
 
-/* Has blocks brought by the pool; the lock is held. Nothing while the other machine does not
- * answer. */
-static void submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                   enum sfs_remote_priority priority)
+static bool is_stalled(const struct sfs_range_blob *range)
+{
+    return range->is_stalled && atomic_load(range->is_stalled);
+}
+
+/* Has blocks brought by the pool. NULL: no memory, or nothing to do. Where `has_reader`, the job is
+ * the caller's too, until leave_job(). */
+static struct range_job *submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
+                                enum sfs_remote_priority priority, bool has_reader)
 {
     static const enum sfs_pool_priority as[] = { [SFS_REMOTE_DEMAND] = SFS_POOL_DEMAND,
                                                  [SFS_REMOTE_PROFILE] = SFS_POOL_AHEAD,
                                                  [SFS_REMOTE_FILL] = SFS_POOL_BACKGROUND };
     while (first <= last && sfs_range_has(range, first))
         first++;
-    if (first > last || range->closing || (range->is_stalled && atomic_load(range->is_stalled)))
-        return;
+    if (first > last || range->closing || (!has_reader && is_stalled(range)))
+        return NULL;
     struct range_job *job = malloc(sizeof *job);
     if (!job)
-        return;
-    *job = (struct range_job){ range, first, last, priority };
-    range->jobs++;
-    if (sfs_pool_submit(range->pool, as[priority], run_job, job) < 0) {
+        return NULL;
+    *job = (struct range_job){ .range = range,
+                               .first = first,
+                               .last = last,
+                               .priority = priority,
+                               .users = has_reader ? 2 : 1 };
+    struct sfs_pool *pool = priority == SFS_REMOTE_DEMAND ? range->demand_pool : range->pool;
+    if (sfs_pool_submit(pool, as[priority], run_job, job) < 0) {
         free(job);
-        range->jobs--;
+        return NULL;
     }
+    range->jobs++;
+    return job;
 }
+
+/* Nothing came in time. */
+static int give_up(struct sfs_range_blob *range, const struct patience *patience,
+                   struct sfs_error *err)
+{
+    atomic_fetch_add(&sfs_range_counters.failed, 1);
+    if (patience->why.text[0])
+        return sfs_fail(err, EIO, "%s: %s", range->blob.name, patience->why.text);
+    return sfs_fail(err, EIO, "%s: no answer for %u seconds", range->blob.name,
+                    range->patience_ms / 1000);
+}
+
+/* The reader's job has failed. 0: it will be tried again. */
+static int bear(struct sfs_range_blob *range, struct patience *patience, struct sfs_error *err)
+{
+    int r = patience->job->result;
+    patience->why = patience->job->err;
+    leave_job(&patience->job);
+    if (r == -ENOMEM || r == -ECANCELED)
+        return sfs_fail(err, -r, "%s", patience->why.text);
+    if (r != -EAGAIN)
+        return give_up(range, patience, err);
+    note_stall(range, &patience->why);
+    patience->again_ms = sfs_range_now_ms() + TRY_AGAIN;
+    return 0;
+}
+
+/* Goes on waiting for a block that is not here: for a job of its own, or for one that has begun
+ * with it. */
+static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
+                    struct patience *patience, struct sfs_error *err)
+{
+    int64_t now = sfs_range_now_ms();
+    if (patience->since_ms == 0 || patience->block != block) {
+        patience->since_ms = now;
+        patience->block = block;
+        patience->why.text[0] = 0;
+    }
+    bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
+    if (patience->job && patience->job->is_done) {
+        if (patience->job->result < 0)
+            return bear(range, patience, err);
+        leave_job(&patience->job);
+    }
+    if (!sfs_wanted_is())
+        return sfs_fail(err, EINTR, "%s: nobody waits for it any more", range->blob.name);
+    if (now - patience->since_ms > range->patience_ms)
+        return give_up(range, patience, err);
+    if (!is_pending && !patience->job && now >= patience->again_ms) {
+        patience->job = submit(range, block, last, SFS_REMOTE_DEMAND, true);
+        if (!patience->job)
+            return range->closing ? sfs_fail(err, ECANCELED, "cancelled") : sfs_fail_memory(err);
+    }
+    sfs_range_wait(range, SFS_WANTED_TICK);
+    atomic_fetch_add(&sfs_range_counters.wait_ns,
+                     (unsigned long long)(sfs_range_now_ms() - now) * 1000000u);
+    if (now - patience->since_ms > SILENCE && !is_stalled(range)) {
+        const struct sfs_error why = { .text = "no answer for some seconds" };
+        note_stall(range, &why);
+    }
+    return 0;
+}
+
+/* Has the blocks be here. EIO: the other machine does not give them. EINTR: nobody wants them any
+ * more. */
+static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last, struct sfs_error *err)
+{
+    struct patience patience = { 0 };
+    int r = 0;
+    LOCK(&range->lock);
+    for (uint32_t block = first; block <= last && r == 0;) {
+        if (sfs_range_has(range, block) || sfs_range_take_kept(range, block))
+            block++;
+        else
+            r = wait_for(range, block, last, &patience, err);
+    }
+    leave_job(&patience.job);
+    return r;
+}
+
+/* ---- ahead of readers */
 
 /* In pieces of one request each, so that several are under way. */
 static void submit_pieces(struct sfs_range_blob *range, uint64_t offset, uint64_t end,
@@ -168,7 +222,7 @@ static void submit_pieces(struct sfs_range_blob *range, uint64_t offset, uint64_
     uint32_t last = (uint32_t)((end - 1) / SFS_RANGE_BLOCK);
     while (first <= last) {
         uint32_t part = last - first < SFS_RANGE_MOST ? last - first : SFS_RANGE_MOST - 1;
-        submit(range, first, first + part, priority);
+        submit(range, first, first + part, priority, false);
         first += part + 1;
     }
 }
@@ -385,7 +439,7 @@ static int read_piece(struct sfs_range_blob *range, void *buf, size_t size, uint
     uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
     int r;
     do {
-        r = bring(range, first, last, SFS_REMOTE_DEMAND, err);
+        r = bring(range, first, last, err);
         if (r < 0)
             return r;
         r = copy_piece(range, buf, size, offset);
@@ -481,6 +535,7 @@ int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
     range->file = file;
     range->keeper = keeper;
     range->pool = options->pool;
+    range->demand_pool = options->demand_pool;
     range->progress = options->progress;
     range->digest = options->digest;
     range->where = strdup(options->where);

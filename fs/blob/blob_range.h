@@ -4,9 +4,10 @@
  *
  * A miss is widened to a megabyte, and joined with others that are near. What somebody waits for
  * goes before what is read ahead, and that before what fills up. A reader waits while the other
- * machine does not answer, for a minute, and then fails with EIO; the next one tries anew. A block
- * for which the disk has no room is kept in memory for a while, and fetched again when it is wanted
- * later. Once all bytes are there and hold the digest, their file is a whole blob. */
+ * machine does not answer, for a minute, and then fails with EIO; the next one tries anew. It may
+ * give up before (base/wanted.h). A block for which the disk has no room is kept in memory for a
+ * while, and fetched again when it is wanted later. Once all bytes are there and hold the digest,
+ * their file is a whole blob. */
 #ifndef STAGEFS_BLOB_RANGE_H
 #define STAGEFS_BLOB_RANGE_H
 
@@ -39,6 +40,7 @@ struct sfs_range_options {
     const char *name;                    /* for messages: "layer sha256:.. at HOST"; copied */
     const char *where;                   /* the other machine, for messages; copied */
     struct sfs_pool *pool;               /* fetches ahead; borrowed */
+    struct sfs_pool *demand_pool;        /* fetches what somebody waits for; borrowed */
     const struct sfs_progress *progress; /* told of an outage; borrowed; NULL: nobody is */
     atomic_bool *is_stalled; /* shared by all blobs of one machine, so that one line tells of it */
     unsigned patience_ms;    /* how long a reader waits for it; 0: a minute */

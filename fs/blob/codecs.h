@@ -76,7 +76,8 @@ struct sfs_codec_row {
     struct sfs_gunzip *(*inflater)(struct sfs_decoder *decoder);
 };
 
-/* The rows, for the table only. */
+/* The rows, for the table only. What a row names is static and called alike in all files, so that
+ * one file tells all of a codec: their last lines look alike on purpose. */
 extern const struct sfs_codec_row sfs_codec_none, sfs_codec_gzip, sfs_codec_zstd;
 
 /* The row of a codec; a constant. NULL: no such codec (a value out of an index). */

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #define GAP       4u           /* blocks: less is fetched again rather than asked around */
-#define CREDIT    (8ull << 20) /* bytes that the keeper is asked for at once */
+#define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */
 #define OTHERS_MS 90000        /* how long that is waited for: it may be stopped */
@@ -196,8 +196,9 @@ static int take(void *user, uint64_t offset, const void *data, size_t size)
 /* ---- what is asked for */
 
 /* How many blocks a request gets that begins with `first` and is wanted for those up to `last`: it
- * goes on where there is nothing yet, and over gaps on the way to `last`. The lock is held. */
-static uint32_t plan(struct sfs_range_blob *range, uint32_t first, uint32_t last)
+ * goes on where there is nothing yet, up to `least` blocks, and over gaps on the way to `last`. The
+ * lock is held. */
+static uint32_t plan(struct sfs_range_blob *range, uint32_t first, uint32_t last, uint32_t least)
 {
     bool there[SFS_RANGE_MOST] = { false };
     uint32_t left = range->blocks - first, most = left < SFS_RANGE_MOST ? left : SFS_RANGE_MOST;
@@ -208,7 +209,7 @@ static uint32_t plan(struct sfs_range_blob *range, uint32_t first, uint32_t last
         uint32_t block = first + i;
         bool is_wanted = block <= last;
         bool is_bad = range->states[block] & SFS_BLOCK_BAD;
-        if (state_of(range, block) == SFS_BLOCK_PENDING || (!is_wanted && i >= SFS_RANGE_LEAST))
+        if (state_of(range, block) == SFS_BLOCK_PENDING || (!is_wanted && i >= least))
             break;
         if (state_of(range, block) == SFS_BLOCK_UNKNOWN && (!there[i] || is_bad))
             end = i + 1;
@@ -325,7 +326,9 @@ int sfs_range_fetch(struct sfs_range_blob *range, uint32_t first, uint32_t last,
         sfs_range_wait(range, 1000);
         return 1;
     }
-    uint32_t count = plan(range, first, last);
+    /* What nobody waits for is asked for as it was planned. */
+    uint32_t least = priority == SFS_REMOTE_DEMAND ? SFS_RANGE_LEAST : 1;
+    uint32_t count = plan(range, first, last, least);
     struct sfs_range_run run = {
         .range = range, .first = first, .count = count, .priority = priority
     };

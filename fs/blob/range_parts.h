@@ -35,7 +35,7 @@ struct sfs_range_blob {
     struct sfs_remote *remote;
     struct sfs_range_file *file;     /* NULL: nothing is kept on the disk */
     struct sfs_range_keeper *keeper; /* NULL as `file` is */
-    struct sfs_pool *pool;
+    struct sfs_pool *pool, *demand_pool;
     const struct sfs_progress *progress;
     struct sfs_digest digest;
     char *where;

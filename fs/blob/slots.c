@@ -177,7 +177,7 @@ static void note_failure(struct sfs_cache *cache, struct sfs_slot *slot, int r,
     pthread_cond_broadcast(&slot->changed);
 }
 
-/* Reads and checks the slot's input. Called with the lock held, which is dropped meanwhile. */
+/* Reads and checks the slot's input. The caller has the lock (by LOCK); it is dropped meanwhile. */
 static int start(struct sfs_cache *cache, struct sfs_slot *slot, bool is_demand,
                  struct sfs_error *err)
 {
@@ -246,6 +246,13 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
             slot->filled += part;
         if (slot->waiting > 0)
             pthread_cond_broadcast(&slot->changed);
+    }
+    if (r == -EINTR) { /* whoever else waits goes on by itself */
+        sfs_spares_give_decoder(&cache->spares, slot->box);
+        slot->box = NULL;
+        slot->state = SFS_SLOT_IDLE;
+        pthread_cond_broadcast(&slot->changed);
+        return;
     }
     if (r < 0) {
         note_failure(cache, slot, r, &err);

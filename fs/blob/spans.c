@@ -2,6 +2,7 @@
 #include "blob/spans.h"
 
 #include "base/thread.h"
+#include "base/wanted.h"
 #include "blob/slots.h"
 #include <errno.h>
 #include <time.h>
@@ -139,18 +140,30 @@ static void wait_for(struct sfs_cache *cache, struct sfs_slot *slot)
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     slot->waiting++;
-    pthread_cond_wait(&slot->changed, &cache->lock);
+    if (sfs_wanted_may_end()) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += SFS_WANTED_TICK * 1000000l;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&slot->changed, &cache->lock, &until);
+    } else {
+        pthread_cond_wait(&slot->changed, &cache->lock);
+    }
     slot->waiting--;
     clock_gettime(CLOCK_MONOTONIC, &end);
     cache->stats.wait_ns +=
         (uint64_t)((end.tv_sec - begin.tv_sec) * 1000000000ll + end.tv_nsec - begin.tv_nsec);
 }
 
-/* Waits, or decodes, until `target` bytes of the slot are there. */
-static void bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
+/* Waits, or decodes, until `target` bytes of the slot are there. False: nobody wants them any
+ * more. */
+static bool bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
 {
     bool has_decoded = false, has_waited = false;
     while (slot->filled < target && slot->state != SFS_SLOT_FAILED) {
+        if ((has_decoded || has_waited) && !sfs_wanted_is())
+            return false;
         if (slot->state == SFS_SLOT_IDLE) {
             sfs_slot_run(cache, slot, target, true);
             has_decoded = true;
@@ -162,6 +175,7 @@ static void bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
     *(has_decoded  ? &cache->stats.misses
       : has_waited ? &cache->stats.waits
                    : &cache->stats.hits) += 1;
+    return true;
 }
 
 static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, size_t to,
@@ -203,7 +217,10 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
     struct sfs_slot *slot = sfs_slot_get(spans, span, SFS_SLOT_DEMAND);
     if (!slot)
         return sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
-    bring(cache, slot, from + part);
+    if (!bring(cache, slot, from + part)) {
+        sfs_slot_release(cache, slot);
+        return sfs_fail(err, EINTR, "%s: nobody waits for it any more", spans->label);
+    }
     return lend(cache, slot, from, from + part, ret_slice, err);
 }
 

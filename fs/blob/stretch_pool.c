@@ -238,7 +238,7 @@ static int decode(struct entry *entry, struct sfs_stretch_decoder *decoder)
     return r == 0 || r == -ENOMEM ? r : -EIO;
 }
 
-/* Decodes a QUEUED entry. The lock is dropped meanwhile. */
+/* Decodes a QUEUED entry. The caller has the lock (by LOCK); it is dropped meanwhile. */
 static void run_entry(struct sfs_frames *frames, struct entry *entry)
 {
     entry->state = RUNNING;

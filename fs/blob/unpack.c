@@ -136,21 +136,12 @@ static int get_table(struct sfs_pass *pass, struct sfs_seek_table *ret_table, st
         return 0;
     }
     struct sfs_points *points = &pass->points;
-    if (sfs_points_finish(points) < 0)
+    if (sfs_points_finish(points, ret_table) < 0)
         return sfs_fail_memory(err);
-    *ret_table = (struct sfs_seek_table){
-        .codec = pass->options.codec,
-        .check = SFS_CHECK_GMAC,
-        .in_size = points->in_end == UINT64_MAX ? pass->blob->size : points->in_end,
-        .is_framed = pass->frames > 1,
-        .out_size = pass->out_size,
-        .count = points->count,
-        .points = points->points,
-        .tags = (const uint8_t *)points->tags.data,
-        .windows = (const uint8_t *)points->windows.data,
-        .windows_size = points->windows.size,
-    };
-    memcpy(ret_table->key, points->key, sizeof ret_table->key);
+    ret_table->codec = pass->options.codec;
+    ret_table->in_size = points->in_end == UINT64_MAX ? pass->blob->size : points->in_end;
+    ret_table->is_framed = pass->frames > 1;
+    ret_table->out_size = pass->out_size;
     return 0;
 }
 

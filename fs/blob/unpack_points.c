@@ -215,7 +215,7 @@ int sfs_points_tag(struct sfs_points *points, const uint8_t *data, size_t size, 
     return r;
 }
 
-int sfs_points_finish(struct sfs_points *points)
+static int make_last_tags(struct sfs_points *points)
 {
     int r = compress_windows(points, NULL, 0, UINT64_MAX);
     while (r == 0 && points->tagging < points->count) {
@@ -225,4 +225,21 @@ int sfs_points_finish(struct sfs_points *points)
             r = close_tag(points);
     }
     return r;
+}
+
+int sfs_points_finish(struct sfs_points *points, struct sfs_seek_table *ret_table)
+{
+    int r = make_last_tags(points);
+    if (r < 0)
+        return r;
+    *ret_table = (struct sfs_seek_table){
+        .check = SFS_CHECK_GMAC,
+        .count = points->count,
+        .points = points->points,
+        .tags = (const uint8_t *)points->tags.data,
+        .windows = (const uint8_t *)points->windows.data,
+        .windows_size = points->windows.size,
+    };
+    memcpy(ret_table->key, points->key, sizeof ret_table->key);
+    return 0;
 }

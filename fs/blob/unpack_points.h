@@ -46,7 +46,9 @@ void sfs_points_end(struct sfs_points *points, uint64_t in_end);
 /* Takes the next block of input into the tags. All points inside it are known already. On the
  * input's thread. */
 int sfs_points_tag(struct sfs_points *points, const uint8_t *data, size_t size, uint64_t offset);
-/* Makes the last tag, after the last block. On the input's thread. */
-int sfs_points_finish(struct sfs_points *points);
+/* Makes the last tag, after the last block, and says what of a seek table the points are: count,
+ * points, tags, windows, check and key, borrowed from `points`; all else of *ret_table is zero. On
+ * the input's thread. */
+int sfs_points_finish(struct sfs_points *points, struct sfs_seek_table *ret_table);
 
 #endif

@@ -97,12 +97,14 @@ int sfs_contents_add_header(struct sfs_contents *contents, const struct sfs_tar_
     contents->crc = 0;
     contents->first = contents->chunk_count;
     contents->name.size = 0;
-    r = sfs_tar_add_name(&contents->name, tar);
-    if (r == 0 && contents->split)
-        r = sfs_split_add_bytes(contents->split, header->data, header->size);
-    if (r == 0 && contents->split && !has_content)
-        r = sfs_split_add_file(contents->split, contents->name.data, 0, 0);
-    return r < 0 ? sfs_fail_memory(err) : 0;
+    sfs_tar_add_name(&contents->name, tar);
+    if (sfs_buf_check(&contents->name, err) < 0)
+        return -ENOMEM;
+    if (contents->split)
+        sfs_split_add_bytes(contents->split, header->data, header->size);
+    if (contents->split && !has_content)
+        sfs_split_add_file(contents->split, contents->name.data, 0, 0);
+    return 0;
 }
 
 /* ---- chunks ---- */
@@ -243,13 +245,14 @@ int sfs_contents_end_file(struct sfs_contents *contents, struct sfs_error *err)
     static const char zeros[SFS_TAR_BLOCK];
     if (contents->size == 0)
         return 0;
-    int r = end_chunks(contents);
-    if (r == 0 && contents->split)
-        r = sfs_split_add_file(contents->split, contents->name.data, contents->size, contents->crc);
-    if (r == 0 && contents->split)
-        r = sfs_split_add_bytes(contents->split, zeros, sfs_tar_padding(contents->size));
+    if (end_chunks(contents) < 0)
+        return sfs_fail_memory(err);
+    if (contents->split) {
+        sfs_split_add_file(contents->split, contents->name.data, contents->size, contents->crc);
+        sfs_split_add_bytes(contents->split, zeros, sfs_tar_padding(contents->size));
+    }
     /* So that the last chunk, too, is a block of the file's bytes alone, which can be copied. */
-    return r < 0 ? sfs_fail_memory(err) : sfs_pipe_cut(contents->pipe, err);
+    return sfs_pipe_cut(contents->pipe, err);
 }
 
 /* ---- the end ---- */
@@ -447,8 +450,8 @@ static int finish_chunked(struct sfs_contents *contents, json_t **ret_annotation
     int r = sfs_pipe_write(contents->pipe, zeros, sizeof zeros, err);
     if (r < 0)
         return r;
-    if (sfs_split_add_bytes(contents->split, zeros, sizeof zeros) < 0 ||
-        sfs_split_finish(contents->split, &split, &plain) < 0)
+    sfs_split_add_bytes(contents->split, zeros, sizeof zeros);
+    if (sfs_split_finish(contents->split, &split, &plain) < 0)
         return sfs_fail_memory(err);
     r = digest_text(&split, digest, err);
     if (r == 0)

@@ -10,7 +10,7 @@
 #define STAGEFS_CONTENTS_H
 
 #include "commit/layer_options.h"
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 #include <jansson.h>
 
 struct sfs_chunk {
@@ -64,11 +64,10 @@ struct sfs_split;
 struct sfs_split *sfs_split_open(void);
 /* Frees, and sets NULL; NULL is fine. */
 void sfs_split_close(struct sfs_split **split);
-/* Adds bytes of the tar that are no file's. 0, -ENOMEM or -EIO. */
-int sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size);
-/* Adds a file, by its size and the CRC-64 of its bytes; any other entry has size 0. 0, -ENOMEM or
- * -EIO. */
-int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc);
+/* Adds bytes of the tar that are no file's. What fails here and in the next is told at the end. */
+void sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size);
+/* Adds a file, by its size and the CRC-64 of its bytes; any other entry has size 0. */
+void sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc);
 /* Adds the whole, compressed, to `packed`; says its plain bytes. 0, -ENOMEM or -EIO. */
 int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size);
 

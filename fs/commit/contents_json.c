@@ -192,8 +192,9 @@ static int add_entry(struct printer *printer, size_t item, struct sfs_error *err
     int r = sfs_layer_entry_get(table->write, &table->write->changes->items[item], &entry, err);
     if (r < 0)
         return r;
-    if (sfs_tar_add_name(&name, &entry.tar) < 0)
-        return sfs_fail_memory(err);
+    sfs_tar_add_name(&name, &entry.tar);
+    if (sfs_buf_check(&name, err) < 0)
+        return -ENOMEM;
     sfs_buf_printf(json, "%s{\"type\":\"%s\",\"name\":", item ? ",\n" : "", type_of(&entry.tar));
     sfs_json_add_string(json, name.data);
     add_metadata(json, &entry.tar);

@@ -19,6 +19,7 @@ struct sfs_split {
     struct sfs_buf packed;
     uint64_t plain_size;
     uint64_t position;
+    int failure; /* negative errno of what failed first; nothing is added, from then on */
 };
 
 struct sfs_split *sfs_split_open(void)
@@ -47,56 +48,62 @@ void sfs_split_close(struct sfs_split **split_ptr)
     free(split);
 }
 
-static int pack_lines(struct sfs_split *split, ZSTD_EndDirective end)
+static void pack_lines(struct sfs_split *split, ZSTD_EndDirective end)
 {
     ZSTD_inBuffer in = { split->lines.data ? split->lines.data : "", split->lines.size, 0 };
     size_t left;
     do {
         size_t room = ZSTD_CStreamOutSize();
         char *place = sfs_buf_grow(&split->packed, room);
-        if (!place)
-            return -ENOMEM;
+        if (!place) {
+            split->failure = -ENOMEM;
+            return;
+        }
         ZSTD_outBuffer out = { place, room, 0 };
         left = ZSTD_compressStream2(split->zstd, &out, &in, end);
         split->packed.size -= room - out.pos;
-        if (ZSTD_isError(left))
-            return -EIO;
+        if (ZSTD_isError(left)) {
+            split->failure = -EIO;
+            return;
+        }
     } while (end == ZSTD_e_end ? left > 0 : in.pos < in.size);
     split->plain_size += split->lines.size;
     split->lines.size = 0;
-    return 0;
 }
 
-int sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size)
+void sfs_split_add_bytes(struct sfs_split *split, const void *data, size_t size)
 {
-    return sfs_buf_add(&split->pending, data, size);
+    sfs_buf_add(&split->pending, data, size);
 }
 
-static int end_line(struct sfs_split *split)
+static void end_line(struct sfs_split *split)
 {
     sfs_buf_printf(&split->lines, ",\"position\":%llu}\n", (unsigned long long)split->position++);
     if (split->lines.failed)
-        return -ENOMEM;
-    return split->lines.size >= LINES ? pack_lines(split, ZSTD_e_continue) : 0;
+        split->failure = -ENOMEM;
+    if (split->failure == 0 && split->lines.size >= LINES)
+        pack_lines(split, ZSTD_e_continue);
 }
 
-static int flush_bytes(struct sfs_split *split)
+static void flush_bytes(struct sfs_split *split)
 {
-    if (split->pending.size == 0)
-        return 0;
+    if (split->pending.failed)
+        split->failure = -ENOMEM;
+    if (split->pending.size == 0 || split->failure < 0)
+        return;
     sfs_buf_printf(&split->lines, "{\"type\":%d,\"payload\":\"", TYPE_SEGMENT);
     sfs_json_add_base64(&split->lines, split->pending.data, split->pending.size);
     sfs_buf_add_str(&split->lines, "\"");
     split->pending.size = 0;
-    return end_line(split);
+    end_line(split);
 }
 
-int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc)
+void sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size, uint64_t crc)
 {
     uint64_t big = htobe64(crc);
-    int r = flush_bytes(split);
-    if (r < 0)
-        return r;
+    flush_bytes(split);
+    if (split->failure < 0)
+        return;
     sfs_buf_printf(&split->lines, "{\"type\":%d,\"name\":", TYPE_FILE);
     sfs_json_add_string(&split->lines, name);
     if (size > 0) {
@@ -104,16 +111,16 @@ int sfs_split_add_file(struct sfs_split *split, const char *name, uint64_t size,
         sfs_json_add_base64(&split->lines, &big, sizeof big);
     }
     sfs_buf_add_str(&split->lines, size > 0 ? "\"" : ",\"payload\":null");
-    return end_line(split);
+    end_line(split);
 }
 
 int sfs_split_finish(struct sfs_split *split, struct sfs_buf *packed, uint64_t *ret_plain_size)
 {
-    int r = flush_bytes(split);
-    if (r == 0)
-        r = pack_lines(split, ZSTD_e_end);
-    if (r == 0)
-        r = sfs_buf_add(packed, split->packed.data, split->packed.size);
+    flush_bytes(split);
+    if (split->failure == 0)
+        pack_lines(split, ZSTD_e_end);
     *ret_plain_size = split->plain_size;
-    return r;
+    if (split->failure < 0)
+        return split->failure;
+    return sfs_buf_add(packed, split->packed.data, split->packed.size);
 }

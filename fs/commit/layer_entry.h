@@ -3,7 +3,7 @@
 #define STAGEFS_LAYER_ENTRY_H
 
 #include "commit/layer_options.h"
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 
 struct sfs_layer_entry {
     struct sfs_tar_entry tar; /* borrows from tree and changes */

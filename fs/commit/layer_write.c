@@ -9,7 +9,7 @@
 #include "commit/layer_entry.h"
 #include "commit/layer_names.h"
 #include "commit/splice.h"
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 #include "image/document.h"
 #include "tree/tree_inner.h"
 #include <errno.h>

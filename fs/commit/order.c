@@ -65,8 +65,7 @@ static void move_parents(struct sorter *sorter, const char *path)
 
 static bool is_wanted(enum sfs_use_kind kind, uint32_t mode)
 {
-    return S_ISREG(mode) ? kind == SFS_USE_OPEN || kind == SFS_USE_READ
-                         : kind == SFS_USE_LINK && S_ISLNK(mode);
+    return S_ISREG(mode) ? kind >= SFS_USE_OPEN : kind == SFS_USE_LINK && S_ISLNK(mode);
 }
 
 static void move_use(struct sorter *sorter, const struct sfs_use *use)

@@ -50,13 +50,11 @@ static bool may_lend(const struct sfs_pipe *pipe, uint64_t size, uint64_t most)
 }
 
 /* Waits until the next slot is free, a buffer too, if that is wanted, and `lent` more bytes may be
- * lent. If too much is lent, it waits until half of it has come back, so that threads are not woken
- * for each block. */
-static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent,
-                         struct sfs_error *err)
+ * lent, or until the pipe has failed. If too much is lent, it waits until half of it has come back,
+ * so that threads are not woken for each block. */
+static void wait_for_room(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent)
 {
-    wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
-    pthread_mutex_lock(&pipe->lock);
+    LOCK(&pipe->lock);
     uint64_t most = may_lend(pipe, lent, LENT_MAX) ? LENT_MAX : LENT_MAX / 2;
     while (pipe->failed == 0 &&
            (pipe->filled - pipe->digested == pipe->slot_count ||
@@ -67,7 +65,13 @@ static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent
     }
     if (wants_buffer && pipe->spare_count > 0)
         pipe->filling = pipe->spares[--pipe->spare_count];
-    pthread_mutex_unlock(&pipe->lock);
+}
+
+static int wait_for_slot(struct sfs_pipe *pipe, bool wants_buffer, uint64_t lent,
+                         struct sfs_error *err)
+{
+    wants_buffer = wants_buffer && pipe->buffers_made == pipe->buffer_count;
+    wait_for_room(pipe, wants_buffer, lent);
     return failure_of(pipe, err);
 }
 
@@ -110,6 +114,14 @@ static int fill_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sfs_e
     return 0;
 }
 
+static void note_sealed(struct sfs_pipe *pipe, struct pipe_slot *slot)
+{
+    LOCK(&pipe->lock);
+    slot->in_size = slot->out_size = pipe->fill;
+    slot->packed = !pipe->pool;
+    note_filled(pipe, slot->in_size);
+}
+
 /* Hands the slot that is being filled on to the threads. */
 static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
 {
@@ -117,11 +129,7 @@ static int seal_slot(struct sfs_pipe *pipe, struct sfs_error *err)
     int r = fill_slot(pipe, slot, err);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&pipe->lock);
-    slot->in_size = slot->out_size = pipe->fill;
-    slot->packed = !pipe->pool;
-    note_filled(pipe, slot->in_size);
-    pthread_mutex_unlock(&pipe->lock);
+    note_sealed(pipe, slot);
     pipe->has_slot = false;
     if (pipe->pool && sfs_pool_submit(pipe->pool, SFS_POOL_DEMAND, sfs_pipe_pack_slot, slot) < 0)
         return sfs_fail_memory(err);
@@ -179,7 +187,8 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
         return r;
     }
     struct pipe_slot *slot = sfs_pipe_slot(pipe, pipe->filled);
-    pthread_mutex_lock(&pipe->lock);
+    pipe->has_slot = false; /* (this thread's own) */
+    LOCK(&pipe->lock);
     slot->lent = lent;
     pipe->lent += sfs_packed_size(&lent);
     slot->in_size = block->size;
@@ -187,8 +196,6 @@ int sfs_pipe_put(struct sfs_pipe *pipe, const struct sfs_packed *block, struct s
     slot->packed = true;
     pipe->position += block->size;
     note_filled(pipe, block->size);
-    pthread_mutex_unlock(&pipe->lock);
-    pipe->has_slot = false;
     return 0;
 }
 
@@ -197,16 +204,20 @@ uint64_t sfs_pipe_position(const struct sfs_pipe *pipe)
     return pipe->position;
 }
 
+static void wait_for_written(struct sfs_pipe *pipe)
+{
+    LOCK(&pipe->lock);
+    sfs_pipe_wake(pipe);
+    while (pipe->failed == 0 && pipe->written < pipe->filled)
+        pthread_cond_wait(&pipe->room, &pipe->lock);
+}
+
 int sfs_pipe_drain(struct sfs_pipe *pipe, struct sfs_error *err)
 {
     int r = sfs_pipe_cut(pipe, err);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&pipe->lock);
-    sfs_pipe_wake(pipe);
-    while (pipe->failed == 0 && pipe->written < pipe->filled)
-        pthread_cond_wait(&pipe->room, &pipe->lock);
-    pthread_mutex_unlock(&pipe->lock);
+    wait_for_written(pipe);
     return failure_of(pipe, err);
 }
 
@@ -307,16 +318,21 @@ int sfs_pipe_open(const struct sfs_pipe_options *options, struct sfs_pipe **ret_
     return 0;
 }
 
+/* Tells all threads to drop what they have, unless they have failed anyway. */
+static void cancel(struct sfs_pipe *pipe)
+{
+    LOCK(&pipe->lock);
+    if (pipe->failed == 0)
+        pipe->failed = -ECANCELED;
+}
+
 void sfs_pipe_close(struct sfs_pipe **pipe_ptr)
 {
     struct sfs_pipe *pipe = *pipe_ptr;
     if (!pipe)
         return;
     *pipe_ptr = NULL;
-    pthread_mutex_lock(&pipe->lock);
-    if (pipe->failed == 0)
-        pipe->failed = -ECANCELED;
-    pthread_mutex_unlock(&pipe->lock);
+    cancel(pipe);
     sfs_pipe_join_threads(pipe);
     sfs_pool_close(&pipe->pool); /* waits for the jobs, which use the slots */
     for (size_t i = 0; pipe->slots && i < pipe->slot_count; i++) {

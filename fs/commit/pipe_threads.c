@@ -22,14 +22,18 @@ static void fail_pipe(struct sfs_pipe *pipe, int r, const struct sfs_error *err)
     pthread_cond_signal(&pipe->room);
 }
 
+/* An idle compressor; NULL: there is none, or the pipe has failed (*ret_failed). */
+static struct sfs_compressor *take_idle(struct sfs_pipe *pipe, bool *ret_failed)
+{
+    LOCK(&pipe->lock);
+    *ret_failed = pipe->failed != 0;
+    return !*ret_failed && pipe->idle_count > 0 ? pipe->idle[--pipe->idle_count] : NULL;
+}
+
 static struct sfs_compressor *take_compressor(struct sfs_pipe *pipe)
 {
-    struct sfs_compressor *compressor = NULL;
-    pthread_mutex_lock(&pipe->lock);
-    bool failed = pipe->failed != 0;
-    if (!failed && pipe->idle_count > 0)
-        compressor = pipe->idle[--pipe->idle_count];
-    pthread_mutex_unlock(&pipe->lock);
+    bool failed;
+    struct sfs_compressor *compressor = take_idle(pipe, &failed);
     return compressor || failed ? compressor : sfs_compressor_open(&pipe->options.plan);
 }
 
@@ -125,14 +129,12 @@ static char *empty_slot(struct sfs_pipe *pipe, struct pipe_slot *slot, struct sf
     return small;
 }
 
-/* Counts blocks as passed by this thread. Whichever thread passes a block second frees its
- * memory. */
-static void pass_blocks(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count)
+/* Counts blocks as passed, and empties those that both threads have passed. Returns how many. */
+static size_t empty_passed(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count,
+                           struct sfs_packed *lent, char **small)
 {
-    struct sfs_packed lent[RUN_MAX];
-    char *small[RUN_MAX];
     size_t emptied = 0;
-    pthread_mutex_lock(&pipe->lock);
+    LOCK(&pipe->lock);
     uint64_t first = *counter;
     *counter += count;
     for (uint64_t i = first; i < first + count; i++) {
@@ -143,7 +145,16 @@ static void pass_blocks(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count
     }
     if (emptied > 0)
         pthread_cond_signal(&pipe->room);
-    pthread_mutex_unlock(&pipe->lock);
+    return emptied;
+}
+
+/* Counts blocks as passed by this thread. Whichever thread passes a block second frees its
+ * memory. */
+static void pass_blocks(struct sfs_pipe *pipe, uint64_t *counter, uint64_t count)
+{
+    struct sfs_packed lent[RUN_MAX];
+    char *small[RUN_MAX];
+    size_t emptied = empty_passed(pipe, counter, count, lent, small);
     for (size_t i = 0; i < emptied; i++) {
         sfs_pipe_give_back(&lent[i]);
         free(small[i]);
@@ -255,12 +266,16 @@ int sfs_pipe_start_threads(struct sfs_pipe *pipe, struct sfs_error *err)
     return r;
 }
 
-void sfs_pipe_join_threads(struct sfs_pipe *pipe)
+static void tell_end(struct sfs_pipe *pipe)
 {
-    pthread_mutex_lock(&pipe->lock);
+    LOCK(&pipe->lock);
     pipe->ended = true;
     sfs_pipe_wake(pipe);
-    pthread_mutex_unlock(&pipe->lock);
+}
+
+void sfs_pipe_join_threads(struct sfs_pipe *pipe)
+{
+    tell_end(pipe);
     if (pipe->has_digest_thread)
         pthread_join(pipe->digest_thread, NULL);
     if (pipe->has_write_thread)

@@ -222,8 +222,8 @@ static int find_skopeo(const char *text, struct sfs_error *err)
     char *rest = NULL;
     for (char *dir = copy ? strtok_r(copy, ":", &rest) : NULL; dir;
          dir = strtok_r(NULL, ":", &rest)) {
-        AUTO(sfs_free) char *file = NULL;
-        if (asprintf(&file, "%s/skopeo", dir) >= 0 && access(file, X_OK) == 0)
+        AUTO(sfs_free) char *file = sfs_format("%s/skopeo", dir);
+        if (file && access(file, X_OK) == 0)
             return 0;
     }
     return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", text);

@@ -3,6 +3,7 @@
 #include "copy/chmod.h"
 
 #include "base/banned.h"
+#include "tree/tree_inner.h"
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -30,34 +31,6 @@ static int parse_id(const char *text, int64_t *ret_id)
             return -EINVAL;
     }
     *ret_id = negative ? -id : id;
-    return 0;
-}
-
-/* Reads a whole file of the tree, NUL-terminated, which the caller frees. *ret_text NULL: there is
- * no such regular file. */
-static int read_database(const struct sfs_tree *tree, const char *path, char **ret_text,
-                         struct sfs_error *err)
-{
-    sfs_node node;
-    struct sfs_attr attr = { 0 };
-    *ret_text = NULL;
-    if (sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
-        return 0;
-    sfs_tree_attr(tree, node, &attr);
-    if (!S_ISREG(attr.mode) || attr.size > MAX_DATABASE)
-        return 0;
-    AUTO(sfs_free) char *text = calloc(1, attr.size + 1);
-    if (!text)
-        return sfs_fail_memory(err);
-    for (size_t at = 0; at < attr.size;) {
-        ssize_t count = sfs_tree_read(tree, node, text + at, attr.size - at, at, err);
-        if (count < 0)
-            return sfs_fail_while(err, (int)count, "reading %s", path);
-        if (count == 0)
-            break;
-        at += (size_t)count;
-    }
-    *ret_text = TAKE(text);
     return 0;
 }
 
@@ -118,7 +91,7 @@ static int look_up(const struct sfs_tree *tree, const char *path, const char *na
     if (!tree)
         return sfs_fail(err, EINVAL, "there is no %s to look up '%s' in: use a number", path, name);
     AUTO(sfs_free) char *text = NULL;
-    int r = read_database(tree, path, &text, err);
+    int r = sfs_tree_read_text(tree, path, MAX_DATABASE, &text, err);
     if (r < 0)
         return r;
     size_t size = 0;

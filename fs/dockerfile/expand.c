@@ -168,6 +168,13 @@ static int check_pattern(const struct scanner *scanner, const char *pattern)
         pattern, (int)sfs_rune_read(bad, strnlen(bad, 4), NULL), bad);
 }
 
+/* Expands a part of ${...} on its own, up to `stop`. */
+static int expand_part(struct scanner *scanner, int stop, bool raw_escapes, struct sfs_buf *part)
+{
+    int r = sfs_buf_add_str(part, ""); /* a text, even if it is empty */
+    return r < 0 ? r : expand_until(scanner, stop, raw_escapes, part, NULL);
+}
+
 /* ${name-word} and its kin; the scanner stands behind the modifier. */
 static int expand_modifier(struct scanner *scanner, const char *name, size_t size, int modifier,
                            bool null_is_unset, struct sfs_buf *out)
@@ -176,9 +183,7 @@ static int expand_modifier(struct scanner *scanner, const char *name, size_t siz
     if (modifier == END || !strchr("-+?#%", modifier) || (null_is_unset && is_trim))
         return unsupported(scanner, null_is_unset, modifier);
     AUTO(sfs_buf_close) struct sfs_buf word = { 0 };
-    int r = sfs_buf_add_str(&word, "");
-    if (r == 0)
-        r = expand_until(scanner, '}', is_trim, &word, NULL);
+    int r = expand_part(scanner, '}', is_trim, &word);
     if (r < 0)
         return r;
     const char *value = sfs_vars_get(scanner->vars, name, size);
@@ -209,13 +214,9 @@ static int expand_replace(struct scanner *scanner, const char *name, size_t size
         next(scanner);
     AUTO(sfs_buf_close) struct sfs_buf pattern = { 0 };
     AUTO(sfs_buf_close) struct sfs_buf replacement = { 0 };
-    int r = sfs_buf_add_str(&pattern, "");
+    int r = expand_part(scanner, '/', true, &pattern);
     if (r == 0)
-        r = sfs_buf_add_str(&replacement, "");
-    if (r == 0)
-        r = expand_until(scanner, '/', true, &pattern, NULL);
-    if (r == 0)
-        r = expand_until(scanner, '}', true, &replacement, NULL);
+        r = expand_part(scanner, '}', true, &replacement);
     if (r < 0)
         return r;
     r = check_pattern(scanner, pattern.data);

@@ -46,21 +46,19 @@ static int check_one(const struct sfs_instruction *instruction, const char *name
 static int check_pairs(const struct sfs_instruction *instruction, const char *name,
                        struct sfs_error *err)
 {
-    int r = check_some(instruction, name, err);
-    for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3)
+    for (size_t i = 0; i < instruction->args.count; i += 3)
         if (!*instruction->args.items[i])
-            r = sfs_fail(err, EINVAL, "%s names can not be blank", name);
-    return r;
+            return sfs_fail(err, EINVAL, "%s names can not be blank", name);
+    return check_some(instruction, name, err);
 }
 
 static int check_arg(const struct sfs_instruction *instruction, const char *name,
                      struct sfs_error *err)
 {
-    int r = check_some(instruction, name, err);
-    for (size_t i = 0; r == 0 && i < instruction->args.count; i++)
+    for (size_t i = 0; i < instruction->args.count; i++)
         if (*instruction->args.items[i] == '=')
-            r = sfs_fail(err, EINVAL, "%s names can not be blank", name);
-    return r;
+            return sfs_fail(err, EINVAL, "%s names can not be blank", name);
+    return check_some(instruction, name, err);
 }
 
 static int check_sources(const struct sfs_instruction *instruction, const char *name,
@@ -214,9 +212,9 @@ static int check_shell(const struct sfs_instruction *instruction, const char *na
                        struct sfs_error *err)
 {
     int r = check_some(instruction, name, err);
-    if (r == 0 && !instruction->json)
-        r = sfs_fail(err, EINVAL, "SHELL requires the arguments to be in JSON form");
-    return r;
+    if (r < 0 || instruction->json)
+        return r;
+    return sfs_fail(err, EINVAL, "SHELL requires the arguments to be in JSON form");
 }
 
 static int check_volume(const struct sfs_instruction *instruction, const char *name,

@@ -240,7 +240,7 @@ static int add_member(struct tar_members *tar, const struct sfs_tar_member *memb
 /* Is there a block of zeros where the last member ends? */
 static bool has_end_mark(const struct tar_members *tar, uint64_t end)
 {
-    char block[SFS_TAR_HEADER];
+    char block[SFS_TAR_BLOCK];
     end = (end + sizeof block - 1) / sizeof block * sizeof block;
     return sfs_io_read_at(tar->fd, block, sizeof block, end) == (ssize_t)sizeof block &&
            sfs_tar_is_zero_block(block);
@@ -249,7 +249,7 @@ static bool has_end_mark(const struct tar_members *tar, uint64_t end)
 /* Tells a file that is no tar from one whose headers are refused. */
 static int fail_headers(const struct tar_members *tar, int code, struct sfs_error *err)
 {
-    char block[SFS_TAR_HEADER];
+    char block[SFS_TAR_BLOCK];
     if (code != -EBADMSG && code != -E2BIG)
         return code;
     if (sfs_io_read_at(tar->fd, block, sizeof block, 0) != (ssize_t)sizeof block ||

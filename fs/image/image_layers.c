@@ -66,6 +66,15 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
     };
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_image_open_blob(opening->image, i, &blob, err);
+    if (r == 0 && opening->image->members->is_remote) {
+        /* Its first bytes are not fetched only to see that they are what they were. */
+        source.codec = layer->codec;
+        r = sfs_layer_open_indexed(opening->store, opening->cache, &blob, &source,
+                                   &opening->layers[i], err);
+        if (r != -ENOENT)
+            return r;
+        r = 0;
+    }
     if (r == 0)
         r = sfs_image_settle_codec(opening->image, i, blob, opening->progress, &source.codec, err);
     if (r == 0)

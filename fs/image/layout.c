@@ -5,6 +5,7 @@
 
 #include "image/document.h"
 #include <dirent.h>
+#include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stagefs/json.h>
@@ -154,7 +155,9 @@ int sfs_layout_open(const char *dir, struct sfs_layout **ret_layout, struct sfs_
     if (!layout)
         return sfs_fail_memory(err);
     layout->fd = layout->blobs_fd = -1;
-    if (!(layout->dir = strdup(dir)) || asprintf(&layout->blobs, "%s/blobs/sha256", dir) < 0)
+    layout->dir = strdup(dir);
+    layout->blobs = sfs_format("%s/blobs/sha256", dir);
+    if (!layout->dir || !layout->blobs)
         return sfs_fail_memory(err);
     int r = -EAGAIN;
     for (int attempt = 0; r == -EAGAIN && attempt < MAX_ATTEMPTS; attempt++)

@@ -61,11 +61,11 @@ static int check_present(const struct sfs_layout *layout, const struct sfs_image
     char text[SFS_DIGEST_TEXT];
     if (!sfs_layout_has(layout, &layer->digest, layer->size))
         return -ENOENT;
-    AUTO(sfs_close_fd)
-    int fd = openat(layout->blobs_fd, hex_of(&layer->digest, text), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return sfs_fail_errno(err, errno, "%s", layout->blobs);
-    int r = sfs_verified_check(image->store, fd, layer->size, &layer->digest, err);
+    AUTO(sfs_close_fd) int fd = -1;
+    int r = sfs_io_open_regular(layout->blobs_fd, hex_of(&layer->digest, text), &fd, err);
+    if (r < 0)
+        return sfs_fail_while(err, r, "%s", layout->blobs);
+    r = sfs_verified_check(image->store, fd, layer->size, &layer->digest, err);
     return r == -EKEYREJECTED ? -ENOENT : r;
 }
 
@@ -87,6 +87,7 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
     struct sfs_digest digest;
     if (!hash || !buf)
         return sfs_fail_memory(err);
+    sfs_blob_judge(blob, SFS_VERDICT_BEGINS);
     for (uint64_t offset = 0; offset < blob->size;) {
         sfs_blob_will_read(blob, offset + BLOCK, 4 * BLOCK);
         ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
@@ -104,7 +105,9 @@ static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob,
     char found[SFS_DIGEST_TEXT];
     if (sfs_hash_finish(hash, &digest) < 0)
         return sfs_fail_memory(err);
-    if (!sfs_digest_equal(&digest, expected))
+    bool holds = sfs_digest_equal(&digest, expected);
+    sfs_blob_judge(blob, holds ? SFS_VERDICT_HOLDS : SFS_VERDICT_WRONG);
+    if (!holds)
         return sfs_fail(err, EKEYREJECTED, "%s does not match its digest: its bytes have %s",
                         blob->name, sfs_digest_print(&digest, found));
     return 0;

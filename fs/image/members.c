@@ -69,16 +69,16 @@ struct dir_members {
 };
 
 /* Blobs may be symlinks (build systems make such layouts): their digest says whether they lead to
- * the right bytes. O_NONBLOCK: a FIFO must not hold us up. */
+ * the right bytes. */
 static int open_regular(const struct dir_members *dir, const char *name, uint64_t *ret_size)
 {
-    AUTO(sfs_close_fd)
-    int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    AUTO(sfs_close_fd) int fd = -1;
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode))
-        return -EISDIR;
+    int r = sfs_io_open_regular(dir->fd, name, &fd, NULL);
+    if (r == 0 && fstat(fd, &st) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
     *ret_size = (uint64_t)st.st_size;
     return TAKE_FD(fd);
 }
@@ -90,7 +90,7 @@ static int dir_open(struct sfs_members *members, const char *name, struct sfs_bl
     AUTO(sfs_close_fd) int fd = open_regular((struct dir_members *)members, name, &size);
     if (fd == -ENOENT || fd == -ENOTDIR)
         return sfs_fail(err, ENOENT, "%s/%s is not there", members->label, name);
-    if (fd == -EISDIR)
+    if (fd == -EISDIR || fd == -EBADMSG)
         return sfs_fail(err, EBADMSG, "%s/%s is not a regular file", members->label, name);
     if (fd < 0)
         return sfs_fail_errno(err, -fd, "%s/%s", members->label, name);

@@ -79,10 +79,9 @@ int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error 
     if (!full)
         return sfs_fail_memory(err);
     if (!has_tag) {
-        char *tagged = NULL;
-        int r = asprintf(&tagged, "%s:latest", full);
+        char *tagged = sfs_format("%s:latest", full);
         free(full);
-        if (r < 0)
+        if (!tagged)
             return sfs_fail_memory(err);
         full = tagged;
     }

@@ -8,18 +8,18 @@
 #include <stagefs/format.h>
 #include <stagefs/registry.h>
 
-#define FETCHERS     6u            /* so many requests ahead of readers */
+#define FETCHERS     6u            /* so many requests ahead of readers, and as many for them */
 #define KEEP_DEFAULT (32ull << 30) /* bytes of blobs on the disk */
 
 struct sfs_source {
     struct sfs_name name;
     struct sfs_image_options options;
     pthread_mutex_t lock;
-    unsigned users;                    /* guarded by lock, as those below */
-    struct sfs_registry *registry;     /* shared by all images; NULL: not connected yet */
-    struct sfs_repository *repository; /* NULL: not connected yet */
-    struct sfs_pool *pool;             /* NULL: not needed yet */
-    bool has_warned;                   /* that nothing is kept */
+    unsigned users;                      /* guarded by lock, as those below */
+    struct sfs_registry *registry;       /* shared by all images; NULL: not connected yet */
+    struct sfs_repository *repository;   /* NULL: not connected yet */
+    struct sfs_pool *pool, *demand_pool; /* NULL: not needed yet */
+    bool has_warned;                     /* that nothing is kept */
     atomic_bool is_stalled;
 };
 
@@ -93,6 +93,7 @@ void sfs_source_close(struct sfs_source **source_ptr)
     if (!is_last)
         return;
     sfs_pool_close(&source->pool);
+    sfs_pool_close(&source->demand_pool);
     sfs_repository_close(&source->repository);
     close_registry(&source->registry);
     sfs_name_done(&source->name);
@@ -120,11 +121,13 @@ int sfs_source_connect(struct sfs_source *source, struct sfs_repository **ret_re
     return r;
 }
 
-static int get_pool(struct sfs_source *source, struct sfs_pool **ret_pool, struct sfs_error *err)
+/* Two, so that what is fetched ahead takes no thread from what somebody waits for. */
+static int open_pools(struct sfs_source *source, struct sfs_error *err)
 {
     LOCK(&source->lock);
     int r = source->pool ? 0 : sfs_pool_open(FETCHERS, &source->pool, err);
-    *ret_pool = source->pool;
+    if (r == 0 && !source->demand_pool)
+        r = sfs_pool_open(FETCHERS, &source->demand_pool, err);
     return r;
 }
 
@@ -206,7 +209,7 @@ static const struct sfs_range_keeper_ops keeper_ops = { .make_room = keeper_make
 /* ---- layers */
 
 /* ENOENT: there is no whole blob. */
-static int open_whole(const struct sfs_source *source, const struct sfs_digest *digest,
+static int open_whole(struct sfs_source *source, const struct sfs_digest *digest,
                       struct sfs_blob **ret_blob, struct sfs_error *err)
 {
     char key[SFS_DIGEST_TEXT];
@@ -220,7 +223,11 @@ static int open_whole(const struct sfs_source *source, const struct sfs_digest *
     AUTO(sfs_free) char *name = sfs_format("%.19s in the cache directory", key);
     if (!name)
         return sfs_fail_memory(err);
-    return sfs_blob_open_file(&fd, name, 0, UINT64_MAX, ret_blob, err);
+    struct sfs_blob *file;
+    r = sfs_blob_open_file(&fd, name, 0, UINT64_MAX, &file, err);
+    if (r < 0)
+        return r;
+    return sfs_source_open_whole(source, source->options.store, digest, &file, ret_blob, err);
 }
 
 /* Tells once that nothing is kept: it works all the same, but not as one may think. */
@@ -287,12 +294,11 @@ static int open_range(struct sfs_source *source, const struct sfs_digest *digest
                       struct sfs_error *err)
 {
     char text[SFS_DIGEST_TEXT];
-    struct sfs_pool *pool;
     AUTO(sfs_free)
     char *name = sfs_format("layer %.19s at %s", sfs_digest_print(digest, text), source->name.host);
     struct sfs_remote *remote = make_remote(source, digest, size);
     struct sfs_range_keeper *keeper = file ? make_keeper(source, digest, size) : NULL;
-    int r = get_pool(source, &pool, err);
+    int r = open_pools(source, err);
     if (r < 0 || !name || !remote || (file && !keeper)) {
         sfs_range_file_close(&file);
         if (remote)
@@ -305,7 +311,8 @@ static int open_range(struct sfs_source *source, const struct sfs_digest *digest
                                                .digest = *digest,
                                                .name = name,
                                                .where = source->name.host,
-                                               .pool = pool,
+                                               .pool = source->pool,
+                                               .demand_pool = source->demand_pool,
                                                .progress = source->options.progress,
                                                .is_stalled = &source->is_stalled };
     return sfs_blob_open_range(remote, file, keeper, &options, ret_blob, err);

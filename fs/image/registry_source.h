@@ -24,6 +24,12 @@ const struct sfs_name *sfs_source_name(const struct sfs_source *source);
 int sfs_source_connect(struct sfs_source *source, struct sfs_repository **ret_repository,
                        struct sfs_error *err);
 
+/* The layer's blob that the store has: it is read until somebody distrusts it, and then fetched
+ * (whole_blob.c). Takes over *file, also after a failure. ENOMEM. */
+int sfs_source_open_whole(struct sfs_source *source, struct sfs_store *store,
+                          const struct sfs_digest *digest, struct sfs_blob **file,
+                          struct sfs_blob **ret_blob, struct sfs_error *err);
+
 /* A layer's blob, by range; what the store has of it is used. The caller closes *ret_blob. No
  * request is made. */
 int sfs_source_open_layer(struct sfs_source *source, const struct sfs_digest *digest, uint64_t size,

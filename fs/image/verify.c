@@ -170,6 +170,13 @@ static void tell_check(struct report *report, struct check *check)
              check->has_diff_id ? check->out_size : 0);
 }
 
+static void wait_for(struct verifying *verifying, const struct check *check)
+{
+    LOCK(&verifying->lock);
+    while (!check->done)
+        pthread_cond_wait(&verifying->done, &verifying->lock);
+}
+
 static int verify_layers(struct verifying *verifying, struct check *checks, const size_t *order,
                          struct report *report, struct sfs_error *err)
 {
@@ -182,10 +189,7 @@ static int verify_layers(struct verifying *verifying, struct check *checks, cons
             r = sfs_fail_memory(err);
     }
     for (size_t i = 0; r == 0 && i < count; i++) {
-        pthread_mutex_lock(&verifying->lock);
-        while (!checks[i].done)
-            pthread_cond_wait(&verifying->done, &verifying->lock);
-        pthread_mutex_unlock(&verifying->lock);
+        wait_for(verifying, &checks[i]);
         tell_check(report, &checks[i]);
     }
     return r;

@@ -192,6 +192,20 @@ static int claim_place(struct sfs_builder *builder, const struct builder_place *
     return sfs_builder_node_make(builder, place->dir, place->name, place->name_size, ret_node, err);
 }
 
+/* Finds or makes the node that a path names. `root_fault`: what is wrong if that is the root; NULL:
+ * nothing. */
+static int claim_path(struct sfs_builder *builder, const char *path, const char *root_fault,
+                      struct builder_node **ret_node, struct sfs_error *err)
+{
+    struct builder_place place;
+    int r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
+    if (r < 0)
+        return r;
+    if (place.name_size == 0 && root_fault)
+        return sfs_fail(err, EBADMSG, "%s", root_fault);
+    return claim_place(builder, &place, ret_node, err);
+}
+
 static void replace_inode(struct sfs_builder *builder, struct builder_node *node,
                           struct builder_inode *inode)
 {
@@ -214,14 +228,9 @@ int sfs_builder_add(struct sfs_builder *builder, const char *path,
     int r = copy_item(builder, item, &inode, err);
     if (r < 0)
         return r;
-    struct builder_place place;
-    r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
-    if (r < 0)
-        return r;
-    if (place.name_size == 0 && !S_ISDIR(inode->rec.mode))
-        return sfs_fail(err, EBADMSG, "the root is not a directory");
+    bool is_dir = S_ISDIR(inode->rec.mode);
     struct builder_node *node = NULL;
-    r = claim_place(builder, &place, &node, err);
+    r = claim_path(builder, path, is_dir ? NULL : "the root is not a directory", &node, err);
     if (r < 0)
         return r;
     replace_inode(builder, node, inode);
@@ -282,13 +291,7 @@ int sfs_builder_link(struct sfs_builder *builder, const char *path, const char *
     int r = find_link_target(builder, target, &to, err);
     if (r < 0)
         return r;
-    struct builder_place place;
-    r = sfs_builder_find_place(builder, path, BUILDER_CREATE, &place, err);
-    if (r < 0)
-        return r;
-    if (place.name_size == 0)
-        return sfs_fail(err, EBADMSG, "the root is a hard link");
-    r = claim_place(builder, &place, &node, err);
+    r = claim_path(builder, path, "the root is a hard link", &node, err);
     if (r < 0 || node == to)
         return r;
     for (const struct builder_node *above = to; above; above = above->parent)

@@ -114,21 +114,12 @@ static int get_table(struct sfs_index_maker *maker, struct sfs_seek_table *ret_t
 {
     struct sfs_points *points = &maker->points;
     sfs_points_end(points, maker->in);
-    if (sfs_points_tag(points, NULL, 0, maker->in) < 0 || sfs_points_finish(points) < 0)
+    if (sfs_points_tag(points, NULL, 0, maker->in) < 0 || sfs_points_finish(points, ret_table) < 0)
         return -ENOMEM;
-    *ret_table = (struct sfs_seek_table){
-        .codec = maker->codec,
-        .check = SFS_CHECK_GMAC,
-        .in_size = maker->in,
-        .is_framed = maker->codec != SFS_CODEC_NONE && maker->frames > 1,
-        .out_size = maker->out,
-        .count = points->count,
-        .points = points->points,
-        .tags = (const uint8_t *)points->tags.data,
-        .windows = (const uint8_t *)points->windows.data,
-        .windows_size = points->windows.size,
-    };
-    memcpy(ret_table->key, points->key, sizeof ret_table->key);
+    ret_table->codec = maker->codec;
+    ret_table->in_size = maker->in;
+    ret_table->is_framed = maker->codec != SFS_CODEC_NONE && maker->frames > 1;
+    ret_table->out_size = maker->out;
     return 0;
 }
 

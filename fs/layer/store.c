@@ -19,11 +19,11 @@ struct sfs_store {
 static const struct {
     const char *dir, *suffix;
 } kinds[] = {
-    [SFS_STORE_INDEX] = { "index", ".idx" },   [SFS_STORE_COPY] = { "copy", ".zst" },
-    [SFS_STORE_FILE] = { "file", ".bin" },     [SFS_STORE_SEEN] = { "seen", ".id" },
-    [SFS_STORE_RESULT] = { "result", ".tar" }, [SFS_STORE_BLOB] = { "blob", ".blob" },
-    [SFS_STORE_PART] = { "part", ".part" },    [SFS_STORE_DOCUMENT] = { "document", ".json" },
-    [SFS_STORE_NAME] = { "name", ".ref" }
+    [SFS_STORE_INDEX] = { "index", ".idx" },        [SFS_STORE_COPY] = { "copy", ".zst" },
+    [SFS_STORE_FILE] = { "file", ".bin" },          [SFS_STORE_SEEN] = { "seen", ".id" },
+    [SFS_STORE_RESULT] = { "result", ".tar" },      [SFS_STORE_FILTER] = { "filter", ".bpf" },
+    [SFS_STORE_BLOB] = { "blob", ".blob" },         [SFS_STORE_PART] = { "part", ".part" },
+    [SFS_STORE_DOCUMENT] = { "document", ".json" }, [SFS_STORE_NAME] = { "name", ".ref" }
 };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
@@ -49,19 +49,92 @@ static int choose_dir(const char *dir, char **ret_dir, struct sfs_error *err)
     return *ret_dir ? 0 : sfs_fail_memory(err);
 }
 
-/* What is kept is trusted: filters of system calls, tables of layers, results of RUN. One that is
- * not there yet is made for its user alone. */
-static int check_owner(const char *dir, struct sfs_error *err)
+/* ---- who may write to it ---- */
+
+static bool is_trusted(const struct stat *st)
+{
+    return st->st_uid == geteuid() || st->st_uid == 0;
+}
+
+/* Was it a cache directory of this user's before? Then an older version, or a umask, made its mode;
+ * else it may be anything, and its mode is not ours to change. */
+static bool was_ours(int top, const struct stat *st)
+{
+    struct stat inner;
+    return st->st_uid == geteuid() && !(st->st_mode & S_ISVTX) &&
+           fstatat(top, kinds[SFS_STORE_INDEX].dir, &inner, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(inner.st_mode) && inner.st_uid == geteuid();
+}
+
+/* What is kept is trusted: filters of system calls, tables of layers, results of RUN. */
+static int check_top(const char *dir, int top, struct sfs_error *err)
 {
     struct stat st;
-    if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
-        return 0;
-    if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & S_IWOTH))
+    if (fstat(top, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", dir);
+    const bool is_loose = (st.st_mode & 0077) && was_ours(top, &st);
+    if (!is_trusted(&st) || ((st.st_mode & S_IWOTH) && !is_loose))
         return sfs_fail(err, EPERM,
                         "cache directory %s: another user can write to it, and what is kept has to "
                         "be trusted; set STAGEFS_CACHE_DIR to one of your own",
                         dir);
+    if (is_loose && fchmod(top, 0700) < 0 && errno != EROFS)
+        return sfs_fail_errno(err, errno, "cache directory %s", dir);
     return 0;
+}
+
+/* The same of what is in it: whoever could write to it once may have put something there. */
+static int check_inner(const char *dir, int top, const char *name, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = openat(top, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return errno == ENOENT ? 0 : sfs_fail_errno(err, errno, "%s/%s", dir, name);
+    if (!is_trusted(&st))
+        return sfs_fail(
+            err, EPERM,
+            "cache directory %s: %s in it is another user's, and what is kept has to be "
+            "trusted; remove it",
+            dir, name);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || !(st.st_mode & 0077))
+        return 0;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return chmod(path, 0700) < 0 && errno != EROFS
+               ? sfs_fail_errno(err, errno, "cache directory %s", dir)
+               : 0;
+}
+
+/* Removes what an older version kept beside the directories, where nothing listed it. */
+static void remove_old(int top)
+{
+    AUTO(sfs_close_fd) int own = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = own >= 0 ? fdopendir(own) : NULL;
+    if (!stream)
+        return;
+    own = -1;
+    for (const struct dirent *entry; (entry = readdir(stream));)
+        if (strncmp(entry->d_name, "seccomp-", 8) == 0 &&
+            strspn(entry->d_name + 8, "0123456789abcdef") == 64 && !entry->d_name[8 + 64])
+            unlinkat(top, entry->d_name, 0);
+    closedir(stream);
+}
+
+/* One that is not there yet is made for its user alone. */
+static int check_dir(const char *dir, struct sfs_error *err)
+{
+    static const char *const others[] = { "run", "run-cache" };
+    AUTO(sfs_close_fd) int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0)
+        return 0; /* whoever needs it finds out why */
+    int r = check_top(dir, top, err);
+    for (size_t i = 0; r == 0 && i < KINDS; i++)
+        r = check_inner(dir, top, kinds[i].dir, err);
+    for (size_t i = 0; r == 0 && i < sizeof others / sizeof *others; i++)
+        r = check_inner(dir, top, others[i], err);
+    if (r == 0)
+        remove_old(top);
+    return r;
 }
 
 int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err)
@@ -71,7 +144,7 @@ int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_err
         return sfs_fail_memory(err);
     int r = choose_dir(dir, &store->dir, err);
     if (r == 0)
-        r = check_owner(store->dir, err);
+        r = check_dir(store->dir, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < KINDS; i++) {
@@ -125,6 +198,19 @@ static bool read_name(const char *name, const char *suffix, char key[KEY_MAX])
     return true;
 }
 
+/* Takes from others what they may do with a file that is this user's. */
+static int check_file(int fd, const char *path, struct sfs_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", path);
+    if (!S_ISREG(st.st_mode) || !is_trusted(&st))
+        return sfs_fail(err, EPERM, "%s: another user's, or no regular file: remove it", path);
+    if (st.st_uid == geteuid() && (st.st_mode & 0077))
+        (void)fchmod(fd, 0600); /* the directory keeps others out, too */
+    return 0;
+}
+
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                         int *ret_fd, struct sfs_error *err)
 {
@@ -136,9 +222,12 @@ int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const
     path = sfs_format("%s/%s/%s", store->dir, kinds[kind].dir, name);
     if (!path)
         return sfs_fail_memory(err);
-    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return sfs_fail_errno(err, errno == ENOTDIR ? ENOENT : errno, "%s", path);
+    r = check_file(fd, path, err);
+    if (r < 0)
+        return r;
     /* Best effort: without the lock a prune may remove the name, which does not hurt an open file;
      * without the time it may do so early. */
     const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
@@ -375,6 +464,13 @@ int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest
     if (unlink(map) < 0 || chmod(part, 0644) < 0 || rename(part, whole) < 0)
         return -errno;
     return 0;
+}
+
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest)
+{
+    AUTO(sfs_free) char *path = NULL;
+    if (blob_path(store, digest, &path) == 0)
+        unlink(path);
 }
 
 /* ---- listing and removing */

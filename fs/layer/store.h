@@ -4,11 +4,14 @@
  *   DIR/copy/sha256-HEX.zst    seekable copies of blobs that cannot be entered in the middle
  *   DIR/file/sha256-HEX.HEX.bin  decoded files, for FUSE passthrough
  *   DIR/result/sha256-HEX.tar  the layer that a RUN made (stage/run_kept.h)
+ *   DIR/filter/sha256-HEX.bpf  programs that filter system calls (run/run_seccomp.c)
  *   DIR/seen/sha256-HEX.id     which file was found to have that digest (verified.h)
  *   DIR/blob/sha256-HEX.blob   a registry's blob, whole
  *   DIR/part/sha256-HEX.SIZE.part  and .map: what was fetched of one (blob/range_file.h)
  *   DIR/document/sha256-HEX.json   manifests and configs of registries
  *   DIR/name/sha256-HEX.ref    the digest that a name had when its registry was asked last
+ *
+ * Besides: DIR/run, where commands that run write to, and DIR/run-cache, of RUN --mount=type=cache.
  *
  * A file that is open here carries a shared flock, which keeps prune away from it. */
 #ifndef STAGEFS_STORE_H
@@ -23,7 +26,7 @@ int sfs_store_make_dir(struct sfs_store *store, const char *name, char **ret_pat
                        struct sfs_error *err);
 
 /* Opens a file for reading, and marks it as used now. The caller closes *ret_fd. ENOENT: not
- * there. */
+ * there. EPERM: it is another user's, or no regular file. */
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                         int *ret_fd, struct sfs_error *err);
 
@@ -48,6 +51,8 @@ int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest
 /* Makes a blob of a part, of which all is there: gives the data the name of a BLOB, and takes the
  * map away. 0 or a negative errno. */
 int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size);
+/* Removes a BLOB, whether it is in use or not: it was found to be damaged. */
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest);
 /* As sfs_store_make_room(), for BLOB and PART together. */
 int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
                              struct sfs_error *err);

@@ -250,3 +250,32 @@ int sfs_tables_find(const struct sfs_tables *tables, sfs_entry dir, const char *
     }
     return -ENOENT;
 }
+
+void sfs_tables_attr(const struct sfs_inode_rec *inode, struct sfs_attr *ret_attr)
+{
+    *ret_attr = (struct sfs_attr){
+        .size = inode->size,
+        .mtime_sec = inode->mtime_sec,
+        .mtime_nsec = inode->mtime_nsec,
+        .mode = inode->mode,
+        .uid = inode->uid,
+        .gid = inode->gid,
+        .rdev_major = inode->rdev_major,
+        .rdev_minor = inode->rdev_minor,
+        .nlink = inode->nlink,
+    };
+}
+
+const char *sfs_tables_target(const struct sfs_tables *tables, const struct sfs_inode_rec *inode)
+{
+    return S_ISLNK(inode->mode) ? tables->strings + inode->string : "";
+}
+
+struct sfs_xattr sfs_tables_xattr(const struct sfs_tables *tables,
+                                  const struct sfs_inode_rec *inode, uint32_t i)
+{
+    const struct sfs_xattr_rec *xattr = &tables->xattrs[inode->xattrs + i];
+    return (struct sfs_xattr){ .name = tables->strings + xattr->name,
+                               .value = tables->strings + xattr->value,
+                               .size = xattr->value_size };
+}

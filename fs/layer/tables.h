@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include <errno.h>
+#include <stagefs/tree.h>
 #include <sys/stat.h>
 
 /* Position of a name, or of an inode, in its layer. */
@@ -108,6 +109,14 @@ int sfs_tables_check(const struct sfs_tables *tables, uint64_t data_size, struct
 /* Finds `name` among the children of directory entry `dir`. ENOENT: not there. No I/O. */
 int sfs_tables_find(const struct sfs_tables *tables, sfs_entry dir, const char *name,
                     size_t name_size, sfs_entry *ret_entry);
+
+/* What stat() tells of an inode; nlink: the names that this layer gives it. */
+void sfs_tables_attr(const struct sfs_inode_rec *inode, struct sfs_attr *ret_attr);
+/* The target of a symlink, which lives as long as the tables; of anything else "". */
+const char *sfs_tables_target(const struct sfs_tables *tables, const struct sfs_inode_rec *inode);
+/* Attribute i of an inode, below its count; name and value live as long as the tables. */
+struct sfs_xattr sfs_tables_xattr(const struct sfs_tables *tables,
+                                  const struct sfs_inode_rec *inode, uint32_t i);
 
 /* Collects names in the order of a tar stream and makes tables of them: later ones replace earlier
  * ones of the same path as an extraction would. One thread. */

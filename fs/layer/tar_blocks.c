@@ -101,7 +101,7 @@ int sfs_tar_blocks_skip(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs
 int sfs_tar_blocks_skip_padding(struct sfs_tar_blocks *blocks, uint64_t size, struct sfs_error *err)
 {
     uint64_t skipped;
-    return skip(blocks, -size % SFS_TAR_HEADER, &skipped, err);
+    return skip(blocks, -size % SFS_TAR_BLOCK, &skipped, err);
 }
 
 int sfs_tar_blocks_read(struct sfs_tar_blocks *blocks, size_t size, struct sfs_buf *buf,

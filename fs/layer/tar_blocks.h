@@ -21,7 +21,7 @@ struct sfs_tar_blocks {
     size_t left;             /* bytes from there on */
     uint64_t offset;         /* where `at` is in the tar */
     bool source_failed;      /* the words of a failure are the source's own */
-    unsigned char block[SFS_TAR_HEADER];
+    unsigned char block[SFS_TAR_BLOCK];
 };
 
 /* Lends the next block until the next call. 1: done; 0: nothing is left. EBADMSG: only a part of a

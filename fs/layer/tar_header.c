@@ -4,19 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
-struct raw_header {
-    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
-    char link[100], magic[8], uname[32], gname[32], major[8], minor[8], prefix[155], pad[12];
-};
-_Static_assert(sizeof(struct raw_header) == SFS_TAR_HEADER, "a tar header is one block");
-
 #define STAR_PREFIX 131 /* bytes of the prefix in a header that ends with "tar\0" */
 #define GNU_TIMES   12  /* bytes of atime and of ctime, which stand where ustar has the prefix */
 
 bool sfs_tar_is_zero_block(const void *block)
 {
     const unsigned char *bytes = block;
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, SFS_TAR_HEADER - 1) == 0;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, SFS_TAR_BLOCK - 1) == 0;
 }
 
 /* Reads a number in two's complement, big-endian; the highest bit only says that it is of this
@@ -74,7 +68,7 @@ int sfs_tar_number(const void *field, size_t size, int64_t *ret_number)
  * bytes as signed. */
 bool sfs_tar_is_header(const void *block)
 {
-    const struct raw_header *raw = block;
+    const struct sfs_tar_raw *raw = block;
     const unsigned char *bytes = block;
     unsigned sum = 0, high = 0;
     int64_t told;
@@ -99,7 +93,7 @@ static bool has_text(const char *field, size_t size)
 
 /* Checks what stands where GNU headers have times: GNU tar before 2004 wrote none there, and Go
  * before 1.8 wrote a prefix. */
-static int check_gnu(const struct raw_header *raw, struct sfs_error *err)
+static int check_gnu(const struct sfs_tar_raw *raw, struct sfs_error *err)
 {
     int64_t time;
     const char *field = raw->prefix;
@@ -109,7 +103,7 @@ static int check_gnu(const struct raw_header *raw, struct sfs_error *err)
     return 0;
 }
 
-static int find_format(const struct raw_header *raw, enum sfs_tar_format *ret_format,
+static int find_format(const struct sfs_tar_raw *raw, enum sfs_tar_format *ret_format,
                        struct sfs_error *err)
 {
     bool has_prefix = has_text(raw->prefix, sizeof raw->prefix);
@@ -129,7 +123,7 @@ static int find_format(const struct raw_header *raw, enum sfs_tar_format *ret_fo
     return 0;
 }
 
-static void join_name(const struct raw_header *raw, struct sfs_tar_header *header)
+static void join_name(const struct sfs_tar_raw *raw, struct sfs_tar_header *header)
 {
     size_t used = 0;
     if (header->format == SFS_TAR_USTAR && has_text(raw->prefix, sizeof raw->prefix)) {
@@ -145,7 +139,7 @@ static void join_name(const struct raw_header *raw, struct sfs_tar_header *heade
     header->link[size] = 0;
 }
 
-static int read_numbers(const struct raw_header *raw, struct sfs_tar_header *header,
+static int read_numbers(const struct sfs_tar_raw *raw, struct sfs_tar_header *header,
                         struct sfs_error *err)
 {
     const struct {
@@ -175,7 +169,7 @@ static int read_numbers(const struct raw_header *raw, struct sfs_tar_header *hea
 int sfs_tar_header_parse(const void *block, struct sfs_tar_header *ret_header,
                          struct sfs_error *err)
 {
-    const struct raw_header *raw = block;
+    const struct sfs_tar_raw *raw = block;
     if (!sfs_tar_is_header(block))
         return sfs_fail(err, EBADMSG, "a header's checksum does not hold");
     int r = find_format(raw, &ret_header->format, err);

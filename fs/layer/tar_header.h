@@ -11,7 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SFS_TAR_HEADER 512u /* bytes of a block, and so of a header */
+#define SFS_TAR_BLOCK 512u /* bytes of a block, and so of a header */
+
+/* A header as it stands in a tar; ustar's fields. Texts that fill their field have no NUL. */
+struct sfs_tar_raw {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
+    char link[100], magic[8], uname[32], gname[32], major[8], minor[8], prefix[155], pad[12];
+};
+_Static_assert(sizeof(struct sfs_tar_raw) == SFS_TAR_BLOCK, "a tar header is one block");
 
 enum sfs_tar_format {
     SFS_TAR_V7,

@@ -135,9 +135,9 @@ struct map_lines {
 
 static int next_byte(struct map_lines *reader, char *ret_byte, struct sfs_error *err)
 {
-    if (!reader->block || reader->at == SFS_TAR_HEADER) {
+    if (!reader->block || reader->at == SFS_TAR_BLOCK) {
         const void *block = NULL;
-        int r = reader->stored - reader->taken < SFS_TAR_HEADER
+        int r = reader->stored - reader->taken < SFS_TAR_BLOCK
                     ? 0
                     : sfs_tar_blocks_next(reader->blocks, &block, err);
         if (r == 0)
@@ -145,7 +145,7 @@ static int next_byte(struct map_lines *reader, char *ret_byte, struct sfs_error 
         if (r < 0)
             return r;
         reader->block = block;
-        reader->taken += SFS_TAR_HEADER;
+        reader->taken += SFS_TAR_BLOCK;
         reader->at = 0;
     }
     *ret_byte = reader->block[reader->at++];

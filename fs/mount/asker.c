@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <stagefs/auto.h>
 #include <string.h>
+#include <unistd.h>
 
 static FILE *open_proc(pid_t pid, const char *name)
 {
@@ -44,4 +45,30 @@ bool sfs_asker_is_trusted(pid_t pid, uid_t uid)
     if (own != uid)
         return uid == 0;
     return capabilities >> CAP_SYS_ADMIN & 1 && sfs_asker_is_of_machine(pid);
+}
+
+/* Reads what the link of /proc says, or the short name. */
+static void read_program(pid_t pid, char text[SFS_ASKER_PROGRAM])
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%d/exe", (int)pid);
+    ssize_t size = readlink(link, text, SFS_ASKER_PROGRAM - 1);
+    text[size > 0 ? size : 0] = 0;
+    if (*text == '/')
+        return;
+    AUTO(sfs_close_file) FILE *file = open_proc(pid, "comm");
+    if (!file || !fgets(text, SFS_ASKER_PROGRAM, file))
+        *text = 0;
+    text[strcspn(text, "\n")] = 0;
+}
+
+const char *sfs_asker_program(pid_t pid, char text[SFS_ASKER_PROGRAM])
+{
+    *text = 0;
+    if (pid > 0)
+        read_program(pid, text);
+    for (char *at = text; *at; at++) /* an image chooses the names of its programs */
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+    return text;
 }

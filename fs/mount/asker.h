@@ -15,4 +15,9 @@ bool sfs_asker_is_trusted(pid_t pid, uid_t uid);
 /* Is the process in the user namespace of the machine, and not in one that some user made? */
 bool sfs_asker_is_of_machine(pid_t pid);
 
+/* The program of a process: its path where the program saw it, or without that the name that /proc
+ * calls it, with '?' for control bytes. Fills and returns `text`; "" where /proc does not tell. */
+#define SFS_ASKER_PROGRAM 256
+const char *sfs_asker_program(pid_t pid, char text[SFS_ASKER_PROGRAM]);
+
 #endif

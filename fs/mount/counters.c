@@ -1,6 +1,8 @@
 /* Counting requests and time, and the statistics as JSON. */
 #include "mount/counters.h"
 
+#include "blob/blob_range.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <time.h>
@@ -73,6 +75,19 @@ static void print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
                    seconds(s.decode_ns), seconds(s.read_ns), seconds(s.wait_ns));
 }
 
+/* What came from registries; nothing where none was asked. */
+static void print_registry(struct sfs_buf *buf)
+{
+    struct sfs_range_stats s;
+    sfs_range_get_stats(&s);
+    sfs_buf_printf(buf,
+                   ",\"registry\":{\"requests\":%" PRIu64 ",\"fetched\":%" PRIu64
+                   ",\"demand\":%" PRIu64 ",\"kept\":%" PRIu64 ",\"damaged\":%" PRIu64
+                   ",\"stalls\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"wait_seconds\":%.6f}",
+                   s.requests, s.fetched, s.demand, s.kept, s.damaged, s.stalls, s.failed,
+                   seconds(s.wait_ns));
+}
+
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
 {
     sfs_buf_printf(
@@ -87,5 +102,6 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
     print_requests(stats, buf);
     if (cache)
         print_cache(cache, buf);
+    print_registry(buf);
     return sfs_buf_add_str(buf, "}\n");
 }

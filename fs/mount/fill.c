@@ -74,10 +74,7 @@ void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
 void sfs_fill_stop(struct sfs_fill *ahead)
 {
     atomic_store(&ahead->fuse, NULL);
-    pthread_mutex_lock(&ahead->lock);
-    struct sfs_pool *pool = TAKE(ahead->pool);
-    pthread_mutex_unlock(&ahead->lock);
-    sfs_pool_close(&pool);
+    sfs_pool_close_shared(&ahead->pool, &ahead->lock);
 }
 
 void sfs_fill_close(struct sfs_fill **ahead)
@@ -297,6 +294,12 @@ static void run_job(void *arg)
     free(job);
 }
 
+static int queue_job(struct sfs_fill *ahead, struct fill_job *job, enum sfs_pool_priority priority)
+{
+    LOCK(&ahead->lock);
+    return ahead->pool ? sfs_pool_submit(ahead->pool, priority, run_job, job) : -ECANCELED;
+}
+
 static int submit(struct sfs_fill *ahead, const struct fill_job *plan,
                   enum sfs_pool_priority priority)
 {
@@ -304,21 +307,25 @@ static int submit(struct sfs_fill *ahead, const struct fill_job *plan,
     if (!job)
         return -ENOMEM;
     *job = *plan;
-    pthread_mutex_lock(&ahead->lock);
-    int r = ahead->pool ? sfs_pool_submit(ahead->pool, priority, run_job, job) : -ECANCELED;
-    pthread_mutex_unlock(&ahead->lock);
+    int r = queue_job(ahead, job, priority);
     if (r < 0)
         free(job);
     return r;
+}
+
+/* Says which blocks a read asks for: their count, at most SFS_BLOCKS_AT. */
+static unsigned choose_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size,
+                              struct sfs_range range, uint32_t *ret_blocks)
+{
+    LOCK(&ahead->lock);
+    return sfs_blocks_touch(&ahead->blocks, ino, file_size, range, ret_blocks);
 }
 
 static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size,
                          struct sfs_range range)
 {
     uint32_t blocks[SFS_BLOCKS_AT];
-    pthread_mutex_lock(&ahead->lock);
-    unsigned count = sfs_blocks_touch(&ahead->blocks, ino, file_size, range, blocks);
-    pthread_mutex_unlock(&ahead->lock);
+    unsigned count = choose_blocks(ahead, ino, file_size, range, blocks);
     for (unsigned i = 0; i < count; i++)
         submit(
             ahead,

@@ -24,25 +24,26 @@ struct image {
     uint64_t tags[DT_NUM];
     uint64_t gnu_hash, versym, verneed, relr, relr_size;
     uint64_t budget; /* bytes of relocations that may still be read */
+    bool failed;     /* a range could not be added for lack of memory: none is, from then on */
 };
 
 /* Adds what of [offset, offset + size) is inside the file. */
-static int add_range(struct image *image, uint64_t offset, uint64_t size)
+static void add_range(struct image *image, uint64_t offset, uint64_t size)
 {
     uint64_t end = image->source->size;
-    if (offset >= end || size == 0 || image->ranges->count >= MAX_RANGES)
-        return 0;
+    if (image->failed || offset >= end || size == 0 || image->ranges->count >= MAX_RANGES)
+        return;
     size = size < end - offset ? size : end - offset;
-    return sfs_ranges_add(image->ranges, offset, size);
+    image->failed = sfs_ranges_add(image->ranges, offset, size) < 0;
 }
 
-static int add_table(struct image *image, uint64_t address, uint64_t size)
+static void add_table(struct image *image, uint64_t address, uint64_t size)
 {
     uint64_t offset, left;
     if (address == 0 || !sfs_elf_offset(&image->elf, address, &offset, &left))
-        return 0;
+        return;
     size = size < left ? size : left;
-    return add_range(image, offset, size < MAX_TABLE ? size : MAX_TABLE);
+    add_range(image, offset, size < MAX_TABLE ? size : MAX_TABLE);
 }
 
 /* --- headers ---------------------------------------------------------------------------------- */
@@ -68,20 +69,21 @@ static void note_tag(void *user, const ElfW(Dyn) * entry)
 static int read_headers(struct image *image)
 {
     int r = sfs_elf_open(image->source, &image->elf);
-    if (r == 0)
-        r = add_range(image, 0, image->elf.headers_end);
-    if (r == 0)
-        r = sfs_elf_dynamic(&image->elf, note_tag, image);
+    if (r < 0)
+        return r;
+    add_range(image, 0, image->elf.headers_end);
+    r = sfs_elf_dynamic(&image->elf, note_tag, image);
     if (r < 0)
         return r;
     const ElfW(Phdr) *dynamic = sfs_elf_segment(&image->elf, PT_DYNAMIC);
-    return add_range(image, dynamic->p_offset, dynamic->p_filesz);
+    add_range(image, dynamic->p_offset, dynamic->p_filesz);
+    return 0;
 }
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
 /* Most tables do not tell their size; they end where another starts, or where the segment does. */
-static int add_until_next(struct image *image, uint64_t address)
+static void add_until_next(struct image *image, uint64_t address)
 {
     const uint64_t starts[] = { image->tags[DT_HASH],   image->tags[DT_STRTAB],
                                 image->tags[DT_SYMTAB], image->tags[DT_RELA],
@@ -93,21 +95,16 @@ static int add_until_next(struct image *image, uint64_t address)
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
         if (starts[i] > address && starts[i] < next)
             next = starts[i];
-    return add_table(image, address, next - address);
+    add_table(image, address, next - address);
 }
 
-static int add_tables(struct image *image)
+static void add_tables(struct image *image)
 {
-    int r = add_until_next(image, image->gnu_hash ? image->gnu_hash : image->tags[DT_HASH]);
-    if (r == 0)
-        r = add_until_next(image, image->tags[DT_SYMTAB]);
-    if (r == 0)
-        r = add_until_next(image, image->versym);
-    if (r == 0)
-        r = add_until_next(image, image->verneed);
-    if (r == 0)
-        r = add_table(image, image->tags[DT_STRTAB], image->tags[DT_STRSZ]);
-    return r;
+    add_until_next(image, image->gnu_hash ? image->gnu_hash : image->tags[DT_HASH]);
+    add_until_next(image, image->tags[DT_SYMTAB]);
+    add_until_next(image, image->versym);
+    add_until_next(image, image->verneed);
+    add_table(image, image->tags[DT_STRTAB], image->tags[DT_STRSZ]);
 }
 
 /* --- relocations ------------------------------------------------------------------------------ */
@@ -121,115 +118,103 @@ struct pages {
     uint64_t from, until, at_from;
 };
 
-static int flush_pages(struct pages *pages)
+static void flush_pages(struct pages *pages)
 {
-    int r = add_range(pages->image, pages->first, pages->end - pages->first);
+    add_range(pages->image, pages->first, pages->end - pages->first);
     pages->first = pages->end = 0;
-    return r;
 }
 
-static int add_word(struct pages *pages, uint64_t address)
+static void add_word(struct pages *pages, uint64_t address)
 {
     if (address < pages->from || address >= pages->until) {
         uint64_t offset, left;
         if (!sfs_elf_offset(&pages->image->elf, address, &offset, &left))
-            return 0;
+            return;
         pages->from = address;
         pages->at_from = offset;
         pages->until = left < UINT64_MAX - address ? address + left : UINT64_MAX;
     }
     uint64_t offset = pages->at_from + (address - pages->from);
     if (offset >= pages->image->source->size)
-        return 0;
+        return;
     uint64_t page = offset / PAGE * PAGE;
     if (pages->end > 0 && page >= pages->first && page <= pages->end + GAP) {
         if (page + PAGE > pages->end)
             pages->end = page + PAGE;
-        return 0;
+        return;
     }
-    int r = flush_pages(pages);
+    flush_pages(pages);
     pages->first = page;
     pages->end = page + PAGE;
-    return r;
 }
 
 /* Adds what one chunk of a table tells. DT_RELR packs words: an address, or a bitmap of the words
  * behind it. */
-static int add_words(struct pages *pages, const char *data, size_t size, size_t entry_size,
-                     uint64_t *relr_next)
+static void add_words(struct pages *pages, const char *data, size_t size, size_t entry_size,
+                      uint64_t *relr_next)
 {
     const unsigned word = sizeof(ElfW(Addr));
-    int r = 0;
-    for (size_t i = 0; r == 0 && i + entry_size <= size; i += entry_size) {
+    for (size_t i = 0; i + entry_size <= size; i += entry_size) {
         ElfW(Addr) value;
         memcpy(&value, data + i, sizeof value);
         if (!relr_next) {
-            r = add_word(pages, value); /* r_offset stands first */
+            add_word(pages, value); /* r_offset stands first */
         } else if (!(value & 1)) {
-            r = add_word(pages, value);
+            add_word(pages, value);
             *relr_next = value + word;
         } else {
-            for (unsigned bit = 1; r == 0 && bit < 8 * word; bit++)
+            for (unsigned bit = 1; bit < 8 * word; bit++)
                 if (value >> bit & 1)
-                    r = add_word(pages, *relr_next + (bit - 1) * word);
+                    add_word(pages, *relr_next + (bit - 1) * word);
             *relr_next += (8 * word - 1) * word;
         }
     }
-    return r;
 }
 
-static int add_relocations(struct image *image, uint64_t address, uint64_t size, size_t entry_size,
-                           bool is_relr)
+static void add_relocations(struct image *image, uint64_t address, uint64_t size, size_t entry_size,
+                            bool is_relr)
 {
     uint64_t offset, left, relr_next = 0;
     if (address == 0 || !sfs_elf_offset(&image->elf, address, &offset, &left) ||
         offset >= image->source->size)
-        return 0;
+        return;
     left = left < image->source->size - offset ? left : image->source->size - offset;
     size = size < left ? size : left;
-    int r = add_range(image, offset, size);
+    add_range(image, offset, size);
     size = size < image->budget ? size : image->budget;
     image->budget -= size;
     struct pages pages = { .image = image };
     AUTO(sfs_free) char *chunk = malloc(CHUNK);
-    if (!chunk)
-        return -ENOMEM;
-    for (uint64_t done = 0; r == 0 && done < size;) {
+    image->failed = image->failed || !chunk;
+    for (uint64_t done = 0; !image->failed && done < size;) {
         size_t part = size - done < CHUNK ? (size_t)(size - done) : CHUNK;
         if (!image->source->read(image->source->user, chunk, part, offset + done))
             break;
-        r = add_words(&pages, chunk, part, entry_size, is_relr ? &relr_next : NULL);
+        add_words(&pages, chunk, part, entry_size, is_relr ? &relr_next : NULL);
         done += part;
     }
-    return r < 0 ? r : flush_pages(&pages);
+    flush_pages(&pages);
 }
 
-static int add_all_relocations(struct image *image)
+static void add_all_relocations(struct image *image)
 {
-    bool plt_is_rela = image->tags[DT_PLTREL] == DT_RELA;
+    const uint64_t *tags = image->tags;
+    bool plt_is_rela = tags[DT_PLTREL] == DT_RELA;
     uint64_t relr_size = image->relr_size < MAX_RELR ? image->relr_size : MAX_RELR;
-    int r = add_relocations(image, image->relr, relr_size, sizeof(ElfW(Addr)), true);
-    if (r == 0)
-        r = add_relocations(image, image->tags[DT_RELA], image->tags[DT_RELASZ], sizeof(ElfW(Rela)),
-                            false);
-    if (r == 0)
-        r = add_relocations(image, image->tags[DT_REL], image->tags[DT_RELSZ], sizeof(ElfW(Rel)),
-                            false);
-    if (r == 0)
-        r = add_relocations(image, image->tags[DT_JMPREL], image->tags[DT_PLTRELSZ],
-                            plt_is_rela ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel)), false);
-    return r;
+    add_relocations(image, image->relr, relr_size, sizeof(ElfW(Addr)), true);
+    add_relocations(image, tags[DT_RELA], tags[DT_RELASZ], sizeof(ElfW(Rela)), false);
+    add_relocations(image, tags[DT_REL], tags[DT_RELSZ], sizeof(ElfW(Rel)), false);
+    add_relocations(image, tags[DT_JMPREL], tags[DT_PLTRELSZ],
+                    plt_is_rela ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel)), false);
 }
 
-static int add_starts(struct image *image)
+static void add_starts(struct image *image)
 {
-    int r = add_table(image, image->tags[DT_INIT_ARRAY], image->tags[DT_INIT_ARRAYSZ]);
-    if (r == 0)
-        r = add_table(image, image->tags[DT_INIT], FIRST_BYTES);
-    for (unsigned i = 0; r == 0 && i < image->elf.segment_count; i++)
+    add_table(image, image->tags[DT_INIT_ARRAY], image->tags[DT_INIT_ARRAYSZ]);
+    add_table(image, image->tags[DT_INIT], FIRST_BYTES);
+    for (unsigned i = 0; i < image->elf.segment_count; i++)
         if (image->elf.segments[i].p_type == PT_LOAD)
-            r = add_table(image, image->elf.segments[i].p_vaddr, FIRST_BYTES);
-    return r;
+            add_table(image, image->elf.segments[i].p_vaddr, FIRST_BYTES);
 }
 
 int sfs_library_plan(const struct sfs_elf_source *source, struct sfs_ranges *ranges)
@@ -241,9 +226,10 @@ int sfs_library_plan(const struct sfs_elf_source *source, struct sfs_ranges *ran
     image->ranges = ranges;
     image->budget = SFS_LIBRARY_MAX_RELOCATIONS;
     int r = read_headers(image);
-    if (r == 0)
-        r = add_starts(image);
-    if (r == 0)
-        r = add_tables(image);
-    return r < 0 ? r : add_all_relocations(image);
+    if (r < 0)
+        return r;
+    add_starts(image);
+    add_tables(image);
+    add_all_relocations(image);
+    return image->failed ? -ENOMEM : 0;
 }

@@ -4,6 +4,7 @@
 #include "mount/mountpoint.h"
 
 #include "mount/control.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <limits.h>
 #include <stagefs/auto.h>
@@ -35,10 +36,7 @@ static char *resolve_parent(const char *mountpoint)
             *slash = 0;
         parent = realpath(slash ? copy : ".", NULL);
     }
-    char *path = NULL;
-    if (!parent || asprintf(&path, "%s/%s", parent, name) < 0)
-        return NULL;
-    return path;
+    return parent ? sfs_format("%s/%s", parent, name) : NULL;
 }
 
 int sfs_mountpoint_resolve(const char *mountpoint, char **ret_path, struct sfs_error *err)

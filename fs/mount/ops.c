@@ -3,6 +3,7 @@
  * access, flush and fsync. */
 #include "mount/server.h"
 
+#include "mount/asker.h"
 #include "mount/control.h"
 #include "mount/refuse.h"
 #include <errno.h>
@@ -39,6 +40,31 @@ void sfs_op_init(void *userdata, struct fuse_conn_info *conn)
     server->skip_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 }
 
+/* Is the name of a file that somebody is about to make for a while? Such names are random: in a
+ * directory where all make theirs, as /tmp is one, or bytecode that Python writes under a name with
+ * a number behind. */
+static bool is_temporary(const struct sfs_server *server, sfs_ino dir, const char *name)
+{
+    struct stat st;
+    const char *bytecode = strstr(name, ".pyc.");
+    if (bytecode && bytecode[5] && !bytecode[5 + strspn(bytecode + 5, "0123456789")])
+        return true;
+    return sfs_forest_stat(&server->forest, dir, &st) == 0 &&
+           (st.st_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
+}
+
+/* Notes a look-up. ino 0: there is no such name. */
+static void note_lookup(fuse_req_t req, sfs_ino dir, const char *name, sfs_ino ino)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    char who[SFS_ASKER_PROGRAM];
+    bool wants_who = !ino && server->options->missing;
+    if (!ino && !wants_who && is_temporary(server, dir, name))
+        return;
+    sfs_recorder_lookup(server->recorder, dir, name, ino,
+                        wants_who ? sfs_asker_program(fuse_req_ctx(req)->pid, who) : NULL);
+}
+
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct sfs_server *server = sfs_server_of(req);
@@ -47,7 +73,7 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     sfs_ino ino;
     int r = sfs_forest_find(&server->forest, parent, name, &ino);
     if (server->recorder && (r == 0 || r == -ENOENT))
-        sfs_recorder_lookup(server->recorder, parent, name, r == 0 ? ino : 0);
+        note_lookup(req, parent, name, r == 0 ? ino : 0);
     if (r == 0)
         r = sfs_server_entry(server, ino, &entry);
     if (r == -ENOENT) { /* inode 0: the kernel remembers that there is no such name */

@@ -22,6 +22,7 @@ static int describe(const struct sfs_server *server, fuse_ino_t ino, struct stat
     return 0;
 }
 
+/* (What libfuse asks for is spelt alike here and in ops.c; what is answered is not.) */
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct sfs_server *server = sfs_server_of(req);

@@ -8,13 +8,16 @@
 #include <sys/ioctl.h>
 #endif
 
+/* The kernel's mark of a file that is opened to be executed; no header of its has it. */
+#define OPENED_TO_EXECUTE 0x20
+
 /* If ENOSYS is answered once, the kernel opens everything by itself from then on, and keeps its
  * caches. */
 void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
-    sfs_server_note(server, ino, SFS_USE_OPEN);
+    sfs_server_note(server, ino, info->flags & OPENED_TO_EXECUTE ? SFS_USE_EXEC : SFS_USE_OPEN);
     if (atomic_load(&server->skip_open)) {
         fuse_reply_err(req, ENOSYS);
         return;

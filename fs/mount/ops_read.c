@@ -3,9 +3,12 @@
  * end. */
 #include "mount/server.h"
 
+#include "base/wanted.h"
 #include "blob/spans.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 /* Spans are hundreds of KiB and more, a request is 1 MiB at most; only files cut into many small
@@ -106,8 +109,9 @@ static bool made_room(struct sfs_server *server, int r)
 static void fail_read(fuse_req_t req, struct sfs_server *server, const struct sfs_place *place,
                       int r, const struct sfs_error *err)
 {
-    sfs_server_warn(server, place, err);
-    fuse_reply_err(req, r == -ENOMEM ? ENOMEM : EIO);
+    if (r != -EINTR)
+        sfs_server_warn(server, place, err);
+    fuse_reply_err(req, r == -ENOMEM || r == -EINTR ? -r : EIO);
 }
 
 /* Finds the file. -errno: there is nothing to read from. */
@@ -137,6 +141,29 @@ static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_
         sfs_fill_touch(server->ahead, ino, file_size, range);
 }
 
+/* Is a process about to end? Its threads have SIGKILL pending, whatever signal it was. (The number
+ * is a thread's; 0: it lives where this process cannot see it.) */
+static bool is_dying(pid_t thread)
+{
+    char path[32], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
+    AUTO(sfs_close_fd) int fd = thread > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return thread > 0 && errno == ENOENT;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = 0;
+    const char *pending = strstr(text, "\nSigPnd:");
+    return pending && strtoull(pending + 8, NULL, 16) & (1u << (SIGKILL - 1));
+}
+
+/* A read that waits for another machine ends when its process is killed, which could not end before
+ * that. Other signals do not end it: the kernel reads pages, and would take that for damage. */
+static bool is_wanted(void *user)
+{
+    fuse_req_t req = user;
+    return !fuse_req_interrupted(req) || !is_dying(fuse_req_ctx(req)->pid);
+}
+
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info)
 {
@@ -162,9 +189,12 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         sfs_passthrough_read(server->passthrough, info->fh, size);
     touch(server, &place, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;
+    const struct sfs_wanted wanted = { is_wanted, req };
+    sfs_wanted_set(&wanted);
     r = answer(req, &place, start, size, &err);
     if (made_room(server, r))
         r = answer(req, &place, start, size, &err);
+    sfs_wanted_set(NULL);
     if (r == 0) {
         sfs_tree_follow(place.tree, place.node, start, size);
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
@@ -262,9 +292,12 @@ void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
         size = (size_t)(end - start);
     struct sfs_error err;
     struct sfs_flat_part part = { 0 };
+    const struct sfs_wanted wanted = { is_wanted, req };
+    sfs_wanted_set(&wanted);
     int r = answer_flat(req, server, start, size, &part, &err);
     if (made_room(server, r))
         r = answer_flat(req, server, start, size, &part, &err);
+    sfs_wanted_set(NULL);
     if (r == 0) {
         if (part.size > 0)
             sfs_tree_follow(part.place.tree, part.place.node, part.start, part.size);
@@ -274,24 +307,31 @@ void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
     fail_read(req, server, &part.place, r, &err);
 }
 
+static int seek(struct sfs_server *server, sfs_ino ino, off_t offset, int whence,
+                uint64_t *ret_found)
+{
+    struct sfs_place place;
+    uint64_t size;
+    int r = locate_file(server, ino, &place, &size);
+    if (r < 0)
+        return r;
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+        return -EINVAL;
+    if (offset < 0 || (uint64_t)offset >= size)
+        return -ENXIO;
+    r = sfs_tree_seek(place.tree, place.node, (uint64_t)offset, whence == SEEK_HOLE, ret_found);
+    /* Only a hole is left behind the offset: no data. */
+    return r == 0 && whence == SEEK_DATA && *ret_found >= size ? -ENXIO : r;
+}
+
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
                   struct fuse_file_info *info)
 {
     (void)info;
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_LSEEK);
-    struct sfs_place place;
-    uint64_t size, found = 0;
-    int r = locate_file(server, ino, &place, &size);
-    if (r == 0 && whence != SEEK_DATA && whence != SEEK_HOLE)
-        r = -EINVAL;
-    if (r == 0 && (offset < 0 || (uint64_t)offset >= size))
-        r = -ENXIO;
-    if (r == 0)
-        r = sfs_tree_seek(place.tree, place.node, (uint64_t)offset, whence == SEEK_HOLE, &found);
-    /* Only a hole is left behind the offset: no data. */
-    if (r == 0 && whence == SEEK_DATA && found >= size)
-        r = -ENXIO;
+    uint64_t found = 0;
+    int r = seek(server, ino, offset, whence, &found);
     if (r < 0)
         fuse_reply_err(req, -r);
     else

@@ -75,10 +75,7 @@ void sfs_passthrough_start(struct sfs_passthrough *passthrough)
 void sfs_passthrough_stop(struct sfs_passthrough *passthrough)
 {
     atomic_store(&passthrough->keep.stop, true);
-    pthread_mutex_lock(&passthrough->lock);
-    struct sfs_pool *pool = TAKE(passthrough->pool);
-    pthread_mutex_unlock(&passthrough->lock);
-    sfs_pool_close(&pool);
+    sfs_pool_close_shared(&passthrough->pool, &passthrough->lock);
 }
 
 void sfs_passthrough_close(struct sfs_passthrough **passthrough)
@@ -145,13 +142,12 @@ static void keep_file(void *arg)
     bool kept = !atomic_load(&passthrough->keep.stop) &&
                 find_place(passthrough, file->ino, &place, &attr) &&
                 sfs_keep_file(&passthrough->keep, place.tree, place.node, file->name, NULL) == 0;
-    pthread_mutex_lock(&passthrough->lock);
+    LOCK(&passthrough->lock);
     file->state = kept ? KEPT : NEVER;
     if (kept) {
         atomic_fetch_add(&passthrough->stats->files_kept, 1);
         atomic_fetch_add(&passthrough->stats->bytes_kept, file->size);
     }
-    pthread_mutex_unlock(&passthrough->lock);
 }
 
 static void keep_if_hot(struct sfs_passthrough *passthrough, struct kept_file *file)
@@ -213,14 +209,13 @@ int sfs_passthrough_opened(struct sfs_passthrough *passthrough, sfs_ino ino,
     *ret_opening = (struct sfs_opening){ 0 };
     if (!find_place(passthrough, ino, &place, &attr) || attr.size < SFS_PASSTHROUGH_MIN)
         return 0;
-    pthread_mutex_lock(&passthrough->lock);
+    LOCK(&passthrough->lock);
     struct kept_file *file = find_file(passthrough, ino, &place, attr.size);
     if (file) {
         open_file(passthrough, file);
         ret_opening->handle = (uintptr_t)file;
         ret_opening->backing_id = file->backing_id;
     }
-    pthread_mutex_unlock(&passthrough->lock);
     return file ? 0 : -ENOMEM;
 }
 
@@ -229,13 +224,12 @@ void sfs_passthrough_released(struct sfs_passthrough *passthrough, uint64_t hand
     struct kept_file *file = file_of(handle);
     if (!file)
         return;
-    pthread_mutex_lock(&passthrough->lock);
+    LOCK(&passthrough->lock);
     if (--file->live == 0 && file->backing_id) {
         passthrough->backing->close(passthrough->user, file->backing_id);
         file->backing_id = 0;
         passthrough->registered--;
     }
-    pthread_mutex_unlock(&passthrough->lock);
 }
 
 void sfs_passthrough_read(struct sfs_passthrough *passthrough, uint64_t handle, uint64_t size)

@@ -14,6 +14,7 @@
 
 struct used {
     struct sfs_use use; /* its path is owned */
+    char *who;          /* who looked for it in vain; owned; NULL: not known */
     sfs_ino ino;
     UT_hash_handle by_path;
     UT_hash_handle by_ino; /* only of the name of the inode that was looked up last */
@@ -25,13 +26,16 @@ struct sfs_recorder {
     struct used root;
     size_t path_bytes, left_out;
     bool has_root; /* the root was used */
+    bool with_pages;
 };
 
-int sfs_recorder_open(sfs_ino root_ino, struct sfs_recorder **ret_recorder, struct sfs_error *err)
+int sfs_recorder_open(sfs_ino root_ino, bool with_pages, struct sfs_recorder **ret_recorder,
+                      struct sfs_error *err)
 {
     AUTO(sfs_free) struct sfs_recorder *recorder = calloc(1, sizeof *recorder);
     if (!recorder)
         return sfs_fail_memory(err);
+    recorder->with_pages = with_pages;
     struct used *root = &recorder->root;
     root->use.path = strdup("");
     root->ino = root_ino;
@@ -58,6 +62,7 @@ void sfs_recorder_close(struct sfs_recorder **recorder_ptr)
     while (used) {
         struct used *next = used->by_path.next;
         free(used->use.path);
+        free(used->who);
         sfs_ranges_done(&used->use.ranges);
         free(used);
         used = next;
@@ -106,26 +111,39 @@ static void name_inode(struct sfs_recorder *recorder, struct used *used)
     HASH_ADD(by_ino, recorder->inodes, ino, sizeof used->ino, used);
 }
 
-void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char *name, sfs_ino ino)
+void sfs_recorder_lookup(struct sfs_recorder *recorder, sfs_ino dir, const char *name, sfs_ino ino,
+                         const char *who)
 {
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return;
     LOCK(&recorder->lock);
     const struct used *parent = find_inode(recorder, dir);
-    char *path = NULL;
-    int size = parent ? asprintf(&path, "%s/%s", parent->use.path, name) : -1;
-    if (size >= 0) {
+    char *path = parent ? sfs_format("%s/%s", parent->use.path, name) : NULL;
+    if (path) {
         struct used *used;
-        HASH_FIND(by_path, recorder->paths, path, (size_t)size, used);
+        size_t size = strlen(path);
+        HASH_FIND(by_path, recorder->paths, path, size, used);
         if (used)
             free(path);
         else
-            used = add_path(recorder, path, (size_t)size, ino);
+            used = add_path(recorder, path, size, ino);
         if (used && ino && used->use.kind < SFS_USE_STAT)
             used->use.kind = SFS_USE_STAT;
         if (used && ino)
             name_inode(recorder, used);
+        if (used && !ino && who && !used->who)
+            used->who = strdup(who); /* without memory for it, nobody is named */
     }
+}
+
+void sfs_recorder_missing(struct sfs_recorder *recorder,
+                          void (*missing)(void *user, const char *path, const char *who),
+                          void *user)
+{
+    LOCK(&recorder->lock);
+    for (struct used *used = recorder->paths; used; used = used->by_path.next)
+        if (used->use.kind == SFS_USE_NONE)
+            missing(user, used->use.path, used->who ? used->who : "");
 }
 
 /* Notes a use. The lock is held. NULL: nothing was noted. */
@@ -148,7 +166,7 @@ void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offs
 {
     LOCK(&recorder->lock);
     struct used *used = note(recorder, ino, SFS_USE_READ);
-    if (used) {
+    if (used && recorder->with_pages) {
         struct sfs_ranges *ranges = &used->use.ranges;
         if (ranges->count >= MANY_RANGES && ranges->count == ranges->capacity)
             sfs_ranges_merge(ranges, 0);

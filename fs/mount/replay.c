@@ -3,6 +3,9 @@
 #include "base/thread.h"
 
 #include "base/io.h"
+#include "blob/blob.h"
+#include "blob/seek.h"
+#include "blob/spans.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +27,10 @@
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
+/* The same of a blob that is read over a network: less costs more as a request of its own. */
+#define FETCH_GAP (256u << 10)
+/* So many bytes are fetched of a file of which the profile tells no bytes, but that it was read. */
+#define GUESS (1u << 20)
 /* After so many names it is looked whether all this is still wanted. */
 #define NAMES_A_LOOK 64u
 
@@ -169,6 +176,21 @@ static int compare_places(const void *left, const void *right)
     return (a->position > b->position) - (a->position < b->position);
 }
 
+/* Gives the uses that were of bytes, and do not tell which, the first ones of their files: small
+ * files whole, and of libraries what a loader reads first. */
+static void guess_ranges(struct sfs_replay *replay, size_t index)
+{
+    struct sfs_use *use = &replay->profile.uses[index];
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!sfs_use_has_ranges(use->kind) || use->ranges.count > 0 || !replay->inos[index] ||
+        !sfs_forest_locate(replay->forest, replay->inos[index], &place) || !place.tree)
+        return;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    if (S_ISREG(attr.mode) && attr.size > 0)
+        (void)sfs_ranges_add(&use->ranges, 0, attr.size < GUESS ? attr.size : GUESS);
+}
+
 static uint64_t bytes_of(const struct sfs_use *use)
 {
     uint64_t bytes = 0;
@@ -199,6 +221,60 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
     return count;
 }
 
+/* A range of a blob that lies on another machine, which grows while what follows is near. */
+struct replay_fetch {
+    struct sfs_blob *blob;
+    uint64_t start, end;
+};
+
+static void send_fetch(struct replay_fetch *fetch)
+{
+    if (fetch->blob)
+        sfs_blob_fetch(fetch->blob, fetch->start, fetch->end - fetch->start, SFS_POOL_AHEAD);
+    fetch->blob = NULL;
+}
+
+static void add_fetch(struct replay_fetch *fetch, struct sfs_spans *spans, uint64_t position,
+                      uint64_t size)
+{
+    struct sfs_blob *blob = sfs_spans_blob(spans);
+    const struct sfs_seek_table *table = sfs_spans_table(spans);
+    uint64_t start, end, unused;
+    sfs_seek_input(table, sfs_seek_find(table, position), &start, &unused);
+    sfs_seek_input(table, sfs_seek_find(table, position + size - 1), &unused, &end);
+    bool is_near = fetch->blob == blob && start >= fetch->start && start <= fetch->end + FETCH_GAP;
+    if (!is_near) {
+        send_fetch(fetch);
+        *fetch = (struct replay_fetch){ blob, start, end };
+    }
+    fetch->end = end > fetch->end ? end : fetch->end;
+}
+
+/* Has what lies on another machine brought here, all of it at once: what is decoded of it has to
+ * fit into memory, and comes little by little. */
+static void fetch_parts(const struct sfs_replay *replay, const struct replay_part *parts,
+                        size_t count)
+{
+    struct replay_fetch fetch = { 0 };
+    for (size_t i = 0; i < count; i++) {
+        struct sfs_place place;
+        struct sfs_range range = parts[i].part.range;
+        if (!sfs_forest_locate(replay->forest, parts[i].part.ino, &place) || !place.tree)
+            continue;
+        while (range.size > 0) {
+            uint64_t position, size;
+            struct sfs_spans *spans =
+                sfs_tree_find_spans(place.tree, place.node, range.offset, &position, &size);
+            if (!spans || size == 0)
+                break;
+            size = size < range.size ? size : range.size;
+            add_fetch(&fetch, spans, position, size);
+            range = (struct sfs_range){ range.offset + size, range.size - size };
+        }
+    }
+    send_fetch(&fetch);
+}
+
 /* Has the bytes of some uses fetched. After a failure they are read when they are needed. */
 static void submit(struct sfs_replay *replay, size_t first, size_t end)
 {
@@ -211,6 +287,7 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
         return;
     size_t count = collect_parts(replay, first, end, sorted);
     qsort(sorted, count, sizeof *sorted, compare_places);
+    fetch_parts(replay, sorted, count);
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
     sfs_fill_submit(replay->ahead, &parts, count);
@@ -238,6 +315,7 @@ static void *walk(void *arg)
             (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
             return NULL;
         look_up(root, &replay->profile.uses[i]);
+        guess_ranges(replay, i);
         uint64_t more = bytes_of(&replay->profile.uses[i]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
         if (bytes >= BATCH || i + 1 == replay->profile.count) {

@@ -97,16 +97,23 @@ static int open_flat(struct sfs_server *server, struct sfs_error *err)
     return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
 }
 
-/* Opens the parts. Where there is a recorder nothing is fetched ahead, which would hide uses. */
+static int open_recorder(struct sfs_server *server, struct sfs_error *err)
+{
+    const struct sfs_mount_options *options = server->options;
+    int r = options->trace_path ? resolve_trace_path(server, err) : 0;
+    sfs_ino root = options->first_tree ? server->forest.first[0] : SFS_INO_ROOT;
+    return r < 0 ? r : sfs_recorder_open(root, options->trace_pages, &server->recorder, err);
+}
+
+/* Opens the parts. The first read of a file is seen whatever is fetched ahead, but of the pages
+ * that are used only those that nobody has fetched before. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
 {
     const struct sfs_mount_options *options = server->options;
-    if (options->trace_path) {
-        int r = resolve_trace_path(server, err);
-        sfs_ino root = options->first_tree ? server->forest.first[0] : SFS_INO_ROOT;
-        return r < 0 ? r : sfs_recorder_open(root, &server->recorder, err);
-    }
-    int r = options->passthrough ? open_passthrough(server, err) : 0;
+    int r = options->trace_path || options->missing ? open_recorder(server, err) : 0;
+    if (r < 0 || (server->recorder && options->trace_pages))
+        return r;
+    r = options->passthrough ? open_passthrough(server, err) : 0;
     if (r == 0 && options->erofs && !has_holes(server))
         r = open_flat(server, err);
     if (r < 0)

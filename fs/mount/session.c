@@ -27,7 +27,7 @@
 /* A page fault waits until all of this around it is decoded; what else is worth having is stored
  * behind its back (fill.h). More makes reading in order hardly faster. */
 #define DEFAULT_READ_AHEAD_KB 128u
-/* What is recorded should be what was used. */
+/* Pages that are recorded should be those that were used. */
 #define TRACE_READ_AHEAD_KB 64u
 
 struct mount_session {
@@ -110,27 +110,18 @@ static void give_signals_back(struct mount_session *session)
 static int add_options(struct fuse_args *args, const struct sfs_mount_options *options,
                        struct sfs_error *err)
 {
-    AUTO(sfs_free) char *name = NULL;
-    AUTO(sfs_free) char *list = NULL;
-    name = sfs_format("fsname=%s", options->source ? options->source : "stagefs");
-    if (!name)
+    AUTO(sfs_free)
+    char *name = sfs_format("fsname=%s", options->source ? options->source : "stagefs");
+    AUTO(sfs_free)
+    char *list = sfs_format("ro,default_permissions,subtype=stagefs%s%s%s",
+                            options->allow_other ? ",allow_other" : "", options->dev ? ",dev" : "",
+                            options->suid ? ",suid" : "");
+    /* What is escaped may hold a comma. */
+    if (!name || !list || fuse_opt_add_opt_escaped(&list, name) < 0 ||
+        fuse_opt_add_arg(args, "stagefs") < 0 || fuse_opt_add_arg(args, "-o") < 0 ||
+        fuse_opt_add_arg(args, list) < 0)
         return sfs_fail_memory(err);
-    int r = fuse_opt_add_opt(&list, "ro,default_permissions,subtype=stagefs");
-    if (r == 0)
-        r = fuse_opt_add_opt_escaped(&list, name);
-    if (r == 0 && options->allow_other)
-        r = fuse_opt_add_opt(&list, "allow_other");
-    if (r == 0 && options->dev)
-        r = fuse_opt_add_opt(&list, "dev");
-    if (r == 0 && options->suid)
-        r = fuse_opt_add_opt(&list, "suid");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, "stagefs");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, "-o");
-    if (r == 0)
-        r = fuse_opt_add_arg(args, list);
-    return r == 0 ? 0 : sfs_fail_memory(err);
+    return 0;
 }
 
 /* libfuse mounts by itself where that is allowed, and else starts fusermount3, of which it says
@@ -201,7 +192,7 @@ static void raise_read_ahead(const struct mount_session *session, dev_t device)
     if (session->server->options->no_read_ahead)
         return; /* sfs_op_init() has told the kernel, which takes no rights */
     if (!kb)
-        kb = session->server->recorder ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
+        kb = session->server->options->trace_pages ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
     char name[64], value[24];
     snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
     int size = snprintf(value, sizeof value, "%u\n", kb);
@@ -306,14 +297,33 @@ static void tell_statistics(struct sfs_server *server)
     sfs_buf_close(&buf);
 }
 
+/* What the trace's file holds already, joined with what was recorded. */
+static int join_trace(const char *path, const struct sfs_buf *recorded, struct sfs_buf *joined,
+                      struct sfs_error *err)
+{
+    AUTO(sfs_free) char *text = NULL;
+    AUTO(sfs_profile_done) struct sfs_profile more = { 0 };
+    size_t size;
+    int r = sfs_io_read_file(AT_FDCWD, path, SFS_MAX_PROFILE, &text, &size, err);
+    if (r == 0)
+        r = sfs_profile_parse(&more, path, recorded->data, recorded->size, err);
+    return r < 0 ? r : sfs_profile_join_text(path, text, size, &more, joined, err);
+}
+
 static int write_trace(struct sfs_server *server, struct sfs_error *err)
 {
-    struct sfs_buf buf = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf buf = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf joined = { 0 };
+    const char *path = server->trace_path;
+    struct stat st;
+    bool joins = server->options->trace_append && strcmp(path, "-") != 0 && stat(path, &st) == 0 &&
+                 S_ISREG(st.st_mode);
     int r = sfs_recorder_print(server->recorder, &buf);
-    r = r < 0 ? sfs_fail_memory(err)
-              : sfs_io_write_output(server->trace_path, buf.data, buf.size, 0644, err);
-    sfs_buf_close(&buf);
-    return r;
+    if (r < 0)
+        return sfs_fail_memory(err);
+    r = joins ? join_trace(path, &buf, &joined, err) : 0;
+    const struct sfs_buf *text = joins ? &joined : &buf;
+    return r < 0 ? r : sfs_io_write_output(path, text->data, text->size, 0644, err);
 }
 
 /* Does what SIGUSR1 asks for: statistics, and the trace so far. */
@@ -322,7 +332,7 @@ static void tell(struct sfs_server *server)
     struct sfs_error err;
     const struct sfs_mount_options *options = server->options;
     tell_statistics(server);
-    if (server->recorder && write_trace(server, &err) < 0 && options->warn)
+    if (server->trace_path && write_trace(server, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
 }
 
@@ -434,8 +444,13 @@ int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_erro
     int r = mount_session(&session, err);
     if (r == 0)
         r = serve_mounted(&session, err);
-    if (r == 0 && server->recorder)
+    if (r == 0 && server->trace_path)
         r = write_trace(server, err);
+    if (r == 0 && server->options->missing)
+        sfs_recorder_missing(server->recorder, server->options->missing, server->options->user);
+    if (server->options->ret_bytes)
+        *server->options->ret_bytes =
+            atomic_load(&server->stats.bytes_read) + atomic_load(&server->stats.bytes_stored);
     if (session.fuse)
         fuse_session_destroy(session.fuse);
     fuse_set_log_func(NULL);

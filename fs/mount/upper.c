@@ -27,7 +27,9 @@
 struct sfs_upper {
     const struct sfs_mount_options *options;
     char *dir; /* absolute */
-    int fd;    /* the directory, open; holds the lock */
+    int fd;    /* the directory, open; holds the lock. Threads with files of their own lack it */
+    dev_t dev; /* which directory that is */
+    ino_t ino;
 };
 
 /* --- whose it is ------------------------------------------------------------------------------ */
@@ -71,7 +73,10 @@ static const char *name_in(const char *note)
 /* Fails if the directory holds anything; but a fresh disk has lost+found. */
 static int check_empty(const struct sfs_upper *upper, struct sfs_error *err)
 {
-    DIR *dir = opendir(upper->dir);
+    AUTO(sfs_close_fd) int fd = openat(upper->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir)
+        fd = -1;
     if (!dir)
         return sfs_fail_errno(err, errno, "%s", upper->dir);
     int r = 0;
@@ -94,14 +99,15 @@ static int check_note(const struct sfs_upper *upper, const struct sfs_tree *tree
     int r = print_note(upper->options, tree, &wanted, err);
     if (r < 0)
         return r;
-    r = sfs_io_read_file(upper->fd, NOTE, MAX_NOTE, &note, &size, err);
+    r = sfs_io_read_regular(upper->fd, NOTE, MAX_NOTE, &note, &size, err);
     if (r == -ENOENT) {
+        char self[32];
+        snprintf(self, sizeof self, "/proc/self/fd/%d", upper->fd);
         r = check_empty(upper, err);
-        return r < 0 ? r
-                     : sfs_io_replace_file(upper->dir, NOTE, wanted.data, wanted.size, 0644, err);
+        return r < 0 ? r : sfs_io_replace_file(self, NOTE, wanted.data, wanted.size, 0644, err);
     }
     if (r < 0)
-        return r;
+        return sfs_fail_while(err, r, "--upper %s", upper->dir);
     if (is_same_stage(note, wanted.data))
         return 0;
     const char *name = name_in(note);
@@ -147,6 +153,32 @@ static int lock_dir(const struct sfs_upper *upper, struct sfs_error *err)
     return 0;
 }
 
+/* Remembers which directory it is. Whoever else could put something there could have root write
+ * where a symlink leads. */
+static int check_owner(struct sfs_upper *upper, struct sfs_error *err)
+{
+    struct stat st;
+    if (fstat(upper->fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", upper->dir);
+    upper->dev = st.st_dev;
+    upper->ino = st.st_ino;
+    bool is_of_group = (st.st_mode & S_IWGRP) && st.st_gid != 0 && st.st_gid != getegid();
+    if ((st.st_uid == 0 || st.st_uid == geteuid()) && !is_of_group && !(st.st_mode & S_IWOTH))
+        return 0;
+    return sfs_fail(err, EPERM,
+                    "--upper %s: another user can write to it, and could have what is written land "
+                    "elsewhere; take a directory that is yours alone to write to",
+                    upper->dir);
+}
+
+/* A part that is a directory, and no symlink to one. */
+static int open_part(const struct sfs_upper *upper, int dir, const char *part, int *ret_fd,
+                     struct sfs_error *err)
+{
+    *ret_fd = openat(dir, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return *ret_fd < 0 ? sfs_fail_errno(err, errno, "%s/%s", upper->dir, part) : 0;
+}
+
 /* Makes the directories. The upper one is the overlay's root, so it gets the attributes of the
  * tree's root; it gets its name last, so that it is complete wherever it exists. */
 static int make_parts(const struct sfs_upper *upper, const struct sfs_tree *tree,
@@ -154,6 +186,7 @@ static int make_parts(const struct sfs_upper *upper, const struct sfs_tree *tree
 {
     struct stat st;
     struct sfs_attr attr;
+    AUTO(sfs_close_fd) int made = -1;
     sfs_tree_attr(tree, SFS_ROOT, &attr);
     const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
                                        { attr.mtime_sec, (long)attr.mtime_nsec } };
@@ -161,13 +194,14 @@ static int make_parts(const struct sfs_upper *upper, const struct sfs_tree *tree
         return sfs_fail_errno(err, errno, "%s/work", upper->dir);
     if (fstatat(upper->fd, "upper", &st, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
-    bool made = mkdirat(upper->fd, "upper.new", 0700) == 0 || errno == EEXIST;
-    if (!made || fchownat(upper->fd, "upper.new", attr.uid, attr.gid, 0) < 0 ||
-        fchmodat(upper->fd, "upper.new", attr.mode & 07777, 0) < 0 ||
-        utimensat(upper->fd, "upper.new", times, 0) < 0 ||
-        renameat(upper->fd, "upper.new", upper->fd, "upper") < 0)
+    if (mkdirat(upper->fd, "upper.new", 0700) < 0 && errno != EEXIST)
         return sfs_fail_errno(err, errno, "%s/upper", upper->dir);
-    return 0;
+    int r = open_part(upper, upper->fd, "upper.new", &made, err);
+    if (r == 0 &&
+        (fchown(made, attr.uid, attr.gid) < 0 || fchmod(made, attr.mode & 07777) < 0 ||
+         futimens(made, times) < 0 || renameat(upper->fd, "upper.new", upper->fd, "upper") < 0))
+        r = sfs_fail_errno(err, errno, "%s/upper", upper->dir);
+    return r;
 }
 
 int sfs_upper_open(const struct sfs_mount_options *options, const struct sfs_tree *tree,
@@ -185,6 +219,8 @@ int sfs_upper_open(const struct sfs_mount_options *options, const struct sfs_tre
     if (upper->fd < 0)
         return sfs_fail_errno(err, errno, "--upper %s", options->upper);
     r = check_place(upper, path, err);
+    if (r == 0)
+        r = check_owner(upper, err);
     if (r == 0)
         r = lock_dir(upper, err);
     if (r == 0)
@@ -209,17 +245,40 @@ void sfs_upper_close(struct sfs_upper **upper)
 
 /* --- mounting --------------------------------------------------------------------------------- */
 
-/* The path of a part, as an option of the mount: by its name, which mountinfo then shows, or by a
- * descriptor if the name has what separates options, or is too long for one. *fd must stay open
- * until all is mounted. NULL: out of memory. */
-static char *name_part(const struct sfs_upper *upper, const char *part, int *fd)
+/* Can nobody else put another directory in this one's place? */
+static bool has_safe_path(const struct sfs_upper *upper)
 {
-    char *path = sfs_format("%s/%s", upper->dir, part);
-    if (!path || (!strpbrk(path, ",:\\") && strlen(path) < 256))
-        return path;
-    *fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    free(path);
-    return sfs_format("/proc/thread-self/fd/%d", *fd);
+    AUTO(sfs_free) char *dir = strdup(upper->dir);
+    struct stat st;
+    for (char *slash; dir && (slash = strrchr(dir, '/'));) {
+        *slash = 0;
+        if (stat(*dir ? dir : "/", &st) < 0 || (st.st_uid != 0 && st.st_uid != geteuid()) ||
+            ((st.st_mode & 0022) && !(st.st_mode & S_ISVTX)))
+            return false;
+    }
+    return dir;
+}
+
+/* The path of a part, as an option of the mount: by its name, which mountinfo then shows, or by a
+ * descriptor if the name has what separates options, is too long for one, or could become another
+ * directory's. *fd must stay open until all is mounted. */
+static int name_part(const struct sfs_upper *upper, const char *part, int *fd, char **ret_path,
+                     struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int dir = open(upper->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (dir < 0 || fstat(dir, &st) < 0)
+        return sfs_fail_errno(err, errno, "%s", upper->dir);
+    if (st.st_dev != upper->dev || st.st_ino != upper->ino)
+        return sfs_fail(err, ESTALE, "%s: is another directory now", upper->dir);
+    int r = open_part(upper, dir, part, fd, err);
+    if (r < 0)
+        return r;
+    AUTO(sfs_free) char *path = sfs_format("%s/%s", upper->dir, part);
+    bool is_plain = path && !strpbrk(path, ",:\\") && strlen(path) < 256;
+    *ret_path =
+        is_plain && has_safe_path(upper) ? TAKE(path) : sfs_format("/proc/thread-self/fd/%d", *fd);
+    return *ret_path ? 0 : sfs_fail_memory(err);
 }
 
 static int explain(const struct sfs_upper *upper, int r, struct sfs_error *err)
@@ -245,11 +304,14 @@ static int make_overlay(const struct sfs_upper *upper, const char *source, const
     AUTO(sfs_close_fd) int upper_fd = -1;
     AUTO(sfs_close_fd) int work_fd = -1;
     AUTO(sfs_close_fd) int lower_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    AUTO(sfs_free) char *up = name_part(upper, "upper", &upper_fd);
-    AUTO(sfs_free) char *work = name_part(upper, "work", &work_fd);
+    AUTO(sfs_free) char *up = NULL;
+    AUTO(sfs_free) char *work = NULL;
     char lower[48];
-    if (!up || !work)
-        return sfs_fail_memory(err);
+    int r = name_part(upper, "upper", &upper_fd, &up, err);
+    if (r == 0)
+        r = name_part(upper, "work", &work_fd, &work, err);
+    if (r < 0)
+        return r;
     if (lower_fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     snprintf(lower, sizeof lower, "/proc/thread-self/fd/%d", lower_fd);
@@ -261,7 +323,7 @@ static int make_overlay(const struct sfs_upper *upper, const char *source, const
     size_t count = sizeof parameters / sizeof *parameters - sfs_asker_is_of_machine(getpid());
     unsigned attributes =
         (upper->options->suid ? 0 : SFS_LOOSE_NOSUID) | (upper->options->dev ? 0 : SFS_LOOSE_NODEV);
-    int r = sfs_loose_mount("overlay", parameters, count, attributes, ret_fd, err);
+    r = sfs_loose_mount("overlay", parameters, count, attributes, ret_fd, err);
     return r < 0 ? explain(upper, r, err) : 0;
 }
 

@@ -1,6 +1,6 @@
 /* certs.d of containers/image and of docker: the first directory that has something for the host.
  */
-#include "registry/config.h"
+#include "registry/certificates.h"
 
 #include "base/io.h"
 #include "base/limits.h"

@@ -32,8 +32,8 @@ int sfs_registry_open(const struct sfs_registry_options *options,
     if (r == 0)
         r = sfs_config_open(&registry->config, err);
     if (r == 0)
-        r = sfs_tokens_open(registry->http, registry->options, sfs_config_helpers(registry->config),
-                            &registry->tokens, err);
+        r = sfs_tokens_open(registry->http, registry->options, registry->config, &registry->tokens,
+                            err);
     if (r < 0)
         return r;
     *ret_registry = TAKE(registry);
@@ -143,19 +143,6 @@ static struct sfs_token_for who_asks(const struct exchange *exchange)
                                    .cancelled = exchange->call->cancelled };
 }
 
-/* Certificates of another host are looked for under its own name. */
-static int find_tls(const struct exchange *exchange, struct sfs_http_tls *tls,
-                    struct sfs_error *err)
-{
-    AUTO(sfs_url_done) struct sfs_url url = { 0 };
-    int r = sfs_url_parse(exchange->call->final_url, &url, err);
-    if (r < 0)
-        return r;
-    tls->no_verify = exchange->registry->options->no_tls_verify ||
-                     sfs_config_is_insecure(exchange->registry->config, url.place);
-    return sfs_certificates_find(url.place, tls, err);
-}
-
 #define MOST_LINES 5
 
 static void free_lines(char *(*lines)[MOST_LINES])
@@ -183,15 +170,18 @@ static int make_lines(const struct sfs_call *call, char *lines[MOST_LINES], stru
     return 0;
 }
 
+/* Certificates of another host are looked for under its own name. */
 static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answer,
                          struct sfs_error *err)
 {
     struct sfs_call *call = exchange->call;
     AUTO(free_lines) char *lines[MOST_LINES] = { NULL };
     AUTO(sfs_http_tls_done) struct sfs_http_tls other = { 0 };
+    const struct sfs_registry *registry = exchange->registry;
     int r = make_lines(call, lines, err);
     if (r == 0 && call->is_elsewhere)
-        r = find_tls(exchange, &other, err);
+        r = sfs_config_find_tls(registry->config, call->final_url, registry->options->no_tls_verify,
+                                &other, err);
     if (r < 0)
         return r;
     exchange->header_count = 0;
@@ -220,7 +210,7 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .on_data = on_data,
                                         .user = exchange,
                                         .cancelled = call->cancelled };
-    r = sfs_http_perform(exchange->registry->http, &request, answer, err);
+    r = sfs_http_perform(registry->http, &request, answer, err);
     return r == -ENOBUFS && !exchange->is_final ? 0 : r;
 }
 

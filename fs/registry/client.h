@@ -1,28 +1,12 @@
 /* One request to a registry, as it takes several exchanges: logging in when it is asked for, and
- * following redirects, without telling other hosts what is meant for the registry (together with
- * config.h, which says where it goes). */
+ * following redirects, without telling other hosts what is meant for the registry. */
 #ifndef STAGEFS_CLIENT_H
 #define STAGEFS_CLIENT_H
 
+#include "registry/endpoint.h"
 #include "registry/http.h"
 #include "registry/retry.h"
 #include "registry/token.h"
-
-/* A place where a repository can be read. */
-struct sfs_endpoint {
-    char *base;       /* "https://HOST[:PORT]/v2", without '/' at its end */
-    char *host;       /* whose logins and certificates count: "HOST[:PORT]" as in references */
-    char *repository; /* its name there */
-    char *query;      /* added to each request's URL ("ns=docker.io"); NULL: none */
-    char **headers;   /* added to each request there, ended by NULL; NULL: none */
-    struct sfs_http_tls tls;
-    bool may_be_plain;                  /* plain HTTP will do, if no TLS is spoken there */
-    bool for_tags;                      /* a tag may be asked for */
-    bool for_digests;                   /* what has a digest may be asked for */
-    atomic_bool is_plain, is_encrypted; /* found so */
-};
-/* Frees what is in it; fine on an all-zero one. */
-void sfs_endpoint_done(struct sfs_endpoint *endpoint);
 
 struct sfs_config;
 

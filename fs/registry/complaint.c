@@ -15,6 +15,16 @@
 
 static int complain_of_certificate(const char *host, const char *detail, struct sfs_error *err)
 {
+    if (strstr(detail, "subject name") || strstr(detail, "does not match"))
+        return sfs_fail(err, EIO,
+                        "%s shows a certificate of another name (%.200s): use the name that stands "
+                        "in it, or give --tls-verify=false",
+                        host, detail);
+    if (strstr(detail, "expired"))
+        return sfs_fail(err, EIO,
+                        "%s's certificate has run out (%.200s): it has to be renewed there; is the "
+                        "clock of this machine right?",
+                        host, detail);
     return sfs_fail(
         err, EIO,
         "%s's certificate is not trusted (%.200s): put the certificate of its authority "
@@ -40,6 +50,11 @@ static int complain_of_failure(const struct sfs_endpoint *endpoint, const char *
         return sfs_fail(err, EIO, "%s and we do not agree on TLS: %.200s", host, detail);
     case SFS_HTTP_BAD_CERTIFICATE:
         return complain_of_certificate(host, detail, err);
+    case SFS_HTTP_NO_AUTHORITIES:
+        return sfs_fail(err, EIO,
+                        "the authorities by which %s's certificate could be checked cannot be read "
+                        "(%.200s): install ca-certificates, or name their file in SSL_CERT_FILE",
+                        host, detail);
     case SFS_HTTP_OWN_CERTIFICATE:
         return sfs_fail(err, EIO, "the certificate that is set for %s is of no use: %.200s",
                         endpoint->host, detail);
@@ -220,7 +235,8 @@ int sfs_complain(const struct sfs_endpoint *endpoint, const char *what, const st
     if (answer->status == 416)
         return sfs_fail(err, EBADMSG, "%s has %s in another size than the manifest says", host,
                         what);
-    int code = sfs_retry_may_help(answer) ? EAGAIN : EIO;
+    bool is_unknown = answer->status == 405 || answer->status == 501;
+    int code = is_unknown ? ENOTSUP : sfs_retry_may_help(answer) ? EAGAIN : EIO;
     return sfs_fail(err, code, "%s answers with status %ld for %s%s%.200s", host, answer->status,
                     what, words ? ": " : "", words ? words : "");
 }

@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/io.h"
 #include "base/limits.h"
+#include "registry/certificates.h"
 #include "registry/toml.h"
 #include "registry/url.h"
 #include <dirent.h>
@@ -209,11 +210,17 @@ static const json_t *find_registry(const struct sfs_config *config, const char *
     return found;
 }
 
-bool sfs_config_is_insecure(const struct sfs_config *config, const char *host)
+int sfs_config_find_tls(const struct sfs_config *config, const char *url, bool no_verify,
+                        struct sfs_http_tls *ret_tls, struct sfs_error *err)
 {
     size_t matched;
-    const json_t *registry = find_registry(config, host, &matched);
-    return registry && is_true(registry, "insecure");
+    AUTO(sfs_url_done) struct sfs_url parts = { 0 };
+    int r = sfs_url_parse(url, &parts, err);
+    if (r < 0)
+        return r;
+    const json_t *registry = find_registry(config, parts.place, &matched);
+    ret_tls->no_verify = no_verify || (registry && is_true(registry, "insecure"));
+    return sfs_certificates_find(parts.place, ret_tls, err);
 }
 
 static int add_place(const json_t *table, const char *rest, const char *name, bool insecure,
@@ -268,4 +275,20 @@ int sfs_config_add_endpoints(const struct sfs_config *config, const char *host,
     }
     int r = add_place(registry, name + matched, name, insecure, list, NULL, err);
     return r < 0 ? r : 1;
+}
+
+/* registries.conf goes before hosts.toml: where it has a table for the name, that is all that
+ * counts. */
+int sfs_config_find_endpoints(const struct sfs_config *config, const struct sfs_name *name,
+                              bool insecure, struct sfs_endpoint_list *ret_list,
+                              struct sfs_error *err)
+{
+    int r = sfs_config_add_endpoints(config, name->host, name->repository, insecure, ret_list, err);
+    if (r == 0)
+        r = sfs_hosts_add_endpoints(name->host, name->repository, insecure, ret_list, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    AUTO(sfs_free) char *location = sfs_format("%s/%s", name->host, name->repository);
+    return location ? sfs_endpoint_list_add(ret_list, location, insecure, NULL, err)
+                    : sfs_fail_memory(err);
 }

@@ -190,14 +190,14 @@ static int look_into_file(const char *file, bool is_old, const char *host, const
 
 /* ---- all of them */
 
-struct place {
+struct login_file {
     const char *variable; /* its directory; NULL: `instead` alone */
     const char *instead;  /* where the variable is not set: below $HOME, or absolute */
     const char *name;
     bool is_old;
 };
 
-static const struct place places[] = {
+static const struct login_file places[] = {
     { "XDG_RUNTIME_DIR", NULL, "containers/auth.json", false },
     { "XDG_CONFIG_HOME", ".config", "containers/auth.json", false },
     { "DOCKER_CONFIG", ".docker", "config.json", false },
@@ -205,7 +205,7 @@ static const struct place places[] = {
 };
 
 /* The caller frees; NULL: there is no such place, or no memory. */
-static char *name_place(const struct place *place)
+static char *name_place(const struct login_file *place)
 {
     const char *dir = place->variable ? getenv(place->variable) : NULL;
     const char *home = getenv("HOME");

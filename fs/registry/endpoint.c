@@ -1,8 +1,9 @@
-/* The places where a repository is read. registries.conf goes before hosts.toml: where it has a
- * table for the name, that is all that counts. */
-#include "registry/config.h"
+/* What an endpoint is made of where nothing else is set. */
+#include "registry/endpoint.h"
 
 #include "base/array.h"
+#include "registry/certificates.h"
+#include "registry/name.h"
 #include "registry/url.h"
 #include <errno.h>
 #include <stagefs/auto.h>
@@ -61,18 +62,4 @@ int sfs_endpoint_list_add(struct sfs_endpoint_list *list, const char *location, 
     if (ret_endpoint)
         *ret_endpoint = endpoint;
     return fill(endpoint, location, insecure, err);
-}
-
-int sfs_config_find_endpoints(const struct sfs_config *config, const struct sfs_name *name,
-                              bool insecure, struct sfs_endpoint_list *ret_list,
-                              struct sfs_error *err)
-{
-    int r = sfs_config_add_endpoints(config, name->host, name->repository, insecure, ret_list, err);
-    if (r == 0)
-        r = sfs_hosts_add_endpoints(name->host, name->repository, insecure, ret_list, err);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    AUTO(sfs_free) char *location = sfs_format("%s/%s", name->host, name->repository);
-    return location ? sfs_endpoint_list_add(ret_list, location, insecure, NULL, err)
-                    : sfs_fail_memory(err);
 }

@@ -4,6 +4,7 @@
 
 #include "base/io.h"
 #include "base/limits.h"
+#include "registry/certificates.h"
 #include "registry/toml.h"
 #include "registry/url.h"
 #include <ctype.h>

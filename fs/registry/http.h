@@ -41,6 +41,7 @@ enum sfs_http_failure {
     SFS_HTTP_TIMEOUT,         /* connected or not: it is silent, or next to it */
     SFS_HTTP_NO_TLS,          /* it speaks no TLS, perhaps plain HTTP */
     SFS_HTTP_BAD_CERTIFICATE, /* it is not who it should be */
+    SFS_HTTP_NO_AUTHORITIES,  /* the file with those that are trusted cannot be read */
     SFS_HTTP_OWN_CERTIFICATE, /* ours cannot be read, or it wants another one */
     SFS_HTTP_PROXY,           /* the proxy does not answer, or refuses */
     SFS_HTTP_BROKEN,          /* the connection ended too early */

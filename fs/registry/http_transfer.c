@@ -249,12 +249,15 @@ static void set_method(struct sfs_transfer *transfer)
 static void set_manners(CURL *easy, const struct sfs_http_request *request)
 {
     const struct sfs_curl *curl = sfs_curl_get();
+    /* HTTP/2 is a matter of TLS; without it, nobody waits whether a connection can be shared. */
+    bool may_share = !request->no_http2 && strncmp(request->url, "http:", 5) != 0;
     curl->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl->easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                      request->no_http2 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
-    curl->easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+                      may_share ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    curl->easy_setopt(easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L);
+    curl->easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl->easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
     curl->easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl->easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -308,8 +311,9 @@ static enum sfs_http_failure name_failure(CURLcode code)
         return SFS_HTTP_NO_TLS;
     case CURLE_PEER_FAILED_VERIFICATION:
         return SFS_HTTP_BAD_CERTIFICATE;
-    case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
+        return SFS_HTTP_NO_AUTHORITIES;
+    case CURLE_SSL_CERTPROBLEM:
         return SFS_HTTP_OWN_CERTIFICATE;
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_PROXY:

@@ -249,6 +249,14 @@ static int make_ask(const char *tag, const struct sfs_digest *digest, struct man
     return ask->path ? 0 : sfs_fail_memory(err);
 }
 
+/* Says more of a tag that no endpoint has. The last one is the registry itself. */
+static int explain(struct sfs_repository *repository, const char *tag, struct sfs_error *err)
+{
+    struct sfs_endpoint *registry = &repository->endpoints[repository->endpoint_count - 1];
+    return registry->for_tags ? sfs_repository_explain_tag(repository, registry, tag, err)
+                              : -ENOENT;
+}
+
 int sfs_repository_get_manifest(struct sfs_repository *repository, const char *tag,
                                 const struct sfs_digest *digest, struct sfs_manifest *ret_manifest,
                                 struct sfs_error *err)
@@ -271,10 +279,7 @@ int sfs_repository_get_manifest(struct sfs_repository *repository, const char *t
         sfs_manifest_done(ret_manifest);
         *ret_manifest = (struct sfs_manifest){ 0 };
     }
-    struct sfs_endpoint *registry = &repository->endpoints[repository->endpoint_count - 1];
-    if (r == -ENOENT && !digest && registry->for_tags)
-        r = sfs_repository_explain_tag(repository, registry, tag, err);
-    return r;
+    return r == -ENOENT && !digest ? explain(repository, tag, err) : r;
 }
 
 static int tag_from(struct sfs_repository *repository, struct sfs_endpoint *endpoint,
@@ -315,5 +320,5 @@ int sfs_repository_get_tag(struct sfs_repository *repository, const char *tag,
         if (r == 0 || r == -ECANCELED || r == -ENOMEM)
             return r;
     }
-    return r;
+    return r == -ENOENT ? explain(repository, tag, err) : r;
 }

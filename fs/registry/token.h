@@ -14,14 +14,15 @@ struct sfs_token_for {
     const char *repository;         /* there */
     const char *actions;            /* "pull", "pull,push" */
     const char *extra;              /* another scope that the request needs too; NULL: none */
-    const struct sfs_http_tls *tls; /* of the registry's host, and of its token service there */
+    const struct sfs_http_tls *tls; /* of the registry's host */
     const atomic_bool *cancelled;
 };
 
+struct sfs_config;
 struct sfs_tokens;
-/* Borrows all (`helpers`: see sfs_credentials_find()); the caller closes *ret_tokens. ENOMEM. */
+/* Borrows all; the caller closes *ret_tokens. ENOMEM. */
 int sfs_tokens_open(struct sfs_http *http, const struct sfs_registry_options *options,
-                    const char *const *helpers, struct sfs_tokens **ret_tokens,
+                    const struct sfs_config *config, struct sfs_tokens **ret_tokens,
                     struct sfs_error *err);
 /* Frees and wipes; sets NULL; NULL is fine. */
 void sfs_tokens_close(struct sfs_tokens **tokens);

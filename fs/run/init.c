@@ -35,23 +35,23 @@ struct job {
     char **args, **env;
 };
 
-/* Sends one message. The other side may be gone; then there is nobody to be told. */
-static void say(enum sfs_init_what what, int code, int fd)
+/* Sends one message, with open files beside it. The other side may be gone; then there is nobody to
+ * be told. */
+static void say_with(struct sfs_init_message message, const int *fds, size_t count)
 {
-    struct sfs_init_message message = { .what = (uint32_t)what, .code = (uint32_t)code };
     struct iovec part = { &message, sizeof message };
     union {
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(SFS_INIT_MAX_FDS * sizeof(int))];
         struct cmsghdr align;
     } control = { .room = { 0 } };
     struct msghdr head = { .msg_iov = &part, .msg_iovlen = 1 };
-    if (fd >= 0) {
+    if (count > 0) {
         head.msg_control = control.room;
-        head.msg_controllen = sizeof control.room;
-        *CMSG_FIRSTHDR(&head) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd),
+        head.msg_controllen = CMSG_SPACE(count * sizeof *fds);
+        *CMSG_FIRSTHDR(&head) = (struct cmsghdr){ .cmsg_len = CMSG_LEN(count * sizeof *fds),
                                                   .cmsg_level = SOL_SOCKET,
                                                   .cmsg_type = SCM_RIGHTS };
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&head)), &fd, sizeof fd);
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&head)), fds, count * sizeof *fds);
     }
     while (sendmsg(SFS_INIT_CHANNEL, &head, MSG_NOSIGNAL) < 0 && errno == EINTR)
         continue;
@@ -59,9 +59,22 @@ static void say(enum sfs_init_what what, int code, int fd)
 
 static _Noreturn void fail(enum sfs_init_what what, int code)
 {
-    say(what, code, -1);
+    say_with((struct sfs_init_message){ .what = (uint32_t)what, .code = (uint32_t)code }, NULL, 0);
     /* As shells have it, and docker. */
     _exit(what == SFS_INIT_FAILED_COMMAND && code == ENOENT ? 127 : 126);
+}
+
+/* Says that the sandbox stands. Beside it go this process, opened, so that signals reach it and
+ * never another one that got its number, and the terminal's other end (-1: none). */
+static void say_ready(int terminal)
+{
+    int fds[SFS_INIT_MAX_FDS] = { (int)syscall(SYS_pidfd_open, getpid(), 0), terminal };
+    if (fds[0] < 0)
+        fail(SFS_INIT_FAILED_SETUP, errno);
+    say_with((struct sfs_init_message){ .what = SFS_INIT_READY }, fds, terminal < 0 ? 1 : 2);
+    close(fds[0]);
+    if (terminal >= 0)
+        close(terminal);
 }
 
 static char **take_strings(char **at, uint32_t count)
@@ -241,7 +254,7 @@ static _Noreturn void reap(const struct job *job)
         siginfo_t info;
         int number = sigwaitinfo(&all, &info), status;
         if (number > 0 && number != SIGCHLD)
-            kill(command, number);
+            kill(command, number); /* the number is its own until it is waited for, just below */
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
             if (pid == command && (WIFEXITED(status) || WIFSIGNALED(status)))
                 _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
@@ -251,6 +264,9 @@ static _Noreturn void reap(const struct job *job)
 int main(void)
 {
     struct job job;
+    /* With --init this program goes on beside the command, which could be root too: nothing in the
+     * sandbox may trace it, or take what it has open. What is executed can be traced again. */
+    prctl(PR_SET_DUMPABLE, 0);
     for (int fd = SFS_INIT_PROGRAM; fd < SFS_INIT_FD_END; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     /* Closes whatever else a runtime left open. */
@@ -264,9 +280,7 @@ int main(void)
     /* Once it has said that it is there it may be sent some, which a first process loses. */
     if (has(&job, SFS_INIT_REAP))
         block_signals(&all);
-    say(SFS_INIT_READY, 0, terminal);
-    if (terminal >= 0)
-        close(terminal);
+    say_ready(terminal);
     load_filter(&job);
     bound_capabilities(job.spec->capabilities);
     become_user(&job);

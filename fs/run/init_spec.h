@@ -31,10 +31,11 @@ struct sfs_init_spec {
     uint32_t flags, uid, gid, group_count, arg_count, env_count;
 };
 
-/* What init sends: READY (with the terminal's other end beside it, if one was asked for); then it
- * waits for the program that filters system calls; and one of FAILED if the command could not be
- * started. */
+/* What init sends: READY, with itself as an open process beside it, and with the terminal's other
+ * end if one was asked for; then it waits for the program that filters system calls; and one of
+ * FAILED if the command could not be started. */
 #define SFS_INIT_MAX_FILTER 32768 /* bytes: as many steps as the kernel takes */
+#define SFS_INIT_MAX_FDS    2     /* open files beside a message */
 enum sfs_init_what {
     SFS_INIT_READY,
     SFS_INIT_FAILED_SETUP, /* the user, the terminal: not the command's fault */

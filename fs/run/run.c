@@ -37,6 +37,12 @@ static void tell_warning(void *user, const char *text)
         progress->warn(progress->user, text);
 }
 
+static void tell_missing(void *user, const char *path, const char *who)
+{
+    const struct run *run = user;
+    run->request->missing(run->request->user, path, who);
+}
+
 static void *serve(void *arg)
 {
     struct run *run = arg;
@@ -57,10 +63,14 @@ static void *serve(void *arg)
         .warn = tell_warning,
         .user = run,
         .trace_path = run->request->trace_path,
+        .trace_append = run->request->trace_append,
+        .trace_pages = run->request->trace_pages,
+        .missing = run->request->missing ? tell_missing : NULL,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .first_tree = true,
         .only_overlay = true,
+        .ret_bytes = &run->server_bytes,
     };
     run->server_r = sfs_mount_serve_layers(run->trees, run->tree_count, &options, &run->server_err);
     tell(run, 'E');
@@ -120,6 +130,8 @@ static int enter_namespace(struct run *run)
 static int run_all(struct run *run)
 {
     int r = sfs_run_filter_start(&run->filter, run->err);
+    if (r == 0 && !run->runtime->has_cgroups)
+        r = sfs_run_group_start(&run->group, run->err);
     if (r == 0)
         r = enter_namespace(run);
     if (r == 0)
@@ -212,8 +224,10 @@ static void run_done(struct run *run)
 {
     free(run->program);
     sfs_run_filter_close(&run->filter);
+    sfs_run_group_close(&run->group);
     sfs_run_init_close(&run->init);
     sfs_run_streams_close(&run->streams);
+    sfs_close_fd(&run->command_fd);
     sfs_close_fd(&run->terminal);
     sfs_close_fd(&run->signals);
     free(run->trees);
@@ -252,8 +266,10 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
                        .events = { -1, -1 },
                        .root = -1,
                        .init = { -1, -1, -1, -1, -1 },
-                       .filter = { .cache_dir = request->cache_dir },
+                       .filter = { .store = request->store },
+                       .group = { .dir = -1, .parent = -1 },
                        .signals = -1,
+                       .command_fd = -1,
                        .terminal = -1 };
     if (geteuid() != 0)
         return sfs_fail(err, EPERM, "running commands takes root");
@@ -272,7 +288,7 @@ static int run_command(const struct sfs_run_request *request, struct sfs_run_res
         r = start_thread(&run);
     if (r < 0)
         return r;
-    *ret_result = (struct sfs_run_result){ .status = run.status };
+    *ret_result = (struct sfs_run_result){ .status = run.status, .bytes = run.server_bytes };
     if (run.has_failed)
         ret_result->not_started = run.not_started;
     shrink_space(run.space);

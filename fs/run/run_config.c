@@ -66,10 +66,14 @@ static json_t *make_mounts(const struct run *run)
 }
 
 /* What runc does for a host's control groups; crun and bubblewrap are put into one by us. */
-static json_t *make_resources(void)
+static json_t *make_resources(const struct sfs_nvidia *nvidia)
 {
-    return json_pack("{s[{sb ss}] s{si}}", "devices", "allow", 0, "access", "rwm", "pids", "limit",
-                     SFS_RUN_MAX_PROCESSES);
+    json_t *devices = json_pack("[{sb ss}]", "allow", 0, "access", "rwm");
+    for (size_t i = 0; nvidia && i < nvidia->device_count; i++)
+        json_array_append_new(devices, json_pack("{sb ss si si ss}", "allow", 1, "type", "c",
+                                                 "major", (int)nvidia->devices[i].major, "minor",
+                                                 (int)nvidia->devices[i].minor, "access", "rw"));
+    return json_pack("{so s{si}}", "devices", devices, "pids", "limit", SFS_RUN_MAX_PROCESSES);
 }
 
 static json_t *make_linux(const struct run *run)
@@ -80,7 +84,7 @@ static json_t *make_linux(const struct run *run)
         json_array_append_new(namespaces, json_pack("{ss}", "type", "network"));
     if (sfs_run_has_unified_cgroups())
         json_array_append_new(namespaces, json_pack("{ss}", "type", "cgroup"));
-    json_t *resources = run->runtime->has_cgroups ? make_resources() : NULL;
+    json_t *resources = run->runtime->has_cgroups ? make_resources(run->request->nvidia) : NULL;
     return json_pack("{so so so so*}", "namespaces", namespaces, "maskedPaths",
                      texts(sfs_run_masked_paths), "readonlyPaths", texts(sfs_run_read_only_paths),
                      "resources", resources);

@@ -41,6 +41,36 @@ static int make_names(int dev)
     return 0;
 }
 
+/* Makes the directory that a name below memory/dev is in, and an empty file by that name. */
+static int make_place(const char *path)
+{
+    const char *slash = strrchr(path + strlen("memory/dev/"), '/');
+    AUTO(sfs_free) char *dir = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+    if (slash && (!dir || (mkdir(dir, 0755) < 0 && errno != EEXIST)))
+        return -errno;
+    AUTO(sfs_close_fd) int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    return fd < 0 ? -errno : 0;
+}
+
+/* The device files of GPUs are the machine's own, which takes no right to make any. Bound read-only
+ * they can be opened for writing, and their modes cannot be changed. */
+static int add_gpus(struct run *run)
+{
+    const struct sfs_nvidia *nvidia = run->request->nvidia;
+    for (size_t i = 0; nvidia && i < nvidia->device_count; i++) {
+        const struct sfs_nvidia_device *device = &nvidia->devices[i];
+        AUTO(sfs_free) char *path = sfs_format("memory/dev/%s", device->name);
+        int r = path ? make_place(path) : -ENOMEM;
+        if (r == 0 && (mount(device->source, path, NULL, MS_BIND, NULL) < 0 ||
+                       mount(NULL, path, NULL,
+                             MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0))
+            r = -errno;
+        if (r < 0)
+            return sfs_fail_errno(run->err, -r, "/dev/%s", device->name);
+    }
+    return 0;
+}
+
 int sfs_run_make_dev(struct run *run)
 {
     static const unsigned long flags = MS_NOSUID | MS_NOEXEC;
@@ -54,5 +84,5 @@ int sfs_run_make_dev(struct run *run)
                "newinstance,ptmxmode=0666,mode=0620,gid=5") < 0 ||
          mount("shm", "memory/dev/shm", "tmpfs", flags | MS_NODEV, "mode=1777,size=65536k") < 0))
         r = -errno;
-    return r < 0 ? sfs_fail_errno(run->err, -r, "making /dev") : 0;
+    return r < 0 ? sfs_fail_errno(run->err, -r, "making /dev") : add_gpus(run);
 }

@@ -103,7 +103,21 @@ void sfs_run_init_close(struct run_init *init)
     sfs_close_fd(&init->log);
 }
 
-/* Takes what came beside a message: the sender's process, and perhaps a terminal. */
+/* Takes open files that came beside a message: the command's process, and perhaps a terminal. */
+static void take_files(struct run *run, const struct cmsghdr *part)
+{
+    int fds[SFS_INIT_MAX_FDS] = { -1, -1 };
+    size_t size = part->cmsg_len - CMSG_LEN(0);
+    memcpy(fds, CMSG_DATA(part), size < sizeof fds ? size : sizeof fds);
+    sfs_close_fd(&run->command_fd);
+    run->command_fd = fds[0];
+    if (fds[1] >= 0) {
+        sfs_close_fd(&run->terminal);
+        run->terminal = fds[1];
+    }
+}
+
+/* Takes what came beside a message: the sender's number here, and open files. */
 static void take_control(struct run *run, struct msghdr *head)
 {
     for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part; part = CMSG_NXTHDR(head, part)) {
@@ -115,10 +129,8 @@ static void take_control(struct run *run, struct msghdr *head)
             memcpy(&who, CMSG_DATA(part), sizeof who);
             run->command = run->command > 0 ? run->command : who.pid;
         }
-        if (part->cmsg_type == SCM_RIGHTS && part->cmsg_len >= CMSG_LEN(sizeof(int))) {
-            sfs_close_fd(&run->terminal);
-            memcpy(&run->terminal, CMSG_DATA(part), sizeof run->terminal);
-        }
+        if (part->cmsg_type == SCM_RIGHTS && part->cmsg_len >= CMSG_LEN(sizeof(int)))
+            take_files(run, part);
     }
 }
 
@@ -146,7 +158,7 @@ bool sfs_run_init_hear(struct run *run)
     struct sfs_init_message message = { 0 };
     struct iovec part = { &message, sizeof message };
     union {
-        char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SFS_INIT_MAX_FDS * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct msghdr head = { .msg_iov = &part,

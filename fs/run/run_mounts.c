@@ -129,6 +129,10 @@ static int check_place(struct run *run, const char *target, int place)
     const size_t size = strlen(root);
     if (strncmp(path, root, size) != 0 || (path[size] && path[size] != '/'))
         return sfs_fail(run->err, ENOTSUP, "%s cannot be mounted on", target);
+    struct stat st;
+    if (fstat(place, &st) == 0 && S_ISCHR(st.st_mode) && sfs_path_is_below(path + size, "/dev"))
+        return sfs_fail(run->err, ENOTSUP, "%s cannot be mounted on: it is a device of the sandbox",
+                        target);
     return check_target(run, target, path[size] ? path + size : "/");
 }
 
@@ -194,6 +198,51 @@ static int add_mount(struct run *run, const struct sfs_run_mount *wanted, size_t
                   wanted->target);
 }
 
+/* Fills memory/nvidia with the driver's libraries. */
+static int collect_libraries(const struct sfs_nvidia *nvidia)
+{
+    if (mkdir("memory/nvidia", 0755) < 0)
+        return -errno;
+    for (size_t i = 0; i < nvidia->library_count; i++) {
+        const struct sfs_nvidia_library *library = &nvidia->libraries[i];
+        AUTO(sfs_free) char *path = sfs_format("memory/nvidia/%s", library->name);
+        if (!path)
+            return -ENOMEM;
+        if (library->target && symlink(library->target, path) < 0)
+            return -errno;
+        if (library->target)
+            continue;
+        AUTO(sfs_close_fd) int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+        if (fd < 0 || mount(library->source, path, NULL, MS_BIND, NULL) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Mounts the driver's libraries and programs. */
+static int add_driver(struct run *run)
+{
+    const struct sfs_nvidia *nvidia = run->request->nvidia;
+    AUTO(sfs_close_fd) int source = -1;
+    AUTO(sfs_close_fd) int place = -1;
+    int r = collect_libraries(nvidia);
+    if (r < 0)
+        return sfs_fail_errno(run->err, -r, "collecting the driver's libraries");
+    source = open("memory/nvidia", O_PATH | O_CLOEXEC);
+    r = find_place(run, SFS_NVIDIA_LIBRARIES, true, &place);
+    if (r == 0)
+        r = attach(run, source, place, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY,
+                   SFS_NVIDIA_LIBRARIES);
+    for (size_t i = 0; r == 0 && i < nvidia->program_count; i++) {
+        const struct sfs_run_mount program = { .kind = SFS_RUN_HOST,
+                                               .target = nvidia->programs[i].target,
+                                               .source = nvidia->programs[i].source,
+                                               .read_only = true };
+        r = add_mount(run, &program, 0);
+    }
+    return r;
+}
+
 /* Mounts this machine's files for looking up names of hosts. */
 static int add_network_files(struct run *run)
 {
@@ -249,6 +298,25 @@ static int add_system(struct run *run)
     return attach(run, source, dev, 0, "/dev");
 }
 
+/* Runtimes read these inside the root, and would wait for what writes to a pipe, a terminal or one
+ * of their own descriptors. A symlink that leads nowhere may lead into /proc later. */
+static int check_databases(struct run *run)
+{
+    static const char *const paths[] = { "/etc/passwd", "/etc/group" };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct stat st;
+        AUTO(sfs_close_fd) int fd = sfs_run_open_in(run->root, paths[i], O_PATH);
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+            continue;
+        AUTO(sfs_close_fd) int name = sfs_run_open_in(run->root, paths[i], O_PATH | O_NOFOLLOW);
+        if (fd >= 0 || name >= 0)
+            return sfs_fail(run->err, ENOTSUP,
+                            "the image's %s is no regular file: nothing can be run in it",
+                            paths[i]);
+    }
+    return 0;
+}
+
 /* As docker has it, the working directory is made if it is not there. Why it could not be, init.c
  * finds out when it goes there. */
 static void add_working_directory(struct run *run)
@@ -269,11 +337,15 @@ int sfs_run_mount_all(struct run *run)
     int r = add_system(run);
     if (r == 0)
         r = add_network_files(run);
+    if (r == 0 && request->nvidia)
+        r = add_driver(run);
     for (size_t i = 0; r == 0 && i < request->mount_count; i++) {
         const struct sfs_run_mount *wanted = &request->mounts[i];
         r = add_mount(run, wanted, tree);
         tree += wanted->kind == SFS_RUN_TREE;
     }
+    if (r == 0)
+        r = check_databases(run);
     if (r == 0)
         add_working_directory(run);
     return r;

@@ -41,12 +41,23 @@ struct run_init {
 
 /* The filter of system calls that a command may make, while a thread makes it. */
 struct run_filter {
-    const char *cache_dir; /* where it is kept; NULL: it is not */
+    struct sfs_store *store; /* where it is kept; NULL: it is not */
     pthread_t thread;
     bool runs; /* the thread is to be joined */
     int r;     /* what the thread came to: 0, or a negative errno with words in `err` */
     struct sfs_error err;
     struct sfs_buf program; /* an array of struct sock_filter */
+};
+
+/* The control group of a command whose runtime makes none, while a thread makes it. */
+struct run_group {
+    pthread_t thread;
+    bool runs;      /* the thread is to be joined */
+    int r;          /* what the thread came to: 0, or a negative errno */
+    unsigned limit; /* processes */
+    int dir;        /* open, and locked (flock) so that nobody sweeps it; -1: there is none */
+    int parent;     /* the group that it was made in, open */
+    char name[32];  /* its name there */
 };
 
 /* One stream that is passed on by way of a pipe. */
@@ -82,6 +93,7 @@ struct run {
     pthread_t server; /* valid if has_server */
     bool has_server;
     struct sfs_error server_err; /* the words of server_r */
+    uint64_t server_bytes;       /* as ret_bytes of sfs_mount_options */
     int server_r;                /* what serving came to */
     size_t made_count;           /* how many names were made in memory/: the next one's number */
     struct run_stub *stubs;
@@ -92,15 +104,17 @@ struct run {
     struct run_init init;
     struct sfs_run_streams *streams; /* NULL: not made yet */
     struct run_filter filter;
+    struct run_group group;
     int signals;     /* signalfd of the signals that are handed on, or that end everything */
     bool is_ready;   /* the sandbox stands: what happens from now on is the command's */
     bool has_failed; /* the command could not be started; `not_started` says why */
     struct sfs_error not_started;
-    pid_t command; /* 0: not known yet */
-    int killed_by; /* the signal that ended a command deaf to it; 0: none */
-    int terminal;  /* the host's end; -1: none */
-    int status;    /* as in struct sfs_run_result */
-    int result;    /* 0 or a negative errno, with words in `err` */
+    pid_t command;  /* 0: not known yet */
+    int command_fd; /* the same process, opened by itself; -1: not known yet */
+    int killed_by;  /* the signal that ended a command deaf to it; 0: none */
+    int terminal;   /* the host's end; -1: none */
+    int status;     /* as in struct sfs_run_result */
+    int result;     /* 0 or a negative errno, with words in `err` */
 };
 
 /* ---- run_stubs.c ---- */
@@ -161,6 +175,21 @@ void sfs_run_filter_close(struct run_filter *filter);
 struct json_t;
 /* Compiles one list for this processor: an array of struct sock_filter. */
 int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struct sfs_error *err);
+
+/* ---- run_group.c ---- */
+
+/* Starts making the group, and removes those of dead processes. */
+int sfs_run_group_start(struct run_group *group, struct sfs_error *err);
+/* Waits for the group. Where the host lets none be made, group->dir is -1, and `progress` (may be
+ * NULL) is told why, once in a process. */
+void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *progress);
+/* Puts the calling process into the group that is open in `dir`. 0 or -errno. Allocates nothing. */
+int sfs_run_group_enter(int dir);
+/* Removes the group, and closes what is open of it. Waits a moment for processes that are ending.
+ * Allocates nothing. */
+void sfs_run_group_remove(struct run_group *group);
+/* Waits for the thread, and removes the group. */
+void sfs_run_group_close(struct run_group *group);
 
 /* ---- run_config.c ---- */
 

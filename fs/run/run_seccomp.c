@@ -7,6 +7,7 @@
 #include "run/run_parts.h"
 
 #include "base/thread.h"
+#include "layer/store.h"
 #include "run/init_spec.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <seccomp.h>
 #include <stagefs/digest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define MAX_LIST_SIZE (1u << 20) /* bytes of the file */
 #define MAX_ARGS      6          /* so many arguments a system call can have */
@@ -419,53 +421,64 @@ static int parse_list(const char *text, size_t size, json_t **ret_list, struct s
     return text ? sfs_fail(err, EBADMSG, "not a list of system calls") : sfs_fail_memory(err);
 }
 
-/* Makes the name under which the program is kept: a digest of all that it depends on. */
-static int name_program(const char *text, size_t size,
-                        char name[sizeof "seccomp-" + SFS_DIGEST_TEXT])
+/* Makes the key under which the program is kept: a digest of all that it depends on. */
+static int make_key(const char *text, size_t size, char key[SFS_DIGEST_TEXT])
 {
-    AUTO(sfs_buf_close) struct sfs_buf key = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf all = { 0 };
     struct sfs_digest digest;
-    char digits[SFS_DIGEST_TEXT];
     const struct scmp_version *library = seccomp_version();
-    sfs_buf_printf(&key, SFS_VERSION " %u.%u.%u", library->major, library->minor, library->micro);
+    sfs_buf_printf(&all, SFS_VERSION " %u.%u.%u", library->major, library->minor, library->micro);
     for (const struct run_capability *own = sfs_run_capabilities; own->name; own++)
-        sfs_buf_printf(&key, " %d", own->number);
+        sfs_buf_printf(&all, " %d", own->number);
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
-        sfs_buf_printf(&key, " %s", never[i]);
+        sfs_buf_printf(&all, " %s", never[i]);
     if (text)
-        sfs_buf_add(&key, text, size);
-    if (sfs_buf_check(&key, NULL) < 0 || sfs_digest_of(key.data, key.size, &digest) < 0)
+        sfs_buf_add(&all, text, size);
+    if (sfs_buf_check(&all, NULL) < 0 || sfs_digest_of(all.data, all.size, &digest) < 0)
         return -ENOMEM;
-    sfs_digest_print(&digest, digits);
-    snprintf(name, sizeof "seccomp-" + SFS_DIGEST_TEXT, "seccomp-%s", strchr(digits, ':') + 1);
+    sfs_digest_print(&digest, key);
     return 0;
 }
 
-static bool find_kept(struct run_filter *filter, const char *name)
+static bool find_kept(struct run_filter *filter, const char *key)
 {
-    AUTO(sfs_close_fd) int dir = open(filter->cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO(sfs_free) char *data = NULL;
-    size_t size;
-    return dir >= 0 && sfs_io_read_file(dir, name, SFS_INIT_MAX_FILTER, &data, &size, NULL) == 0 &&
-           size > 0 && size % sizeof(struct sock_filter) == 0 &&
-           sfs_buf_add(&filter->program, data, size) == 0;
+    AUTO(sfs_close_fd) int fd = -1;
+    struct stat st;
+    if (sfs_store_open_file(filter->store, SFS_STORE_FILTER, key, &fd, NULL) < 0 ||
+        fstat(fd, &st) < 0 || st.st_size == 0 || st.st_size > SFS_INIT_MAX_FILTER ||
+        st.st_size % (off_t)sizeof(struct sock_filter) != 0)
+        return false;
+    const size_t size = (size_t)st.st_size;
+    void *room = sfs_buf_grow(&filter->program, size);
+    if (room && sfs_io_read_at(fd, room, size, 0) == (ssize_t)size)
+        return true;
+    filter->program.size = 0;
+    return false;
+}
+
+/* If this fails, the next run makes the program again. */
+static void keep(struct run_filter *filter, const char *key)
+{
+    AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
+    if (sfs_store_start_file(filter->store, SFS_STORE_FILTER, &temp, NULL) == 0 &&
+        sfs_io_write_all(temp.fd, filter->program.data, filter->program.size) == 0)
+        sfs_store_commit_file(filter->store, SFS_STORE_FILTER, key, &temp, NULL);
 }
 
 static int make_program(struct run_filter *filter, const char *text, size_t size)
 {
-    char name[sizeof "seccomp-" + SFS_DIGEST_TEXT];
+    char key[SFS_DIGEST_TEXT];
     json_t *list = NULL;
-    bool kept = filter->cache_dir && name_program(text, size, name) == 0;
-    if (kept && find_kept(filter, name))
+    bool kept = filter->store && make_key(text, size, key) == 0;
+    if (kept && find_kept(filter, key))
         return 0;
     int r = parse_list(text, size, &list, &filter->err);
     if (r < 0)
         return r;
     r = sfs_run_seccomp_make(list, &filter->program, &filter->err);
     json_decref(list);
-    if (r == 0 && kept) /* if this fails, the next run makes the program again */
-        sfs_io_replace_file(filter->cache_dir, name, filter->program.data, filter->program.size,
-                            0600, NULL);
+    if (r == 0 && kept)
+        keep(filter, key);
     return r;
 }
 

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,13 +25,19 @@ struct start {
     int given[SFS_INIT_FD_END - SFS_INIT_PROGRAM]; /* init's */
     int life;                                      /* reads its end when this process ends */
     int space;
+    struct run_group group; /* what is open of it is a copy */
 };
 
 /* Executes the runtime. Its standard error goes to its log; the command's is one of init's
  * descriptors. */
 static _Noreturn void become_runtime(const struct start *start)
 {
+    static const char refused[] = "the control group takes no processes any more\n";
     int from[SFS_INIT_FD_END];
+    if (start->group.dir >= 0 && sfs_run_group_enter(start->group.dir) < 0) {
+        (void)sfs_io_write_all(start->streams[STDERR_FILENO], refused, sizeof refused - 1);
+        _exit(126);
+    }
     memcpy(from, start->streams, sizeof start->streams);
     memcpy(from + 3, start->given, sizeof start->given);
     for (int i = 0; i < SFS_INIT_FD_END; i++) {
@@ -52,38 +59,52 @@ static _Noreturn void become_runtime(const struct start *start)
  * open. */
 static void close_others(struct start *start)
 {
-    int life = fcntl(start->life, F_DUPFD_CLOEXEC, FIRST_FREE);
-    int space = fcntl(start->space, F_DUPFD_CLOEXEC, FIRST_FREE);
-    start->life = life;
-    start->space = space;
-    syscall(SYS_close_range, 3u, FIRST_FREE - 1u, 0);
-    unsigned low = (unsigned)(life < space ? life : space),
-             high = (unsigned)(life < space ? space : life);
-    if (life < 0 || space < 0)
+    int *const kept[] = { &start->life, &start->space, &start->group.dir, &start->group.parent };
+    const int count = sizeof kept / sizeof *kept;
+    for (int i = 0; i < count; i++)
+        *kept[i] = *kept[i] < 0 ? -1 : fcntl(*kept[i], F_DUPFD_CLOEXEC, FIRST_FREE);
+    if (start->life < 0 || start->space < 0)
         _exit(126);
-    if (low > FIRST_FREE)
-        syscall(SYS_close_range, (unsigned)FIRST_FREE, low - 1, 0);
-    if (high > low + 1)
-        syscall(SYS_close_range, low + 1, high - 1, 0);
-    syscall(SYS_close_range, high + 1, UINT_MAX, 0);
+    for (int i = 0; i < count; i++)
+        *kept[i] = *kept[i] < 0 ? -1 : dup3(*kept[i], 3 + i, O_CLOEXEC);
+    syscall(SYS_close_range, 3u + (unsigned)count, UINT_MAX, 0);
+}
+
+/* The number that a text begins with; 0: none. */
+static pid_t read_number(const char *text)
+{
+    pid_t number = 0;
+    for (; *text >= '0' && *text <= '9' && number < 100000000; text++)
+        number = number * 10 + (*text - '0');
+    return number;
 }
 
 /* The number that a file begins with; 0: none. */
 static pid_t read_pid(int dir, const char *name)
 {
     char text[24] = "";
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    AUTO(sfs_close_fd) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, text, sizeof text - 1) > 0 ? read_number(text) : 0;
+}
+
+/* The parent of a process, out of "1234 (name) S 1 ..."; -1: there is no such process. */
+static pid_t parent_of(pid_t pid)
+{
+    char path[40], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    pid_t pid = 0;
-    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9' && pid < 100000000; i++)
-        pid = pid * 10 + (text[i] - '0');
-    close(fd);
-    return pid;
+    const char *state = n > 0 ? strrchr(text, ')') : NULL;
+    return state && strlen(state) > 4 ? read_number(state + 4) : -1;
 }
 
 /* The runtime ends with the command, and cleans up. runc and crun write down who that is; of
  * bubblewrap it is the only child. Its own end is the command's only where both have one user: it
- * gives its rights up, and the kernel asks whether it may kill another user's process. */
+ * gives its rights up, and the kernel asks whether it may kill another user's process.
+ *
+ * By a descriptor, since another process may have got the number meanwhile: what is open is still
+ * the command if it is the runtime's child. The runtime's own number stays until it is waited
+ * for. */
 static void kill_command(const struct start *start, pid_t runtime)
 {
     char children[64];
@@ -91,7 +112,23 @@ static void kill_command(const struct start *start, pid_t runtime)
     pid_t pid = read_pid(start->space, "pid");
     if (pid <= 1)
         pid = read_pid(AT_FDCWD, children);
-    kill(pid > 1 ? pid : runtime, SIGKILL);
+    AUTO(sfs_close_fd) int command = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (command < 0 || parent_of(pid) != runtime ||
+        syscall(SYS_pidfd_send_signal, command, SIGKILL, NULL, 0) < 0)
+        kill(runtime, SIGKILL);
+}
+
+/* Ends what a runtime leaves that did not live to clean up. This is its parent then (a subreaper),
+ * so that numbers stay until they are waited for. */
+static void kill_orphans(void)
+{
+    char children[64];
+    snprintf(children, sizeof children, "/proc/self/task/%d/children", (int)getpid());
+    for (pid_t pid; (pid = read_pid(AT_FDCWD, children)) > 1;) {
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
 }
 
 /* The supervisor. It has a session of its own: signals of a terminal reach the command once, by way
@@ -103,6 +140,7 @@ static _Noreturn void supervise(struct start *start)
     for (int i = 1; i < SIGRTMIN; i++)
         signal(i, SIG_DFL);
     setsid();
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     pid_t runtime = fork();
     if (runtime < 0)
         _exit(126);
@@ -120,6 +158,8 @@ static _Noreturn void supervise(struct start *start)
     int status = 0;
     while (waitpid(runtime, &status, 0) < 0 && errno == EINTR)
         continue;
+    kill_orphans();
+    sfs_run_group_remove(&start->group);
     _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
@@ -180,12 +220,10 @@ static bool take_signal(struct run *run, struct sfs_run_tty *tty)
     }
     if (!run->request->hand_on || run->command <= 0)
         return true;
-    if (!run->request->init && is_deaf(run->command, number)) {
+    const bool is_kept_from_it = !run->request->init && is_deaf(run->command, number);
+    if (is_kept_from_it)
         run->killed_by = number;
-        kill(run->command, SIGKILL);
-    } else {
-        kill(run->command, number);
-    }
+    syscall(SYS_pidfd_send_signal, run->command_fd, is_kept_from_it ? SIGKILL : number, NULL, 0);
     return false;
 }
 
@@ -289,6 +327,8 @@ int sfs_run_start(struct run *run, char *const *argv)
                           run->streams->given[STDERR_FILENO] };
     memcpy(start.given, given, sizeof given);
     unlinkat(run->space->fd, "pid", 0);
+    sfs_run_group_wait(&run->group, run->request->progress);
+    start.group = run->group;
     if (pipe2(life, O_CLOEXEC) < 0)
         return sfs_fail_errno(run->err, errno, "making a pipe");
     AUTO(sfs_close_fd) int read_end = life[0];

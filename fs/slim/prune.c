@@ -201,7 +201,9 @@ static void *work(void *user)
     struct pruning *pruning = user;
     for (struct library *library; (library = take_library(pruning));) {
         struct sfs_error err;
-        int r = plan_file(pruning->pick->tree, library->node, pruning->rules, &library->plan, &err);
+        int r = library->is_known ? 0
+                                  : plan_file(pruning->pick->tree, library->node, pruning->rules,
+                                              &library->plan, &err);
         if (r == -EBADMSG) {
             library->complaint = sfs_format("%s", err.text);
             r = library->complaint ? 0 : sfs_fail_memory(&err);

@@ -3,6 +3,9 @@
 #include "stage/evaluate.h"
 
 #include "base/io.h"
+#include "base/limits.h"
+#include "base/path.h"
+#include "base/temp_dir.h"
 #include "base/warn.h"
 #include "image/platform.h"
 #include <ctype.h>
@@ -47,6 +50,13 @@ int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const cha
     return r < 0 ? r : sfs_eval_keep(eval, text, ret_text);
 }
 
+int sfs_eval_set(struct eval *eval, struct sfs_vars *vars, const char *name, const char *value)
+{
+    if (vars->count >= SFS_MAX_VARIABLES && !sfs_vars_get(vars, name, strlen(name)))
+        return sfs_fail(eval->err, E2BIG, "more than %u variables", SFS_MAX_VARIABLES);
+    return sfs_vars_set(vars, name, value) < 0 ? sfs_fail_memory(eval->err) : 0;
+}
+
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
 {
     const struct sfs_context *context = &eval->stage->context;
@@ -79,14 +89,29 @@ static int read_input(struct sfs_buf *text, struct sfs_error *err)
     }
 }
 
+/* Does the file lie in the build context? */
+static bool is_in_context(const struct sfs_stage_spec *spec)
+{
+    AUTO(sfs_free) char *parent = sfs_parent_of(spec->dockerfile);
+    AUTO(sfs_free) char *dir = parent ? realpath(parent, NULL) : NULL;
+    AUTO(sfs_free) char *context = realpath(spec->context ? spec->context : ".", NULL);
+    return dir && context && (strcmp(dir, context) == 0 || sfs_path_is_below(dir, context));
+}
+
+/* A user may give a pipe, as `-f <(...)` does; who made the context may not, since nobody might
+ * ever write to it. */
+static int read_named(const struct eval *eval, struct sfs_buf *text)
+{
+    return (is_in_context(eval->spec) ? sfs_io_read_regular : sfs_io_read_file)(
+        AT_FDCWD, eval->file, MAX_DOCKERFILE, &text->data, &text->size, eval->err);
+}
+
 static int read_dockerfile(struct eval *eval)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     bool is_input = strcmp(eval->spec->dockerfile, "-") == 0;
     eval->file = is_input ? "Dockerfile" : eval->spec->dockerfile;
-    int r = is_input ? read_input(&text, eval->err)
-                     : sfs_io_read_file(AT_FDCWD, eval->file, MAX_DOCKERFILE, &text.data,
-                                        &text.size, eval->err);
+    int r = is_input ? read_input(&text, eval->err) : read_named(eval, &text);
     if (r < 0)
         return r;
     if (text.size == 0)
@@ -209,9 +234,7 @@ static int set_global(struct eval *eval, const char *word)
             return r;
         value = expanded;
     }
-    if (value && sfs_vars_set(&eval->globals, name, value) < 0)
-        return sfs_fail_memory(eval->err);
-    return 0;
+    return value ? sfs_eval_set(eval, &eval->globals, name, value) : 0;
 }
 
 static int set_globals(struct eval *eval)
@@ -222,18 +245,19 @@ static int set_globals(struct eval *eval)
     int r = set_platform_args(eval, "BUILD", NULL);
     if (r == 0)
         r = set_platform_args(eval, "TARGET", eval->stage->context.platform);
-    if (r == 0 && sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
-        r = sfs_fail_memory(eval->err);
-    for (size_t i = 0; r == 0 && i < eval->dockerfile.count; i++) {
+    if (r < 0)
+        return r;
+    if (sfs_vars_set(&eval->globals, "TARGETSTAGE", target ? target : "default") < 0)
+        return sfs_fail_memory(eval->err);
+    for (size_t i = 0; i < eval->dockerfile.count; i++) {
         const struct sfs_instruction *instruction = &eval->dockerfile.instructions[i];
         if (sfs_instruction_keyword(instruction) != SFS_KEYWORD_ARG)
             break;
-        for (size_t a = 0; r == 0 && a < instruction->args.count; a++)
-            r = set_global(eval, instruction->args.items[a]);
-        if (r < 0)
-            return sfs_eval_fail_at(eval, r, instruction);
+        for (size_t a = 0; a < instruction->args.count; a++)
+            if ((r = set_global(eval, instruction->args.items[a])) < 0)
+                return sfs_eval_fail_at(eval, r, instruction);
     }
-    return r;
+    return 0;
 }
 
 /* ---- stages ---- */
@@ -251,6 +275,9 @@ static int split_stages(struct eval *eval)
                 eval->stages[eval->count - 1].count++;
             continue;
         }
+        if (eval->count == SFS_MAX_STAGES)
+            return sfs_fail(eval->err, E2BIG, "%s:%u: more than %u stages", eval->file,
+                            instruction->line, SFS_MAX_STAGES);
         struct eval_stage *stage = &eval->stages[eval->count];
         *stage = (struct eval_stage){ .from = instruction,
                                       .instructions = instruction + 1,
@@ -296,30 +323,25 @@ static int resolve_from(struct eval *eval, struct eval_stage *stage)
     return resolve_platform(eval, stage);
 }
 
-static int find_target(struct eval *eval, struct eval_stage **ret_stage)
+static int find_target(struct eval *eval)
 {
     const char *target = eval->spec->target;
-    *ret_stage = &eval->stages[eval->count - 1];
+    eval->target = &eval->stages[eval->count - 1];
     if (!target)
         return 0;
     for (size_t i = eval->count; i > 0; i--) {
-        *ret_stage = &eval->stages[i - 1];
-        if ((*ret_stage)->name && strcasecmp((*ret_stage)->name, target) == 0)
+        eval->target = &eval->stages[i - 1];
+        if (eval->target->name && strcasecmp(eval->target->name, target) == 0)
             return 0;
     }
     char *end;
     errno = 0;
     unsigned long number = strtoul(target, &end, 10);
     if (*target >= '0' && *target <= '9' && !*end && !errno && number < eval->count) {
-        *ret_stage = &eval->stages[number];
+        eval->target = &eval->stages[number];
         return 0;
     }
-    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
-    size_t count = 0;
-    for (size_t i = 0; known && i < eval->count; i++)
-        if (eval->stages[i].name)
-            known[count++] = eval->stages[i].name;
-    const char *near = known ? sfs_suggest(target, known) : NULL;
+    const char *near = sfs_eval_suggest_stage(eval, target);
     return sfs_fail(eval->err, EINVAL, "%s: target stage \"%s\" could not be found%s%s%s",
                     eval->file, target, near ? " (did you mean " : "", near ? near : "",
                     near ? "?)" : "");
@@ -367,10 +389,10 @@ static int check_needs(struct eval *eval, struct eval_stage *stage, unsigned cha
     return r;
 }
 
-static int check_target(struct eval *eval, struct eval_stage *target)
+static int check_target(struct eval *eval)
 {
     AUTO(sfs_free) unsigned char *marks = calloc(eval->count, 1);
-    return marks ? check_needs(eval, target, marks) : sfs_fail_memory(eval->err);
+    return marks ? check_needs(eval, eval->target, marks) : sfs_fail_memory(eval->err);
 }
 
 /* ---- the end ---- */
@@ -396,8 +418,14 @@ static int warn_of_unused(struct eval *eval)
     return 0;
 }
 
-static int hand_over(struct eval *eval, struct eval_stage *target)
+static int evaluate_target(struct eval *eval)
 {
+    return sfs_eval_evaluate(eval, eval->target);
+}
+
+static int hand_over(struct eval *eval)
+{
+    struct eval_stage *target = eval->target;
     struct sfs_stage *stage = eval->stage;
     int r = sfs_stage_stack_tree(stage, &target->stack, &stage->tree, eval->err);
     if (r < 0)
@@ -416,34 +444,27 @@ static int hand_over(struct eval *eval, struct eval_stage *target)
     return 0;
 }
 
-static int evaluate(struct eval *eval)
+static int resolve_all(struct eval *eval)
 {
-    int r = read_dockerfile(eval);
-    if (r == 0)
-        r = check_instructions(eval);
-    if (r == 0)
-        r = split_stages(eval);
-    if (r == 0)
-        r = set_build_args(eval);
-    if (r == 0)
-        r = set_globals(eval);
-    if (r == 0)
-        r = set_epoch(eval);
-    for (size_t i = 0; r == 0 && i < eval->count; i++) {
-        r = resolve_from(eval, &eval->stages[i]);
+    for (size_t i = 0; i < eval->count; i++) {
+        int r = resolve_from(eval, &eval->stages[i]);
         if (r < 0)
             return sfs_eval_fail_at(eval, r, eval->stages[i].from);
     }
-    struct eval_stage *target = NULL;
-    if (r == 0)
-        r = find_target(eval, &target);
-    if (r == 0)
-        r = check_target(eval, target);
-    if (r == 0)
-        r = sfs_eval_evaluate(eval, target);
-    if (r == 0)
-        r = warn_of_unused(eval);
-    return r < 0 ? r : hand_over(eval, target);
+    return 0;
+}
+
+static int evaluate(struct eval *eval)
+{
+    static int (*const steps[])(struct eval *) = {
+        read_dockerfile, check_instructions, split_stages,   set_build_args,
+        set_globals,     set_epoch,          resolve_all,    find_target,
+        check_target,    evaluate_target,    warn_of_unused, hand_over,
+    };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](eval);
+    return r;
 }
 
 static void sfs_eval_done(struct eval *eval)

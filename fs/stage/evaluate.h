@@ -66,6 +66,7 @@ struct eval {
     struct sfs_vars globals;    /* the scope before the first FROM */
     struct eval_stage *stages;
     size_t count;
+    struct eval_stage *target; /* the one that is wanted */
     struct eval_directory *directories;
     size_t directory_count;
     struct eval_identity *identities;
@@ -86,6 +87,8 @@ int sfs_eval_fail_at(struct eval *eval, int r, const struct sfs_instruction *ins
 /* Expands one word with the stage's variables; *ret_text is kept until the build ends. */
 int sfs_eval_expand(struct eval *eval, const struct eval_stage *stage, const char *word,
                     const char **ret_text);
+/* Sets a variable of a scope. E2BIG: it has too many. */
+int sfs_eval_set(struct eval *eval, struct sfs_vars *vars, const char *name, const char *value);
 /* Tells progress->warn one sentence, and returns 0; with --strict it is a failure instead. `code`
  * as for sfs_fail(). */
 int sfs_eval_let_pass(const struct eval *eval, int code, const char *format, ...)
@@ -110,6 +113,8 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
 int sfs_eval_begin(struct eval *eval, struct eval_stage *stage);
 /* The last stage of that name or number; NULL: there is none. EINVAL: a number without a stage. */
 int sfs_eval_find_stage(const struct eval *eval, const char *name, struct eval_stage **ret_stage);
+/* The name of a stage that may have been meant by one that is wrong; NULL: none is near. */
+const char *sfs_eval_suggest_stage(const struct eval *eval, const char *name);
 /* Opens what --from=NAME or from=NAME leads to in a stage; a stage of that name is evaluated. */
 int sfs_eval_open_from(struct eval *eval, const struct eval_stage *stage, const char *name,
                        const struct sfs_tree **ret_tree);
@@ -166,6 +171,10 @@ int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
  * *ret_text is kept until the build ends. */
 int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
                      const struct sfs_heredoc *heredoc, bool expand, const char **ret_text);
+/* Adds the words of an instruction, and behind them its heredocs as they stand in the file. The
+ * caller checks `text`. */
+void sfs_eval_add_heredocs(const struct sfs_instruction *instruction, const char *words,
+                           struct sfs_buf *text);
 /* Does a WORKDIR. */
 int sfs_eval_workdir(struct eval *eval, struct eval_stage *stage,
                      const struct sfs_instruction *instruction);

@@ -77,6 +77,13 @@ int sfs_eval_history(struct eval *eval, struct eval_stage *stage, bool layer, co
     return 0;
 }
 
+/* Adds what was put together for the history of an instruction that makes no layer. */
+static int end_history(struct eval *eval, struct eval_stage *stage, const struct sfs_buf *text)
+{
+    int r = sfs_buf_check(text, eval->err);
+    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text->data);
+}
+
 /* ---- ENV, LABEL, ARG ---- */
 
 static int set_env(struct eval *eval, json_t *env, const char *name, const char *value)
@@ -124,15 +131,18 @@ int sfs_eval_env(struct eval *eval, struct eval_stage *stage,
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     int r = expand_pairs(eval, stage, instruction, &words);
     json_t *env = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Env", json_array());
-    if (r == 0 && (!env || sfs_buf_add_str(&text, "ENV") < 0))
-        r = sfs_fail_memory(eval->err);
+    if (r < 0)
+        return r;
+    if (!env)
+        return sfs_fail_memory(eval->err);
+    sfs_buf_add_str(&text, "ENV");
     for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
-        r = set_env(eval, env, words[i], words[i + 1]);
-        if (r == 0 && (sfs_vars_set(&stage->env, words[i], words[i + 1]) < 0 ||
-                       sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0))
+        r = sfs_eval_set(eval, &stage->env, words[i], words[i + 1]);
+        if (r == 0 && set_env(eval, env, words[i], words[i + 1]) < 0)
             r = sfs_fail_memory(eval->err);
+        sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]);
     }
-    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
+    return r < 0 ? r : end_history(eval, stage, &text);
 }
 
 static int set_labels(struct eval *eval, struct eval_stage *stage,
@@ -142,14 +152,15 @@ static int set_labels(struct eval *eval, struct eval_stage *stage,
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     int r = expand_pairs(eval, stage, instruction, &words);
     json_t *labels = r < 0 ? NULL : ensure(sfs_eval_settings(stage), "Labels", json_object());
-    if (r == 0 && (!labels || sfs_buf_add_str(&text, "LABEL") < 0))
-        r = sfs_fail_memory(eval->err);
-    for (size_t i = 0; r == 0 && i < instruction->args.count; i += 3) {
-        r = set(eval, labels, words[i], sfs_eval_text(words[i + 1]));
-        if (r == 0 && sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]) < 0)
-            r = sfs_fail_memory(eval->err);
+    if (r < 0)
+        return r;
+    sfs_buf_add_str(&text, "LABEL");
+    bool is_set = labels;
+    for (size_t i = 0; is_set && i < instruction->args.count; i += 3) {
+        is_set = set(eval, labels, words[i], sfs_eval_text(words[i + 1])) == 0;
+        sfs_buf_printf(&text, " %s=%s", words[i], words[i + 1]);
     }
-    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
+    return is_set ? end_history(eval, stage, &text) : sfs_fail_memory(eval->err);
 }
 
 /* The value of one ARG: of --build-arg, else its default, else the global of that name, else
@@ -171,22 +182,25 @@ int sfs_eval_arg(struct eval *eval, struct eval_stage *stage,
                  const struct sfs_instruction *instruction)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = sfs_buf_add_str(&text, "ARG") < 0 ? sfs_fail_memory(eval->err) : 0;
-    for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
+    sfs_buf_add_str(&text, "ARG");
+    for (size_t i = 0; i < instruction->args.count; i++) {
         const char *word = instruction->args.items[i], *value = NULL;
         AUTO(sfs_free) char *name = strndup(word, strcspn(word, "="));
         if (!name)
             return sfs_fail_memory(eval->err);
         sfs_vars_unset(&eval->unused, name);
-        r = arg_value(eval, stage, word, name, &value);
+        int r = arg_value(eval, stage, word, name, &value);
         if (r < 0)
-            break;
-        if ((value && sfs_vars_set(&stage->env, name, value) < 0) ||
-            sfs_vars_set(&stage->args, name, value ? value : "") < 0 ||
-            sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "") < 0)
-            r = sfs_fail_memory(eval->err);
+            return r;
+        if (value)
+            r = sfs_eval_set(eval, &stage->env, name, value);
+        if (r == 0)
+            r = sfs_eval_set(eval, &stage->args, name, value ? value : "");
+        if (r < 0)
+            return r;
+        sfs_buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "");
     }
-    return r < 0 ? r : sfs_eval_history(eval, stage, false, "%s", text.data);
+    return end_history(eval, stage, &text);
 }
 
 /* ---- CMD and its kin ---- */
@@ -278,7 +292,8 @@ static int set_health(struct eval *eval, struct eval_stage *stage,
             return -EINVAL;
         if (ns != 0 && set(eval, health, names[i], json_integer(ns)) < 0)
             return -ENOMEM;
-        if (sfs_buf_printf(&text, " %s:", names[i]) < 0 || sfs_text_duration(ns, &text) < 0)
+        sfs_buf_printf(&text, " %s:", names[i]);
+        if (sfs_text_duration(ns, &text) < 0)
             return sfs_fail_memory(eval->err);
     }
     long count = !none && retries ? strtol(retries, NULL, 10) : 0;
@@ -297,11 +312,10 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int set_ports(struct eval *eval, struct eval_stage *stage,
-                     const struct sfs_instruction *instruction)
+/* Expands what an EXPOSE names, in order, into ports. */
+static int expand_ports(struct eval *eval, const struct eval_stage *stage,
+                        const struct sfs_instruction *instruction, struct sfs_vars *ports)
 {
-    AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
-    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     char **sorted = instruction->args.items; /* BuildKit sorts them where they stand */
     qsort(sorted, instruction->args.count, sizeof *sorted, compare_texts);
     int r = 0;
@@ -309,38 +323,61 @@ static int set_ports(struct eval *eval, struct eval_stage *stage,
         AUTO(sfs_vars_close) struct sfs_vars words = { 0 };
         r = sfs_expand_words(sorted[i], eval->dockerfile.escape, &stage->env, 0, &words, eval->err);
         for (size_t k = 0; r == 0 && k < words.count; k++)
-            r = sfs_text_ports(words.items[k], &ports, eval->err);
+            r = sfs_text_ports(words.items[k], ports, eval->err);
     }
-    json_t *exposed =
-        r < 0 ? NULL : ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
-    if (r == 0 && (!exposed || sfs_text_list(&ports, &text) < 0))
-        r = sfs_fail_memory(eval->err);
+    return r;
+}
+
+static int set_ports(struct eval *eval, struct eval_stage *stage,
+                     const struct sfs_instruction *instruction)
+{
+    AUTO(sfs_vars_close) struct sfs_vars ports = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    int r = expand_ports(eval, stage, instruction, &ports);
+    if (r < 0)
+        return r;
+    json_t *exposed = ensure(sfs_eval_settings(stage), "ExposedPorts", json_object());
+    if (!exposed || sfs_text_list(&ports, &text) < 0)
+        return sfs_fail_memory(eval->err);
     for (size_t i = 0; r == 0 && i < ports.count; i++)
         r = set(eval, exposed, ports.items[i], json_object());
     return r < 0 ? r : sfs_eval_history(eval, stage, false, "EXPOSE %s", text.data);
 }
 
+static int set_volume(struct eval *eval, struct eval_stage *stage, const char *word,
+                      const char **ret_path)
+{
+    size_t size = strlen(word);
+    sfs_rune_trim(&word, &size);
+    AUTO(sfs_free) char *trimmed = strndup(word, size);
+    if (!trimmed)
+        return sfs_fail_memory(eval->err);
+    int r = sfs_eval_expand(eval, stage, trimmed, ret_path);
+    if (r < 0)
+        return r;
+    if (!**ret_path)
+        return sfs_fail(eval->err, EINVAL, "VOLUME specified can not be an empty string");
+    json_t *volumes = json_object_get(sfs_eval_settings(stage), "Volumes");
+    AUTO(sfs_json_close) json_t *name = sfs_eval_text(*ret_path);
+    return set(eval, volumes, name ? json_string_value(name) : NULL, json_object());
+}
+
 static int set_volumes(struct eval *eval, struct eval_stage *stage,
                        const struct sfs_instruction *instruction)
 {
-    json_t *volumes = ensure(sfs_eval_settings(stage), "Volumes", json_object());
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = volumes ? 0 : sfs_fail_memory(eval->err);
-    for (size_t i = 0; r == 0 && i < instruction->args.count; i++) {
-        const char *word = instruction->args.items[i], *path;
-        size_t size = strlen(word);
-        sfs_rune_trim(&word, &size);
-        AUTO(sfs_free) char *trimmed = strndup(word, size);
-        r = trimmed ? sfs_eval_expand(eval, stage, trimmed, &path) : sfs_fail_memory(eval->err);
-        if (r == 0 && !*path)
-            r = sfs_fail(eval->err, EINVAL, "VOLUME specified can not be an empty string");
-        AUTO(sfs_json_close) json_t *name = r < 0 ? NULL : sfs_eval_text(path);
-        if (r == 0)
-            r = set(eval, volumes, name ? json_string_value(name) : NULL, json_object());
-        if (r == 0 && sfs_buf_printf(&text, "%s%s", i ? " " : "", path) < 0)
-            r = sfs_fail_memory(eval->err);
+    if (!ensure(sfs_eval_settings(stage), "Volumes", json_object()))
+        return sfs_fail_memory(eval->err);
+    sfs_buf_add_str(&text, "VOLUME [");
+    for (size_t i = 0; i < instruction->args.count; i++) {
+        const char *path;
+        int r = set_volume(eval, stage, instruction->args.items[i], &path);
+        if (r < 0)
+            return r;
+        sfs_buf_printf(&text, "%s%s", i ? " " : "", path);
     }
-    return r < 0 ? r : sfs_eval_history(eval, stage, false, "VOLUME [%s]", text.data);
+    sfs_buf_add_str(&text, "]");
+    return end_history(eval, stage, &text);
 }
 
 /* ---- those with one word ---- */
@@ -352,12 +389,9 @@ static int add_trigger(struct eval *eval, struct eval_stage *stage,
     AUTO(sfs_buf_close) struct sfs_buf trigger = { 0 };
     text += strspn(text, " \t\r\n\v\f") + strlen("ONBUILD");
     text += strspn(text, " \t\r\n\v\f");
-    int r = sfs_buf_add_str(&trigger, text);
-    for (size_t i = 0; r == 0 && i < instruction->heredoc_count; i++)
-        r = sfs_buf_printf(&trigger, "\n%s%s", instruction->heredocs[i].content,
-                           instruction->heredocs[i].name);
+    sfs_eval_add_heredocs(instruction, text, &trigger);
     json_t *list = ensure(sfs_eval_settings(stage), "OnBuild", json_array());
-    if (r < 0 || json_array_append_new(list, sfs_eval_text(trigger.data)) < 0)
+    if (trigger.failed || json_array_append_new(list, sfs_eval_text(trigger.data)) < 0)
         return sfs_fail_memory(eval->err);
     return 0;
 }

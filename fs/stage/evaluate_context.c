@@ -21,7 +21,7 @@ static int read_ignore(struct eval *eval, const char *path, struct sfs_vars *pat
     if (access(path, F_OK) < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0
                                                    : sfs_fail_errno(eval->err, errno, "%s", path);
-    int r = sfs_io_read_file(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
+    int r = sfs_io_read_regular(AT_FDCWD, path, MAX_IGNORE, &text, &size, eval->err);
     if (r < 0)
         return r;
     if (memchr(text, 0, size))
@@ -69,11 +69,21 @@ static int filter(struct eval *eval, const struct sfs_tree *all, const struct sf
     struct sfs_layer *layer = NULL;
     r = sfs_copy_layer(all, nothing, &copy, label, &layer, eval->err);
     ret_source->layer = layer;
-    if (r == 0)
-        r = sfs_stage_add_layer(stage, &layer, eval->err);
-    if (r == 0)
-        r = sfs_stage_add_tree(stage, &ret_source->layer, 1, &ret_source->tree, eval->err);
-    return r;
+    return r < 0 ? r : sfs_stage_add_layer_tree(stage, &layer, &ret_source->tree, eval->err);
+}
+
+/* Opens all that is in the directory. */
+static int open_all(struct eval *eval, const char *path, const char *label,
+                    const struct sfs_tree **ret_tree)
+{
+    AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
+    int r = sfs_layer_open_dir(path, SFS_LAYER_DIR_STUBS, label, &layer, eval->err);
+    if (r < 0)
+        return r;
+    const char *left_out = sfs_layer_dir_left_out(layer);
+    if (left_out)
+        r = sfs_eval_let_pass(eval, EINVAL, "%s: left out: %s", path, left_out);
+    return r < 0 ? r : sfs_stage_add_layer_tree(eval->stage, &layer, ret_tree, eval->err);
 }
 
 static int open_directory(struct eval *eval, const char *path, const char *ignore,
@@ -81,21 +91,14 @@ static int open_directory(struct eval *eval, const char *path, const char *ignor
 {
     AUTO(sfs_vars_close) struct sfs_vars patterns = { 0 };
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
-    int r = find_ignore(eval, path, ignore, &patterns);
-    if (r == 0 && sfs_buf_printf(&label, "context %s", path) < 0)
-        r = sfs_fail_memory(eval->err);
-    AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
-    if (r == 0)
-        r = sfs_layer_open_dir(path, SFS_LAYER_DIR_STUBS, label.data, &layer, eval->err);
-    const char *left_out = r == 0 ? sfs_layer_dir_left_out(layer) : NULL;
-    if (left_out)
-        r = sfs_eval_let_pass(eval, EINVAL, "%s: left out: %s", path, left_out);
-    struct sfs_layer *listed = layer;
-    if (r == 0)
-        r = sfs_stage_add_layer(eval->stage, &layer, eval->err);
     const struct sfs_tree *all = NULL;
-    if (r == 0)
-        r = sfs_stage_add_tree(eval->stage, &listed, 1, &all, eval->err);
+    int r = find_ignore(eval, path, ignore, &patterns);
+    if (r < 0)
+        return r;
+    sfs_buf_printf(&label, "context %s", path);
+    if (sfs_buf_check(&label, eval->err) < 0)
+        return -ENOMEM;
+    r = open_all(eval, path, label.data, &all);
     return r < 0 ? r : filter(eval, all, &patterns, label.data, ret_source);
 }
 

@@ -69,6 +69,15 @@ int sfs_eval_heredoc(struct eval *eval, const struct eval_stage *stage,
     return r < 0 ? r : sfs_eval_keep(eval, expanded, ret_text);
 }
 
+void sfs_eval_add_heredocs(const struct sfs_instruction *instruction, const char *words,
+                           struct sfs_buf *text)
+{
+    sfs_buf_add_str(text, words);
+    for (size_t i = 0; i < instruction->heredoc_count; i++)
+        sfs_buf_printf(text, "\n%s%s", instruction->heredocs[i].content,
+                       instruction->heredocs[i].name);
+}
+
 static int read_source(struct copy_job *job, const char *word)
 {
     struct eval *eval = job->eval;
@@ -138,19 +147,17 @@ static int print_label(struct copy_job *job)
 {
     const struct sfs_copy *copy = &job->copy;
     struct sfs_buf *label = &job->label;
-    int r = sfs_buf_printf(label, "%s%s", job->is_add ? "ADD" : "COPY",
-                           copy->parents ? " --parents" : "");
-    if (r == 0 && copy->chown)
-        r = sfs_buf_printf(label, " --chown=%s", copy->chown);
-    if (r == 0 && copy->chmod)
-        r = sfs_buf_printf(label, " --chmod=%s", copy->chmod);
-    for (size_t i = 0; r == 0 && i < job->source_count; i++)
-        r = sfs_buf_printf(label, " %s", job->sources[i]);
-    for (size_t i = 0; r == 0 && i < job->text_count; i++)
-        r = sfs_buf_printf(label, " <<%s", job->texts[i].name);
-    if (r == 0)
-        r = sfs_buf_printf(label, " %s", copy->destination);
-    return r < 0 ? sfs_fail_memory(job->eval->err) : 0;
+    sfs_buf_printf(label, "%s%s", job->is_add ? "ADD" : "COPY", copy->parents ? " --parents" : "");
+    if (copy->chown)
+        sfs_buf_printf(label, " --chown=%s", copy->chown);
+    if (copy->chmod)
+        sfs_buf_printf(label, " --chmod=%s", copy->chmod);
+    for (size_t i = 0; i < job->source_count; i++)
+        sfs_buf_printf(label, " %s", job->sources[i]);
+    for (size_t i = 0; i < job->text_count; i++)
+        sfs_buf_printf(label, " <<%s", job->texts[i].name);
+    sfs_buf_printf(label, " %s", copy->destination);
+    return sfs_buf_check(label, job->eval->err);
 }
 
 /* ---- doing it ---- */
@@ -165,19 +172,22 @@ static int copy_from(struct copy_job *job, const struct sfs_tree *source,
                                 job->label.data, job->eval->err);
 }
 
-static int copy_texts(struct copy_job *job)
+/* Makes a tree that holds the text alone; it lives as long as the stage. */
+static int open_text(struct copy_job *job, const struct sfs_text_file *text,
+                     const struct sfs_tree **ret_tree)
 {
     struct sfs_stage *stage = job->eval->stage;
+    struct sfs_layer *layer = NULL;
+    int r =
+        sfs_text_layer_open(text, 1, stage->context.epoch, job->label.data, &layer, job->eval->err);
+    return r < 0 ? r : sfs_stage_add_layer_tree(stage, &layer, ret_tree, job->eval->err);
+}
+
+static int copy_texts(struct copy_job *job)
+{
     for (size_t i = 0; i < job->text_count; i++) {
-        struct sfs_layer *layer = NULL;
         const struct sfs_tree *tree = NULL;
-        int r = sfs_text_layer_open(&job->texts[i], 1, stage->context.epoch, job->label.data,
-                                    &layer, job->eval->err);
-        struct sfs_layer *kept = layer;
-        if (r == 0)
-            r = sfs_stage_add_layer(stage, &layer, job->eval->err);
-        if (r == 0)
-            r = sfs_stage_add_tree(stage, &kept, 1, &tree, job->eval->err);
+        int r = open_text(job, &job->texts[i], &tree);
         if (r == 0)
             r = copy_from(job, tree, &job->texts[i].name, 1);
         if (r < 0)
@@ -314,22 +324,15 @@ static int copy_paths(struct copy_job *job)
 int sfs_eval_copy(struct eval *eval, struct eval_stage *stage,
                   const struct sfs_instruction *instruction)
 {
+    static int (*const steps[])(struct copy_job *) = {
+        read_words, read_flags, print_label, check_sources, open_source, copy_paths, copy_texts,
+    };
     AUTO(copy_job_done)
     struct copy_job job = { .eval = eval, .stage = stage, .instruction = instruction };
     job.is_add = sfs_instruction_keyword(instruction) == SFS_KEYWORD_ADD;
-    int r = read_words(&job);
-    if (r == 0)
-        r = read_flags(&job);
-    if (r == 0)
-        r = print_label(&job);
-    if (r == 0)
-        r = check_sources(&job);
-    if (r == 0)
-        r = open_source(&job);
-    if (r == 0)
-        r = copy_paths(&job);
-    if (r == 0)
-        r = copy_texts(&job);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](&job);
     return r < 0 ? r : sfs_eval_history(eval, stage, true, "%s # buildkit", job.label.data);
 }
 

@@ -2,7 +2,10 @@
 #include "image/reference.h"
 #include "stage/evaluate.h"
 
+#include "base/limits.h"
+
 #include "base/banned.h"
+#include <stagefs/format.h>
 #include <errno.h>
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
@@ -73,6 +76,32 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
+/* Does the name say at which registry it is? One that does not may as well be a stage's, or a build
+ * context's, that was forgotten; which registry is meant, programs do not agree on. */
+static bool names_registry(const char *name)
+{
+    size_t first = strcspn(name, "/");
+    return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
+                           (first == 9 && memcmp(name, "localhost", 9) == 0));
+}
+
+static int open_at_registry(struct eval *eval, const char *full, const char *platform,
+                            struct eval_source *ret_source)
+{
+    AUTO(sfs_free) char *ref = sfs_format("docker://%s", full);
+    return ref ? open_image(eval, ref, platform, ret_source) : sfs_fail_memory(eval->err);
+}
+
+const char *sfs_eval_suggest_stage(const struct eval *eval, const char *name)
+{
+    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
+    size_t count = 0;
+    for (size_t i = 0; known && i < eval->count; i++)
+        if (eval->stages[i].name)
+            known[count++] = eval->stages[i].name;
+    return known ? sfs_suggest(name, known) : NULL;
+}
+
 /* Opens a name that is no stage: a build context, or an image. */
 static int open_name(struct eval *eval, const char *name, const char *platform,
                      struct eval_source *ret_source)
@@ -95,16 +124,14 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     int r = sfs_reference_full_name(name, &full, eval->err);
     if (r < 0)
         return r;
-    AUTO(sfs_free) const char **known = calloc(eval->count + 1, sizeof *known);
-    size_t count = 0;
-    for (size_t i = 0; known && i < eval->count; i++)
-        if (eval->stages[i].name)
-            known[count++] = eval->stages[i].name;
-    const char *near = known ? sfs_suggest(name, known) : NULL;
+    if (names_registry(name))
+        return open_at_registry(eval, full, platform, ret_source);
+    const char *near = sfs_eval_suggest_stage(eval, name);
     return sfs_fail(eval->err, ENOENT,
                     "\"%.200s\" is neither a stage nor a build context%s%s%s; say where the image "
-                    "is with --build-context %.200s=oci:DIR:TAG",
-                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name);
+                    "is with --build-context %.200s=oci:DIR:TAG, or =docker://%.200s",
+                    name, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "", name,
+                    name);
 }
 
 /* ---- FROM ---- */
@@ -152,16 +179,21 @@ static int take_source(struct eval *eval, struct eval_stage *stage,
 static int take_env(struct eval *eval, struct eval_stage *stage)
 {
     size_t i;
-    json_t *item;
-    json_array_foreach(json_object_get(sfs_eval_settings(stage), "Env"), i, item)
+    json_t *item, *env = json_object_get(sfs_eval_settings(stage), "Env");
+    if (json_array_size(env) > SFS_MAX_VARIABLES)
+        return sfs_fail(eval->err, E2BIG, "%s: more than %u variables", stage->base,
+                        SFS_MAX_VARIABLES);
+    json_array_foreach(env, i, item)
     {
         const char *text = json_string_value(item);
         size_t size = text ? strcspn(text, "=") : 0;
         if (size == 0)
             continue;
         AUTO(sfs_free) char *name = strndup(text, size);
-        if (!name || sfs_vars_set(&stage->env, name, text[size] ? text + size + 1 : "") < 0)
-            return sfs_fail_memory(eval->err);
+        int r = name ? sfs_eval_set(eval, &stage->env, name, text[size] ? text + size + 1 : "")
+                     : sfs_fail_memory(eval->err);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -39,14 +39,9 @@ static int read_heredocs(struct run_job *job, const char **ret_text)
         sfs_heredoc_close(&first);
         return sfs_eval_heredoc(job->eval, job->stage, &instruction->heredocs[0], false, ret_text);
     }
-    struct sfs_buf text = { 0 };
-    r = sfs_buf_add_str(&text, instruction->args.items[0]);
-    for (size_t i = 0; r == 0 && i < instruction->heredoc_count; i++)
-        r = sfs_buf_printf(&text, "\n%s%s", instruction->heredocs[i].content,
-                           instruction->heredocs[i].name);
-    if (r < 0)
-        sfs_buf_close(&text);
-    return sfs_eval_keep(job->eval, text.data, ret_text);
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    sfs_eval_add_heredocs(instruction, instruction->args.items[0], &text);
+    return sfs_eval_keep(job->eval, text.failed ? NULL : TAKE(text.data), ret_text);
 }
 
 /* Makes the script of a heredoc that begins with "#!" a file, and that file the command. */
@@ -127,10 +122,10 @@ static int make_env(struct run_job *job)
 
 /* Fails in words if the program does not exist, since a runtime would not name it. It may be in
  * what is mounted. */
-static int find_program(const struct run_job *job, const struct sfs_tree *tree)
+static int find_program(struct run_job *job)
 {
     if (job->mount_count > 0 ||
-        sfs_run_finds(tree, job->argv[0], sfs_vars_get(&job->env, "PATH", 4),
+        sfs_run_finds(job->tree, job->argv[0], sfs_vars_get(&job->env, "PATH", 4),
                       sfs_config_workdir(job->stage->config)))
         return 0;
     return sfs_fail(job->eval->err, ENOENT,
@@ -145,30 +140,31 @@ static int add_history(struct run_job *job)
 {
     const struct sfs_vars *args = &job->stage->args;
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = sfs_buf_add_str(&text, "RUN");
-    if (r == 0 && args->count > 0)
-        r = sfs_buf_printf(&text, " |%zu", args->count);
-    for (size_t i = 0; r == 0 && i < args->count; i++) {
+    sfs_buf_add_str(&text, "RUN");
+    if (args->count > 0)
+        sfs_buf_printf(&text, " |%zu", args->count);
+    for (size_t i = 0; i < args->count; i++) {
         size_t size = strcspn(args->items[i], "=");
         const char *value = sfs_vars_get(&job->stage->env, args->items[i], size);
-        r = sfs_buf_printf(&text, " %.*s=%s", (int)size, args->items[i],
-                           value ? value : args->items[i] + size + 1);
+        sfs_buf_printf(&text, " %.*s=%s", (int)size, args->items[i],
+                       value ? value : args->items[i] + size + 1);
     }
-    for (size_t i = 0; r == 0 && job->argv[i]; i++)
-        r = sfs_buf_printf(&text, " %s", job->argv[i]);
+    for (size_t i = 0; job->argv[i]; i++)
+        sfs_buf_printf(&text, " %s", job->argv[i]);
+    int r = sfs_buf_check(&text, job->eval->err);
     if (r < 0)
-        return sfs_fail_memory(job->eval->err);
+        return r;
     return sfs_eval_history(job->eval, job->stage, true, "%s # buildkit", text.data);
 }
 
 static int fail_status(struct run_job *job, int status)
 {
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
-    int r = sfs_buf_add_str(&text, "");
-    for (size_t i = 0; r == 0 && job->argv[i]; i++)
-        r = sfs_buf_printf(&text, "%s%s", i ? " " : "", job->argv[i]);
+    for (size_t i = 0; job->argv[i]; i++)
+        sfs_buf_printf(&text, "%s%s", i ? " " : "", job->argv[i]);
+    int r = sfs_buf_check(&text, job->eval->err);
     if (r < 0)
-        return sfs_fail_memory(job->eval->err);
+        return r;
     return sfs_fail(job->eval->err, EIO, "\"%.400s\" ended with status %d", text.data, status);
 }
 
@@ -243,12 +239,12 @@ bool sfs_eval_run_has_network(const struct run_job *job)
     return !given || strcmp(given, "none") != 0;
 }
 
-static int run_it(struct run_job *job, const struct sfs_tree *tree)
+static int run_it(struct run_job *job)
 {
     struct sfs_stage *stage = job->eval->stage;
     const struct sfs_context *context = &stage->context;
     const struct sfs_run_request request = {
-        .tree = tree,
+        .tree = job->tree,
         .args = job->argv,
         .env = (const char *const *)job->env.items,
         .cwd = sfs_config_workdir(job->stage->config),
@@ -263,7 +259,7 @@ static int run_it(struct run_job *job, const struct sfs_tree *tree)
         .suid = job->user.uid != 0, /* such steps call sudo; root has nothing to gain */
         .runtime = getenv("STAGEFS_RUNTIME"),
         .work_dir = job->work_dir,
-        .cache_dir = sfs_store_dir(context->store),
+        .store = context->store,
         .progress = context->progress,
     };
     struct sfs_run_result result;
@@ -284,15 +280,15 @@ static int find_work_dir(struct run_job *job)
 }
 
 /* Finds out all about the command, without making anything that only running it needs. */
-static int prepare(struct run_job *job, const struct sfs_tree **ret_tree)
+static int prepare(struct run_job *job)
 {
     const char *user = json_string_value(json_object_get(sfs_eval_settings(job->stage), "User"));
     struct eval *eval = job->eval;
     int r = read_command(job);
     if (r == 0)
-        r = sfs_stage_stack_tree(eval->stage, &job->stage->stack, ret_tree, eval->err);
+        r = sfs_stage_stack_tree(eval->stage, &job->stage->stack, &job->tree, eval->err);
     if (r == 0)
-        r = sfs_run_user_find(user ? user : "", *ret_tree, &job->user, eval->err);
+        r = sfs_run_user_find(user ? user : "", job->tree, &job->user, eval->err);
     if (r == 0)
         r = sfs_eval_run_options(job);
     if (r < 0)
@@ -315,23 +311,25 @@ static int check_allowed(const struct run_job *job)
                                               : "its result cannot be kept");
 }
 
-static int run_anew(struct run_job *job, const struct sfs_tree *tree)
+static int end_env(struct run_job *job)
 {
-    int r = make_env(job);
-    if (r == 0)
-        r = sfs_eval_run_mounts(job);
-    if (r == 0)
-        r = find_program(job, tree);
-    if (r == 0 && sfs_vars_ended(&job->env) < 0)
-        r = sfs_fail_memory(job->eval->err);
-    if (r == 0)
-        r = find_work_dir(job);
-    return r < 0 ? r : run_it(job, tree);
+    return sfs_vars_ended(&job->env) < 0 ? sfs_fail_memory(job->eval->err) : 0;
+}
+
+static int run_anew(struct run_job *job)
+{
+    static int (*const steps[])(struct run_job *) = {
+        make_env, sfs_eval_run_mounts, find_program, end_env, find_work_dir, run_it,
+    };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof steps / sizeof *steps; i++)
+        r = steps[i](job);
+    return r;
 }
 
 /* Runs the command with its key locked: another process that builds the same waits, and then takes
  * what this one kept. */
-static int run_once(struct run_job *job, const struct sfs_tree *tree)
+static int run_once(struct run_job *job)
 {
     AUTO(sfs_store_unlock) struct sfs_store_lock lock = { .fd = -1 };
     char name[SFS_DIGEST_TEXT];
@@ -341,7 +339,7 @@ static int run_once(struct run_job *job, const struct sfs_tree *tree)
                          : 0;
     if (r == 0 && !eval->spec->no_cache)
         r = take_kept(job);
-    return r == 0 ? run_anew(job, tree) : r;
+    return r == 0 ? run_anew(job) : r;
 }
 
 int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
@@ -349,8 +347,7 @@ int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
 {
     AUTO(run_job_done)
     struct run_job job = { .eval = eval, .stage = stage, .instruction = instruction };
-    const struct sfs_tree *tree = NULL;
-    int r = prepare(&job, &tree);
+    int r = prepare(&job);
     if (r == 0 && !eval->spec->no_cache)
         r = take_kept(&job);
     if (r == 0)
@@ -358,6 +355,6 @@ int sfs_eval_run(struct eval *eval, struct eval_stage *stage,
     else if (r > 0)
         return add_history(&job);
     if (r == 0)
-        r = run_once(&job, tree);
+        r = run_once(&job);
     return r < 0 ? r : add_history(&job);
 }

@@ -11,9 +11,10 @@ struct run_job {
     struct eval *eval;
     struct eval_stage *stage;
     const struct sfs_instruction *instruction;
-    json_t *args;        /* the command, as a JSON array; owned */
-    const char **argv;   /* the texts of args, ended by NULL */
-    struct sfs_vars env; /* its environment */
+    const struct sfs_tree *tree; /* what the command sees; borrowed from the stage */
+    json_t *args;                /* the command, as a JSON array; owned */
+    const char **argv;           /* the texts of args, ended by NULL */
+    struct sfs_vars env;         /* its environment */
     struct sfs_run_user user;
     struct sfs_run_mount script;   /* the file of a heredoc with "#!"; target NULL: none */
     struct mount_options *options; /* of each --mount */

@@ -75,7 +75,7 @@ static int add_cache(struct run_job *job, const struct mount_options *options,
     if (r < 0)
         return r;
     if (sfs_digest_of(id, strlen(id), &digest) < 0 ||
-        asprintf(&path, "%s/%s", dir, sfs_digest_print(&digest, text) + 7) < 0)
+        !(path = sfs_format("%s/%s", dir, sfs_digest_print(&digest, text) + 7)))
         return sfs_fail_memory(job->eval->err);
     r = keep(job, path, &mount->source);
     struct stat st;

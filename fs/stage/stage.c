@@ -50,16 +50,15 @@ static int default_destination(const struct sfs_stage_spec *spec, const char *so
 }
 
 /* Adds the history's text of one --copy, in BuildKit's words; all of them make one layer here. */
-static int add_created_by(const struct sfs_stage_spec *spec, const char *source,
-                          const char *destination, struct sfs_buf *text)
+static void add_created_by(const struct sfs_stage_spec *spec, const char *source,
+                           const char *destination, struct sfs_buf *text)
 {
-    int r = sfs_buf_printf(text, "%sCOPY%s", text->size > 0 ? "; " : "",
-                           spec->parents ? " --parents" : "");
-    if (r == 0 && spec->chown)
-        r = sfs_buf_printf(text, " --chown=%s", spec->chown);
-    if (r == 0 && spec->chmod)
-        r = sfs_buf_printf(text, " --chmod=%s", spec->chmod);
-    return r < 0 ? r : sfs_buf_printf(text, " %s %s", source, destination);
+    sfs_buf_printf(text, "%sCOPY%s", text->size > 0 ? "; " : "", spec->parents ? " --parents" : "");
+    if (spec->chown)
+        sfs_buf_printf(text, " --chown=%s", spec->chown);
+    if (spec->chmod)
+        sfs_buf_printf(text, " --chmod=%s", spec->chmod);
+    sfs_buf_printf(text, " %s %s", source, destination);
 }
 
 static int copy_pair(const struct sfs_stage_spec *spec, const struct sfs_stage_pair *pair,
@@ -83,8 +82,8 @@ static int copy_pair(const struct sfs_stage_spec *spec, const struct sfs_stage_p
         .parents = spec->parents,
     };
     AUTO(sfs_buf_close) struct sfs_buf label = { 0 };
-    if (sfs_buf_printf(&label, "COPY %s %s", pair->left, copy.destination) < 0 ||
-        add_created_by(spec, pair->left, copy.destination, created_by) < 0)
+    add_created_by(spec, pair->left, copy.destination, created_by);
+    if (sfs_buf_printf(&label, "COPY %s %s", pair->left, copy.destination) < 0)
         return sfs_fail_memory(err);
     r = sfs_stage_stack_copy(stage, stack, source, &copy, label.data, err);
     return r < 0 ? sfs_fail_while(err, r, "%s", label.data) : 0;

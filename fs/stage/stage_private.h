@@ -61,6 +61,10 @@ int sfs_stage_add_space(struct sfs_stage *stage, struct sfs_run_space **space,
 /* Merges layers to a tree that the stage owns. Fails as sfs_tree_merge(). */
 int sfs_stage_add_tree(struct sfs_stage *stage, struct sfs_layer *const *layers, size_t count,
                        const struct sfs_tree **ret_tree, struct sfs_error *err);
+/* Both for one layer: makes the stage own it, and a tree of it alone. Takes over *layer, on failure
+ * too. */
+int sfs_stage_add_layer_tree(struct sfs_stage *stage, struct sfs_layer **layer,
+                             const struct sfs_tree **ret_tree, struct sfs_error *err);
 
 /* Puts one layer in the place of all that the stage has on its base: the stage's tree is from now
  * on the base's layers with this one on top. The tree that was the stage's lives on as whole_tree,

@@ -198,6 +198,14 @@ int sfs_stage_narrow(struct sfs_stage *stage, struct sfs_layer **layer, struct s
     return 0;
 }
 
+int sfs_stage_add_layer_tree(struct sfs_stage *stage, struct sfs_layer **layer,
+                             const struct sfs_tree **ret_tree, struct sfs_error *err)
+{
+    struct sfs_layer *kept = *layer;
+    int r = sfs_stage_add_layer(stage, layer, err);
+    return r < 0 ? r : sfs_stage_add_tree(stage, &kept, 1, ret_tree, err);
+}
+
 void sfs_stage_stack_done(struct stage_stack *stack)
 {
     free(stack->layers);

@@ -2,6 +2,7 @@
 #include <stagefs/run.h>
 
 #include "base/banned.h"
+#include "tree/tree_inner.h"
 #include <ctype.h>
 #include "base/path.h"
 #include <errno.h>
@@ -14,24 +15,10 @@
 static int read_database(const struct sfs_tree *tree, const char *path, char **ret_text,
                          struct sfs_error *err)
 {
-    sfs_node node = SFS_ROOT;
-    struct sfs_attr attr = { 0 };
-    if (sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) == 0)
-        sfs_tree_attr(tree, node, &attr);
-    bool usable = S_ISREG(attr.mode) && attr.size <= MAX_DATABASE;
-    AUTO(sfs_free) char *text = calloc(1, usable ? attr.size + 1 : 1);
-    if (!text)
+    int r = sfs_tree_read_text(tree, path, MAX_DATABASE, ret_text, err);
+    if (r == 0 && !*ret_text && !(*ret_text = strdup("")))
         return sfs_fail_memory(err);
-    for (size_t at = 0; usable && at < attr.size;) {
-        ssize_t n = sfs_tree_read(tree, node, text + at, attr.size - at, at, err);
-        if (n < 0)
-            return sfs_fail_while(err, (int)n, "reading %s", path);
-        if (n == 0)
-            break;
-        at += (size_t)n;
-    }
-    *ret_text = TAKE(text);
-    return 0;
+    return r;
 }
 
 /* Cuts the next line of *text into fields, in place. False: there is none. */

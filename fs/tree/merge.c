@@ -4,34 +4,10 @@
  * Two things depend on an earlier state of the tree and are looked up there: hard links to lower
  * layers, once all names are known; and implied directories over symlinks (graft.c), after which
  * the merge is done again. Both are rare. */
+#include "tree/merge.h"
+
 #include "base/buf.h"
-#include "tree/nodes.h"
-#include "tree/stack.h"
 #include "tree/tree_inner.h"
-#include "tree/union.h"
-#include "base/array.h"
-
-struct pending_link {
-    uint32_t dirent;
-    struct sfs_part part;
-};
-
-struct merge {
-    struct sfs_tree *tree;
-    struct sfs_stack stack;
-    struct sfs_union set;
-    /* Arrays below have room for every name of every layer, as those of the tree have: no name is
-     * used twice. What is not touched costs no memory. */
-    struct sfs_parts parts; /* of all directories, in the order of tree->dirs */
-    uint32_t *part_ends;    /* by directory: the place in parts.items behind its last part */
-    uint32_t *dir_names;    /* by directory: its place in tree->dirents; the root has none */
-    uint32_t **node_of;     /* by layer, then inode: node + 1 of an inode with several names */
-    struct pending_link *links;
-    size_t link_count, link_capacity;
-    bool shadows_link; /* there is an implied directory over a symlink */
-    bool hides_dirs;   /* something hides a directory, with all that may be in it */
-    bool alone;        /* the tree is of the topmost layer's names alone, and of what they hide */
-};
 
 static void forget_inodes(struct merge *merge)
 {
@@ -53,98 +29,7 @@ static void merge_done(struct merge *merge)
     sfs_stack_done(&merge->stack);
 }
 
-static sfs_node add_node(struct sfs_tree *tree, struct sfs_tree_node node)
-{
-    tree->nodes[tree->node_count] = node;
-    return tree->node_count++;
-}
-
-static struct sfs_dirent *add_name(struct sfs_tree *tree, const struct sfs_tables *tables,
-                                   const struct sfs_entry_rec *entry)
-{
-    struct sfs_dirent *dirent = &tree->dirents[tree->dirent_count++];
-    dirent->name = tables->strings + entry->name;
-    dirent->name_size = entry->name_size;
-    return dirent;
-}
-
-/* Takes the parts since the last directory. `name` is an entry of that name; what gives metadata
- * may have another one, where it came through a symlink. */
-static void add_dir(struct merge *merge, struct sfs_part name, const struct sfs_settled *settled,
-                    sfs_node parent)
-{
-    struct sfs_tree *tree = merge->tree;
-    uint32_t dir = tree->dir_count++;
-    uint16_t flags = settled->implied ? SFS_NODE_DIR | SFS_NODE_IMPLIED : SFS_NODE_DIR;
-    merge->dir_names[dir] = tree->dirent_count;
-    merge->part_ends[dir] = (uint32_t)merge->parts.count;
-    tree->dirs[dir].parent = parent;
-    struct sfs_dirent *dirent =
-        add_name(tree, sfs_stack_tables(&merge->stack, name), sfs_stack_entry(&merge->stack, name));
-    dirent->node =
-        add_node(tree, (struct sfs_tree_node){ sfs_stack_entry(&merge->stack, settled->what)->inode,
-                                               (uint16_t)settled->what.layer, flags, dir });
-}
-
-static int add_link(struct merge *merge, struct sfs_part part)
-{
-    if (SFS_ARRAY_GROW(merge->links, merge->link_count, merge->link_capacity, 64) < 0)
-        return -ENOMEM;
-    merge->links[merge->link_count++] =
-        (struct pending_link){ merge->tree->dirent_count - 1, part };
-    return 0;
-}
-
-/* Where the node of an inode with several names is kept. NULL: out of memory. */
-static uint32_t *place_of_node(struct merge *merge, size_t layer, sfs_inode inode)
-{
-    if (!merge->node_of[layer]) {
-        uint32_t count = merge->stack.layers[layer]->tables.inode_count;
-        merge->node_of[layer] = calloc(count, sizeof *merge->node_of[layer]);
-        if (!merge->node_of[layer])
-            return NULL;
-    }
-    return &merge->node_of[layer][inode];
-}
-
-/* Gives the node that `place` stands for one more name. */
-static sfs_node share_node(struct sfs_tree *tree, uint32_t *place, size_t layer, sfs_inode inode)
-{
-    if (*place == 0)
-        *place = add_node(tree, (struct sfs_tree_node){ inode, (uint16_t)layer, 0, 0 }) + 1;
-    sfs_node node = *place - 1;
-    tree->nodes[node].extra++;
-    return node;
-}
-
-static int add_file(struct merge *merge, const struct sfs_tables *tables, struct sfs_part part)
-{
-    struct sfs_tree *tree = merge->tree;
-    const struct sfs_entry_rec *entry = &tables->entries[part.entry];
-    struct sfs_dirent *dirent = add_name(tree, tables, entry);
-    if (entry->flags & SFS_ENTRY_LINK)
-        return add_link(merge, part);
-    if (tables->inodes[entry->inode].nlink == 1) {
-        dirent->node =
-            add_node(tree, (struct sfs_tree_node){ entry->inode, (uint16_t)part.layer, 0, 1 });
-        return 0;
-    }
-    uint32_t *place = place_of_node(merge, part.layer, entry->inode);
-    if (!place)
-        return -ENOMEM;
-    dirent->node = share_node(tree, place, part.layer, entry->inode);
-    return 0;
-}
-
-/* --- one layer alone
- * --------------------------------------------------------------------------- */
-
-static void add_whiteout(struct merge *merge, const struct sfs_tables *tables, struct sfs_part part)
-{
-    struct sfs_dirent *dirent = add_name(merge->tree, tables, &tables->entries[part.entry]);
-    dirent->node = add_node(merge->tree, (struct sfs_tree_node){ SFS_NO_INODE, (uint16_t)part.layer,
-                                                                 SFS_NODE_WHITEOUT, 1 });
-}
+/* ---- one layer alone ---- */
 
 /* Does nothing of the layers below show in this directory, neither names nor metadata? Overlayfs
  * takes no notice of an opaque root, so there each name has to say it. */
@@ -192,14 +77,14 @@ static int add_implied_dir(struct merge *merge, struct sfs_part part, sfs_node p
     int r = is_fresh(merge, part, parent) ? 0 : settle_below(merge, path.data + 1, settled);
     if (r == 1 || (r == 0 && sfs_stack_has_substance(&merge->stack, part))) {
         merge->parts.items[merge->parts.count++] = part;
-        add_dir(merge, part, settled, parent);
+        sfs_merge_add_dir(merge, part, settled, parent);
     } else if (r == 0 && tables->entries[part.entry].flags & SFS_ENTRY_WHITEOUT) {
-        add_whiteout(merge, tables, part);
+        sfs_merge_add_whiteout(merge, tables, part);
     }
     return r < 0 ? r : 0;
 }
 
-/* --- */
+/* ---- directories ---- */
 
 static int copy_subdir(struct merge *merge, struct sfs_part part, sfs_node node)
 {
@@ -212,7 +97,7 @@ static int copy_subdir(struct merge *merge, struct sfs_part part, sfs_node node)
         r = add_implied_dir(merge, part, node, &settled);
     } else if (!settled.implied || sfs_stack_has_substance(&merge->stack, part)) {
         merge->parts.items[merge->parts.count++] = part;
-        add_dir(merge, part, &settled, node);
+        sfs_merge_add_dir(merge, part, &settled, node);
     }
     bool hides = entry->flags & SFS_ENTRY_OPAQUE || (merge->alone && is_fresh(merge, part, node));
     if (merge->alone && hides && tree->node_count > before && sfs_node_is_dir(tree, before))
@@ -226,12 +111,12 @@ static int copy_name(struct merge *merge, struct sfs_part part, sfs_node node)
     const struct sfs_entry_rec *entry = &tables->entries[part.entry];
     if (entry->inode == SFS_NO_INODE) {
         if (merge->alone)
-            add_whiteout(merge, tables, part);
+            sfs_merge_add_whiteout(merge, tables, part);
         return 0;
     }
     if (S_ISDIR(tables->inodes[entry->inode].mode))
         return copy_subdir(merge, part, node);
-    return add_file(merge, tables, part);
+    return sfs_merge_add_file(merge, tables, part);
 }
 
 /* A directory that only one layer has: what is below it is that layer's, unchanged. */
@@ -259,7 +144,7 @@ static int copy_opaque_root(struct merge *merge, uint32_t top)
         if (part.layer == top)
             r = copy_name(merge, part, SFS_ROOT);
         else
-            add_whiteout(merge, sfs_stack_tables(&merge->stack, part), part);
+            sfs_merge_add_whiteout(merge, sfs_stack_tables(&merge->stack, part), part);
     }
     return r;
 }
@@ -313,9 +198,10 @@ static int join_dirs(struct merge *merge, const struct sfs_part *dirs, size_t co
         if (size > 1)
             note_grafts(merge, group, size, merge->parts.count - first);
         if (settled.kind == SFS_SETTLED_FILE)
-            r = add_file(merge, sfs_stack_tables(&merge->stack, settled.what), settled.what);
+            r = sfs_merge_add_file(merge, sfs_stack_tables(&merge->stack, settled.what),
+                                   settled.what);
         else if (settled.kind == SFS_SETTLED_DIRECTORY)
-            add_dir(merge, group[0], &settled, node);
+            sfs_merge_add_dir(merge, group[0], &settled, node);
     }
     return r;
 }
@@ -344,7 +230,7 @@ static void add_root(struct merge *merge)
     }
     merge->part_ends[0] = (uint32_t)merge->parts.count;
     tree->dirs[tree->dir_count++] = (struct sfs_tree_dir){ .parent = SFS_ROOT };
-    add_node(tree, root);
+    sfs_merge_add_node(tree, root);
 }
 
 static int merge_dir(struct merge *merge, uint32_t dir)
@@ -380,62 +266,6 @@ static int merge_all(struct merge *merge)
     for (uint32_t dir = 0; r == 0 && dir < tree->dir_count; dir++)
         r = merge_dir(merge, dir);
     return r;
-}
-
-/* Makes node_of know every node of the layers that links lead to. */
-static int index_targets(struct merge *merge, const struct sfs_part *targets)
-{
-    const struct sfs_tree *tree = merge->tree;
-    for (size_t i = 0; i < merge->link_count; i++) {
-        if (!place_of_node(merge, targets[i].layer, 0))
-            return -ENOMEM;
-    }
-    for (sfs_node i = 1; i < tree->node_count; i++) {
-        const struct sfs_tree_node *node = &tree->nodes[i];
-        if (!(node->flags & (SFS_NODE_DIR | SFS_NODE_WHITEOUT)) && merge->node_of[node->layer])
-            merge->node_of[node->layer][node->inode] = i + 1;
-    }
-    return 0;
-}
-
-static int fail_link(const struct merge *merge, struct sfs_part link, int r, struct sfs_error *err)
-{
-    if (r == -ENOMEM)
-        return sfs_fail_memory(err);
-    const struct sfs_tables *tables = sfs_stack_tables(&merge->stack, link);
-    const struct sfs_entry_rec *entry = &tables->entries[link.entry];
-    return sfs_fail(err, EBADMSG, "%s: hard link %.255s to %.512s: %s",
-                    sfs_layer_words(merge->stack.layers[link.layer]), tables->strings + entry->name,
-                    tables->strings + tables->inodes[entry->inode].string,
-                    r == -EISDIR  ? "that is a directory"
-                    : r == -ELOOP ? "too many links on the way"
-                    : r == -E2BIG ? "path too long"
-                                  : "nothing there in the layers below");
-}
-
-/* Gives the names of hard links to lower layers their nodes: those of the inodes as they were when
- * the link was made, which may have no other name any more. */
-static int resolve_links(struct merge *merge, struct sfs_error *err)
-{
-    if (merge->link_count == 0)
-        return 0;
-    AUTO(sfs_free) struct sfs_part *targets = calloc(merge->link_count, sizeof *targets);
-    if (!targets)
-        return sfs_fail_memory(err);
-    for (size_t i = 0; i < merge->link_count; i++) {
-        int r = sfs_stack_find_link(&merge->stack, merge->links[i].part, &targets[i]);
-        if (r < 0)
-            return fail_link(merge, merge->links[i].part, r, err);
-    }
-    if (index_targets(merge, targets) < 0)
-        return sfs_fail_memory(err);
-    for (size_t i = 0; i < merge->link_count; i++) {
-        sfs_inode inode = sfs_stack_entry(&merge->stack, targets[i])->inode;
-        uint32_t *place = &merge->node_of[targets[i].layer][inode];
-        merge->tree->dirents[merge->links[i].dirent].node =
-            share_node(merge->tree, place, targets[i].layer, inode);
-    }
-    return 0;
 }
 
 /* The most names that there can be. A layer alone has, beside its own, whiteouts of names in the
@@ -520,7 +350,7 @@ static int merge_layers(struct sfs_layer *const *layers, size_t count, bool alon
         return sfs_fail(err, E2BIG, "layers write through too many symlinks");
     if (r < 0)
         return sfs_fail_memory(err);
-    r = resolve_links(&merge, err);
+    r = sfs_merge_resolve_links(&merge, err);
     if (r < 0)
         return r;
     TRIM(tree->nodes, tree->node_count);

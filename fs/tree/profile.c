@@ -13,6 +13,7 @@
 static const char *const words[] = {
     [SFS_USE_NONE] = "none", [SFS_USE_STAT] = "stat", [SFS_USE_LIST] = "list",
     [SFS_USE_LINK] = "link", [SFS_USE_OPEN] = "open", [SFS_USE_READ] = "read",
+    [SFS_USE_EXEC] = "exec",
 };
 #define WORDS (sizeof words / sizeof *words)
 
@@ -193,13 +194,14 @@ static int read_line(struct profile_line *line, struct sfs_profile *profile, str
     while (kind < WORDS && (strlen(words[kind]) != size || memcmp(words[kind], field, size) != 0))
         kind++;
     if (kind == WORDS)
-        return fail_line(line, err, "a line starts with read, open, stat, list, link or none");
+        return fail_line(line, err,
+                         "a line starts with exec, read, open, stat, list, link or none");
     struct sfs_use *use = add_use(profile);
     if (!use)
         return sfs_fail_memory(err);
     use->kind = (enum sfs_use_kind)kind;
     int r = read_path(line, &use->path, err);
-    if (r == 0 && kind == SFS_USE_READ)
+    if (r == 0 && sfs_use_has_ranges(use->kind))
         r = read_ranges(line, &use->ranges, err);
     if (r == 0 && next_field(line, &field) > 0)
         r = fail_line(line, err, "something follows the path (a blank in it is written \\040)");

@@ -2,21 +2,10 @@
  * that records (mount/recorder.h), read by a mount that fetches ahead (mount/replay.h) and by a
  * commit that puts it first.
  *
- * One line a path, fields parted by blanks; a person may edit, sort, diff and concatenate files:
- *
- *   # what follows a '#' that starts a field is a comment
- *   read /opt/lib/x.so 0+131072 2097152+65536    these bytes: OFFSET+SIZE, ascending
- *   open /opt/empty                              opened, and nothing read
- *   stat /opt                                    looked up
- *   list /opt/lib                                its names were listed
- *   link /opt/lib/y.so                           a symlink, followed or read
- *   none /opt/lib/z.so                           looked for, and not there
- *
- * Each word includes "stat" but "none". Paths start with '/', at the root of what is mounted, and
- * hold no "." or "..". In them blanks, control bytes, backslashes and bytes that are no UTF-8 are
- * written as \ooo, three octal digits; other bytes stand for themselves, so that each path has one
- * spelling. Ranges are what the kernel asked for, its read-ahead included,
- * unless the mount that recorded was without (sfs_mount_options.no_read_ahead). */
+ * tools/stagefs.1 tells the form of the text (PROFILES), since people write and edit it too. Each
+ * path has one spelling: what need not be written as \ooo is not. Nothing in it tells when, by
+ * which process or on which machine it was made, and names of temporary files are left out
+ * (mount/ops.c): two traces of one command differ by order only. */
 #ifndef STAGEFS_PROFILE_H
 #define STAGEFS_PROFILE_H
 
@@ -36,7 +25,13 @@ enum sfs_use_kind { /* a later one says more */
                     SFS_USE_LINK,
                     SFS_USE_OPEN,
                     SFS_USE_READ,
+                    SFS_USE_EXEC,
 };
+/* Has the kind ranges? */
+static inline bool sfs_use_has_ranges(enum sfs_use_kind kind)
+{
+    return kind == SFS_USE_READ || kind == SFS_USE_EXEC;
+}
 
 struct sfs_range {
     uint64_t offset, size; /* size is not 0, and the end is at most INT64_MAX */
@@ -57,7 +52,7 @@ void sfs_ranges_done(struct sfs_ranges *ranges);
 struct sfs_use {
     enum sfs_use_kind kind;
     char *path;               /* as in the text; owned */
-    struct sfs_ranges ranges; /* of SFS_USE_READ; merged */
+    struct sfs_ranges ranges; /* where sfs_use_has_ranges(); merged */
 };
 
 struct sfs_profile { /* all-zero is empty */
@@ -73,6 +68,12 @@ int sfs_profile_parse(struct sfs_profile *profile, const char *name, const char 
                       struct sfs_error *err);
 /* The same of a file. Waits for the disk. */
 int sfs_profile_read(struct sfs_profile *profile, const char *path, struct sfs_error *err);
+
+/* Appends the text with what `more` says besides: lines keep their order and their comments, a line
+ * of which more is known is written anew, and paths that the text does not have come last. Uses of
+ * one path in `more` are joined in place. `name` names the text in messages. EBADMSG as above. */
+int sfs_profile_join_text(const char *name, const char *text, size_t size, struct sfs_profile *more,
+                          struct sfs_buf *buf, struct sfs_error *err);
 
 /* Appends the line of one use. 0 or -ENOMEM. */
 int sfs_use_print(const struct sfs_use *use, struct sfs_buf *buf);

@@ -56,6 +56,27 @@ ssize_t sfs_tree_read(const struct sfs_tree *tree, sfs_node node, void *buf, siz
     return (ssize_t)size;
 }
 
+int sfs_tree_read_text(const struct sfs_tree *tree, const char *path, size_t max, char **ret_text,
+                       struct sfs_error *err)
+{
+    sfs_node node;
+    struct sfs_attr attr;
+    *ret_text = NULL;
+    if (sfs_tree_resolve(tree, path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
+        return 0;
+    sfs_tree_attr(tree, node, &attr);
+    if (!S_ISREG(attr.mode) || attr.size > max)
+        return 0;
+    AUTO(sfs_free) char *text = calloc(1, attr.size + 1);
+    if (!text)
+        return sfs_fail_memory(err);
+    ssize_t size = sfs_tree_read(tree, node, text, attr.size, 0, err);
+    if (size < 0)
+        return sfs_fail_while(err, (int)size, "reading %s", path);
+    *ret_text = TAKE(text);
+    return 0;
+}
+
 int sfs_tree_seek(const struct sfs_tree *tree, sfs_node node, uint64_t offset, bool hole,
                   uint64_t *ret_offset)
 {

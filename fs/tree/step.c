@@ -10,6 +10,7 @@ struct names {
     const struct sfs_dirent *at, *end;
 };
 
+/* (walk.c keeps such a stack too, for one tree: half of what is here, and asked for every node.) */
 struct step_frame {
     struct names a, b;
     size_t path_size; /* bytes of the directory's path */

@@ -45,17 +45,8 @@ void sfs_tree_attr(const struct sfs_tree *tree, sfs_node node, struct sfs_attr *
 {
     const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
     uint32_t extra = tree->nodes[node].extra;
-    *ret_attr = (struct sfs_attr){
-        .size = inode->size,
-        .mtime_sec = inode->mtime_sec,
-        .mtime_nsec = inode->mtime_nsec,
-        .mode = inode->mode,
-        .uid = inode->uid,
-        .gid = inode->gid,
-        .rdev_major = inode->rdev_major,
-        .rdev_minor = inode->rdev_minor,
-        .nlink = sfs_node_is_dir(tree, node) ? 2 + tree->dirs[extra].subdirs : extra,
-    };
+    sfs_tables_attr(inode, ret_attr);
+    ret_attr->nlink = sfs_node_is_dir(tree, node) ? 2 + tree->dirs[extra].subdirs : extra;
 }
 
 int sfs_tree_find_name(const struct sfs_tree *tree, sfs_node dir, const char *name,
@@ -110,8 +101,7 @@ sfs_node sfs_tree_parent(const struct sfs_tree *tree, sfs_node dir)
 
 const char *sfs_tree_target(const struct sfs_tree *tree, sfs_node node)
 {
-    const struct sfs_inode_rec *inode = sfs_node_inode(tree, node);
-    return S_ISLNK(inode->mode) ? sfs_node_tables(tree, node)->strings + inode->string : "";
+    return sfs_tables_target(sfs_node_tables(tree, node), sfs_node_inode(tree, node));
 }
 
 uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node)
@@ -121,11 +111,7 @@ uint32_t sfs_tree_xattr_count(const struct sfs_tree *tree, sfs_node node)
 
 struct sfs_xattr sfs_tree_xattr(const struct sfs_tree *tree, sfs_node node, uint32_t i)
 {
-    const struct sfs_tables *tables = sfs_node_tables(tree, node);
-    const struct sfs_xattr_rec *xattr = &tables->xattrs[sfs_node_inode(tree, node)->xattrs + i];
-    return (struct sfs_xattr){ .name = tables->strings + xattr->name,
-                               .value = tables->strings + xattr->value,
-                               .size = xattr->value_size };
+    return sfs_tables_xattr(sfs_node_tables(tree, node), sfs_node_inode(tree, node), i);
 }
 
 struct sfs_layer *sfs_tree_origin(const struct sfs_tree *tree, sfs_node node, size_t *ret_layer,

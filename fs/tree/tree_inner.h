@@ -47,6 +47,11 @@ int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf 
 int sfs_tree_pin(const struct sfs_tree *tree, sfs_node node, uint64_t offset, size_t size,
                  struct sfs_slice *ret_slice, struct sfs_error *err);
 
+/* Reads a small regular file whole, following links to it; NUL-terminated, and the caller frees it.
+ * *ret_text NULL: there is no such file, or it has more than `max` bytes. May wait. */
+int sfs_tree_read_text(const struct sfs_tree *tree, const char *path, size_t max, char **ret_text,
+                       struct sfs_error *err);
+
 /* A hint that bytes will be read soon; priority as in base/pool.h (0 demand, 1 ahead, 2
  * background). Does not wait. False: some of them do not fit into the memory cache now: ask
  * again. */

@@ -48,7 +48,9 @@ struct sfs_store;
 
 /* dir NULL: $STAGEFS_CACHE_DIR, else $XDG_CACHE_HOME/stagefs, else /var/cache/stagefs for root and
  * ~/.cache/stagefs for others. Creates nothing yet: a store that cannot be written is fine while
- * everything needed is in it. Sweeps temporary files that dead processes left. */
+ * everything needed is in it. Sweeps temporary files that dead processes left, and takes from
+ * others what an older version let them do in it. EPERM: another user's directory, one that others
+ * can write to and that is no cache directory yet, or one in which something is another user's. */
 int sfs_store_open(const char *dir, struct sfs_store **ret_store, struct sfs_error *err);
 /* Frees, and sets NULL; what is on the disk stays. */
 void sfs_store_close(struct sfs_store **store);
@@ -67,6 +69,7 @@ enum sfs_store_kind {
     SFS_STORE_FILE,   /* a file that a mount with passthrough keeps decoded (mount.h) */
     SFS_STORE_SEEN,   /* a note of a few bytes: which file was found to have a digest */
     SFS_STORE_RESULT, /* the layer that a RUN made */
+    SFS_STORE_FILTER, /* the program that filters a sandbox's system calls */
     SFS_STORE_BLOB,   /* a blob of a registry, whole */
     SFS_STORE_PART,   /* what was fetched so far of one */
     SFS_STORE_DOCUMENT, /* a manifest or a config of a registry */

@@ -57,8 +57,8 @@ struct sfs_commit_options {
     bool set_mtimes;              /* with has_epoch: every mtime is epoch, not only later ones */
     const struct sfs_edit *edits; /* applied in order */
     size_t edit_count;
-    /* Files of the form of fs/tree/profile.h: what they name comes first in the layer, in their
-     * order. Of no effect with dir:. */
+    /* Profiles (stagefs(1), PROFILES, has the form): what they name comes first in the layer, in
+     * their order. Of no effect with dir:. */
     const char *const *profiles;
     size_t profile_count;
     const struct sfs_progress *progress; /* may be NULL */

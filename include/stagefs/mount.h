@@ -23,11 +23,22 @@ struct sfs_mount_options {
      * its position among the trees served. Called from any thread, before the bytes are read, which
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
-    void *user; /* handed to ready, warn and touch */
-    /* What was used is written to this file, replacing it, at the end and on SIGUSR1 (fs/tree/
-     * profile.h has the form). Not together with profiles, whose replay would be what is seen.
-     * NULL: nothing is recorded. */
+    void *user; /* handed to ready, warn, touch and missing */
+    /* What was used is written to this file, replacing it, at the end and on SIGUSR1, as a profile
+     * (stagefs(1), PROFILES, has the form). Not together with profiles, whose replay would be what
+     * is seen. NULL: nothing is recorded. */
     const char *trace_path;
+    /* A trace is added to what the file has already, as sfs_profile_join_text() says. */
+    bool trace_append;
+    /* A trace tells the pages of files that were asked for, and so nothing is brought ahead, which
+     * takes longer. Else it tells no bytes, and the mount is as fast as another. */
+    bool trace_pages;
+    /* Called after the end for each path that was looked for and was not there, in the order of the
+     * first look, with the path of the program that looked ("": not known). May be NULL. */
+    void (*missing)(void *user, const char *path, const char *who);
+    /* Set at the end: bytes of files that the kernel was given, decoded, those brought ahead
+     * included. May be NULL. */
+    uint64_t *ret_bytes;
     /* Of several trees, traces and profiles speak of the first one, and leave its number out. */
     bool first_tree;
     /* Files of that form: names and bytes in them are fetched as soon as the mount answers, behind

@@ -7,7 +7,9 @@
 #ifndef STAGEFS_RUN_H
 #define STAGEFS_RUN_H
 
+#include <stagefs/cache.h>
 #include <stagefs/error.h>
+#include <stagefs/nvidia.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
 
@@ -40,6 +42,9 @@ struct sfs_run_request {
     size_t group_count;
     const struct sfs_run_mount *mounts;
     size_t mount_count;
+    /* GPUs that the command may use: their device files, which nothing else of /dev joins, and the
+     * driver's libraries in SFS_NVIDIA_LIBRARIES, all read-only. NULL: none. */
+    const struct sfs_nvidia *nvidia;
     bool no_network;     /* else this machine's */
     bool quiet_input;    /* standard input is empty, and standard output goes to standard error */
     bool suid;           /* setuid programs work, where the runtime can (bubblewrap cannot) */
@@ -49,10 +54,15 @@ struct sfs_run_request {
     const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
     /* What the command used of the tree is written to this file; NULL: nowhere. */
     const char *trace_path;
+    bool trace_append, trace_pages; /* as in mount.h */
+    /* What the command looked for in the tree in vain, as in mount.h; not called if the command
+     * could not be started. May be NULL. */
+    void (*missing)(void *user, const char *path, const char *who);
+    void *user;                  /* handed to missing */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
-    const char *work_dir;  /* a directory for what is written: sfs_store_work_dir() */
-    const char *cache_dir; /* what takes time to make is kept there; it is trusted. May be NULL */
+    const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
+    struct sfs_store *store;             /* what takes time to make is kept there; may be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */
 };
 
@@ -78,7 +88,7 @@ bool sfs_run_finds(const struct sfs_tree *tree, const char *program, const char 
 
 /* Whoever changes what a command sees of its surroundings raises this number: results of RUN that
  * were kept with another number are not used. */
-#define SFS_RUN_CONFINEMENT 2
+#define SFS_RUN_CONFINEMENT 3
 
 /* What the command wrote, on disk. */
 struct sfs_run_space;
@@ -89,7 +99,8 @@ struct sfs_run_result {
     int status;
     struct sfs_error not_started;
     struct sfs_run_space *space; /* the caller's, for `discard`; NULL: nothing was kept */
-    const char *upper;           /* the overlay's upper directory; lives as long as the space */
+    uint64_t bytes;    /* of files that were read of the trees, decoded, those fetched ahead too */
+    const char *upper; /* the overlay's upper directory; lives as long as the space */
 };
 
 struct sfs_runner {

@@ -97,8 +97,8 @@ if command -v runc >/dev/null 2>&1 || command -v crun >/dev/null 2>&1 || command
     make_rootfs "$T/root"
     tar -C "$T/root" -cf "$T/root.tar" .
     image "$T/layout:b" gzip:"$T/root.tar" gzip:"$T/layer.tar" >/dev/null
-    (cd "$T" && expect 3 "$STAGEFS" trace "oci:$T/layout:b" -o traced -- /bin/sh -c 'cat "/d/a b"; exit 3')
-    grep -q '^read /bin/cat 0+' "$T/traced" || fail "the trace lacks the program: $(cat "$T/traced")"
+    (cd "$T" && expect 3 "$STAGEFS" trace --pages "oci:$T/layout:b" -o traced -- /bin/sh -c 'cat "/d/a b"; exit 3')
+    grep -q '^exec /bin/cat 0+' "$T/traced" || fail "the trace lacks the program: $(cat "$T/traced")"
     grep -qxF 'read /d/a\040b 0+6' "$T/traced" || fail "the trace lacks the file: $(cat "$T/traced")"
     grep -q unused "$T/traced" && fail "the trace has what was not used"
     # A profile that cannot be kept is no success, whatever became of the command.

@@ -63,6 +63,17 @@ gets scoped
 grep -q '/token.*scope=repository%3Ascoped%3Apull%2Cextra&scope=' "$T/log" || fail "the scope that lacks does not come first"
 gets ok/parallel 5 16
 
+# --- not too much at once, and what nobody waits for goes behind
+together() { sed -n 's/^together //p' "$T/log" | sort -n | tail -n 1; }
+gets slow 1 20
+[ "$(together)" -le 8 ] && [ "$(together)" -ge 4 ] || fail "$(together) requests at once"
+: >"$T/log"
+expect 0 probe --fill blob "$R/slow/fill" "$layer" "$size" $offset $count 1 6
+[ "$(together)" -le 2 ] || fail "$(together) requests at once that nobody waits for"
+: >"$T/log"
+expect $EAGAIN probe --fill blob "$R/busyalways/fill" "$layer" "$size" $offset $count
+[ "$(requests registry)" = 1 ] || fail "what nobody waits for goes on after a 429"
+
 # --- the whole in place of a range
 gets whole
 grep -q "whole" "$T/stderr" || fail "that the whole blob came is not told"
@@ -102,10 +113,31 @@ says "in place of $manifest"
 refuses_manifest $E2BIG bigmanifest "more than 4194304 bytes"
 refuses_manifest $E2BIG headers "bytes of headers"
 expect $ENOENT probe manifest "$R/ok:none"
-says "has no tag 'none'"
+says "has no"
+expect $ENOENT probe tag "$R/ok:none"
+says "has no"
+expect $ENOTSUP probe tag "$R/nohead:tag"
+says "status 405"
 refuses_manifest $EAGAIN busyalways "wants fewer requests"
 refuses_manifest $EAGAIN down "answers with status 503"
 refuses $EBADMSG hugelength "sends 9223372036854775813 bytes"
+
+# --- small ones, which are compared with their digest
+expect 0 probe small "$R/ok" "$layer" "$size"
+cmp -s "$blobs/${layer#sha256:}" "$T/stdout" || fail "other bytes than the layer's"
+expect 0 probe small "$R/whole" "$layer" "$size"
+expect 0 probe small "$R/redirect/small" "$layer" "$size"
+expect $EKEYREJECTED probe small "$R/flipped" "$layer" "$size"
+says "another digest"
+
+# --- whoever waits can be ended: for an answer, and behind a 429
+: >"$T/log"
+for fault in silent busydate/cancel busyseconds/cancel; do
+    started=$(date +%s)
+    expect 125 probe cancel "$R/$fault" "$layer" "$size" # ECANCELED
+    says "cancelled"
+    [ $(($(date +%s) - started)) -le 3 ] || fail "$fault: cancelling took $(($(date +%s) - started)) s"
+done
 
 # --- logins
 expect $EACCES probe manifest "$R/private:tag"
@@ -113,6 +145,9 @@ says "wants a login for private"
 expect $EACCES probe --creds user:wrong manifest "$R/private:tag"
 says "refuses the user name or the password"
 ! grep -q wrong "$T/stderr" || fail "the password is shown"
+: >"$T/log"
+expect $EACCES probe --creds user:wrong blob "$R/private/many" "$layer" "$size" $offset $count 1 8
+[ "$(requests registry /token)" = 1 ] || fail "a wrong password was sent $(requests registry /token) times"
 expect 0 probe --creds user:password manifest "$R/private:tag"
 expect 0 probe --creds user:password manifest "$R/pingme:tag"
 printf '{"auths":{"%s":{"identitytoken":"identity"}}}' "$R" >"$T/identity.json"

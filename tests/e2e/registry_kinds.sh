@@ -29,6 +29,8 @@ reads() {
     head -n 1 "$T/stdout" | grep -q "$manifest" || fail "$name: another manifest"
     expect 0 probe "$@" blob "$name" "$layer" "$size" 1000 500000 1 "${THREADS:-4}"
     cmp -s "$T/wanted" "$T/stdout" || fail "$name: other bytes"
+    expect 0 "$STAGEFS" ls -q "$@" "docker://$name:one" /
+    grep -qx numbers "$T/stdout" || fail "$name: the program shows no files"
 }
 
 # --- with passwords
@@ -68,15 +70,26 @@ openssl req -newkey rsa:2048 -nodes -keyout "$T/server.key" -out "$T/server.csr"
 printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >"$T/names"
 openssl x509 -req -in "$T/server.csr" -CA "$T/ca.crt" -CAkey "$T/ca.key" -CAcreateserial -days 2 -extfile "$T/names" -out "$T/server.crt" 2>/dev/null
 HTTP_MORE="  tls: {certificate: $T/server.crt, key: $T/server.key}" start_registry encrypted
-R=127.0.0.1:$port
+encrypted=$port R=127.0.0.1:$port
 push "$T/layout:one" "$R/some/name:one"
 expect $EIO probe manifest "$R/some/name:one"
 says "certificate is not trusted"
 says "--tls-verify=false"
-reads "$R/some/name" --insecure
+reads "$R/some/name" --tls-verify=false
 mkdir -p "$HOME/.config/containers/certs.d/$R"
 cp "$T/ca.crt" "$HOME/.config/containers/certs.d/$R/own.crt"
 reads "$R/some/name"
+cp "$T/server.key" "$HOME/.config/containers/certs.d/$R/client.key"
+expect 74 probe manifest "$R/some/name:one"
+says "without"
+rm "$HOME/.config/containers/certs.d/$R/client.key"
+SSL_CERT_FILE=$T/none expect $EIO probe manifest "localhost:$port/some/name:one"
+says "install ca-certificates"
+SSL_CERT_FILE=$T/ca.crt reads "localhost:$port/some/name"
+mkdir -p "$HOME/.config/containers/certs.d/other.localhost:$port"
+cp "$T/ca.crt" "$HOME/.config/containers/certs.d/other.localhost:$port/own.crt"
+expect $EIO probe manifest "other.localhost:$port/some/name:one"
+says "a certificate of another name"
 printf '[[registry]]\nlocation = "localhost:%s"\ninsecure = true\n' "$port" >"$HOME/.config/containers/registries.conf"
 reads "localhost:$port/some/name"
 rm "$HOME/.config/containers/registries.conf"
@@ -88,7 +101,7 @@ if "$jwt" -c 'import h2' 2>/dev/null; then
     registry_pids="$registry_pids $!"
     wait_for_port "$two"
     for fault in fine goaway refused broken; do
-        expect 0 probe --insecure blob "127.0.0.1:$two/$fault" "$layer" "$size" 1000 500000 3 4
+        expect 0 probe --tls-verify=false blob "127.0.0.1:$two/$fault" "$layer" "$size" 1000 500000 3 4
         cmp -s "$T/wanted" "$T/stdout" || fail "HTTP/2, $fault: other bytes"
     done
     grep -q '^2 /v2/fine' "$T/two.log" || fail "HTTP/2 was not spoken"
@@ -129,6 +142,13 @@ expect 11 env http_proxy=http://127.0.0.1:$proxy "$REGISTRY_PROBE" manifest far.
 says "does not answer"
 expect 11 env http_proxy=http://$P no_proxy=far.example "$REGISTRY_PROBE" manifest far.example/some/name:one
 says "no host of the name far.example"
+
+python3 "$HERE/registry_proxy.py" "$proxy" "$encrypted" &
+registry_pids="$registry_pids $!"
+wait_for_port "$proxy"
+https_proxy=http://127.0.0.1:$proxy reads tunnel.example/some/name --tls-verify=false
+https_proxy=http://127.0.0.1:$proxy expect 11 probe manifest refused.example/some/name:one
+says "the proxy"
 
 # --- by mirrors: one that is not there, one that has it; the registry itself is not
 none=$(free_port)

@@ -3,6 +3,7 @@ registry_pids=
 stop_registries() {
     status=$?
     for pid in $registry_pids; do kill "$pid" 2>/dev/null || true; done
+    set +e # else the next line ends the shell before it has cleaned up
     (exit $status)
     cleanup
 }

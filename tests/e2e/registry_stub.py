@@ -136,7 +136,10 @@ class Storage(Handler):
 
 class Registry(Handler):
     def do_HEAD(self):
-        self.do_GET()
+        if '/nohead/' in self.path:
+            self.note()
+            return self.answer(405)
+        return self.do_GET()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0))).decode()
@@ -161,6 +164,8 @@ class Registry(Handler):
             return self.token(query)
         if url.path == '/v2/':
             return self.answer(401, [('WWW-Authenticate', 'Basic realm="x"')])
+        if url.path.endswith('/tags/list'):
+            return self.answer(404)
         _, _, *name, kind, what = url.path.split('/')
         fault, key = name[0], '/'.join(name)
         if not self.is_welcome(fault, key):
@@ -269,6 +274,13 @@ class Registry(Handler):
         return self.answer(200, headers, body)
 
     def blob(self, fault, key, what):
+        if fault == 'slow':
+            with lock:
+                counts['now'] = counts.get('now', 0) + 1
+                log.write(f'together {counts["now"]}\n')
+            time.sleep(0.3)
+            with lock:
+                counts['now'] -= 1
         there = f'http://127.0.0.1:{storage_port}/storage/{what}'
         if fault == 'redirect':
             return self.answer(307, [('Location', f'{there}?X-Signature=secret-signature')])

@@ -39,12 +39,21 @@ done
 # shellcheck disable=SC2086
 probe() { "$SANDBOX_PROBE" keyring "$STAGEFS" "$@" -- /probe $host; }
 printf 'FROM base\nRUN ["/probe"%s]\n' "$(for word in $host; do printf ', "%s"' "$word"; done)" >"$T/Dockerfile"
+# Without control groups there is no limit of processes, and a note says so.
+filter_limit() { cat; }
+for runtime in $works; do
+    "$STAGEFS" run --runtime $runtime "dir:$T/d" -- /probe >"$T/stdout" 2>"$T/stderr" || fail "$runtime: $(cat "$T/stderr")"
+    if grep -q 'no limit of processes' "$T/stderr"; then
+        cat "$T/stderr"
+        filter_limit() { grep -v '^processes:'; }
+    fi
+done
 for runtime in $works; do
     probe run -q --runtime $runtime --network none "dir:$T/d" >"$T/run.$runtime" || fail "run in $runtime"
     probe trace -q --runtime $runtime --network none "dir:$T/d" -o "$T/profile" >"$T/trace.$runtime" || fail "trace in $runtime"
     STAGEFS_RUNTIME=$runtime "$SANDBOX_PROBE" keyring "$STAGEFS" ls -q --allow-run --no-cache -f "$T/Dockerfile" --context "$T/rw" --network none \
         --build-context "base=dir:$T/d" >/dev/null 2>"$T/RUN.$runtime" || fail "RUN in $runtime: $(cat "$T/RUN.$runtime")"
-    cat >"$T/wanted" <<'WANTED'
+    filter_limit >"$T/wanted" <<'WANTED'
 descriptors:more closed
 descriptors:of-the-host closed
 device:/dev/fuse closed
@@ -63,6 +72,7 @@ namespace:net closed
 namespace:pid closed
 namespace:uts closed
 new-privileges closed
+processes:unlimited closed
 read:/proc/kcore closed
 unfiltered closed
 works:/dev/null open
@@ -71,7 +81,7 @@ write:/proc/sys/kernel/core_pattern closed
 write:/proc/sysrq-trigger closed
 WANTED
     for what in run trace RUN; do
-        grep -E ' (open|closed)$' "$T/$what.$runtime" | sort >"$T/is"
+        grep -E ' (open|closed)$' "$T/$what.$runtime" | filter_limit | sort >"$T/is"
         [ -s "$T/is" ] || fail "$what in $runtime tells nothing: $(cat "$T/$what.$runtime")"
         join -v 1 -t '|' "$T/wanted" "$T/is" >"$T/diff"
         [ -s "$T/diff" ] && fail "$what in $runtime is not: $(cat "$T/diff")"
@@ -130,6 +140,8 @@ for runtime in $works; do
     grep -q '^uid=1234 gid=77' "$T/stdout" || fail "$runtime: $(cat "$T/stdout")"
     expect 0 "$STAGEFS" run -q --runtime $runtime -u 1234:77 "dir:$T/s" -- /bin/sh -c 'cat /proc/self/status'
     [ "$(grep -cE '^Cap(Eff|Prm|Inh|Amb):.0*$' "$T/stdout")" = 4 ] || fail "$runtime: a user has capabilities: $(cat "$T/stdout")"
+    expect 0 "$STAGEFS" run -q --init --runtime $runtime "dir:$T/d" -- /probe
+    grep -qx 'call:take-init closed' "$T/stdout" || fail "$runtime: the first process of --init can be reached"
     [ $runtime = bwrap ] && continue
     expect 0 "$STAGEFS" run -q --suid --runtime $runtime "dir:$T/d" -- /probe
     grep -qx 'new-privileges open' "$T/stdout" || fail "$runtime --suid: $(cat "$T/stdout")"
@@ -157,6 +169,22 @@ for target in /up/a/b /in-dev/c /dev/shm/d /new/e; do
     [ -e "$T/rw/written" ] || fail "--rw at $target: nothing came"
     rm "$T/rw/written"
 done
+# What a runtime would read inside the root, and wait for
+for name in passwd group; do
+    mv "$T/h/etc/$name" "$T/kept" 2>/dev/null || :
+    for link in "" /dev/ptmx /proc/self/fd/0; do
+        [ -n "$link" ] && ln -s $link "$T/h/etc/$name" || mkfifo "$T/h/etc/$name"
+        expect 125 timeout 60 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+        says "/etc/$name is no regular file"
+        rm "$T/h/etc/$name"
+    done
+    mv "$T/kept" "$T/h/etc/$name" 2>/dev/null || :
+done
+# Runtimes hide files of /proc behind /dev/null: an image cannot have another file there.
+ln -s /dev/null "$T/h/etc/resolv.conf"
+expect 125 "$STAGEFS" run -q "dir:$T/h" -- /bin/echo ran
+says "it is a device of the sandbox"
+rm "$T/h/etc/resolv.conf"
 # A working directory that leads to a descriptor of the runtime's (CVE-2024-21626)
 expect 126 "$STAGEFS" run -q -w /proc/self/fd/8/../.. "dir:$T/s" -- /bin/sh -c 'ls -d etc/../proc/1'
 echo FROM base >"$T/Dockerfile"
@@ -245,6 +273,34 @@ for runtime in $works; do
     rm -f "$T/rw/alive"
     sleep 1
     [ ! -e "$T/rw/alive" ] || fail "$runtime: the command lives longer than stagefs"
+done
+# Of control groups that stagefs makes (runc makes its own) nothing stays: what dies with its supervisor, which would have
+# removed the group, leaves it to the next run.
+is_left() { [ -n "$(find /sys/fs/cgroup -maxdepth 4 -name "$1" 2>/dev/null)" ]; }
+for runtime in $works; do
+    : >"$T/stdout"
+    "$STAGEFS" run -q --runtime $runtime "dir:$T/s" -- /bin/sh -c 'cat /proc/self/cgroup; echo; sleep 100' >"$T/stdout" 2>"$T/stderr" &
+    pid=$!
+    for _ in $(seq 600); do
+        grep -qx '' "$T/stdout" && break
+        sleep 0.1
+    done
+    group=$(grep -o 'stagefs-run-[a-z0-9]*' "$T/stdout" | head -1) || :
+    helpers=$(cat /proc/$pid/task/*/children)
+    if [ -z "$group" ]; then
+        kill $pid
+        wait $pid || :
+        continue
+    fi
+    is_left "$group" || fail "$runtime: $group is not to be found"
+    kill -STOP $pid
+    # shellcheck disable=SC2086
+    kill -KILL $helpers $pid
+    wait $pid || :
+    sleep 1
+    is_left "$group" || fail "$runtime: the group was removed by nobody"
+    expect 0 "$STAGEFS" run -q --runtime $runtime "dir:$T/s" -- /bin/echo swept
+    ! is_left "$group" || fail "$runtime: $group is left"
 done
 
 # ---- standard streams: bytes go through, and neither files nor terminals of the host are in the command's hands ----

@@ -101,6 +101,35 @@ exec 9<&-
 [ "$(cat "$T/mnt/kept")" = kept ] || fail "what was written before a crash is gone"
 "$STAGEFS" umount "$T/mnt"
 
+# A directory in which another user can put things: nothing is followed out of it, and nothing changed elsewhere.
+mkdir -m 0700 "$T/elsewhere"
+for part in upper upper.new work; do
+    mkdir "$T/hostile"
+    ln -s "$T/elsewhere" "$T/hostile/$part"
+    cp "$T/up/stage" "$T/hostile/stage"
+    expect 1 "$STAGEFS" mount --upper "$T/hostile" "oci:$T/layout:x" "$T/mnt"
+    says "hostile/$part: Not a directory"
+    [ "$(stat -c %a "$T/elsewhere")" = 700 ] && [ -z "$(ls "$T/elsewhere")" ] || fail "$part was followed"
+    rm -r "$T/hostile"
+done
+mkdir "$T/hostile"
+mkfifo "$T/hostile/stage"
+expect 1 "$STAGEFS" mount --upper "$T/hostile" "oci:$T/layout:x" "$T/mnt"
+rm "$T/hostile/stage"
+chown 65534 "$T/hostile"
+expect 1 "$STAGEFS" mount --upper "$T/hostile" "oci:$T/layout:x" "$T/mnt"
+says "another user can write to it"
+chown 0 "$T/hostile"
+chmod 0777 "$T/hostile"
+expect 1 "$STAGEFS" mount --upper "$T/hostile" "oci:$T/layout:x" "$T/mnt"
+says "another user can write to it"
+# In a directory of theirs one of root's is taken by a descriptor, whatever they put in its place.
+mkdir "$T/of-theirs" "$T/of-theirs/up" && chown 65534 "$T/of-theirs"
+"$STAGEFS" mount --upper "$T/of-theirs/up" "oci:$T/layout:x" "$T/mnt"
+echo kept >"$T/mnt/kept"
+"$STAGEFS" umount "$T/mnt"
+[ -f "$T/of-theirs/up/upper/kept" ] || fail "nothing was written below another user's directory"
+
 # An ordinary user hears how; in a namespace of their own it works.
 command -v setpriv >/dev/null || exit 0
 chmod 0755 "$T" && mkdir -m 0777 "$T/theirs" && chmod -R a+rX "$T/layout"

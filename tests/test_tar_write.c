@@ -1,4 +1,4 @@
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -244,6 +244,49 @@ Test(tar_header, drops_nanoseconds)
     AUTO(read_done) struct read read = read_back(&entry);
     cr_assert_eq(archive_entry_mtime(read.entry), 5);
     cr_assert_eq(archive_entry_mtime_nsec(read.entry), 0);
+}
+
+Test(tar_header, holds_nanoseconds_if_asked_to)
+{
+    static const struct {
+        int64_t sec;
+        uint32_t nsec;
+        const char *record;
+    } times[] = { { 5, 250000000, "mtime=5.250000000\n" },
+                  { 5, 1, "mtime=5.000000001\n" },
+                  { -6, 750000000, "mtime=-5.250000000\n" },
+                  { -1, 750000000, "mtime=-0.250000000\n" },
+                  { -6, 0, "mtime=-6\n" } };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct sfs_tar_entry entry = entry_of("f", S_IFREG, 0);
+        entry.attr.mtime_sec = times[i].sec;
+        entry.attr.mtime_nsec = times[i].nsec;
+        entry.has_nanoseconds = true;
+        AUTO(sfs_buf_close) struct sfs_buf header = header_of(&entry);
+        cr_assert_not_null(
+            memmem(header.data, header.size, times[i].record, strlen(times[i].record)), "%s",
+            times[i].record);
+    }
+    struct sfs_tar_entry whole = entry_of("f", S_IFREG, 0);
+    whole.attr.mtime_sec = 5;
+    whole.has_nanoseconds = true;
+    AUTO(sfs_buf_close) struct sfs_buf header = header_of(&whole);
+    cr_expect_eq(header.size, SFS_TAR_BLOCK, "whole seconds fit into ustar");
+}
+
+Test(tar_header, has_the_map_of_a_sparse_file)
+{
+    const struct sfs_extent extents[] = { { .file_offset = 512, .size = 3 },
+                                          { .file_offset = 1u << 20, .size = 5 } };
+    struct sfs_tar_entry entry = entry_of("holes", S_IFREG, 1ull << 40);
+    entry.is_sparse = true;
+    entry.extents = extents;
+    entry.extent_count = 2;
+    AUTO(read_done) struct read read = read_back(&entry);
+    cr_assert_str_eq(archive_entry_pathname(read.entry), "holes");
+    cr_assert_eq(archive_entry_size(read.entry), 1ll << 40);
+    cr_assert_str_eq(read.bytes.data + read.bytes.size - SFS_TAR_END - SFS_TAR_BLOCK,
+                     "2\n512\n3\n1048576\n5\n");
 }
 
 Test(tar_header, keeps_xattrs_byte_by_byte)

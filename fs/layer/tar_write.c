@@ -6,33 +6,12 @@
  * bytes; GNU tar and libarchive take them as UTF-8 unless hdrcharset says BINARY, which Go and GNU
  * tar pass over. So names that are ASCII and short stand in the ustar header, others in a `path` or
  * `linkpath` record, and hdrcharset=BINARY goes before a name that is no UTF-8. */
-#include "commit/tar.h"
+#include "layer/tar_write.h"
 
 #include <stagefs/utf8.h>
 
 #include <errno.h>
 #include <sys/stat.h>
-
-struct ustar {
-    char name[100];
-    char mode[8];
-    char uid[8];
-    char gid[8];
-    char size[12];
-    char mtime[12];
-    char checksum[8];
-    char type;
-    char target[100];
-    char magic[6];
-    char version[2];
-    char user[32];
-    char group[32];
-    char major[8];
-    char minor[8];
-    char prefix[155];
-    char unused[12];
-};
-_Static_assert(sizeof(struct ustar) == SFS_TAR_BLOCK, "a tar header is one block");
 
 #define MAX_OCTAL_7  07777777u      /* the largest number of 7 digits */
 #define MAX_OCTAL_11 077777777777ll /* the largest number of 11 digits: 8 GiB - 1 */
@@ -69,10 +48,12 @@ static void put_ascii(char *field, size_t size, const char *text)
             field[i] = '_';
 }
 
-static void seal(struct ustar *header)
+static void seal(struct sfs_tar_raw *header)
 {
-    memcpy(header->magic, "ustar", 6);
-    memcpy(header->version, "00", 2);
+    memcpy(header->magic,
+           "ustar\0"
+           "00",
+           sizeof header->magic);
     memset(header->checksum, ' ', sizeof header->checksum);
     unsigned sum = 0;
     const unsigned char *bytes = (const unsigned char *)header;
@@ -82,7 +63,7 @@ static void seal(struct ustar *header)
 }
 
 /* Puts the name into name, or into prefix and name parted at a '/'. Returns whether it fits. */
-static bool put_name(struct ustar *header, const char *name)
+static bool put_name(struct sfs_tar_raw *header, const char *name)
 {
     size_t size = strlen(name);
     if (!is_ascii(name))
@@ -110,24 +91,37 @@ static size_t count_digits(size_t value)
 }
 
 /* Adds a record: "LENGTH KEY=VALUE\n", where LENGTH counts itself. */
-static int add_record(struct sfs_buf *records, const char *key, const void *value, size_t size)
+static void add_record(struct sfs_buf *records, const char *key, const void *value, size_t size)
 {
     size_t rest = 1 + strlen(key) + 1 + size + 1;
     size_t length = rest + count_digits(rest);
     length = rest + count_digits(length);
-    int r = sfs_buf_printf(records, "%zu %s=", length, key);
-    if (r == 0)
-        r = sfs_buf_add(records, value, size);
-    if (r == 0)
-        r = sfs_buf_add(records, "\n", 1);
-    return r;
+    sfs_buf_printf(records, "%zu %s=", length, key);
+    sfs_buf_add(records, value, size);
+    sfs_buf_add(records, "\n", 1);
 }
 
-static int add_number(struct sfs_buf *records, const char *key, int64_t value)
+static void add_text(struct sfs_buf *records, const char *key, const char *text)
+{
+    add_record(records, key, text, strlen(text));
+}
+
+static void add_number(struct sfs_buf *records, const char *key, int64_t value)
 {
     char text[24];
-    int size = snprintf(text, sizeof text, "%lld", (long long)value);
-    return add_record(records, key, text, (size_t)size);
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    add_text(records, key, text);
+}
+
+/* Adds a time with a fraction, which before 1970 counts downwards: 0.75 behind -6 is "-5.25". */
+static void add_time(struct sfs_buf *records, const char *key, int64_t sec, uint32_t nsec)
+{
+    char text[40];
+    bool is_before = sec < 0 && nsec > 0;
+    uint64_t whole = sec < 0 ? -(uint64_t)sec - is_before : (uint64_t)sec;
+    snprintf(text, sizeof text, "%s%llu.%09u", sec < 0 ? "-" : "", (unsigned long long)whole,
+             is_before ? 1000000000 - nsec : nsec);
+    add_text(records, key, text);
 }
 
 static int add_xattrs(struct sfs_buf *records, const struct sfs_tar_entry *entry,
@@ -141,9 +135,7 @@ static int add_xattrs(struct sfs_buf *records, const struct sfs_tar_entry *entry
             return sfs_fail(err, ENOTSUP,
                             "%s: a tar cannot express the extended attribute '%.255s'", entry->path,
                             xattr->name);
-        int r = add_record(records, key, xattr->value, xattr->size);
-        if (r < 0)
-            return sfs_fail_memory(err);
+        add_record(records, key, xattr->value, xattr->size);
     }
     return 0;
 }
@@ -153,34 +145,52 @@ struct excess {
     const char *path, *target; /* NULL: it fits */
 };
 
-/* Adds the records in the order of their keys, so that the same entry gives the same bytes. */
+static void add_mtime(struct sfs_buf *records, const struct sfs_tar_entry *entry)
+{
+    const struct sfs_attr *attr = &entry->attr;
+    if (entry->has_nanoseconds && attr->mtime_nsec > 0)
+        add_time(records, "mtime", attr->mtime_sec, attr->mtime_nsec);
+    else if (attr->mtime_sec < 0 || attr->mtime_sec > MAX_OCTAL_11)
+        add_number(records, "mtime", attr->mtime_sec);
+}
+
+/* Says that a map of the file's runs (form 1.0) stands before its bytes. */
+static void add_sparse(struct sfs_buf *records, const struct sfs_tar_entry *entry)
+{
+    add_text(records, "GNU.sparse.major", "1");
+    add_text(records, "GNU.sparse.minor", "0");
+    add_number(records, "GNU.sparse.realsize", (int64_t)entry->attr.size);
+}
+
+/* Adds the records in the order of their keys, so that the same entry gives the same bytes. `size`:
+ * of the bytes that follow. */
 static int add_records(struct sfs_buf *records, const struct sfs_tar_entry *entry, uint64_t size,
                        const struct excess *excess, struct sfs_error *err)
 {
+    if (entry->is_sparse)
+        add_sparse(records, entry);
     int r = add_xattrs(records, entry, err);
     if (r < 0)
         return r;
-    const struct sfs_attr *attr = &entry->attr;
-    if (attr->gid > MAX_OCTAL_7)
-        r = add_number(records, "gid", attr->gid);
-    if (r == 0 && ((excess->path && !sfs_utf8_is_valid(excess->path)) ||
-                   (excess->target && !sfs_utf8_is_valid(excess->target))))
-        r = add_record(records, "hdrcharset", "BINARY", 6);
-    if (r == 0 && excess->target)
-        r = add_record(records, "linkpath", excess->target, strlen(excess->target));
-    if (r == 0 && (attr->mtime_sec < 0 || attr->mtime_sec > MAX_OCTAL_11))
-        r = add_number(records, "mtime", attr->mtime_sec);
-    if (r == 0 && excess->path)
-        r = add_record(records, "path", excess->path, strlen(excess->path));
-    if (r == 0 && size > (uint64_t)MAX_OCTAL_11)
-        r = add_number(records, "size", (int64_t)size);
-    if (r == 0 && attr->uid > MAX_OCTAL_7)
-        r = add_number(records, "uid", attr->uid);
-    return r < 0 ? sfs_fail_memory(err) : 0;
+    if (entry->attr.gid > MAX_OCTAL_7)
+        add_number(records, "gid", entry->attr.gid);
+    if ((excess->path && !sfs_utf8_is_valid(excess->path)) ||
+        (excess->target && !sfs_utf8_is_valid(excess->target)))
+        add_text(records, "hdrcharset", "BINARY");
+    if (excess->target)
+        add_text(records, "linkpath", excess->target);
+    add_mtime(records, entry);
+    if (excess->path)
+        add_text(records, "path", excess->path);
+    if (size > (uint64_t)MAX_OCTAL_11)
+        add_number(records, "size", (int64_t)size);
+    if (entry->attr.uid > MAX_OCTAL_7)
+        add_number(records, "uid", entry->attr.uid);
+    return sfs_buf_check(records, err);
 }
 
 /* Puts the extended header's own name, which matters only to readers that list such headers. */
-static void put_pax_name(struct ustar *header, const char *path)
+static void put_pax_name(struct sfs_tar_raw *header, const char *path)
 {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
@@ -189,9 +199,15 @@ static void put_pax_name(struct ustar *header, const char *path)
     put_ascii(header->name, sizeof header->name, name);
 }
 
-static int add_pax(struct sfs_buf *buf, const char *path, const struct sfs_buf *records)
+static void add_padding(struct sfs_buf *buf, uint64_t size)
 {
-    struct ustar header = { .type = 'x' };
+    static const char zeros[SFS_TAR_BLOCK];
+    sfs_buf_add(buf, zeros, sfs_tar_padding(size));
+}
+
+static void add_pax(struct sfs_buf *buf, const char *path, const struct sfs_buf *records)
+{
+    struct sfs_tar_raw header = { .type = 'x' };
     put_pax_name(&header, path);
     put_octal(header.mode, sizeof header.mode, 0644);
     put_octal(header.uid, sizeof header.uid, 0);
@@ -199,13 +215,9 @@ static int add_pax(struct sfs_buf *buf, const char *path, const struct sfs_buf *
     put_octal(header.size, sizeof header.size, records->size);
     put_octal(header.mtime, sizeof header.mtime, 0);
     seal(&header);
-    static const char zeros[SFS_TAR_BLOCK];
-    int r = sfs_buf_add(buf, &header, sizeof header);
-    if (r == 0)
-        r = sfs_buf_add(buf, records->data, records->size);
-    if (r == 0)
-        r = sfs_buf_add(buf, zeros, sfs_tar_padding(records->size));
-    return r;
+    sfs_buf_add(buf, &header, sizeof header);
+    sfs_buf_add(buf, records->data, records->size);
+    add_padding(buf, records->size);
 }
 
 /* The type flag of an entry; 0: a tar knows no such type. */
@@ -236,7 +248,7 @@ static uint64_t clip(int64_t value, int64_t max)
     return value >= 0 && value <= max ? (uint64_t)value : 0;
 }
 
-static void put_numbers(struct ustar *header, const struct sfs_attr *attr, uint64_t size)
+static void put_numbers(struct sfs_tar_raw *header, const struct sfs_attr *attr, uint64_t size)
 {
     put_octal(header->mode, sizeof header->mode, attr->mode & 07777);
     put_octal(header->uid, sizeof header->uid, clip(attr->uid, MAX_OCTAL_7));
@@ -248,49 +260,80 @@ static void put_numbers(struct ustar *header, const struct sfs_attr *attr, uint6
     put_octal(header->minor, sizeof header->minor, device ? attr->rdev_minor : 0);
 }
 
-int sfs_tar_add_name(struct sfs_buf *name, const struct sfs_tar_entry *entry)
+void sfs_tar_add_name(struct sfs_buf *name, const struct sfs_tar_entry *entry)
 {
-    int r = sfs_buf_add_str(name, *entry->path ? entry->path : ".");
-    if (r == 0 && type_of(entry) == '5')
-        r = sfs_buf_add_str(name, "/");
-    return r;
+    sfs_buf_add_str(name, *entry->path ? entry->path : ".");
+    if (type_of(entry) == '5')
+        sfs_buf_add_str(name, "/");
+}
+
+/* Adds the map of a sparse file: how many runs it has, then each one's place and size, a line each,
+ * up to the end of a block. */
+static void add_map(struct sfs_buf *map, const struct sfs_tar_entry *entry)
+{
+    sfs_buf_printf(map, "%u\n", entry->extent_count);
+    for (uint32_t i = 0; i < entry->extent_count; i++)
+        sfs_buf_printf(map, "%llu\n%llu\n", (unsigned long long)entry->extents[i].file_offset,
+                       (unsigned long long)entry->extents[i].size);
+    add_padding(map, map->size);
+}
+
+/* How many bytes follow the headers: an entry's content, of a sparse file only the map and its
+ * runs. */
+static uint64_t stored_size(const struct sfs_tar_entry *entry, const struct sfs_buf *map)
+{
+    if (type_of(entry) != '0')
+        return 0;
+    if (!entry->is_sparse)
+        return entry->attr.size;
+    uint64_t size = map->size;
+    for (uint32_t i = 0; i < entry->extent_count; i++)
+        size += entry->extents[i].size;
+    return size;
+}
+
+/* Puts what fits into ustar's fields, and says what does not. */
+static struct excess put_texts(struct sfs_tar_raw *header, const char *name, const char *target)
+{
+    struct excess excess = { 0 };
+    if (!put_name(header, name)) {
+        excess.path = name;
+        put_ascii(header->name, sizeof header->name, name);
+    }
+    if (strlen(target) > sizeof header->link || !is_ascii(target))
+        excess.target = target;
+    put_ascii(header->link, sizeof header->link, target);
+    return excess;
 }
 
 static int add_headers(struct sfs_buf *buf, const struct sfs_tar_entry *entry, const char *name,
-                       char type, struct sfs_error *err)
+                       struct sfs_error *err)
 {
-    const char *target = type == '1' || type == '2' ? entry->target : "";
-    uint64_t size = type == '0' ? entry->attr.size : 0;
-    struct ustar header = { .type = type };
-    struct excess excess = { 0 };
-    if (!put_name(&header, name))
-        excess.path = name;
-    if (strlen(target) <= sizeof header.target && is_ascii(target))
-        put_text(header.target, sizeof header.target, target);
-    else
-        excess.target = target;
+    AUTO(sfs_buf_close) struct sfs_buf records = { 0 }, map = { 0 };
+    struct sfs_tar_raw header = { .type = type_of(entry) };
+    const char *target = header.type == '1' || header.type == '2' ? entry->target : "";
+    if (entry->is_sparse)
+        add_map(&map, entry);
+    if (sfs_buf_check(&map, err) < 0)
+        return -ENOMEM;
+    uint64_t size = stored_size(entry, &map);
+    const struct excess excess = put_texts(&header, name, target);
     put_numbers(&header, &entry->attr, size);
-
-    AUTO(sfs_buf_close) struct sfs_buf records = { 0 };
+    seal(&header);
     int r = add_records(&records, entry, size, &excess, err);
     if (r < 0)
         return r;
     if (records.size > 0)
-        r = add_pax(buf, entry->path, &records);
-    if (excess.path)
-        put_ascii(header.name, sizeof header.name, name);
-    if (excess.target)
-        put_ascii(header.target, sizeof header.target, target);
-    seal(&header);
-    if (r == 0)
-        r = sfs_buf_add(buf, &header, sizeof header);
-    return r < 0 ? sfs_fail_memory(err) : 0;
+        add_pax(buf, entry->path, &records);
+    sfs_buf_add(buf, &header, sizeof header);
+    sfs_buf_add(buf, map.data, map.size);
+    return sfs_buf_check(buf, err);
 }
 
 /* More than 11 octal digits are written in binary, as GNU tar does and all read. */
 void sfs_tar_set_size(char *header, uint64_t size)
 {
-    struct ustar *ustar = (struct ustar *)header;
+    struct sfs_tar_raw *ustar = (struct sfs_tar_raw *)header;
     if (size <= (uint64_t)MAX_OCTAL_11) {
         put_octal(ustar->size, sizeof ustar->size, size);
     } else {
@@ -305,16 +348,15 @@ void sfs_tar_set_size(char *header, uint64_t size)
 int sfs_tar_add_header(struct sfs_buf *buf, const struct sfs_tar_entry *entry,
                        struct sfs_error *err)
 {
-    char type = type_of(entry);
-    if (!type)
+    if (!type_of(entry))
         return sfs_fail(err, ENOTSUP, "%s: a tar cannot express a file of type %o", entry->path,
                         entry->attr.mode & S_IFMT);
     if (entry->attr.size > INT64_MAX || entry->attr.rdev_major > MAX_OCTAL_7 ||
         entry->attr.rdev_minor > MAX_OCTAL_7)
         return sfs_fail(err, ENOTSUP, "%s: a tar cannot express so large a number", entry->path);
     AUTO(sfs_buf_close) struct sfs_buf name = { 0 };
-    int r = sfs_tar_add_name(&name, entry);
-    if (r < 0)
-        return sfs_fail_memory(err);
-    return add_headers(buf, entry, name.data, type, err);
+    sfs_tar_add_name(&name, entry);
+    if (sfs_buf_check(&name, err) < 0)
+        return -ENOMEM;
+    return add_headers(buf, entry, name.data, err);
 }
