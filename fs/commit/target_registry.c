@@ -4,6 +4,7 @@
 #include "commit/target.h"
 
 #include "base/array.h"
+#include "base/limits.h"
 #include "base/pool.h"
 #include "base/thread.h"
 #include "commit/base_place.h"
@@ -16,8 +17,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define SMALL         (1u << 20) /* bytes; what has more is sent while it grows */
-#define LOOK_NS       10000000   /* how often the thread looks whether there is more */
+#define SMALL         SFS_MAX_MANIFEST /* bytes; what has more is sent while it grows */
+#define LOOK_NS       10000000         /* how often the thread looks whether there is more */
 #define LAYERS_BESIDE 4
 
 enum growth { GROWING, WHOLE, DROPPED };
