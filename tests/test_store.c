@@ -389,6 +389,7 @@ Test(store, a_directory_that_others_can_write_to_is_refused)
 }
 
 #define NAME_A "sha256-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define NAME_B "sha256-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
 static unsigned mode_of(const char *name)
 {
@@ -452,4 +453,98 @@ Test(store, filters_of_older_versions_are_removed)
     cr_expect_eq(access(path_of(name), F_OK), -1);
     cr_expect_eq(access(path_of("seccomp-of-mine"), F_OK), 0);
     sfs_store_close(&again);
+}
+
+/* ---- what is here of a registry's blobs */
+
+static struct sfs_digest digest_of_key(const char *key)
+{
+    struct sfs_digest digest;
+    cr_assert_eq(sfs_digest_parse(key, &digest, &err), 0);
+    return digest;
+}
+
+/* Opens a part of `size` bytes and writes some of it. */
+static void put_part(const char *key, uint64_t size, size_t written, int *ret_data, int *ret_map)
+{
+    const struct sfs_digest digest = digest_of_key(key);
+    static const char bytes[64 << 10] = "x";
+    cr_assert_eq(sfs_store_open_part(store, &digest, size, ret_data, ret_map, &err), 0, "%s",
+                 err.text);
+    cr_assert_eq(ftruncate(*ret_data, (off_t)size), 0);
+    cr_assert_eq(pwrite(*ret_data, bytes, written, 0), (ssize_t)written);
+    cr_assert_eq(pwrite(*ret_map, "map", 3, 0), 3);
+}
+
+Test(store, parts_are_listed_by_what_is_there_and_pruned_with_their_maps)
+{
+    int data, map;
+    char text[1024] = "";
+    put_part(KEY_A, 1 << 30, 64 << 10, &data, &map);
+    cr_assert_eq(sfs_store_list(store, append, text, &err), 0);
+    cr_assert(strstr(text, "65536"), "%s", text);
+    uint64_t freed, count;
+    cr_assert_eq(sfs_store_prune(store, 0, &freed, &count, &err), 0);
+    cr_assert_eq(count, 0);
+    close(data);
+    close(map);
+    cr_assert_eq(sfs_store_prune(store, 0, &freed, &count, &err), 0);
+    cr_assert_eq(count, 1);
+    cr_assert_eq(freed, 64 << 10, "%lu", (unsigned long)freed);
+    cr_assert_eq(access(path_of("part/" NAME_A ".1073741824.map"), F_OK), -1);
+}
+
+Test(store, a_map_without_its_part_is_not_believed)
+{
+    int data, map;
+    struct stat st;
+    put_part(KEY_A, 1000, 10, &data, &map);
+    close(data);
+    close(map);
+    cr_assert_eq(unlink(path_of("part/" NAME_A ".1000.part")), 0);
+    const struct sfs_digest digest = digest_of_key(KEY_A);
+    cr_assert_eq(sfs_store_open_part(store, &digest, 1000, &data, &map, &err), 0);
+    cr_assert_eq(fstat(map, &st), 0);
+    cr_assert_eq(st.st_size, 0);
+    close(data);
+    close(map);
+}
+
+Test(store, a_part_becomes_a_blob)
+{
+    int data, map, fd;
+    struct stat st;
+    const struct sfs_digest digest = digest_of_key(KEY_A);
+    put_part(KEY_A, 1000, 1000, &data, &map);
+    cr_assert_eq(sfs_store_keep_part(store, &digest, 1000), 0);
+    cr_assert_eq(fstat(map, &st), 0);
+    cr_assert_eq(st.st_nlink, 0); /* which tells others that it is closed */
+    cr_assert_lt(sfs_store_keep_part(store, &digest, 1000), 0);
+    close(data);
+    close(map);
+    cr_assert_eq(sfs_store_open_part(store, &digest, 1000, &data, &map, &err), -EEXIST);
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_BLOB, KEY_A, &fd, &err), 0, "%s", err.text);
+    close(fd);
+    sfs_store_drop_blob(store, &digest);
+    cr_assert_eq(sfs_store_open_file(store, SFS_STORE_BLOB, KEY_A, &fd, &err), -ENOENT);
+}
+
+Test(store, room_for_blobs_is_made_of_both_and_what_is_in_use_stays)
+{
+    int data, map;
+    static char text[60001];
+    memset(text, 'x', 60000);
+    text[60000] = 0;
+    put(SFS_STORE_BLOB, KEY_B, text, 1);
+    put(SFS_STORE_INDEX, KEY_B, text, 1);
+    put_part(KEY_A, 1 << 20, 64 << 10, &data, &map);
+    cr_assert_eq(sfs_store_make_blob_room(store, 200000, 10000, &err), 0);
+    cr_assert_eq(access(path_of("blob/" NAME_B ".blob"), F_OK), 0);
+    cr_assert_eq(sfs_store_make_blob_room(store, 100000, 10000, &err), 0);
+    cr_assert_eq(access(path_of("blob/" NAME_B ".blob"), F_OK), -1);
+    cr_assert_eq(access(path_of("index/" NAME_B ".idx"), F_OK), 0);
+    cr_assert_eq(sfs_store_make_blob_room(store, 70000, 10000, &err), -ENOSPC);
+    close(data);
+    close(map);
+    cr_assert_eq(sfs_store_make_blob_room(store, 70000, 10000, &err), 0);
 }

@@ -11,6 +11,7 @@
 #define PATIENCE_MS 60000
 #define PIECE       (4ull << 20)  /* bytes that are brought, and then copied, at once */
 #define NEAR        (1ull << 20)  /* so far from where a reader stopped, it is the same reader */
+#define LONG        (8ull << 20)  /* who has read so many bytes in a row reads on */
 #define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
 #define HASH_BLOCK  (1u << 20)
 #define TRY_AGAIN   1000 /* ms between tries while the other machine does not answer */
@@ -236,15 +237,19 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                   priority == SFS_POOL_BACKGROUND ? SFS_REMOTE_FILL : SFS_REMOTE_PROFILE);
 }
 
-/* How far ahead of a reader that has read so much in a row: as far as that. A pass is one from the
- * beginning. */
+/* How far ahead of a reader that has read so much in a row: little while it may stop anywhere, as
+ * those do that look into a file; as far as it has read, once it will hardly stop. A pass never
+ * does. */
 static uint64_t window_of(const struct sfs_range_blob *range, uint64_t read)
 {
     /* What is in memory alone must not push itself out. */
     uint64_t most = range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
     if (range->in_pass)
         return most;
-    return read < NEAR ? 0 : read < most ? read : most;
+    if (read < NEAR)
+        return 0;
+    uint64_t window = read >= LONG ? read : read / 4 > NEAR ? read / 4 : NEAR;
+    return window < most ? window : most;
 }
 
 /* Is this where a reader goes on? Then what comes next is brought while it works. */
@@ -254,11 +259,13 @@ static void look_ahead(struct sfs_range_blob *range, uint64_t offset, uint64_t s
     LOCK(&range->lock);
     for (unsigned i = 0; i < SFS_RANGE_READERS; i++) {
         struct sfs_range_reader *reader = &range->readers[i];
-        if (reader->next == 0 || offset > reader->next + NEAR || offset + NEAR < reader->next)
+        /* Several threads decode for one reader, so its reads come out of order. */
+        if (reader->next == 0 || offset > reader->ahead + NEAR || offset + NEAR < reader->begin)
             continue;
+        reader->read += size;
         reader->next = end > reader->next ? end : reader->next;
         reader->ahead = reader->ahead > reader->next ? reader->ahead : reader->next;
-        uint64_t window = window_of(range, reader->next - reader->begin);
+        uint64_t window = window_of(range, reader->read);
         uint64_t until = reader->next + window;
         until = until < range->blob.size ? until : range->blob.size;
         /* By whole requests, but for the end. */
@@ -270,7 +277,7 @@ static void look_ahead(struct sfs_range_blob *range, uint64_t offset, uint64_t s
         return;
     }
     range->readers[range->next_reader++ % SFS_RANGE_READERS] =
-        (struct sfs_range_reader){ .begin = offset, .next = end, .ahead = end };
+        (struct sfs_range_reader){ .begin = offset, .read = size, .next = end, .ahead = end };
 }
 
 /* ---- when all is there */

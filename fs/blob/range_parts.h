@@ -26,6 +26,7 @@ enum sfs_block_state {
 /* Somebody who reads on and on. */
 struct sfs_range_reader {
     uint64_t begin, next; /* it has read from here, and will go on there; 0: there is none */
+    uint64_t read;        /* so many bytes */
     uint64_t ahead;       /* all before is here, or on its way */
 };
 

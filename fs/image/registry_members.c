@@ -1,4 +1,4 @@
-/* Documents of an image at a registry, and what is asked for them: nothing that is kept. */
+/* Documents of an image at a registry: out of the store where it has them, else asked for. */
 #include "image/registry_members.h"
 
 #include "base/array.h"

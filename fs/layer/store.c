@@ -359,7 +359,8 @@ static int open_data(const char *path, int *ret_fd)
 {
     struct stat ours, named;
     const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
-    AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    AUTO(sfs_close_fd)
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return -errno;
     while (flock(fd, LOCK_SH) < 0)
@@ -379,7 +380,8 @@ static int open_map(const char *path, int data_fd, int *ret_fd)
     struct stat st;
     if (fstat(data_fd, &st) < 0)
         return -errno;
-    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (st.st_size == 0 ? O_TRUNC : 0);
+    int flags =
+        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (st.st_size == 0 ? O_TRUNC : 0);
     *ret_fd = open(path, flags, 0600);
     return *ret_fd < 0 ? -errno : 0;
 }
@@ -433,10 +435,17 @@ int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest
     do
         r = open_data(path, &data_fd);
     while (r == -ENOENT);
+    AUTO(sfs_close_fd) int map_fd = -1;
     if (r == 0)
-        r = open_map(map, data_fd, ret_map_fd);
+        r = open_map(map, data_fd, &map_fd);
     if (r < 0)
         return sfs_fail_errno(err, -r, "cache directory %s: keeping what is fetched", store->dir);
+    r = check_file(data_fd, path, err);
+    if (r == 0)
+        r = check_file(map_fd, map, err);
+    if (r < 0)
+        return r;
+    *ret_map_fd = TAKE_FD(map_fd);
     *ret_data_fd = TAKE_FD(data_fd);
     return 0;
 }
@@ -461,7 +470,7 @@ int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest
     if (!map)
         return -ENOMEM;
     /* Without a map nobody writes to the data. */
-    if (unlink(map) < 0 || chmod(part, 0644) < 0 || rename(part, whole) < 0)
+    if (unlink(map) < 0 || rename(part, whole) < 0)
         return -errno;
     return 0;
 }

@@ -1,6 +1,5 @@
 /* dpkg's database: info/NAME[:ARCH].list has the paths, status the versions. Distroless images have
- * a file of status.d/ for each package, and its paths in NAME.md5sums. apk's database is one file.
- */
+ * a file of status.d/ for each package, and its paths in NAME.md5sums. */
 #include "slim/packages_maker.h"
 
 #include <errno.h>

@@ -140,6 +140,24 @@ rm -rf "$STAGEFS_CACHE_DIR/index"
 expect 0 "$STAGEFS" ls -lR "$by_digest"
 same "after damage" "$T/names" "$T/stdout"
 
+# --- a registry that sends other bytes than it sent once: nobody sees them
+blobs=$T/plain/store/docker/registry/v2/blobs/sha256
+layer=$("$STAGEFS" inspect --json "$by_digest" | jq -r '.layers | max_by(.size).digest')
+hex=${layer#sha256:}
+stored=$blobs/$(printf %.2s "$hex")/$hex/data
+cp "$stored" "$T/right"
+rm -rf "$STAGEFS_CACHE_DIR/blob" "$STAGEFS_CACHE_DIR/part"
+printf 'forged' | dd of="$stored" bs=1 seek=$(($(stat -c %s "$stored") / 2)) conv=notrunc 2>/dev/null
+expect 1 "$STAGEFS" cat "$by_digest" lib/large
+says "$(printf %.19s "$layer")"
+cmp -n "$(stat -c %s "$T/stdout")" "$T/stdout" "$T/large" || fail "wrong bytes were served"
+rm -rf "$STAGEFS_CACHE_DIR"
+expect 3 "$STAGEFS" ls "$by_digest" # nor are they indexed
+says "does not match its digest"
+cp "$T/right" "$stored"
+expect 0 "$STAGEFS" cat "$by_digest" lib/large
+cmp -s "$T/stdout" "$T/large" || fail "what was wrong is remembered"
+
 # --- tables of contents are read by range: names are known without a pass
 for kind in estargz zstd:chunked; do
     rm -rf "$STAGEFS_CACHE_DIR"
