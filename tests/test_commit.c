@@ -332,7 +332,8 @@ Test(commit, refuses_other_destinations)
     open_copy(NULL);
     static const char *const wrong[] = { "docker-daemon:x",
                                          "oci:/x@sha256:00",
-                                         "docker://x/y",
+                                         "docker://x/y@sha256:00",
+                                         "docker://X/y/",
                                          "/x",
                                          "oci-archive:/",
                                          "docker-archive:/dev",

@@ -2,6 +2,7 @@
 
 #include "layer_fixture.h"
 #include <errno.h>
+#include <stagefs/format.h>
 #include <sys/mman.h>
 
 static char path[96];
@@ -181,4 +182,24 @@ Test(index, windows_without_a_checksum_are_checked_with_the_rest)
     write_index_with("not zstd.", 9);
     found = count_found(&size);
     cr_assert_eq(found, size);
+}
+
+/* The pushed form holds names that nobody has compared with the layer. */
+Test(index, the_form_for_other_machines_is_refused)
+{
+    write_index();
+    AUTO(sfs_close_fd) int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct sfs_index index = { .fd = -1 };
+    cr_assert_eq(sfs_index_open(&fd, &index, &err), 0, "%s", err.text);
+    static const uint8_t digests[2 * 32];
+    struct sfs_index pushed = index;
+    pushed.seek.check = SFS_CHECK_PUBLIC;
+    pushed.seek.tags = digests;
+    AUTO(sfs_free) char *other = sfs_format("%s.pushed", path);
+    AUTO(sfs_close_fd) int written = open(other, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert_eq(sfs_index_write(written, &pushed, &err), 0, "%s", err.text);
+    sfs_index_close(&index);
+    cr_assert_eq(sfs_index_open(&written, &index, &err), -EBADMSG);
+    cr_assert_not_null(strstr(err.text, "an index of another machine"), "%s", err.text);
+    unlink(other);
 }

@@ -1,5 +1,5 @@
 /* The text of profiles: what is written is read as the same, and nothing else is taken for one. */
-#include "tree/profile.h"
+#include "tree/profile_merge.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -202,4 +202,39 @@ Test(profile, malformed_is_not_joined)
     cr_assert_eq(sfs_profile_join_text("p", "stat a\n", 7, &none, &buf, &err), -EBADMSG);
     cr_assert_not_null(strstr(err.text, "p:1"), "%s", err.text);
     sfs_buf_close(&buf);
+}
+
+static void expect_merged(const char *const *texts, size_t count, const char *wanted)
+{
+    struct sfs_profile profiles[4] = { 0 };
+    struct sfs_buf buf = { 0 };
+    cr_assert_eq(sfs_buf_add_str(&buf, ""), 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(parse(&profiles[i], texts[i]), 0, "%s", err.text);
+    cr_assert_eq(sfs_profile_merge(profiles, count, &buf, &err), 0);
+    cr_assert_str_eq(buf.data, wanted);
+    sfs_buf_close(&buf);
+    for (size_t i = 0; i < count; i++)
+        sfs_profile_done(&profiles[i]);
+}
+
+Test(profile_merge, has_each_path_once_with_all_that_is_said_of_it)
+{
+    const char *texts[] = { "stat /a\nread /b 0+10\nopen /a\n",
+                            "read /a 5+5\nread /b 10+10 30+1\n" };
+    expect_merged(texts, 2, "read /a 5+5\nread /b 0+20 30+1\n");
+}
+
+Test(profile_merge, puts_first_what_all_use_early)
+{
+    const char *texts[] = { "open /mine\nopen /all\nopen /late\n", "open /all\nopen /late\n",
+                            "open /all\nopen /late\n" };
+    expect_merged(texts, 3, "open /all\nopen /late\nopen /mine\n");
+}
+
+Test(profile_merge, of_none_or_empty_ones_is_empty)
+{
+    const char *texts[] = { "", "# nothing\n" };
+    expect_merged(texts, 0, "");
+    expect_merged(texts, 2, "");
 }

@@ -33,6 +33,10 @@ int cmd_commit(const struct command *command, int argc, char **argv);
 int cmd_slim(const struct command *command, int argc, char **argv);
 /* Runs a command in a stage, and writes a profile of it. */
 int cmd_trace(const struct command *command, int argc, char **argv);
+/* Copies an image into a registry. */
+int cmd_push(const struct command *command, int argc, char **argv);
+/* Puts profiles beside images at registries, lists those there, and merges profiles. */
+int cmd_profile(const struct command *command, int argc, char **argv);
 /* Runs a command in a stage. */
 int cmd_run(const struct command *command, int argc, char **argv);
 /* Measures how a stage starts, here and on other back ends. */

@@ -246,6 +246,7 @@ int commit_stage(const struct commit_args *args, bool dry_run, struct sfs_commit
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
         .store = args->session.tool.store,
+        .registry = &args->session.tool.registry,
     };
     /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
      * arenas, with gaps between: of a commit's memory, a third. */
@@ -290,7 +291,7 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
                                 .session.stage_args = { .allow_run = true, .held = slim } };
     const struct option_spec own[] = {
         { "tag", 't', OPTION_PATH, &args.destination, "IMAGE",
-          "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME,"
+          "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE:NAME, docker://HOST/NAME:TAG,"
           " containers-storage:NAME, dir:DIR, or - (a tar to stdout)" },
         { "compression", 0, OPTION_TEXT, &args.compression, "NAME",
           "gzip (default), zstd, estargz, zstd:chunked, none" },

@@ -3,6 +3,8 @@
 #include "history.h"
 
 #include <errno.h>
+#include <stagefs/artifact.h>
+#include <stagefs/format.h>
 #include <stagefs/json.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -11,19 +13,23 @@
 struct image_args {
     struct tool tool;
     struct sfs_image *image;
+    bool push;         /* index --push */
+    const char *place; /* where the image is at a registry, if it was opened from elsewhere */
 };
 
 /* Parses a command line of one IMAGE and opens it. Returns as tool_parse(), having told what went
  * wrong. */
-static int open_image(const struct command *command, struct image_args *args, int argc, char **argv)
+static int open_image(const struct command *command, struct image_args *args,
+                      const struct option_spec *own, size_t own_count, int argc, char **argv)
 {
     char **rest;
     int count;
-    int leave = tool_arguments(command, &args->tool, NULL, 0, argc, argv, &rest, &count);
+    int leave = tool_arguments(command, &args->tool, own, own_count, argc, argv, &rest, &count);
     if (leave)
         return leave;
-    if (count != 1)
+    if (count != 1 && !(args->push && count == 2))
         return 1 + tool_usage(command, "needs one IMAGE");
+    args->place = rest[count - 1];
     struct sfs_error err;
     int r = tool_open(&args->tool, false, &err);
     if (r == 0)
@@ -207,7 +213,7 @@ static void print_image(const json_t *image)
 int cmd_inspect(const struct command *command, int argc, char **argv)
 {
     struct image_args args = { 0 };
-    int leave = open_image(command, &args, argc, argv);
+    int leave = open_image(command, &args, NULL, 0, argc, argv);
     if (leave)
         return leave - 1;
     json_t *json = image_json(&args);
@@ -223,10 +229,42 @@ int cmd_inspect(const struct command *command, int argc, char **argv)
 
 /* ---- index ---- */
 
+static int push_index(const struct image_args *args, json_t *json, struct sfs_error *err)
+{
+    const struct tool *tool = &args->tool;
+    const struct sfs_artifact_place place = { .ref = args->place,
+                                              .options = { .platform = tool->platform,
+                                                           .store = tool->store,
+                                                           .registry = &tool->registry,
+                                                           .progress = &tool->progress } };
+    struct sfs_index_push_result result;
+    char text[SFS_DIGEST_TEXT], size[SIZE_TEXT];
+    int r = sfs_index_push(args->image, tool->store, &place, &result, err);
+    progress_close();
+    if (r < 0)
+        return r;
+    json_object_set_new(json, "artifact", json_digest(&result.artifact));
+    json_object_set_new(json, "artifact_size", json_integer((json_int_t)result.size));
+    json_object_set_new(json, "artifact_layers", json_integer((json_int_t)result.layers));
+    if (tool->json)
+        return 0;
+    puts(sfs_digest_print(&result.artifact, text));
+    if (!tool->quiet)
+        fprintf(stderr, "%llu index%s, %s; %llu layer%s left out\n",
+                (unsigned long long)result.layers, result.layers == 1 ? "" : "es",
+                print_size(result.size, size), (unsigned long long)result.left_out,
+                sfs_plural(result.left_out));
+    return 0;
+}
+
 int cmd_index(const struct command *command, int argc, char **argv)
 {
     struct image_args args = { 0 };
-    int leave = open_image(command, &args, argc, argv);
+    const struct option_spec own[] = {
+        { "push", 0, OPTION_FLAG, &args.push, NULL,
+          "put the indexes beside the image at its registry, for other machines" },
+    };
+    int leave = open_image(command, &args, own, sizeof own / sizeof *own, argc, argv);
     if (leave)
         return leave - 1;
     struct sfs_error err;
@@ -238,12 +276,17 @@ int cmd_index(const struct command *command, int argc, char **argv)
     sfs_image_close_layers(&layers, sfs_image_layer_count(args.image));
     progress_close();
     json_t *json = image_json(&args);
+    r = args.push ? push_index(&args, json, &err) : 0;
+    if (r < 0) {
+        json_decref(json);
+        return close_image(&args, r, &err);
+    }
     if (args.tool.json) {
         json_object_del(json, "manifest");
         json_object_del(json, "config");
         r = print_json(json);
     } else {
-        if (!args.tool.quiet)
+        if (!args.tool.quiet && !args.push)
             print_image(json);
         json_decref(json);
     }
@@ -275,7 +318,7 @@ static void found(void *user, const struct sfs_verified *verified)
 int cmd_verify(const struct command *command, int argc, char **argv)
 {
     struct image_args args = { 0 };
-    int leave = open_image(command, &args, argc, argv);
+    int leave = open_image(command, &args, NULL, 0, argc, argv);
     if (leave)
         return leave - 1;
     struct verify_answer answer = { .json = args.tool.json ? json_array() : NULL };

@@ -37,8 +37,11 @@ const struct command commands[] = {
       cmd_diff, false },
     { "inspect", "IMAGE", "manifest, config, layers, codecs, index state",
       "  stagefs inspect --json oci:stage:builder\n", cmd_inspect, false },
-    { "index", "IMAGE", "build what lazy reading needs, once per layer",
-      "  stagefs index oci:stage:builder\n", cmd_index, false },
+    { "index", "IMAGE | --push IMAGE [docker://HOST/NAME[:TAG]]",
+      "build what lazy reading needs, once per layer",
+      "  stagefs index oci:stage:builder\n"
+      "  stagefs index --push oci:out:runtime docker://registry.example/team/runtime:1\n",
+      cmd_index, false },
     { "verify", "IMAGE", "check every digest; exit 3 if one does not hold",
       "  stagefs verify oci-archive:image.tar\n", cmd_verify, false },
     { "commit", "STAGE -t IMAGE [OPTION]...", "write a stage as one layer on its base",
@@ -49,6 +52,10 @@ const struct command commands[] = {
       "                 -t oci:out:small\n"
       "  stagefs commit --gpu-arch sm_90,sm_80 oci:stage:builder -t oci:out:hopper\n",
       cmd_commit, false },
+    { "push", "IMAGE docker://HOST/NAME[:TAG] [--all]", "copy an image into a registry",
+      "  stagefs push oci:out:runtime docker://registry.example/team/runtime:1\n"
+      "  stagefs push --all oci-archive:image.tar docker://registry.example/team/image\n",
+      cmd_push, false },
     { "slim", "STAGE -t IMAGE --exec CMD [OPTION]...",
       "commit what commands need of a stage, checked, with a table",
       "  stagefs slim --base oci:stage:base --from oci:stage:builder --copy /opt/conda \\\n"
@@ -64,6 +71,13 @@ const struct command commands[] = {
       "  stagefs trace oci:out:runtime -o torch.profile -- python -c 'import torch'\n"
       "  stagefs mount --profile torch.profile oci:out:runtime /mnt/runtime\n",
       cmd_trace, false },
+    { "profile", "push FILE docker://HOST/NAME[:TAG] | ls docker://... | merge PROFILE...",
+      "start profiles beside an image at its registry, and several as one",
+      "  stagefs profile push torch.profile docker://registry.example/team/runtime:1 --workload "
+      "train\n"
+      "  stagefs profile ls docker://registry.example/team/runtime:1\n"
+      "  stagefs profile merge -o all.profile a.profile docker://registry.example/team/runtime:1\n",
+      cmd_profile, false },
     { "bench", "STAGE [--lib GLOB]... [--against dir]",
       "measure load times from the mount and from elsewhere",
       "  stagefs bench oci:out:runtime --lib '**/libcublas*.so.*' --against dir --cold\n",

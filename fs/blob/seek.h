@@ -25,6 +25,9 @@ enum sfs_check {
     SFS_CHECK_GMAC = 1,
     /* 32-byte SHA-256 of the decoded bytes, from a table of contents that the image brought. */
     SFS_CHECK_SHA256 = 2,
+    /* 32-byte SHA-256 of the point's stored window and the span's compressed bytes: only in indexes
+     * on their way to other machines (layer/index_export.h). Nothing reads by it yet: refused. */
+    SFS_CHECK_PUBLIC = 3,
 };
 
 struct sfs_point {   /* on disk: little-endian, 32 bytes */

@@ -28,6 +28,8 @@ size_t sfs_span_entry_memory(const struct sfs_span_entry *entry)
 int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                          uint32_t span, const uint8_t *in, size_t size, struct sfs_error *err)
 {
+    if (table->check == SFS_CHECK_PUBLIC)
+        return sfs_fail(err, ENOTSUP, "an index of another machine is not read");
     if (table->check != SFS_CHECK_GMAC)
         return 0;
     int r = sfs_gmac_check(entry->gmac, table->key, span, in, size,

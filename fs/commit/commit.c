@@ -89,6 +89,7 @@ static const struct destination destinations[SFS_TRANSPORTS] = {
     [SFS_TRANSPORT_DOCKER_ARCHIVE] = { sfs_commit_write_image, sfs_target_open_archive,
                                        DOCKER_KNOWS, "a docker-archive" },
     [SFS_TRANSPORT_STORAGE] = { sfs_commit_write_image, sfs_target_open_storage, ALL_CODECS },
+    [SFS_TRANSPORT_DOCKER] = { sfs_commit_write_image, sfs_target_open_registry, ALL_CODECS },
     [SFS_TRANSPORT_DIR] = { .write = sfs_commit_write_files, .codecs = ALL_CODECS },
     [SFS_TRANSPORT_TAR] = { .write = sfs_commit_write_tar, .codecs = ALL_CODECS },
 };

@@ -12,8 +12,8 @@
 
 static int open_target(struct commit *commit, struct sfs_error *err)
 {
-    int r = commit->kind->open(&commit->destination, commit->options->destination, &commit->target,
-                               err);
+    int r = commit->kind->open(&commit->destination, commit->options->destination, commit->options,
+                               &commit->target, err);
     commit->result.fills_stdout = r == 0 && commit->target->fills_stdout;
     return r;
 }

@@ -36,7 +36,8 @@ struct destination {
     int (*write)(struct commit *commit, struct sfs_error *err); /* NULL: it is not written to */
     /* Where images are written: opens the target. */
     int (*open)(const struct sfs_reference *reference, const char *text,
-                struct sfs_target **ret_target, struct sfs_error *err);
+                const struct sfs_commit_options *options, struct sfs_target **ret_target,
+                struct sfs_error *err);
     unsigned codecs;  /* which codecs of layers its readers know: bits 1 << enum sfs_codec */
     const char *what; /* what messages call it, if those are not all codecs */
 };

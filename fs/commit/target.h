@@ -2,7 +2,8 @@
  * then the destination is as it was before.
  *
  *   target_layout.c    a layout, and through one, with skopeo, containers-storage
- *   target_archive.c   oci-archive, docker-archive */
+ *   target_archive.c   oci-archive, docker-archive
+ *   target_registry.c  a registry */
 #ifndef STAGEFS_TARGET_H
 #define STAGEFS_TARGET_H
 
@@ -10,6 +11,7 @@
 #include <jansson.h>
 #include <stagefs/image.h>
 
+struct sfs_commit_options;
 struct sfs_target;
 
 /* What `finish` makes appear. Its blobs are all there. */
@@ -45,20 +47,35 @@ struct sfs_target {
 };
 
 /* The functions that follow open the destination that the reference names; `text` is the reference
- * as it was given. Nothing of the destination changes before `finish`. The caller closes
+ * as it was given. The options are borrowed until it is closed.
+ * Nothing of the destination changes before `finish`. The caller closes
  * *ret_target. commit.c has the table of which is for which transport. */
 
 /* Opens oci:DIR[:TAG]. */
 int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
-                           struct sfs_target **ret_target, struct sfs_error *err);
+                           const struct sfs_commit_options *options, struct sfs_target **ret_target,
+                           struct sfs_error *err);
 /* Opens oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]. What is a pipe, a device or
  * standard output is written to by `finish`, and not replaced; waits for who reads a pipe. EINVAL:
  * FILE is a directory, a socket or a terminal. */
 int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
+                            const struct sfs_commit_options *options,
                             struct sfs_target **ret_target, struct sfs_error *err);
 /* Opens containers-storage:NAME, by skopeo, which is given the text. ENOENT: there is no skopeo. */
 int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
+                            const struct sfs_commit_options *options,
                             struct sfs_target **ret_target, struct sfs_error *err);
+
+/* Opens docker://HOST/NAME[:TAG]. What is begun is sent while it is written, as far as the registry
+ * takes it so; layers that have a digest go beside it, and are waited for by `finish`. EACCES,
+ * EAGAIN, ...: as registry/upload.h has it. */
+int sfs_target_open_registry(const struct sfs_reference *reference, const char *text,
+                             const struct sfs_commit_options *options,
+                             struct sfs_target **ret_target, struct sfs_error *err);
+
+/* The directory for temporary files that may be large: $TMPDIR, else /var/tmp, since /tmp is often
+ * in memory. Borrowed. */
+const char *sfs_target_temp_parent(void);
 
 /* Removes what is unfinished, frees, and sets NULL; NULL is fine. */
 void sfs_target_close(struct sfs_target **target);

@@ -291,8 +291,10 @@ static int open_place(struct archive_target *self, struct sfs_error *err)
 }
 
 int sfs_target_open_archive(const struct sfs_reference *reference, const char *text,
+                            const struct sfs_commit_options *options,
                             struct sfs_target **ret_target, struct sfs_error *err)
 {
+    (void)options;
     (void)text;
     struct archive_target *self = calloc(1, sizeof *self);
     if (!self)

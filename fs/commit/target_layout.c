@@ -102,8 +102,10 @@ static struct layout_target *make_target(const struct sfs_target_ops *ops)
 }
 
 int sfs_target_open_layout(const struct sfs_reference *reference, const char *text,
-                           struct sfs_target **ret_target, struct sfs_error *err)
+                           const struct sfs_commit_options *options, struct sfs_target **ret_target,
+                           struct sfs_error *err)
 {
+    (void)options;
     (void)text;
     struct layout_target *self = make_target(&layout_ops);
     AUTO(sfs_target_close) struct sfs_target *target = self ? &self->target : NULL;
@@ -227,17 +229,17 @@ static int find_skopeo(const char *text, struct sfs_error *err)
     return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", text);
 }
 
-/* The directory for temporary ones: /var/tmp, as skopeo and podman have it, as /tmp is often in
- * memory. */
-static const char *temp_parent(void)
+const char *sfs_target_temp_parent(void)
 {
     const char *dir = getenv("TMPDIR");
     return dir && *dir ? dir : "/var/tmp";
 }
 
 int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
+                            const struct sfs_commit_options *options,
                             struct sfs_target **ret_target, struct sfs_error *err)
 {
+    (void)options;
     (void)reference;
     int r = find_skopeo(text, err);
     if (r < 0)
@@ -247,7 +249,7 @@ int sfs_target_open_storage(const struct sfs_reference *reference, const char *t
     if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
         return sfs_fail_memory(err);
     AUTO(sfs_free) char *home = NULL;
-    r = sfs_temp_dir_home(temp_parent(), &home, err);
+    r = sfs_temp_dir_home(sfs_target_temp_parent(), &home, err);
     if (r == 0)
         r = sfs_temp_dir_open(&self->temp, home, err);
     if (r < 0)

@@ -75,15 +75,8 @@ static int open_reference(struct sfs_image *image, const struct sfs_reference *r
                     reader->refusal_end);
 }
 
-int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
-                   struct sfs_error *err)
-{
-    const struct sfs_image_options options = { .platform = platform };
-    return sfs_image_open_with(ref, &options, ret_image, err);
-}
-
-int sfs_image_open_with(const char *ref, const struct sfs_image_options *options,
-                        struct sfs_image **ret_image, struct sfs_error *err)
+static int open_image(const char *ref, const struct sfs_image_options *options, bool only_top,
+                      struct sfs_image **ret_image, struct sfs_error *err)
 {
     AUTO(sfs_reference_done) struct sfs_reference reference = { 0 };
     struct sfs_platform platform;
@@ -96,11 +89,37 @@ int sfs_image_open_with(const char *ref, const struct sfs_image_options *options
     if (!image || !(image->ref = strdup(ref)))
         return sfs_fail_memory(err);
     image->options = *options;
+    image->only_top = only_top;
     r = open_reference(image, &reference, &platform, err);
     if (r < 0)
         return sfs_fail_while(err, r, "%.200s", ref);
     *ret_image = TAKE(image);
     return 0;
+}
+
+int sfs_image_open(const char *ref, const char *platform, struct sfs_image **ret_image,
+                   struct sfs_error *err)
+{
+    const struct sfs_image_options options = { .platform = platform };
+    return open_image(ref, &options, false, ret_image, err);
+}
+
+int sfs_image_open_with(const char *ref, const struct sfs_image_options *options,
+                        struct sfs_image **ret_image, struct sfs_error *err)
+{
+    return open_image(ref, options, false, ret_image, err);
+}
+
+int sfs_image_open_top(const char *ref, const struct sfs_image_options *options,
+                       struct sfs_image **ret_image, struct sfs_error *err)
+{
+    return open_image(ref, options, true, ret_image, err);
+}
+
+static void free_document(struct sfs_image_document *document)
+{
+    free(document->member);
+    free(document->media_type);
 }
 
 void sfs_image_close(struct sfs_image **image_ptr)
@@ -113,8 +132,9 @@ void sfs_image_close(struct sfs_image **image_ptr)
         free(image->parts[i].key);
     }
     free(image->parts);
-    free(image->manifest_document.member);
-    free(image->config_document.member);
+    free_document(&image->manifest_document);
+    free_document(&image->config_document);
+    free_document(&image->top);
     json_decref(image->manifest);
     json_decref(image->config);
     sfs_members_close(&image->members);

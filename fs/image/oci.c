@@ -282,6 +282,20 @@ static int read_document(struct sfs_members *members, const struct sfs_descripto
     return 0;
 }
 
+static int note_document(const struct sfs_descriptor *descriptor,
+                         struct sfs_image_document *document, struct sfs_error *err)
+{
+    char path[SFS_BLOB_PATH];
+    *document = (struct sfs_image_document){
+        .has_digest = true,
+        .digest = descriptor->digest,
+        .member = strdup(sfs_blob_path(&descriptor->digest, path)),
+        .media_type = strdup(descriptor->media_type),
+        .size = descriptor->size,
+    };
+    return document->member && document->media_type ? 0 : sfs_fail_memory(err);
+}
+
 /* From a descriptor down to an image's manifest. Digests cannot make a circle; the cap is against
  * long chains. */
 static int resolve(struct sfs_image *image, struct sfs_descriptor descriptor,
@@ -293,16 +307,13 @@ static int resolve(struct sfs_image *image, struct sfs_descriptor descriptor,
         int r = read_document(image->members, &descriptor, &json, err);
         if (r < 0)
             return r;
+        if (depth == 0)
+            r = note_document(&descriptor, &image->top, err);
+        if (r < 0 || image->only_top)
+            return r;
         if (sfs_manifest_is_image(descriptor.media_type)) {
-            char path[SFS_BLOB_PATH];
-            image->manifest_document = (struct sfs_image_document){
-                .has_digest = true,
-                .digest = descriptor.digest,
-                .member = strdup(sfs_blob_path(&descriptor.digest, path)),
-            };
-            if (!image->manifest_document.member)
-                return sfs_fail_memory(err);
-            return sfs_manifest_take(image, &json, err);
+            r = note_document(&descriptor, &image->manifest_document, err);
+            return r < 0 ? r : sfs_manifest_take(image, &json, err);
         }
         r = descend(json, platform, &descriptor, err);
         if (r < 0)

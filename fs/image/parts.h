@@ -13,6 +13,9 @@ struct sfs_image_document {
     bool has_digest;
     struct sfs_digest digest;
     char *member; /* its name among the members; owned */
+    /* Of a manifest, or of what the reference names itself, as its descriptor has it; owned. */
+    char *media_type;
+    uint64_t size;
 };
 
 struct sfs_image_part {
@@ -28,10 +31,17 @@ struct sfs_image {
     char *directory;                  /* dir: only */
     json_t *manifest, *config;
     struct sfs_image_document manifest_document, config_document;
+    struct sfs_image_document top; /* what the reference names: the manifest, or an index above */
+    bool only_top;                 /* nothing below it is opened */
     struct sfs_image_part *parts;
     size_t count;
     struct sfs_store *store; /* the one that its layers were opened with; borrowed; NULL: none */
 };
+
+/* As sfs_image_open_with(), but nothing is chosen for a platform: where the reference names an
+ * index or a manifest, image->top is that and nothing else is set. */
+int sfs_image_open_top(const char *ref, const struct sfs_image_options *options,
+                       struct sfs_image **ret_image, struct sfs_error *err);
 
 /* Makes room for `count` layers. E2BIG: over SFS_MAX_LAYERS. */
 int sfs_image_make_parts(struct sfs_image *image, size_t count, struct sfs_error *err);

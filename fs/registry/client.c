@@ -119,6 +119,12 @@ static int on_data(void *user, const void *data, size_t size, struct sfs_error *
     return 0;
 }
 
+static ssize_t on_read(void *user, void *buf, size_t size, uint64_t offset, struct sfs_error *err)
+{
+    struct exchange *exchange = user;
+    return exchange->call->on_read(exchange->call->user, buf, size, offset, err);
+}
+
 static void add_header(struct exchange *exchange, const char *line)
 {
     if (exchange->header_count < MOST_HEADERS)
@@ -132,8 +138,36 @@ static struct sfs_token_for who_asks(const struct exchange *exchange)
                                    .repository = exchange->endpoint->repository,
                                    .actions =
                                        exchange->call->actions ? exchange->call->actions : "pull",
+                                   .extra = exchange->call->extra,
                                    .tls = &exchange->endpoint->tls,
                                    .cancelled = exchange->call->cancelled };
+}
+
+#define MOST_LINES 5
+
+static void free_lines(char *(*lines)[MOST_LINES])
+{
+    for (size_t i = 0; i < MOST_LINES; i++)
+        free((*lines)[i]);
+}
+
+/* The headers that the call names, as lines. */
+static int make_lines(const struct sfs_call *call, char *lines[MOST_LINES], struct sfs_error *err)
+{
+    const struct {
+        const char *name, *value;
+    } named[MOST_LINES] = { { "Accept", call->accept },
+                            { "Range", call->range[0] ? call->range : NULL },
+                            /* (with no value libcurl leaves out its own, that of a form) */
+                            { "Content-Type",
+                              call->body && !call->content_type ? "" : call->content_type },
+                            { "Content-Range", call->content_range },
+                            { "If-Match", call->if_match } };
+    for (size_t i = 0; i < MOST_LINES; i++)
+        if (named[i].value && !(lines[i] = sfs_format("%s:%s%s", named[i].name,
+                                                      *named[i].value ? " " : "", named[i].value)))
+            return sfs_fail_memory(err);
+    return 0;
 }
 
 /* Certificates of another host are looked for under its own name. */
@@ -141,21 +175,20 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                          struct sfs_error *err)
 {
     struct sfs_call *call = exchange->call;
-    AUTO(sfs_free) char *accept = call->accept ? sfs_format("Accept: %s", call->accept) : NULL;
-    AUTO(sfs_free) char *range = call->range[0] ? sfs_format("Range: %s", call->range) : NULL;
+    AUTO(free_lines) char *lines[MOST_LINES] = { NULL };
     AUTO(sfs_http_tls_done) struct sfs_http_tls other = { 0 };
     const struct sfs_registry *registry = exchange->registry;
-    int r = call->is_elsewhere ? sfs_config_find_tls(registry->config, call->final_url,
-                                                     registry->options->no_tls_verify, &other, err)
-                               : 0;
+    int r = make_lines(call, lines, err);
+    if (r == 0 && call->is_elsewhere)
+        r = sfs_config_find_tls(registry->config, call->final_url, registry->options->no_tls_verify,
+                                &other, err);
     if (r < 0)
         return r;
     exchange->header_count = 0;
     add_header(exchange, "Accept-Encoding: identity");
-    if (accept)
-        add_header(exchange, accept);
-    if (range)
-        add_header(exchange, range);
+    for (size_t i = 0; i < MOST_LINES; i++)
+        if (lines[i])
+            add_header(exchange, lines[i]);
     for (char **line = exchange->endpoint->headers; line && *line && !call->is_elsewhere; line++)
         add_header(exchange, *line);
     if (exchange->authorization && !call->is_elsewhere)
@@ -164,6 +197,9 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .url = call->final_url,
                                         .headers = exchange->headers,
                                         .header_count = exchange->header_count,
+                                        .body = call->body,
+                                        .on_read = call->on_read ? on_read : NULL,
+                                        .body_size = call->body_size,
                                         .priority = call->priority,
                                         .tls =
                                             call->is_elsewhere ? &other : &exchange->endpoint->tls,

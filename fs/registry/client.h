@@ -28,11 +28,15 @@ const struct sfs_config *sfs_registry_config(const struct sfs_registry *registry
 /* What is asked of an endpoint. All-zero but for what is set. */
 struct sfs_call {
     const char *method;
-    const char *path;    /* behind BASE/REPOSITORY/: "manifests/latest" */
-    const char *url;     /* where an earlier call was led to; asked in place of the path */
-    const char *accept;  /* the header of that name; NULL: anything */
-    char range[64];      /* the header of that name; empty: none */
+    const char *path;         /* behind BASE/REPOSITORY/: "manifests/latest" */
+    const char *url;          /* where an earlier call was led to; asked in place of the path */
+    const char *accept;       /* the header of that name; NULL: anything */
+    char range[64];           /* the header of that name; empty: none */
+    const char *content_type; /* the headers of these names; NULL: none */
+    const char *content_range;
+    const char *if_match;
     const char *actions; /* "pull" */
+    const char *extra;   /* another scope that it needs; see token.h */
     enum sfs_http_priority priority;
     uint64_t max_body;
     const atomic_bool *cancelled;
@@ -41,6 +45,10 @@ struct sfs_call {
     int (*on_head)(void *user, const struct sfs_call *call, const struct sfs_http_answer *answer,
                    struct sfs_error *err);
     int (*on_data)(void *user, const void *data, size_t size, struct sfs_error *err);
+    /* As in struct sfs_http_request: what is sent. */
+    const char *body;
+    ssize_t (*on_read)(void *user, void *buf, size_t size, uint64_t offset, struct sfs_error *err);
+    uint64_t body_size;
     void *user;
 
     /* Filled in. */

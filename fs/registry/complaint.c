@@ -140,6 +140,64 @@ static int complain_of_access(const struct sfs_endpoint *endpoint, const struct 
         host, endpoint->repository, words ? words : "no reason given", host);
 }
 
+static int complain_of_push_right(const struct sfs_endpoint *endpoint, const struct sfs_call *call,
+                                  const char *words, struct sfs_error *err)
+{
+    const char *host = endpoint->host;
+    if (!call->had_login)
+        return sfs_fail(err, EACCES,
+                        "%s takes no push to '%s' without a login (%.200s): log in (podman login "
+                        "%s), or give --creds USER:PASSWORD or --authfile FILE",
+                        host, endpoint->repository, words ? words : "no reason given", host);
+    return sfs_fail(err, EACCES,
+                    "%s gives this login no right to push to '%s' (%.200s): have it given that "
+                    "right, or log in as another user (podman login %s)",
+                    host, endpoint->repository, words ? words : "no reason given", host);
+}
+
+/* What is refused only to those who write. 0: none of these. */
+static int complain_of_push(const struct sfs_endpoint *endpoint, const char *what,
+                            const struct sfs_call *call, const struct sfs_http_answer *answer,
+                            const char *words, struct sfs_error *err)
+{
+    const char *host = endpoint->host, *said = words ? words : "no reason given";
+    if (words && strcasestr(words, "immutable"))
+        return sfs_fail(err, EEXIST,
+                        "%s of '%s' is there already, and %s lets no tag change (%.200s): push "
+                        "under another tag",
+                        what, endpoint->repository, host, said);
+    switch (answer->status) {
+    case 401:
+    case 403:
+        return complain_of_push_right(endpoint, call, words, err);
+    case 404:
+        if (!says(words, "NAME_UNKNOWN"))
+            return 0;
+        return sfs_fail(err, ENOENT,
+                        "%s has no repository '%s', and makes none by itself: make it there first, "
+                        "or is it spelt otherwise?",
+                        host, endpoint->repository);
+    case 405:
+        return sfs_fail(err, EROFS,
+                        "%s takes no pushes (status 405, %.200s): it is read-only, or a cache of "
+                        "another registry; push to that one",
+                        host, said);
+    case 413:
+        return sfs_fail(
+            err, E2BIG,
+            "%s takes nothing as large as %s (status 413): have the limit raised, which "
+            "is often that of a proxy before it",
+            host, what);
+    default:
+        return says(words, "DIGEST_INVALID")
+                   ? sfs_fail(err, EKEYREJECTED,
+                              "%s got %s with another digest (%.200s): stagefs "
+                              "verify tells whether the source holds it",
+                              host, what, said)
+                   : 0;
+    }
+}
+
 /* The host that was asked last, for a failure behind a redirect. */
 static char *name_host(const struct sfs_endpoint *endpoint, const struct sfs_call *call)
 {
@@ -160,6 +218,11 @@ int sfs_complain(const struct sfs_endpoint *endpoint, const char *what, const st
         return sfs_fail_memory(err);
     if (answer->failure != SFS_HTTP_ANSWERED)
         return complain_of_failure(endpoint, host, answer, err);
+    if (!call->is_elsewhere && call->actions && strstr(call->actions, "push")) {
+        int r = complain_of_push(endpoint, what, call, answer, words, err);
+        if (r < 0)
+            return r;
+    }
     if (!call->is_elsewhere && (answer->status == 404 || answer->status == 410))
         return complain_of_missing(endpoint, what, words, err);
     if (!call->is_elsewhere && (answer->status == 401 || answer->status == 403))

@@ -6,7 +6,7 @@
 
 /* Sets the words for a call that failed; `what` is what was asked for ("tag 'x'", "blob
  * sha256:.."). Returns -EAGAIN where time may mend it, -EACCES, -ENOENT, -EBADMSG, -ENOTSUP (405,
- * 501), or -EIO. Does not wait. */
+ * 501), or -EIO; of a push also -EROFS, -EEXIST, -E2BIG, -EKEYREJECTED. Does not wait. */
 int sfs_complain(const struct sfs_endpoint *endpoint, const char *what, const struct sfs_call *call,
                  const struct sfs_http_answer *answer, struct sfs_error *err);
 

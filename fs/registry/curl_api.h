@@ -18,6 +18,7 @@
     F(easy_getinfo)                                                                                \
     F(easy_strerror)                                                                               \
     F(easy_escape)                                                                                 \
+    F(easy_pause)                                                                                  \
     F(easy_cleanup)                                                                                \
     F(multi_init)                                                                                  \
     F(multi_setopt)                                                                                \

@@ -9,8 +9,11 @@
 #include <errno.h>
 #include <time.h>
 
-#define FIRST_BYTE_MS  15000 /* 5 s for the connection, and 10 s */
+#define FIRST_BYTE_MS  15000  /* 5 s for the connection, and 10 s */
+#define SLOW_MS        300000 /* the same where a large body was sent */
 #define IDLE_MS        1000
+#define PAUSE_MS       20 /* until a body that waits for more is asked again */
+#define MOST_PAUSED    64
 #define STOP_MS        1000 /* where a 429 does not say how long */
 #define FILL_AT_ONCE   2
 #define LESSER_AT_ONCE (SFS_HTTP_CONNECTIONS - 2)
@@ -133,6 +136,15 @@ static void break_off(struct sfs_http *http, struct sfs_transfer *transfer, int 
     end_transfer(http, transfer);
 }
 
+/* Has it been given all that we have, and still says nothing? */
+static bool is_silent(struct sfs_transfer *transfer, int64_t now)
+{
+    if (transfer->started_ms == 0)
+        transfer->started_ms = now;
+    return transfer->is_active && !transfer->has_head && !transfer->is_paused &&
+           now - transfer->started_ms > (transfer->is_slow ? SLOW_MS : FIRST_BYTE_MS);
+}
+
 static void break_off_what_must(struct sfs_http *http)
 {
     int64_t now = now_ms();
@@ -141,10 +153,10 @@ static void break_off_what_must(struct sfs_http *http)
             continue;
         if (is_cancelled(it)) {
             break_off(http, it, sfs_fail(it->err, ECANCELED, "cancelled"));
-        } else if (it->is_active && !it->has_head && now - it->started_ms > FIRST_BYTE_MS) {
+        } else if (is_silent(it, now)) {
             it->answer->failure = SFS_HTTP_TIMEOUT;
             snprintf(it->answer->detail, sizeof it->answer->detail, "no answer after %d seconds",
-                     FIRST_BYTE_MS / 1000);
+                     (it->is_slow ? SLOW_MS : FIRST_BYTE_MS) / 1000);
             break_off(http, it, -EAGAIN);
         }
     }
@@ -184,11 +196,23 @@ static void take_results(struct sfs_http *http)
 static int sleep_ms(const struct sfs_http *http)
 {
     int64_t now = now_ms(), wait = IDLE_MS;
-    for (const struct sfs_transfer *it = http->transfers; it; it = it->next)
+    for (const struct sfs_transfer *it = http->transfers; it; it = it->next) {
         if (!it->is_active && !it->is_done && it->host->not_before > now &&
             it->host->not_before - now < wait)
             wait = it->host->not_before - now;
+        if (it->is_active && it->is_paused && wait > PAUSE_MS)
+            wait = PAUSE_MS;
+    }
     return (int)wait;
+}
+
+static size_t list_paused(const struct sfs_http *http, struct sfs_transfer *paused[MOST_PAUSED])
+{
+    size_t count = 0;
+    for (struct sfs_transfer *it = http->transfers; it && count < MOST_PAUSED; it = it->next)
+        if (it->is_active && it->is_paused)
+            paused[count++] = it;
+    return count;
 }
 
 static void *run(void *arg)
@@ -198,12 +222,17 @@ static void *run(void *arg)
     while (!http->closing) {
         break_off_what_must(http);
         start_what_may(http);
-        int wait = sleep_ms(http), running;
+        int wait, running;
+        struct sfs_transfer *paused[MOST_PAUSED];
+        size_t count = list_paused(http, paused);
         pthread_mutex_unlock(&http->lock);
+        for (size_t i = 0; i < count; i++)
+            sfs_transfer_resume(paused[i]);
         http->curl->multi_perform(http->multi, &running);
         pthread_mutex_lock(&http->lock);
         take_results(http);
         start_what_may(http);
+        wait = sleep_ms(http);
         pthread_mutex_unlock(&http->lock);
         http->curl->multi_poll(http->multi, NULL, 0, wait, NULL);
         pthread_mutex_lock(&http->lock);

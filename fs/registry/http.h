@@ -11,8 +11,10 @@
 #include "base/buf.h"
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define SFS_HTTP_CONNECTIONS 8
+#define SFS_HTTP_UNKNOWN     UINT64_MAX
 
 /* Who waits. */
 enum sfs_http_priority {
@@ -62,11 +64,17 @@ void sfs_http_answer_done(struct sfs_http_answer *answer);
 const char *sfs_http_header(const struct sfs_http_answer *answer, const char *name, size_t n);
 
 struct sfs_http_request {
-    const char *method; /* "GET", "HEAD", "POST" */
+    const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH" */
     const char *url;
     const char *const *headers; /* "Name: value" */
     size_t header_count;
-    const char *body; /* of POST; NULL: none */
+    const char *body; /* NULL: none; "": there is one, and it is empty */
+    /* A longer body, in place of `body`: gives what is at `offset`, as far as it is there. Called
+     * by the network thread, which it keeps waiting, and from offset 0 on again if the request has
+     * to be sent again. 0: the end. -EAGAIN: nothing is there yet; it is asked again soon, and at
+     * once after sfs_http_wake(). Another negative errno ends the request, which fails with it. */
+    ssize_t (*on_read)(void *user, void *buf, size_t size, uint64_t offset, struct sfs_error *err);
+    uint64_t body_size; /* of what on_read gives; SFS_HTTP_UNKNOWN: it ends where it ends */
     enum sfs_http_priority priority;
     const struct sfs_http_tls *tls; /* NULL: all-zero */
     bool fresh;                     /* on a new connection */

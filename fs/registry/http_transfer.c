@@ -1,5 +1,6 @@
 /* How long to wait: 5 s for a connection, 10 s more for the first byte (http.c looks), and no less
- * than 1 KB/s over 15 s. There is no limit for the whole: layers are large. */
+ * than 1 KB/s over 15 s. There is no limit for the whole: layers are large. Who gets a large body
+ * is given more time, since it may digest and copy all of it before it answers. */
 #include "registry/http_transfer.h"
 
 #include "base/io.h"
@@ -11,6 +12,10 @@
 #define CONNECT_MS      5000L
 #define LOW_SPEED_BYTES 1000L
 #define LOW_SPEED_S     15L
+#define SLOW_S          300L
+#define SLOW_FROM       (1u << 20)
+#define EXPECT_MS       300L /* a server that does not know "Expect" costs that */
+#define SEND_BUFFER     (512L << 10)
 
 void sfs_http_tls_done(struct sfs_http_tls *tls)
 {
@@ -169,12 +174,71 @@ static int set_headers(struct sfs_transfer *transfer)
     return 0;
 }
 
+static size_t on_send(char *buf, size_t one, size_t size, void *user)
+{
+    struct sfs_transfer *transfer = user;
+    const struct sfs_http_request *request = transfer->request;
+    size *= one;
+    transfer->is_paused = false;
+    transfer->started_ms = 0; /* http.c sets it */
+    ssize_t n = request->on_read(request->user, buf, size, transfer->sent, transfer->err);
+    if (n == -EAGAIN) {
+        transfer->is_paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    if (n < 0) {
+        transfer->stopped = (int)n;
+        return CURL_READFUNC_ABORT;
+    }
+    transfer->sent += (uint64_t)n;
+    return (size_t)n;
+}
+
+/* libcurl sends again what it sent on a connection that had died. */
+static int on_seek(void *user, curl_off_t offset, int origin)
+{
+    struct sfs_transfer *transfer = user;
+    if (origin != SEEK_SET || offset < 0)
+        return CURL_SEEKFUNC_FAIL;
+    transfer->sent = (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+void sfs_transfer_resume(struct sfs_transfer *transfer)
+{
+    sfs_curl_get()->easy_pause(transfer->easy, CURLPAUSE_CONT);
+}
+
+static void set_upload(struct sfs_transfer *transfer)
+{
+    const struct sfs_curl *curl = sfs_curl_get();
+    const struct sfs_http_request *request = transfer->request;
+    CURL *easy = transfer->easy;
+    bool is_known = request->body_size != SFS_HTTP_UNKNOWN;
+    curl->easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl->easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+    curl->easy_setopt(easy, CURLOPT_READDATA, transfer);
+    curl->easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    curl->easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
+    curl->easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
+    curl->easy_setopt(easy, CURLOPT_EXPECT_100_TIMEOUT_MS, EXPECT_MS);
+    if (is_known)
+        curl->easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_size);
+    transfer->is_slow = !is_known || request->body_size >= SLOW_FROM;
+    if (transfer->is_slow)
+        curl->easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SLOW_S);
+}
+
 static void set_method(struct sfs_transfer *transfer)
 {
     const struct sfs_curl *curl = sfs_curl_get();
     const struct sfs_http_request *request = transfer->request;
     if (strcmp(request->method, "HEAD") == 0)
         curl->easy_setopt(transfer->easy, CURLOPT_NOBODY, 1L);
+    else if (strcmp(request->method, "GET") != 0)
+        curl->easy_setopt(transfer->easy, CURLOPT_CUSTOMREQUEST, request->method);
+    if (request->on_read)
+        set_upload(transfer);
     if (request->body) {
         curl->easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE,
                           (curl_off_t)strlen(request->body));

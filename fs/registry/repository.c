@@ -52,6 +52,7 @@ void sfs_repository_close(struct sfs_repository **repository_ptr)
     for (size_t i = 0; i < repository->endpoint_count; i++)
         sfs_endpoint_done(&repository->endpoints[i]);
     free(repository->endpoints);
+    free(repository->spare_upload);
     sfs_repository_forget_routes(repository);
     pthread_cond_destroy(&repository->changed);
     pthread_mutex_destroy(&repository->lock);

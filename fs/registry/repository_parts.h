@@ -16,6 +16,7 @@ struct sfs_repository {
     size_t preferred;           /* the endpoint that gave something last; guarded by lock */
     struct blob_route *routes;  /* guarded by lock; entries stay until the end */
     struct blob_fetch *fetches; /* under way; guarded by lock */
+    char *spare_upload;         /* a URL for a blob that is yet to come; guarded by lock */
 };
 
 /* Frees the routes. */

@@ -287,11 +287,11 @@ static int ask_service(const struct sfs_token_source *source, const struct sfs_t
 int sfs_token_fail_refused(const struct sfs_token_for *who, bool has_login, struct sfs_error *err)
 {
     if (has_login)
-        return sfs_fail(
-            err, EACCES,
-            "%s refuses the user name or the password, or gives no access to %s: log in "
-            "again (podman login %s), or give --creds USER:PASSWORD",
-            who->host, who->repository, who->host);
+        return sfs_fail(err, EACCES,
+                        "%s refuses the user name or the password, or gives no %s %s: log in "
+                        "again (podman login %s), or give --creds USER:PASSWORD",
+                        who->host, strstr(who->actions, "push") ? "right to push to" : "access to",
+                        who->repository, who->host);
     return sfs_fail(err, EACCES,
                     "%s wants a login for %s (or has nothing of that name): log in (podman login "
                     "%s), or give --creds USER:PASSWORD or --authfile FILE",

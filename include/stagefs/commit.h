@@ -3,6 +3,7 @@
 #define STAGEFS_COMMIT_H
 
 #include <stagefs/progress.h>
+#include <stagefs/registry.h>
 #include <stagefs/stage.h>
 
 enum sfs_compression {
@@ -41,8 +42,8 @@ struct sfs_edit {
 
 struct sfs_commit_options {
     /* oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG],
-     * containers-storage:NAME (by skopeo): an image. dir:DIR: the whole tree as files, in a
-     * directory that is new or empty.
+     * containers-storage:NAME (by skopeo), docker://HOST/NAME[:TAG]: an image. dir:DIR: the whole
+     * tree as files, in a directory that is new or empty.
      * "-": a tar of the layer alone, to fd. Each appears whole or not at all. */
     const char *destination;
     int fd; /* for "-" only; borrowed */
@@ -64,6 +65,7 @@ struct sfs_commit_options {
     /* The indexes of new layers are put there, as far as it can be written to. NULL: whoever reads
      * the image first makes them. */
     struct sfs_store *store;
+    const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
 };
 
 struct sfs_commit_result {

@@ -60,3 +60,15 @@ push() {
     shift 2
     skopeo copy -q --dest-tls-verify=false "$@" "oci:$from" "docker://$to"
 }
+
+# start_writes: registry_writes.py on free ports. Sets $port and $writes_log.
+start_writes() {
+    port=$(free_port)
+    storage=$(free_port)
+    writes_log=$T/writes.log
+    : >"$writes_log"
+    python3 "$HERE/registry_writes.py" "$port" "$storage" "$writes_log" &
+    registry_pids="$registry_pids $!"
+    wait_for_port "$port"
+    wait_for_port "$storage"
+}
