@@ -107,7 +107,7 @@ if command -v runc >/dev/null 2>&1 || command -v crun >/dev/null 2>&1 || command
     expect 125 "$STAGEFS" trace "oci:$T/layout:b" -o /dev/full -- /bin/true
     says "writing /dev/full"
     expect 125 "$STAGEFS" trace "oci:$T/layout:b" -o "" -- /bin/true
-    says "-o PROFILE"
+    says "--output"
     expect 0 "$STAGEFS" run --profile "$T/traced" "oci:$T/layout:b" -- /bin/cat "/d/a b"
     grep -qx hello "$T/stdout" || fail "run with a profile printed $(cat "$T/stdout")"
 fi

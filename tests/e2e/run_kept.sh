@@ -99,7 +99,7 @@ mkdir "$T/full"
 mount -t tmpfs -o mode=700,size=2m tmpfs "$T/full"
 printf 'FROM base\nRUN for i in 1 2 3 4; do cp -r /bin /more$i; done\n' >"$T/Large"
 STAGEFS_CACHE_DIR="$T/full" expect 0 "$STAGEFS" ls --allow-run -f "$T/Large" --context "$T/c" --build-context "base=oci:$T/base:x" /more4/sh
-says "the result of RUN in line 2 is not kept: No space left on device"
+says "the result of RUN in line 2 is not kept: writing a kept result: No space left on device"
 [ -z "$(find "$T/full/result" -type f 2>/dev/null)" ] || fail "a full disk holds half of a result"
 umount "$T/full"
 
