@@ -124,6 +124,33 @@ Test(trim, leaves_to_the_base_what_the_base_has)
                "base", "/", "base");
 }
 
+/* An upgrade on top of the base is not taken back, used or not. */
+Test(trim, keeps_what_the_stage_changed_of_its_base)
+{
+    struct sfs_tree *base = support_tree("lib/ssl=old", "lib/same=1", "bin/sh -> dash", "d/x=1",
+                                         "etc/conf=1", "bin/gone=1", "opt/a=1");
+    struct trim_case what = { .base = base,
+                              .tree = support_stack(
+                                  base, support_layer("lib/ssl=newer", "bin/sh -> bash", "d=a file",
+                                                      "0600 etc/conf=1", "app=1", "lib/new=1",
+                                                      "-bin/gone", "opt/b == opt/a")),
+                              .profile = "open /app\n" };
+    expect_why(&what, "/lib/ssl", "changed", "/bin/sh", "changed", "/d", "changed", "/etc/conf",
+               "changed", "/lib/same", "base", "/lib/new", "left out", "/opt/b", "left out");
+    what.drop = "lib/ssl";
+    expect_why(&what, "/lib/ssl", "left out", "/bin/sh", "changed");
+}
+
+Test(trim, keeps_what_changed_files_need)
+{
+    struct sfs_tree *base = support_tree("bin/run=#!", "bin/old=1");
+    struct trim_case what = { .base = base,
+                              .tree = support_stack(base, support_layer("0755 bin/run=#!/bin/new\n",
+                                                                        "bin/new=1", "app=1")),
+                              .profile = "open /app\n" };
+    expect_why(&what, "/bin/run", "changed", "/bin/new", "interpreter < /bin/run");
+}
+
 Test(trim, keeps_of_a_file_with_two_names_the_one_that_is_needed)
 {
     struct trim_case what = { .tree = support_tree("env/lib=1", "pkgs/lib == env/lib"),

@@ -19,8 +19,9 @@ struct sfs_kept_name { /* 12 bytes */
     uint32_t cause;    /* an sfs_name; of SFS_WHY_USED and SFS_WHY_PATTERN which profile or glob */
     uint8_t reason;    /* enum sfs_why; SFS_WHY_NOT: it is not kept */
     bool is_dropped;   /* it cannot be kept */
-    bool is_own;       /* the base lacks it, or has another there */
     bool is_opened;    /* a profile says that it was opened, not only looked for */
+    bool is_own : 1;   /* the base lacks it, or has another there */
+    bool is_changed : 1; /* the base has another there, which is back if this is not kept */
 };
 
 /* All-zero before sfs_kept_open(). Nothing that keeps returns an error: `failed` tells at the end.

@@ -276,6 +276,14 @@ static int add_packages(struct trimming *trimming)
 
 /* ---- the whole ---- */
 
+/* What an upgrade on top of the base replaced must not come back. */
+static void keep_changed(struct sfs_kept *kept)
+{
+    for (sfs_name name = 0; name < kept->count; name++)
+        if (kept->names[name].is_changed)
+            sfs_kept_add(kept, name, SFS_WHY_CHANGED, SFS_NO_NAME);
+}
+
 static void keep_all(struct sfs_kept *kept)
 {
     for (sfs_name name = 0; name < kept->count; name++)
@@ -297,6 +305,7 @@ static int keep_used(struct trimming *trimming, const json_t *config)
         r = add_packages(trimming);
     if (r == 0 && spec->policy == SFS_TRIM_DIRECTORY)
         add_directories(kept);
+    keep_changed(kept);
     return r < 0 ? r
                  : sfs_closure_run(kept, config, trimming->packages, trimming->progress,
                                    trimming->err);

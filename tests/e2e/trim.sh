@@ -10,6 +10,8 @@ need readelf
 mkdir -p "$T/base/etc" "$T/root/app/bin" "$T/root/app/lib/sub" "$T/root/app/share" "$T/root/etc/ssl/certs"
 echo root:x:0:0::/:/bin/sh >"$T/base/etc/passwd"
 echo other >"$T/base/etc/unused"
+echo weak >"$T/base/etc/upgraded"
+echo strong and longer >"$T/root/etc/upgraded"
 cat >"$T/b.c" <<'X'
 int b(void) { return 7; }
 X
@@ -90,6 +92,8 @@ is /app/lib/python3.12/site-packages/site.pth python
 is /app/lib/python3.12/site-packages/extra python
 is /app/lib/python3.12/site-packages/pkg-1.dist-info/METADATA metadata
 is /app/lib/python3.12/site-packages/other/__init__.py -
+is /etc/upgraded changed
+is /app/lib/python3.12/site-packages/late_deep/it.py -
 is /app/lib/python3.12/site-packages/pkg/data/table -
 
 # ---- ls, cat, du and diff show the same
@@ -118,6 +122,7 @@ print("\n".join(sorted(r["path"] for r in json.load(open(sys.argv[1])))))' "$T/w
 comm -23 "$T/written" "$T/told" | grep -v '^/etc/\(passwd\|unused\)$' >"$T/untold" || true
 [ ! -s "$T/untold" ] || fail "written without a reason: $(cat "$T/untold")"
 "$STAGEFS" inspect --json "oci:$T/out:x" >"$T/inspect"
+cmp "$T/root/etc/upgraded" "$T/extracted/etc/upgraded" || fail "an upgrade of the base was taken back"
 grep -q '# trimmed to [0-9]* of [0-9]* files"' "$T/inspect" || fail "the history does not tell: $(cat "$T/inspect")"
 grep -q "$T/profile" "$T/inspect" && fail "a path of this machine is in the image"
 
