@@ -296,6 +296,92 @@ Test(trim, by_package_leaves_out_distributions_that_were_only_looked_at)
                "/" SITE "nv/lib/liby.so.1", "left out", "/" SITE "b/more", "left out");
 }
 
+#define DIST(name, metadata, record)                                                               \
+    SITE name "-1.dist-info/METADATA=Name: " name "\n" metadata,                                   \
+        SITE name "-1.dist-info/RECORD=" record
+
+/* What an import of a used distribution may ask for is there, directly required or not; what others
+ * ask for is not. */
+Test(trim, by_package_keeps_what_used_distributions_require)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            DIST("app",
+                 "Requires-Dist: File_Lock>=3\nRequires-Dist: cuda[lib]; os_name=='posix'\n"
+                 "Requires-Dist: tests; extra=='dev'\nRequires-Dist: not.there\n",
+                 "app.py,,\n"),
+            SITE "app.py=1", DIST("file.lock", "Requires-Dist: deep\n", "filelock/__init__.py,,\n"),
+            SITE "filelock/__init__.py=1",
+            DIST("deep", "Requires-Dist: app\nRequires-Dist: file-lock\n", "deep.py,,\n"),
+            SITE "deep.py=1", DIST("tests", "", "tests.py,,\n"), SITE "tests.py=1",
+            DIST("cuda", "Requires-Dist: blas; extra=='lib'\nRequires-Dist: fft; extra=='f'\n", ""),
+            SITE "blas.py=1", DIST("blas", "", "blas.py,,\n"), DIST("fft", "", "fft.py,,\n"),
+            SITE "fft.py=1", SITE "old.egg-info/PKG-INFO=Name: old\n"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "filelock/__init__.py", "package < /" SITE "app.py",
+               "/" SITE "file.lock-1.dist-info/METADATA", "package < /" SITE "app.py",
+               "/" SITE "deep.py", "package < /" SITE "app.py", "/" SITE "blas.py",
+               "package < /" SITE "app.py", "/" SITE "tests.py", "left out", "/" SITE "fft.py",
+               "left out");
+    what.policy = SFS_TRIM_EXACT;
+    expect_why(&what, "/" SITE "filelock", "left out");
+}
+
+Test(trim, by_package_reads_the_requirements_of_older_distributions)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  SITE "old-1.egg-info/PKG-INFO=Name: old\n",
+                                  SITE "old-1.egg-info/requires.txt=six\n\n[more]\nmuch\n",
+                                  SITE "old-1.egg-info/top_level.txt=old\n", SITE "old.py=1",
+                                  SITE "six.py=1", SITE "much.py=1", DIST("six", "", "six.py,,\n"),
+                                  DIST("much", "", "much.py,,\n")),
+                              .profile = "read /" SITE "old.py 0+1\n",
+                              .policy = SFS_TRIM_PACKAGE };
+    expect_why(&what, "/" SITE "six.py", "package < /" SITE "old.py", "/" SITE "much.py",
+               "left out");
+}
+
+/* Of what is there for its libraries alone only those come that something needs. */
+Test(trim, by_package_leaves_out_libraries_that_are_only_required)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            DIST("app", "Requires-Dist: blas\nRequires-Dist: binding\n", "app.py,,\n"),
+            SITE "app.py=1",
+            DIST("blas", "",
+                 "nv/__init__.py,,\nnv/lib/libblas.so.12,,\nnv/lib/libblas.a,,\n"
+                 "nv/lib/libdevice.bc,,\nnv/bin/tool,,\n"),
+            SITE "nv/__init__.py=", SITE "nv/lib/libblas.so.12=1", SITE "nv/lib/libblas.a=1",
+            SITE "nv/lib/libdevice.bc=1", SITE "nv/bin/tool=1",
+            DIST("binding", "", "binding/__init__.py,,\nbinding/libllvm.so,,\n"),
+            SITE "binding/__init__.py=1", SITE "binding/libllvm.so=1"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "nv/lib/libblas.so.12", "left out", "/" SITE "nv/lib/libblas.a",
+               "left out", "/" SITE "nv/lib/libdevice.bc", "left out", "/" SITE "nv/bin/tool",
+               "package < /" SITE "app.py", "/" SITE "binding/libllvm.so",
+               "package < /" SITE "app.py");
+}
+
+/* Each Python has its own distributions, and takes those of another only where it has none. */
+Test(trim, by_package_takes_what_stands_beside)
+{
+#define OTHER "usr/lib/python3/dist-packages/"
+    struct trim_case what = {
+        .tree = support_tree(DIST("app", "Requires-Dist: six\nRequires-Dist: far\n", "app.py,,\n"),
+                             SITE "app.py=1", DIST("six", "", "six.py,,\n"), SITE "six.py=1",
+                             OTHER "six-1.dist-info/RECORD=six.py,,\n", OTHER "six.py=1",
+                             OTHER "far-1.dist-info/RECORD=far.py,,\n", OTHER "far.py=1"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "six.py", "package < /" SITE "app.py", "/" OTHER "six.py",
+               "left out", "/" OTHER "far.py", "package < /" SITE "app.py");
+}
+
 /* Whatever a path file holds, nothing is kept that is not there, and it ends. */
 Test(trim, survives_path_files_of_any_bytes)
 {
@@ -339,6 +425,28 @@ Test(trim, by_package_keeps_debian_packages_and_always_their_licence)
                "/usr/share/doc/tool/changelog", "left out", "/usr/share/tool/data", "left out");
     what.policy = SFS_TRIM_PACKAGE;
     expect_why(&what, "/usr/share/tool/data", "package < /usr/bin/tool");
+}
+
+Test(trim, by_package_keeps_what_debian_packages_depend_on)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            "usr/bin/tool=1", "usr/bin/helper=1", "usr/bin/gawk=1", "usr/lib/libx.so.1=1",
+            "usr/share/other=1",
+            "var/lib/dpkg/status=Package: tool\nVersion: 1\nPre-Depends: helper:any (>= 1)\n"
+            "Depends: mawk | gawk, libx1\nRecommends: other\n\nPackage: helper\n\n"
+            "Package: gawk\n\nPackage: libx1\nDepends: tool\n\nPackage: other\n",
+            "var/lib/dpkg/info/tool.list=/usr/bin/tool\n",
+            "var/lib/dpkg/info/helper.list=/usr/bin/helper\n",
+            "var/lib/dpkg/info/gawk.list=/usr/bin/gawk\n",
+            "var/lib/dpkg/info/libx1.list=/usr/lib/libx.so.1\n",
+            "var/lib/dpkg/info/other.list=/usr/share/other\n"),
+        .profile = "read /usr/bin/tool 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/usr/bin/helper", "package < /usr/bin/tool", "/usr/bin/gawk",
+               "package < /usr/bin/tool", "/usr/lib/libx.so.1", "left out", "/usr/share/other",
+               "left out");
 }
 
 Test(trim, keeps_the_interpreters_of_scripts)

@@ -28,6 +28,11 @@ uint32_t sfs_kept_mode(const struct sfs_kept *kept, sfs_name name)
     return sfs_node_inode(kept->tree, sfs_kept_entry(kept, name)->node)->mode;
 }
 
+bool sfs_kept_is_used_file(const struct sfs_kept *kept, sfs_name name)
+{
+    return kept->names[name].reason == SFS_WHY_USED && !S_ISDIR(sfs_kept_mode(kept, name));
+}
+
 int sfs_kept_path(const struct sfs_kept *kept, sfs_name name, struct sfs_buf *path)
 {
     if (name == SFS_NO_NAME)

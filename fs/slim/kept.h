@@ -52,6 +52,8 @@ const struct sfs_dirent *sfs_kept_entry(const struct sfs_kept *kept, sfs_name na
 sfs_name sfs_kept_place(const struct sfs_kept *kept, const struct sfs_dirent *entry);
 /* Type and permissions of what the name stands for. */
 uint32_t sfs_kept_mode(const struct sfs_kept *kept, sfs_name name);
+/* Is it one that a profile has, and no directory? */
+bool sfs_kept_is_used_file(const struct sfs_kept *kept, sfs_name name);
 /* Appends the path of a name, with a '/' in front. 0 or -ENOMEM. */
 int sfs_kept_path(const struct sfs_kept *kept, sfs_name name, struct sfs_buf *path);
 /* Finds the name of a path as it stands, symlinks not followed. SFS_NO_NAME: there is none, or it
