@@ -25,6 +25,7 @@ struct trim_case {
     const char *profile;          /* NULL: none */
     enum sfs_trim_policy policy;
     const char *keep, *drop; /* one glob each, or NULL */
+    const char *gpu_archs;
     struct support_warnings warnings;
     struct sfs_error err;
 };
@@ -40,6 +41,7 @@ static int open_trim(struct trim_case *what, struct sfs_trim **ret_trim)
     const struct sfs_slim_spec spec = { .profiles = &profile,
                                         .profile_count = what->profile != NULL,
                                         .policy = what->policy,
+                                        .gpu_archs = what->gpu_archs,
                                         .keeps = &what->keep,
                                         .keep_count = what->keep != NULL,
                                         .drops = &what->drop,
@@ -364,6 +366,35 @@ Test(trim, by_package_leaves_out_libraries_that_are_only_required)
                "left out", "/" SITE "nv/lib/libdevice.bc", "left out", "/" SITE "nv/bin/tool",
                "package < /" SITE "app.py", "/" SITE "binding/libllvm.so",
                "package < /" SITE "app.py");
+}
+
+Test(trim, by_package_leaves_out_what_only_linkers_and_other_gpus_read)
+{
+    struct trim_case what = {
+        .tree = support_tree(SITE "triton/__init__.py=1", SITE "triton/lib/libcupti.so.13=1",
+                             SITE "triton/lib/libcupti_static.a=1", SITE "triton/lib/libcupti.a=1",
+                             SITE "triton/lib/libcup.a=1", SITE "triton/backends/amd/driver.py=1",
+                             SITE "triton/backends/amd/lib/libcodegen.so=1",
+                             SITE "triton-3.dist-info/METADATA=Name: triton\n",
+                             SITE "triton-3.dist-info/RECORD=triton/__init__.py,,\n"
+                                  "triton/lib/libcupti.so.13,,\ntriton/lib/libcupti_static.a,,\n"
+                                  "triton/lib/libcupti.a,,\ntriton/lib/libcup.a,,\n"
+                                  "triton/backends/amd/driver.py,,\n"
+                                  "triton/backends/amd/lib/libcodegen.so,,\n"),
+        .profile = "read /" SITE "triton/__init__.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(
+        &what, "/" SITE "triton/lib/libcupti.so.13", "package < /" SITE "triton/__init__.py",
+        "/" SITE "triton/lib/libcupti_static.a", "left out", "/" SITE "triton/lib/libcupti.a",
+        "left out", "/" SITE "triton/lib/libcup.a", "package < /" SITE "triton/__init__.py",
+        "/" SITE "triton/backends/amd/lib/libcodegen.so", "package < /" SITE "triton/__init__.py");
+    what.gpu_archs = "sm_90";
+    expect_why(&what, "/" SITE "triton/backends/amd/lib/libcodegen.so", "left out",
+               "/" SITE "triton/backends/amd/driver.py", "package < /" SITE "triton/__init__.py");
+    what.profile = "read /" SITE "triton/__init__.py 0+1\n"
+                   "read /" SITE "triton/backends/amd/lib/libcodegen.so 0+1\n";
+    expect_why(&what, "/" SITE "triton/backends/amd/lib/libcodegen.so", "used");
 }
 
 /* Each Python has its own distributions, and takes those of another only where it has none. */

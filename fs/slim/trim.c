@@ -241,7 +241,8 @@ static int keep_used(struct trimming *trimming, const json_t *config)
     if (r == 0)
         r = sfs_packages_open(kept->tree, trimming->progress, &trimming->packages, trimming->err);
     if (r == 0 && spec->policy == SFS_TRIM_PACKAGE)
-        r = sfs_whole_packages_keep(kept, trimming->packages, trimming->err);
+        r = sfs_whole_packages_keep(kept, trimming->packages, spec->gpu_archs != NULL,
+                                    trimming->err);
     if (r == 0 && spec->policy == SFS_TRIM_DIRECTORY)
         add_directories(kept);
     keep_changed(kept);

@@ -23,6 +23,7 @@ struct wanted_package {
 struct whole {
     struct sfs_kept *kept;
     const struct sfs_packages *packages;
+    bool nvidia_only;
     uint32_t *users;             /* by package: 1 + the name that uses it; 0: none does */
     bool *is_required;           /* by package: nothing of it was used */
     struct named_package *names; /* of Python and Debian, sorted */
@@ -266,6 +267,51 @@ static bool is_linked_in(const struct sfs_dirent *entry)
            (ends_with(entry, ".a") || ends_with(entry, ".bc"));
 }
 
+/* Is it a static library, libX.a or libX_static.a, beside the shared one? Wheels bring what a build
+ * left behind; a program that runs takes the shared one. */
+static bool is_static_twin(const struct sfs_kept *kept, sfs_name name)
+{
+    static const char mark[] = "_static";
+    const struct sfs_dirent *entry = sfs_kept_entry(kept, name);
+    if (strncmp(entry->name, "lib", 3) != 0 || !ends_with(entry, ".a"))
+        return false;
+    size_t stem = entry->name_size - 2, size = strlen(mark);
+    if (stem > size && memcmp(entry->name + stem - size, mark, size) == 0)
+        stem -= size;
+    uint32_t count;
+    const struct sfs_dirent *entries = sfs_tree_list(kept->tree, kept->names[name].dir, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (strncmp(entries[i].name, entry->name, stem) == 0 &&
+            strncmp(entries[i].name + stem, ".so", 3) == 0)
+            return true;
+    return false;
+}
+
+/* Is it what a package has for GPUs of another maker, and opens only where there is one? */
+static bool is_for_other_gpus(struct sfs_kept *kept, sfs_name name)
+{
+    static const char *const places[] = { "/triton/backends/amd/lib/" };
+    AUTO(sfs_buf_close) struct sfs_buf path = { 0 };
+    if (sfs_kept_path(kept, name, &path) < 0) {
+        kept->failed = true;
+        return false;
+    }
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (strstr(path.data, places[i]))
+            return true;
+    return false;
+}
+
+/* Of a Python distribution, what the policy does without. */
+static bool is_left_out(const struct whole *whole, sfs_name name)
+{
+    const struct sfs_dirent *entry = sfs_kept_entry(whole->kept, name);
+    return sfs_packages_owner_of_kind(whole->packages, entry->node, SFS_PACKAGE_PYTHON) !=
+               SFS_NO_PACKAGE &&
+           (is_static_twin(whole->kept, name) ||
+            (whole->nvidia_only && is_for_other_gpus(whole->kept, name)));
+}
+
 static void keep_names(const struct whole *whole)
 {
     struct sfs_kept *kept = whole->kept;
@@ -274,7 +320,7 @@ static void keep_names(const struct whole *whole)
         uint32_t cause = whole->causes[entry->node];
         if (cause == 0 && !is_library(entry->name) && !is_linked_in(entry))
             cause = whole->rest_causes[entry->node];
-        if (cause)
+        if (cause && !is_left_out(whole, name))
             sfs_kept_add(kept, name, SFS_WHY_PACKAGE, cause - 1);
         else if (strcmp(entry->name, "conda-meta") == 0)
             sfs_kept_add_glob(kept, entry->node, "history", SFS_WHY_PACKAGE, name);
@@ -282,13 +328,14 @@ static void keep_names(const struct whole *whole)
 }
 
 int sfs_whole_packages_keep(struct sfs_kept *kept, const struct sfs_packages *packages,
-                            struct sfs_error *err)
+                            bool nvidia_only, struct sfs_error *err)
 {
     uint32_t count = sfs_packages_count(packages), nodes = sfs_tree_count(kept->tree);
     AUTO(sfs_free) bool *has_code = calloc(count + 1, sizeof *has_code);
     AUTO(whole_done)
     struct whole whole = { .kept = kept,
                            .packages = packages,
+                           .nvidia_only = nvidia_only,
                            .users = calloc(count + 1, sizeof *whole.users),
                            .is_required = calloc(count + 1, sizeof *whole.is_required),
                            .causes = calloc(nodes, sizeof *whole.causes),
