@@ -397,6 +397,25 @@ Test(trim, by_package_leaves_out_what_only_linkers_and_other_gpus_read)
     expect_why(&what, "/" SITE "triton/backends/amd/lib/libcodegen.so", "used");
 }
 
+Test(trim, by_package_keeps_the_standard_library_of_a_python_that_was_used)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  "lib/python3.12/os.py=1", "lib/python3.12/json/tool.py=1",
+                                  "lib/python3.12/this.py=1", "lib/python3.12/test/test_os.py=1",
+                                  "lib/python3.12/config-3.12-x86/libpython.a=1", SITE "m.py=1",
+                                  "lib/python3.11/os.py=1", "lib/python3.11/this.py=1",
+                                  "app/os.py=1", "app/other.py=1"),
+                              .profile = "stat /lib/python3.12/os.py\nopen /app/os.py\n",
+                              .policy = SFS_TRIM_PACKAGE };
+    expect_why(&what, "/lib/python3.12/json/tool.py", "package < /lib/python3.12/os.py",
+               "/lib/python3.12/this.py", "package < /lib/python3.12/os.py",
+               "/lib/python3.12/test/test_os.py", "left out", "/lib/python3.12/config-3.12-x86",
+               "left out", "/" SITE "m.py", "left out", "/lib/python3.11/this.py", "left out",
+               "/app/other.py", "left out");
+    what.policy = SFS_TRIM_EXACT;
+    expect_why(&what, "/lib/python3.12/this.py", "left out");
+}
+
 /* Each Python has its own distributions, and takes those of another only where it has none. */
 Test(trim, by_package_takes_what_stands_beside)
 {

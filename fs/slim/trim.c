@@ -6,6 +6,7 @@
 #include "base/warn.h"
 #include "copy/pattern.h"
 #include "slim/closure.h"
+#include "slim/closure_python.h"
 #include "slim/whole_packages.h"
 #include "tree/nodes.h"
 #include "tree/profile.h"
@@ -243,6 +244,8 @@ static int keep_used(struct trimming *trimming, const json_t *config)
     if (r == 0 && spec->policy == SFS_TRIM_PACKAGE)
         r = sfs_whole_packages_keep(kept, trimming->packages, spec->gpu_archs != NULL,
                                     trimming->err);
+    if (r == 0 && spec->policy == SFS_TRIM_PACKAGE)
+        sfs_python_keep_libraries(kept);
     if (r == 0 && spec->policy == SFS_TRIM_DIRECTORY)
         add_directories(kept);
     keep_changed(kept);
