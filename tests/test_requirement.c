@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 #include <stagefs/auto.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "name" if the line counts for `extra`; "name-" if it does not; "": it names nothing. */
@@ -66,6 +68,38 @@ Test(requirement, survives_markers_of_any_depth)
     for (int i = 0; i < 100000; i++)
         sfs_buf_add_str(&line, "(");
     cr_assert_str_eq(judge(line.data, ""), "a");
+}
+
+/* Whatever the bytes are, it ends inside of the line; each is a piece of memory of its own. */
+Test(requirement, survives_lines_of_any_bytes)
+{
+    static const char *const pieces[] = { "a",     "[",       "]",  ",", ";",     "(",    ")",
+                                          "extra", "==",      "\"", "'", " and ", " or ", "not",
+                                          "in",    "os_name", "\\", "",  "\xff",  "<",    "!",
+                                          "\n",    ":",       "|",  " " };
+    uint32_t state = 7;
+    for (int round = 0; round < 3000; round++) {
+        AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+        AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+        for (int i = 0; i < 24; i++) {
+            state = state * 1664525u + 1013904223u;
+            const char *piece = pieces[(state >> 8) % (sizeof pieces / sizeof *pieces)];
+            sfs_buf_add(&text, piece, *piece ? strlen(piece) : 1);
+        }
+        AUTO(sfs_free) char *line = malloc(text.size);
+        struct sfs_requirement it;
+        char extra[SFS_MAX_PACKAGE_NAME + 1];
+        memcpy(line, text.data, text.size);
+        if (sfs_requirement_parse(line, text.size, &it)) {
+            sfs_requirement_applies(&it, "a");
+            while (sfs_requirement_next_extra(&it, extra))
+                cr_assert_neq(extra[0], 0);
+        }
+        sfs_requirements_of_metadata(text.data, &lines);
+        sfs_requirements_of_list(text.data, &lines);
+        sfs_requirements_of_depends(text.data, &lines);
+        cr_assert_not(lines.failed);
+    }
 }
 
 Test(requirement, asks_for_extras_by_name)
