@@ -25,6 +25,7 @@ struct trim_case {
     const char *profile;          /* NULL: none */
     enum sfs_trim_policy policy;
     const char *keep, *drop; /* one glob each, or NULL */
+    const char *gpu_archs;
     struct support_warnings warnings;
     struct sfs_error err;
 };
@@ -40,6 +41,7 @@ static int open_trim(struct trim_case *what, struct sfs_trim **ret_trim)
     const struct sfs_slim_spec spec = { .profiles = &profile,
                                         .profile_count = what->profile != NULL,
                                         .policy = what->policy,
+                                        .gpu_archs = what->gpu_archs,
                                         .keeps = &what->keep,
                                         .keep_count = what->keep != NULL,
                                         .drops = &what->drop,
@@ -122,6 +124,33 @@ Test(trim, leaves_to_the_base_what_the_base_has)
                               .profile = "open /lib/a\nopen /lib/b\n" };
     expect_why(&what, "/lib/a", "base", "/lib/b", "used", "/lib/c", "left out", "/etc/passwd",
                "base", "/", "base");
+}
+
+/* An upgrade on top of the base is not taken back, used or not. */
+Test(trim, keeps_what_the_stage_changed_of_its_base)
+{
+    struct sfs_tree *base = support_tree("lib/ssl=old", "lib/same=1", "bin/sh -> dash", "d/x=1",
+                                         "etc/conf=1", "bin/gone=1", "opt/a=1");
+    struct trim_case what = { .base = base,
+                              .tree = support_stack(
+                                  base, support_layer("lib/ssl=newer", "bin/sh -> bash", "d=a file",
+                                                      "0600 etc/conf=1", "app=1", "lib/new=1",
+                                                      "-bin/gone", "opt/b == opt/a")),
+                              .profile = "open /app\n" };
+    expect_why(&what, "/lib/ssl", "changed", "/bin/sh", "changed", "/d", "changed", "/etc/conf",
+               "changed", "/lib/same", "base", "/lib/new", "left out", "/opt/b", "left out");
+    what.drop = "lib/ssl";
+    expect_why(&what, "/lib/ssl", "left out", "/bin/sh", "changed");
+}
+
+Test(trim, keeps_what_changed_files_need)
+{
+    struct sfs_tree *base = support_tree("bin/run=#!", "bin/old=1");
+    struct trim_case what = { .base = base,
+                              .tree = support_stack(base, support_layer("0755 bin/run=#!/bin/new\n",
+                                                                        "bin/new=1", "app=1")),
+                              .profile = "open /app\n" };
+    expect_why(&what, "/bin/run", "changed", "/bin/new", "interpreter < /bin/run");
 }
 
 Test(trim, keeps_of_a_file_with_two_names_the_one_that_is_needed)
@@ -269,6 +298,140 @@ Test(trim, by_package_leaves_out_distributions_that_were_only_looked_at)
                "/" SITE "nv/lib/liby.so.1", "left out", "/" SITE "b/more", "left out");
 }
 
+#define DIST(name, metadata, record)                                                               \
+    SITE name "-1.dist-info/METADATA=Name: " name "\n" metadata,                                   \
+        SITE name "-1.dist-info/RECORD=" record
+
+/* What an import of a used distribution may ask for is there, directly required or not; what others
+ * ask for is not. */
+Test(trim, by_package_keeps_what_used_distributions_require)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            DIST("app",
+                 "Requires-Dist: File_Lock>=3\nRequires-Dist: cuda[lib]; os_name=='posix'\n"
+                 "Requires-Dist: tests; extra=='dev'\nRequires-Dist: not.there\n",
+                 "app.py,,\n"),
+            SITE "app.py=1", DIST("file.lock", "Requires-Dist: deep\n", "filelock/__init__.py,,\n"),
+            SITE "filelock/__init__.py=1",
+            DIST("deep", "Requires-Dist: app\nRequires-Dist: file-lock\n", "deep.py,,\n"),
+            SITE "deep.py=1", DIST("tests", "", "tests.py,,\n"), SITE "tests.py=1",
+            DIST("cuda", "Requires-Dist: blas; extra=='lib'\nRequires-Dist: fft; extra=='f'\n", ""),
+            SITE "blas.py=1", DIST("blas", "", "blas.py,,\n"), DIST("fft", "", "fft.py,,\n"),
+            SITE "fft.py=1", SITE "old.egg-info/PKG-INFO=Name: old\n"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "filelock/__init__.py", "package < /" SITE "app.py",
+               "/" SITE "file.lock-1.dist-info/METADATA", "package < /" SITE "app.py",
+               "/" SITE "deep.py", "package < /" SITE "app.py", "/" SITE "blas.py",
+               "package < /" SITE "app.py", "/" SITE "tests.py", "left out", "/" SITE "fft.py",
+               "left out");
+    what.policy = SFS_TRIM_EXACT;
+    expect_why(&what, "/" SITE "filelock", "left out");
+}
+
+Test(trim, by_package_reads_the_requirements_of_older_distributions)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  SITE "old-1.egg-info/PKG-INFO=Name: old\n",
+                                  SITE "old-1.egg-info/requires.txt=six\n\n[more]\nmuch\n",
+                                  SITE "old-1.egg-info/top_level.txt=old\n", SITE "old.py=1",
+                                  SITE "six.py=1", SITE "much.py=1", DIST("six", "", "six.py,,\n"),
+                                  DIST("much", "", "much.py,,\n")),
+                              .profile = "read /" SITE "old.py 0+1\n",
+                              .policy = SFS_TRIM_PACKAGE };
+    expect_why(&what, "/" SITE "six.py", "package < /" SITE "old.py", "/" SITE "much.py",
+               "left out");
+}
+
+/* Of what is there for its libraries alone only those come that something needs. */
+Test(trim, by_package_leaves_out_libraries_that_are_only_required)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            DIST("app", "Requires-Dist: blas\nRequires-Dist: binding\n", "app.py,,\n"),
+            SITE "app.py=1",
+            DIST("blas", "",
+                 "nv/__init__.py,,\nnv/lib/libblas.so.12,,\nnv/lib/libblas.a,,\n"
+                 "nv/lib/libdevice.bc,,\nnv/bin/tool,,\n"),
+            SITE "nv/__init__.py=", SITE "nv/lib/libblas.so.12=1", SITE "nv/lib/libblas.a=1",
+            SITE "nv/lib/libdevice.bc=1", SITE "nv/bin/tool=1",
+            DIST("binding", "", "binding/__init__.py,,\nbinding/libllvm.so,,\n"),
+            SITE "binding/__init__.py=1", SITE "binding/libllvm.so=1"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "nv/lib/libblas.so.12", "left out", "/" SITE "nv/lib/libblas.a",
+               "left out", "/" SITE "nv/lib/libdevice.bc", "left out", "/" SITE "nv/bin/tool",
+               "package < /" SITE "app.py", "/" SITE "binding/libllvm.so",
+               "package < /" SITE "app.py");
+}
+
+Test(trim, by_package_leaves_out_what_only_linkers_and_other_gpus_read)
+{
+    struct trim_case what = {
+        .tree = support_tree(SITE "triton/__init__.py=1", SITE "triton/lib/libcupti.so.13=1",
+                             SITE "triton/lib/libcupti_static.a=1", SITE "triton/lib/libcupti.a=1",
+                             SITE "triton/lib/libcup.a=1", SITE "triton/backends/amd/driver.py=1",
+                             SITE "triton/backends/amd/lib/libcodegen.so=1",
+                             SITE "triton-3.dist-info/METADATA=Name: triton\n",
+                             SITE "triton-3.dist-info/RECORD=triton/__init__.py,,\n"
+                                  "triton/lib/libcupti.so.13,,\ntriton/lib/libcupti_static.a,,\n"
+                                  "triton/lib/libcupti.a,,\ntriton/lib/libcup.a,,\n"
+                                  "triton/backends/amd/driver.py,,\n"
+                                  "triton/backends/amd/lib/libcodegen.so,,\n"),
+        .profile = "read /" SITE "triton/__init__.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(
+        &what, "/" SITE "triton/lib/libcupti.so.13", "package < /" SITE "triton/__init__.py",
+        "/" SITE "triton/lib/libcupti_static.a", "left out", "/" SITE "triton/lib/libcupti.a",
+        "left out", "/" SITE "triton/lib/libcup.a", "package < /" SITE "triton/__init__.py",
+        "/" SITE "triton/backends/amd/lib/libcodegen.so", "package < /" SITE "triton/__init__.py");
+    what.gpu_archs = "sm_90";
+    expect_why(&what, "/" SITE "triton/backends/amd/lib/libcodegen.so", "left out",
+               "/" SITE "triton/backends/amd/driver.py", "package < /" SITE "triton/__init__.py");
+    what.profile = "read /" SITE "triton/__init__.py 0+1\n"
+                   "read /" SITE "triton/backends/amd/lib/libcodegen.so 0+1\n";
+    expect_why(&what, "/" SITE "triton/backends/amd/lib/libcodegen.so", "used");
+}
+
+Test(trim, by_package_keeps_the_standard_library_of_a_python_that_was_used)
+{
+    struct trim_case what = { .tree = support_tree(
+                                  "lib/python3.12/os.py=1", "lib/python3.12/json/tool.py=1",
+                                  "lib/python3.12/this.py=1", "lib/python3.12/test/test_os.py=1",
+                                  "lib/python3.12/config-3.12-x86/libpython.a=1", SITE "m.py=1",
+                                  "lib/python3.11/os.py=1", "lib/python3.11/this.py=1",
+                                  "app/os.py=1", "app/other.py=1"),
+                              .profile = "stat /lib/python3.12/os.py\nopen /app/os.py\n",
+                              .policy = SFS_TRIM_PACKAGE };
+    expect_why(&what, "/lib/python3.12/json/tool.py", "package < /lib/python3.12/os.py",
+               "/lib/python3.12/this.py", "package < /lib/python3.12/os.py",
+               "/lib/python3.12/test/test_os.py", "left out", "/lib/python3.12/config-3.12-x86",
+               "left out", "/" SITE "m.py", "left out", "/lib/python3.11/this.py", "left out",
+               "/app/other.py", "left out");
+    what.policy = SFS_TRIM_EXACT;
+    expect_why(&what, "/lib/python3.12/this.py", "left out");
+}
+
+/* Each Python has its own distributions, and takes those of another only where it has none. */
+Test(trim, by_package_takes_what_stands_beside)
+{
+#define OTHER "usr/lib/python3/dist-packages/"
+    struct trim_case what = {
+        .tree = support_tree(DIST("app", "Requires-Dist: six\nRequires-Dist: far\n", "app.py,,\n"),
+                             SITE "app.py=1", DIST("six", "", "six.py,,\n"), SITE "six.py=1",
+                             OTHER "six-1.dist-info/RECORD=six.py,,\n", OTHER "six.py=1",
+                             OTHER "far-1.dist-info/RECORD=far.py,,\n", OTHER "far.py=1"),
+        .profile = "read /" SITE "app.py 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/" SITE "six.py", "package < /" SITE "app.py", "/" OTHER "six.py",
+               "left out", "/" OTHER "far.py", "package < /" SITE "app.py");
+}
+
 /* Whatever a path file holds, nothing is kept that is not there, and it ends. */
 Test(trim, survives_path_files_of_any_bytes)
 {
@@ -314,6 +477,28 @@ Test(trim, by_package_keeps_debian_packages_and_always_their_licence)
     expect_why(&what, "/usr/share/tool/data", "package < /usr/bin/tool");
 }
 
+Test(trim, by_package_keeps_what_debian_packages_depend_on)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            "usr/bin/tool=1", "usr/bin/helper=1", "usr/bin/gawk=1", "usr/lib/libx.so.1=1",
+            "usr/share/other=1",
+            "var/lib/dpkg/status=Package: tool\nVersion: 1\nPre-Depends: helper:any (>= 1)\n"
+            "Depends: mawk | gawk, libx1\nRecommends: other\n\nPackage: helper\n\n"
+            "Package: gawk\n\nPackage: libx1\nDepends: tool\n\nPackage: other\n",
+            "var/lib/dpkg/info/tool.list=/usr/bin/tool\n",
+            "var/lib/dpkg/info/helper.list=/usr/bin/helper\n",
+            "var/lib/dpkg/info/gawk.list=/usr/bin/gawk\n",
+            "var/lib/dpkg/info/libx1.list=/usr/lib/libx.so.1\n",
+            "var/lib/dpkg/info/other.list=/usr/share/other\n"),
+        .profile = "read /usr/bin/tool 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/usr/bin/helper", "package < /usr/bin/tool", "/usr/bin/gawk",
+               "package < /usr/bin/tool", "/usr/lib/libx.so.1", "left out", "/usr/share/other",
+               "left out");
+}
+
 Test(trim, keeps_the_interpreters_of_scripts)
 {
     struct trim_case what = {
@@ -342,10 +527,17 @@ Test(trim, keeps_what_programs_take_for_granted)
 
 Test(trim, keeps_the_parts_of_cudnn_when_one_was_loaded)
 {
-    struct sfs_tree *tree =
-        support_tree("l/libcudnn.so.9=1", "l/libcudnn_ops.so.9=1", "l/libcudnn_cnn.so.9=1");
+    struct sfs_tree *tree = support_tree("l/libcudnn.so.9=1", "l/libcudnn_ops.so.9=1",
+                                         "l/libcudnn_cnn.so.9=1", "l/libcudnn_engines_x.so.9=1",
+                                         "l/libcudnn_adv.so.9=1", "l/libcudnn_ext.so.9=1");
     struct trim_case what = { .tree = tree, .profile = "read /l/libcudnn.so.9 0+1\n" };
     expect_why(&what, "/l/libcudnn_ops.so.9", "left out");
     what.profile = "read /l/libcudnn_ops.so.9 0+1\n";
-    expect_why(&what, "/l/libcudnn_cnn.so.9", "loaded < /l/libcudnn_ops.so.9");
+    expect_why(&what, "/l/libcudnn_cnn.so.9", "loaded < /l/libcudnn_ops.so.9",
+               "/l/libcudnn_engines_x.so.9", "loaded < /l/libcudnn_ops.so.9", "/l/libcudnn.so.9",
+               "loaded < /l/libcudnn_ops.so.9", "/l/libcudnn_adv.so.9", "left out",
+               "/l/libcudnn_ext.so.9", "left out");
+    what.profile = "read /l/libcudnn_adv.so.9 0+1\n";
+    expect_why(&what, "/l/libcudnn_adv.so.9", "used", "/l/libcudnn_ops.so.9",
+               "loaded < /l/libcudnn_adv.so.9");
 }

@@ -24,6 +24,9 @@
 #define SFS_MAX_PACKAGE_FILE  (64u << 20)    /* bytes of one list of files */
 #define SFS_MAX_PACKAGE_FILES (512ull << 20) /* bytes of all of them */
 #define SFS_MAX_PACKAGE_NAMES (16u << 20)    /* paths that they name, together */
+#define SFS_MAX_REQUIRED      (256u << 10)   /* packages that may be what another requires */
+#define SFS_MAX_REQUIREMENTS  (256ull << 20) /* bytes of what they require, as often as it is read */
+#define SFS_MAX_EXTRAS        4096u          /* extras of packages that are asked for, together */
 #define SFS_MAX_PACKAGE_NAME  255u /* bytes of a package's name or version; the rest is cut */
 
 /* What files may say that they need, where a stage is trimmed. */

@@ -124,6 +124,36 @@ void sfs_python_need(struct sfs_kept *kept, sfs_name name)
         need_site(kept, name);
 }
 
+/* ---- the standard library ---- */
+
+static void keep_library(struct sfs_kept *kept, sfs_node dir, sfs_name cause)
+{
+    static const char *const others[] = { "site-packages", "dist-packages", "test", "config-" };
+    uint32_t count;
+    const struct sfs_dirent *entries = sfs_tree_list(kept->tree, dir, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_other = false;
+        for (size_t j = 0; j < sizeof others / sizeof *others; j++) {
+            size_t size = strlen(others[j]);
+            is_other |= strncmp(entries[i].name, others[j], size) == 0 &&
+                        (others[j][size - 1] == '-' || entries[i].name[size] == 0);
+        }
+        if (!is_other && sfs_node_is_dir(kept->tree, entries[i].node))
+            sfs_kept_add_below(kept, entries[i].node, SFS_WHY_PACKAGE, cause);
+        else if (!is_other)
+            sfs_kept_add(kept, sfs_kept_place(kept, &entries[i]), SFS_WHY_PACKAGE, cause);
+    }
+}
+
+void sfs_python_keep_libraries(struct sfs_kept *kept)
+{
+    for (sfs_name name = 0; name < kept->count; name++)
+        if (strcmp(sfs_kept_entry(kept, name)->name, "os.py") == 0 &&
+            sfs_kept_is_used_file(kept, name) &&
+            strncmp(dir_text(kept, kept->names[name].dir), "python", 6) == 0)
+            keep_library(kept, kept->names[name].dir, name);
+}
+
 bool sfs_python_is_path_file(const struct sfs_kept *kept, sfs_name name)
 {
     const struct sfs_dirent *entry = sfs_kept_entry(kept, name);

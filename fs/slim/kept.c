@@ -28,6 +28,11 @@ uint32_t sfs_kept_mode(const struct sfs_kept *kept, sfs_name name)
     return sfs_node_inode(kept->tree, sfs_kept_entry(kept, name)->node)->mode;
 }
 
+bool sfs_kept_is_used_file(const struct sfs_kept *kept, sfs_name name)
+{
+    return kept->names[name].reason == SFS_WHY_USED && !S_ISDIR(sfs_kept_mode(kept, name));
+}
+
 int sfs_kept_path(const struct sfs_kept *kept, sfs_name name, struct sfs_buf *path)
 {
     if (name == SFS_NO_NAME)
@@ -71,14 +76,25 @@ static void note_names(struct sfs_kept *kept)
     }
 }
 
+/* Does the base's come back with something else, if this is not kept? A directory's time tells of
+ * the names in it, and a file that only got one more name is the same file. */
+static bool is_other(const struct sfs_kept *kept, const struct sfs_change *change)
+{
+    uint32_t mode = sfs_node_inode(kept->tree, change->b)->mode;
+    unsigned same = S_ISDIR(mode) ? SFS_CHANGE_MTIME : S_ISLNK(mode) ? 0 : SFS_CHANGE_LINK;
+    return change->kind == SFS_CHANGED && (change->what & ~same) != 0;
+}
+
 static int note_own(void *user, const struct sfs_change *change)
 {
     struct sfs_kept *kept = user;
     if (change->kind == SFS_REMOVED || change->b == SFS_ROOT)
         return 0;
     sfs_name name = sfs_kept_find(kept, change->path);
-    if (name != SFS_NO_NAME)
+    if (name != SFS_NO_NAME) {
         kept->names[name].is_own = true;
+        kept->names[name].is_changed = is_other(kept, change);
+    }
     return 0;
 }
 

@@ -19,8 +19,9 @@ struct sfs_kept_name { /* 12 bytes */
     uint32_t cause;    /* an sfs_name; of SFS_WHY_USED and SFS_WHY_PATTERN which profile or glob */
     uint8_t reason;    /* enum sfs_why; SFS_WHY_NOT: it is not kept */
     bool is_dropped;   /* it cannot be kept */
-    bool is_own;       /* the base lacks it, or has another there */
     bool is_opened;    /* a profile says that it was opened, not only looked for */
+    bool is_own : 1;   /* the base lacks it, or has another there */
+    bool is_changed : 1; /* the base has another there, which is back if this is not kept */
 };
 
 /* All-zero before sfs_kept_open(). Nothing that keeps returns an error: `failed` tells at the end.
@@ -51,6 +52,8 @@ const struct sfs_dirent *sfs_kept_entry(const struct sfs_kept *kept, sfs_name na
 sfs_name sfs_kept_place(const struct sfs_kept *kept, const struct sfs_dirent *entry);
 /* Type and permissions of what the name stands for. */
 uint32_t sfs_kept_mode(const struct sfs_kept *kept, sfs_name name);
+/* Is it one that a profile has, and no directory? */
+bool sfs_kept_is_used_file(const struct sfs_kept *kept, sfs_name name);
 /* Appends the path of a name, with a '/' in front. 0 or -ENOMEM. */
 int sfs_kept_path(const struct sfs_kept *kept, sfs_name name, struct sfs_buf *path);
 /* Finds the name of a path as it stands, symlinks not followed. SFS_NO_NAME: there is none, or it

@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "base/limits.h"
+#include "base/path.h"
 #include "base/warn.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
@@ -28,6 +29,7 @@ void sfs_packages_close(struct sfs_packages **packages_ptr)
     for (uint32_t i = 0; i < packages->count; i++) {
         free(packages->items[i].name);
         free(packages->items[i].version);
+        free(packages->items[i].requires);
     }
     for (size_t i = 0; i < SFS_PACKAGE_KINDS; i++)
         free(packages->owners[i]);
@@ -139,18 +141,35 @@ int sfs_packages_begin(struct packages_maker *maker, enum sfs_package_kind kind,
                        const char *name, const char *version)
 {
     struct sfs_packages *packages = maker->packages;
-    sfs_node home = SFS_ROOT;
+    sfs_node home = SFS_ROOT, place = SFS_ROOT;
     if (packages->count == SFS_MAX_PACKAGES)
         return -E2BIG;
     if (SFS_ARRAY_GROW(packages->items, packages->count, maker->capacity, 256) < 0)
         return sfs_fail_memory(maker->err);
+    maker->path.size = 0;
+    sfs_buf_add(&maker->path, path, (size_t)(sfs_path_base(path) - path));
+    if (sfs_buf_check(&maker->path, maker->err) < 0)
+        return -ENOMEM;
+    sfs_tree_resolve(maker->tree, maker->path.data, SFS_RESOLVE_FOLLOW, &place, NULL);
     sfs_tree_resolve(maker->tree, path, SFS_RESOLVE_FOLLOW, &home, NULL);
     struct sfs_package *package = &packages->items[packages->count++];
     *package = (struct sfs_package){ .kind = kind,
                                      .name = strndup(name, SFS_MAX_PACKAGE_NAME),
                                      .version = strndup(version, SFS_MAX_PACKAGE_NAME),
-                                     .home = home };
+                                     .home = home,
+                                     .place = place };
     return package->name && package->version ? 0 : sfs_fail_memory(maker->err);
+}
+
+int sfs_packages_require(struct packages_maker *maker, struct sfs_buf *lines)
+{
+    if (sfs_buf_check(lines, maker->err) < 0)
+        return -ENOMEM;
+    struct sfs_package *package = &maker->packages->items[maker->packages->count - 1];
+    free(package->requires);
+    package->requires = TAKE(lines->data);
+    *lines = (struct sfs_buf){ 0 };
+    return 0;
 }
 
 /* The first package of a kind that names a file has it. */

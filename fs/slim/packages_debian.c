@@ -1,16 +1,18 @@
-/* dpkg's database: info/NAME[:ARCH].list has the paths, status the versions. Distroless images have
- * a file of status.d/ for each package, and its paths in NAME.md5sums. */
+/* dpkg's database: info/NAME[:ARCH].list has the paths, status the versions and what is required.
+ * Distroless images have a file of status.d/ for each package, and its paths in NAME.md5sums. */
 #include "slim/packages_maker.h"
+#include "slim/requirement.h"
 
 #include <errno.h>
 #include <stagefs/auto.h>
 
 #define DPKG "var/lib/dpkg"
 
-/* ---- versions ---- */
+/* ---- what status says ---- */
 
 struct stanza {
     char *name, *arch, *version;
+    char *requires; /* lines of requirement.h; NULL: nothing */
 };
 struct stanzas { /* sorted by name */
     struct stanza *items;
@@ -23,6 +25,7 @@ static void stanzas_done(struct stanzas *stanzas)
         free(stanzas->items[i].name);
         free(stanzas->items[i].arch);
         free(stanzas->items[i].version);
+        free(stanzas->items[i].requires);
     }
     free(stanzas->items);
 }
@@ -40,6 +43,16 @@ static size_t count_stanzas(const char *text)
     return count;
 }
 
+static void find_requirements(const char *text, struct sfs_buf *lines)
+{
+    static const char *const keys[] = { "Pre-Depends", "Depends" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        AUTO(sfs_free) char *value = sfs_packages_field(text, keys[i]);
+        if (value)
+            sfs_requirements_of_depends(value, lines);
+    }
+}
+
 /* Reads the paragraphs of a text, each up to an empty line. */
 static int parse_stanzas(struct stanzas *stanzas, const char *text)
 {
@@ -53,6 +66,9 @@ static int parse_stanzas(struct stanzas *stanzas, const char *text)
             continue;
         stanza.arch = sfs_packages_field(at, "Architecture");
         stanza.version = sfs_packages_field(at, "Version");
+        AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+        find_requirements(at, &lines);
+        stanza.requires = TAKE(lines.data);
         stanzas->items[stanzas->count++] = stanza;
     }
     if (stanzas->count > 0)
@@ -60,8 +76,9 @@ static int parse_stanzas(struct stanzas *stanzas, const char *text)
     return 0;
 }
 
-/* The version of NAME, of that architecture if one is given; "": unknown. */
-static const char *find_version(const struct stanzas *stanzas, const char *name, const char *arch)
+/* What is said of NAME, of that architecture if one is given; NULL: nothing. */
+static const struct stanza *find_stanza(const struct stanzas *stanzas, const char *name,
+                                        const char *arch)
 {
     const struct stanza *end = stanzas->items + stanzas->count;
     char *key_name = strdup(name);
@@ -72,13 +89,13 @@ static const char *find_version(const struct stanzas *stanzas, const char *name,
             : NULL;
     free(key_name);
     if (!found)
-        return "";
+        return NULL;
     while (found > stanzas->items && strcmp(found[-1].name, name) == 0)
         found--;
     for (const struct stanza *at = found; at < end && strcmp(at->name, name) == 0; at++)
         if (arch && at->arch && strcmp(at->arch, arch) == 0)
             found = at;
-    return found->version ? found->version : "";
+    return found;
 }
 
 /* ---- lists ---- */
@@ -136,8 +153,14 @@ static int read_list(struct packages_maker *maker, const struct stanzas *stanzas
     if (r < 0 || !text)
         return r;
     const char *arch = strchr(stem, ':');
+    const struct stanza *stanza = find_stanza(stanzas, name, arch ? arch + 1 : NULL);
+    AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+    if (stanza && stanza->requires)
+        sfs_buf_add_str(&lines, stanza->requires);
     r = sfs_packages_begin(maker, SFS_PACKAGE_DEBIAN, path, name,
-                           find_version(stanzas, name, arch ? arch + 1 : NULL));
+                           stanza && stanza->version ? stanza->version : "");
+    if (r == 0)
+        r = sfs_packages_require(maker, &lines);
     if (r == 0)
         r = claim_lines(maker, text, size, NULL);
     return r == 0 ? claim_info(maker, stem) : r;
@@ -204,8 +227,12 @@ static int read_control(struct packages_maker *maker, const char *file)
         return r;
     AUTO(sfs_free) char *name = sfs_packages_field(text, "Package");
     AUTO(sfs_free) char *version = sfs_packages_field(text, "Version");
+    AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+    find_requirements(text, &lines);
     r = sfs_packages_begin(maker, SFS_PACKAGE_DEBIAN, path, name ? name : file,
                            version ? version : "");
+    if (r == 0)
+        r = sfs_packages_require(maker, &lines);
     if (r == 0)
         r = sfs_packages_claim(maker, "", path, strlen(path));
     return r == 0 ? claim_sums(maker, path) : r;

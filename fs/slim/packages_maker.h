@@ -46,6 +46,9 @@ void sfs_packages_warn(struct packages_maker *maker, const char *path, const cha
  * many, and no more are taken (err says nothing). */
 int sfs_packages_begin(struct packages_maker *maker, enum sfs_package_kind kind, const char *path,
                        const char *name, const char *version);
+/* Says what the package begun last requires, in lines as requirement.h has them; takes what `lines`
+ * holds. */
+int sfs_packages_require(struct packages_maker *maker, struct sfs_buf *lines);
 /* Claims the path `text` (absolute, or beneath `base`) for the package begun last. What the tree
  * does not have, and what is no path, is passed over. */
 int sfs_packages_claim(struct packages_maker *maker, const char *base, const char *text,

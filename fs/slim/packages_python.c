@@ -4,6 +4,7 @@
 #include "slim/packages_maker.h"
 
 #include "base/path.h"
+#include "slim/requirement.h"
 #include <stagefs/auto.h>
 
 /* ---- the lists ---- */
@@ -103,6 +104,21 @@ static int claim_listed(struct packages_maker *maker, const char *path, const ch
     return r < 0 || !text ? r : visit_lines(maker, base, text, size, claim_module);
 }
 
+/* An egg-info has what it requires in a file of its own, if its PKG-INFO does not say. */
+static int note_requirements(struct packages_maker *maker, const char *path, const char *metadata)
+{
+    AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+    AUTO(sfs_free) char *list = NULL;
+    size_t size;
+    sfs_requirements_of_metadata(metadata ? metadata : "", &lines);
+    int r = lines.size > 0 ? 0 : read_in(maker, path, "requires.txt", &list, &size);
+    if (r < 0)
+        return r;
+    if (list)
+        sfs_requirements_of_list(list, &lines);
+    return sfs_packages_require(maker, &lines);
+}
+
 /* What METADATA or PKG-INFO say, else what the name of the directory says:
  * "NAME-VERSION.dist-info", "NAME-VERSION-py3.12.egg-info". */
 static int begin_distribution(struct packages_maker *maker, const char *path)
@@ -124,7 +140,8 @@ static int begin_distribution(struct packages_maker *maker, const char *path)
         name = strndup(stem, (size_t)((dash ? dash : strrchr(stem, '.')) - stem));
     if (!name)
         return sfs_fail_memory(maker->err);
-    return sfs_packages_begin(maker, SFS_PACKAGE_PYTHON, path, name, version ? version : "");
+    r = sfs_packages_begin(maker, SFS_PACKAGE_PYTHON, path, name, version ? version : "");
+    return r == 0 ? note_requirements(maker, path, text) : r;
 }
 
 static int read_distribution(struct packages_maker *maker, const char *path)

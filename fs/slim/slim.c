@@ -51,6 +51,7 @@ const char *sfs_why_word(enum sfs_why why)
         [SFS_WHY_PYTHON] = "python",   [SFS_WHY_METADATA] = "metadata",
         [SFS_WHY_SYSTEM] = "system",   [SFS_WHY_LICENCE] = "licence",
         [SFS_WHY_PACKAGE] = "package", [SFS_WHY_DIRECTORY] = "directory",
+        [SFS_WHY_CHANGED] = "changed",
     };
     _Static_assert(sizeof words / sizeof *words == SFS_WHY_COUNT, "each reason has a word");
     return words[why];

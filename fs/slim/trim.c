@@ -6,6 +6,8 @@
 #include "base/warn.h"
 #include "copy/pattern.h"
 #include "slim/closure.h"
+#include "slim/closure_python.h"
+#include "slim/whole_packages.h"
 #include "tree/nodes.h"
 #include "tree/profile.h"
 #include <errno.h>
@@ -150,11 +152,6 @@ static void keep_name(struct sfs_kept *kept, sfs_name name, uint32_t glob)
 
 /* ---- profiles ---- */
 
-static bool is_in_use(const struct sfs_kept *kept, sfs_name name)
-{
-    return kept->names[name].reason == SFS_WHY_USED && !S_ISDIR(sfs_kept_mode(kept, name));
-}
-
 /* A symlink that leads out of the stage (/etc/mtab into /proc) is kept by itself. */
 static int add_use(struct sfs_kept *kept, const struct sfs_use *use, uint32_t profile)
 {
@@ -208,7 +205,7 @@ static void add_directories(struct sfs_kept *kept)
         sfs_name name = kept->queue[i];
         uint32_t count;
         const struct sfs_dirent *entries;
-        if (!is_in_use(kept, name))
+        if (!sfs_kept_is_used_file(kept, name))
             continue;
         entries = sfs_tree_list(kept->tree, kept->names[name].dir, &count);
         for (uint32_t j = 0; j < count; j++)
@@ -217,64 +214,15 @@ static void add_directories(struct sfs_kept *kept)
     }
 }
 
-/* Did a program use its package with this file? A Python distribution is not used by a look whether
- * a module of it is there, the loader's taking of a library, or a look at the metadata of all
- * distributions that there are. */
-static bool uses_package(const struct sfs_kept *kept, sfs_name name,
-                         const struct sfs_package *package)
-{
-    const char *text = sfs_kept_entry(kept, name)->name;
-    if (package->kind != SFS_PACKAGE_PYTHON)
-        return true;
-    bool is_library = strncmp(text, "lib", 3) == 0 && strstr(text, ".so");
-    return kept->names[name].is_opened && !is_library && kept->names[name].dir != package->home;
-}
-
-/* By package of the kinds that the policy is about: 1 + the name that uses it; 0: none does. */
-static int find_used_packages(struct trimming *trimming, uint32_t *users)
-{
-    static const enum sfs_package_kind kinds[] = { SFS_PACKAGE_PYTHON, SFS_PACKAGE_DEBIAN,
-                                                   SFS_PACKAGE_ALPINE };
-    const struct sfs_kept *kept = &trimming->trim->kept;
-    for (uint32_t i = 0; i < kept->kept_count; i++) {
-        sfs_name name = kept->queue[i];
-        for (size_t k = 0; k < sizeof kinds / sizeof *kinds && is_in_use(kept, name); k++) {
-            uint32_t owner = sfs_packages_owner_of_kind(trimming->packages,
-                                                        sfs_kept_entry(kept, name)->node, kinds[k]);
-            if (owner != SFS_NO_PACKAGE && users[owner] == 0 &&
-                uses_package(kept, name, sfs_packages_get(trimming->packages, owner)))
-                users[owner] = name + 1;
-        }
-    }
-    return 0;
-}
-
-static int add_packages(struct trimming *trimming)
-{
-    struct sfs_kept *kept = &trimming->trim->kept;
-    uint32_t count = sfs_packages_count(trimming->packages);
-    AUTO(sfs_free) uint32_t *users = calloc(count + 1, sizeof *users);
-    AUTO(sfs_free) uint32_t *causes = calloc(sfs_tree_count(kept->tree), sizeof *causes);
-    if (!users || !causes)
-        return sfs_fail_memory(trimming->err);
-    find_used_packages(trimming, users);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct sfs_package *package = sfs_packages_get(trimming->packages, i);
-        for (uint32_t j = 0; users[i] && j < package->node_count; j++)
-            if (causes[package->nodes[j]] == 0)
-                causes[package->nodes[j]] = users[i];
-    }
-    for (sfs_name name = 0; name < kept->count; name++) {
-        const struct sfs_dirent *entry = sfs_kept_entry(kept, name);
-        if (causes[entry->node])
-            sfs_kept_add(kept, name, SFS_WHY_PACKAGE, causes[entry->node] - 1);
-        else if (strcmp(entry->name, "conda-meta") == 0)
-            sfs_kept_add_glob(kept, entry->node, "history", SFS_WHY_PACKAGE, name);
-    }
-    return 0;
-}
-
 /* ---- the whole ---- */
+
+/* What an upgrade on top of the base replaced must not come back. */
+static void keep_changed(struct sfs_kept *kept)
+{
+    for (sfs_name name = 0; name < kept->count; name++)
+        if (kept->names[name].is_changed)
+            sfs_kept_add(kept, name, SFS_WHY_CHANGED, SFS_NO_NAME);
+}
 
 static void keep_all(struct sfs_kept *kept)
 {
@@ -294,9 +242,13 @@ static int keep_used(struct trimming *trimming, const json_t *config)
     if (r == 0)
         r = sfs_packages_open(kept->tree, trimming->progress, &trimming->packages, trimming->err);
     if (r == 0 && spec->policy == SFS_TRIM_PACKAGE)
-        r = add_packages(trimming);
+        r = sfs_whole_packages_keep(kept, trimming->packages, spec->gpu_archs != NULL,
+                                    trimming->err);
+    if (r == 0 && spec->policy == SFS_TRIM_PACKAGE)
+        sfs_python_keep_libraries(kept);
     if (r == 0 && spec->policy == SFS_TRIM_DIRECTORY)
         add_directories(kept);
+    keep_changed(kept);
     return r < 0 ? r
                  : sfs_closure_run(kept, config, trimming->packages, trimming->progress,
                                    trimming->err);

@@ -54,6 +54,7 @@ enum sfs_why {
     SFS_WHY_ALL,       /* no profile was given: whatever is not dropped is kept */
     SFS_WHY_USED,      /* a profile has it */
     SFS_WHY_PATTERN,   /* --keep */
+    SFS_WHY_CHANGED,   /* the base has another there, which would be back */
     SFS_WHY_PARENT,    /* a directory on the way to what is kept */
     SFS_WHY_LINK,      /* what a symlink leads to, or a symlink on the way */
     SFS_WHY_LIBRARY,   /* an ELF file needs it */

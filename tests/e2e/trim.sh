@@ -10,6 +10,8 @@ need readelf
 mkdir -p "$T/base/etc" "$T/root/app/bin" "$T/root/app/lib/sub" "$T/root/app/share" "$T/root/etc/ssl/certs"
 echo root:x:0:0::/:/bin/sh >"$T/base/etc/passwd"
 echo other >"$T/base/etc/unused"
+echo weak >"$T/base/etc/upgraded"
+echo strong and longer >"$T/root/etc/upgraded"
 cat >"$T/b.c" <<'X'
 int b(void) { return 7; }
 X
@@ -42,12 +44,21 @@ echo 'x = 1' >"$S/pkg/__init__.py"
 echo 'y = 2' >"$S/pkg/mod.py"
 echo 'z = 3' >"$S/other/__init__.py"
 echo data >"$S/pkg/data/table"
+mkdir "$S/Late_Lock" "$S/late_deep"
+echo 'import late_deep.it' >"$S/Late_Lock/__init__.py"
+touch "$S/late_deep/__init__.py"
+echo 'a = 4' >"$S/late_deep/it.py"
 (cd "$S" && python3 -m compileall -q pkg other)
-for d in pkg other; do
+for d in pkg other Late_Lock late_deep; do
     mkdir "$S/$d-1.dist-info"
     printf 'Name: %s\nVersion: 1\n' $d >"$S/$d-1.dist-info/METADATA"
     (cd "$S" && find "$d" -name '*.py' -o -name table | sed 's/$/,,/') >"$S/$d-1.dist-info/RECORD"
 done
+cat >>"$S/pkg-1.dist-info/METADATA" <<'X'
+Requires-Dist: late-lock>=1; python_version >= "3"
+Requires-Dist: other; extra == "more"
+X
+echo 'Requires-Dist: late.deep' >>"$S/Late_Lock-1.dist-info/METADATA"
 printf 'import pkg\nextra\n' >"$S/site.pth"
 mkdir "$S/extra"
 for i in base root; do
@@ -81,6 +92,8 @@ is /app/lib/libb.so.1 link
 is /app/lib/libunused.so -
 is /usr/bin/env interpreter
 is /usr/bin/py3 link
+is /etc/upgraded changed
+is /app/lib/python3.12/site-packages/late_deep/it.py -
 is /app/share/big -
 is /app/share -
 is /etc/ssl/certs/x.pem system
@@ -109,6 +122,7 @@ says "/app/share/big"
 (cd "$T/extracted/app/lib/python3.12/site-packages" && python3 -c 'import pkg.mod; print(pkg.mod.y)') | grep -qx 2 ||
     fail "the module cannot be imported"
 cmp "$T/root/$pyc" "$T/extracted/$pyc"
+cmp "$T/root/etc/upgraded" "$T/extracted/etc/upgraded" || fail "an upgrade of the base was taken back"
 [ "$(stat -c %Y "$T/root/app/lib/python3.12/site-packages/pkg/mod.py")" = \
     "$(stat -c %Y "$T/extracted/app/lib/python3.12/site-packages/pkg/mod.py")" ] || fail "the source has another time"
 (cd "$T/extracted" && find . -type f -o -type l) | sed 's/^\.//' | sort >"$T/written"
@@ -124,6 +138,10 @@ grep -q "$T/profile" "$T/inspect" && fail "a path of this machine is in the imag
 # ---- policies, --keep and --drop
 "$STAGEFS" ls "$@" --policy package /app/lib/python3.12/site-packages/pkg/data | grep -qx table || fail "package data lacks"
 "$STAGEFS" ls "$@" --policy package /app/lib/python3.12/site-packages | grep -qx other && fail "a package too many"
+"$STAGEFS" commit "$@" --policy package -t "dir:$T/packages" >/dev/null
+(cd "$T/packages/app/lib/python3.12/site-packages" && python3 -c 'import pkg.mod, Late_Lock') ||
+    fail "what a package requires, and imports only later, is left out"
+cat "$T/packages/app/lib/python3.12/site-packages/Late_Lock-1.dist-info/METADATA" >/dev/null || fail "its metadata lacks"
 "$STAGEFS" ls "$@" --policy directory /app/bin >"$T/ls"
 printf 'main\nscript\n' | cmp - "$T/ls" || fail "the directory shows $(cat "$T/ls")"
 "$STAGEFS" ls "$@" --keep /app/share /app/share | grep -qx big || fail "--keep does not keep"
