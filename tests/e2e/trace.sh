@@ -56,6 +56,20 @@ expect 125 "$STAGEFS" trace "$stage" --append -o "$T/bad" -- /bin/true
 says "bad:1"
 grep -qx nonsense "$T/bad" || fail "a file that is no profile was replaced"
 
+# what could not be started leaves no profile, nor changes one
+for status in 125 126 127; do
+    case $status in
+    125) set -- --user nobody-here "$stage" -- /bin/true ;;
+    126) set -- "$stage" -- /etc/passwd ;;
+    127) set -- "$stage" -- /bin/no-such ;;
+    esac
+    expect $status "$STAGEFS" trace -o "$T/none" "$@"
+    [ ! -e "$T/none" ] || fail "a profile of what ended with $status: $(cat "$T/none")"
+    cp "$T/first" "$T/joined"
+    expect $status "$STAGEFS" trace --append -o "$T/joined" "$@"
+    cmp "$T/first" "$T/joined" || fail "what ended with $status was added"
+done
+
 # --pages
 expect 0 "$STAGEFS" trace "$stage" --pages -o "$T/pages" -- /bin/cat /d/unused
 grep -qxF 'read /d/unused 0+7' "$T/pages" || fail "no bytes: $(cat "$T/pages")"
