@@ -128,6 +128,28 @@ expect 125 "$STAGEFS" run --rw '' "oci:$T/layout:x" -- /bin/true
 says "the value of --rw is empty"
 expect 2 "$STAGEFS" mount "oci:$T/layout:x" ''
 says "the mountpoint's name is empty"
+# words of others
+while read -r option hint; do
+    expect 125 "$STAGEFS" run "$option" "oci:$T/layout:x" /bin/true
+    says "$hint"
+done <<'HINTS'
+--name has no name
+-p this machine's network
+-d in the foreground
+--entrypoint the whole command
+--volume=/tmp:/x --rw DIR:PATH
+--mount --rw DIR:PATH
+--gpus --gpu
+HINTS
+for place in "-v /tmp:/x oci:$T/layout:x" "oci:$T/layout:x -v /tmp:/x"; do
+    # shellcheck disable=SC2086
+    expect 125 "$STAGEFS" run $place /bin/true
+    says "--rw /tmp:/x"
+done
+for command in version -v build images pull history cp exec ps; do
+    expect 2 "$STAGEFS" "$command" x
+    says "there is no command '$command': "
+done
 # usage
 expect 2 "$STAGEFS" commit "oci:$T/layout:x"
 expect 2 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /etc -t "oci:$T/out:x" --compression lzma
