@@ -138,7 +138,8 @@ static int enter_namespace(struct run *run)
 static int run_all(struct run *run)
 {
     int r = sfs_run_filter_start(&run->filter, run->err);
-    if (r == 0 && !run->runtime->has_cgroups)
+    run->sets_limit = run->runtime->has_cgroups && sfs_run_group_is_for_runc();
+    if (r == 0 && !run->sets_limit)
         r = sfs_run_group_start(&run->group, run->err);
     if (r == 0)
         r = enter_namespace(run);
