@@ -14,7 +14,7 @@ nothing_kept() { find "$T/cache" -type f 2>/dev/null | grep -e "$hex" -e stagefs
 expect 1 "$STAGEFS" ls "oci:$T/layout:nosuch"
 says nosuch
 expect 1 "$STAGEFS" ls "oci:$T/nolayout:x"
-says "$T/nolayout"
+says "the directory $T/nolayout does not exist"
 expect 2 "$STAGEFS" ls "ocl:$T/layout:x"
 says ocl
 expect 2 "$STAGEFS" lss "oci:$T/layout:x"
@@ -152,6 +152,12 @@ for command in version -v build images pull history cp exec ps; do
 done
 # usage
 expect 2 "$STAGEFS" commit "oci:$T/layout:x"
+for destination in my/out:1 out "$T/out"; do
+    expect 2 "$STAGEFS" commit "oci:$T/layout:x" -t "$destination"
+    says "'$destination' does not say where to write: oci:DIR[:TAG], "
+done
+expect 2 "$STAGEFS" commit "oci:$T/layout:x" -t "osi:$T/out:x"
+says "did you mean oci:?"
 expect 2 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /etc -t "oci:$T/out:x" --compression lzma
 says lzma
 expect 1 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /nosuch -t "oci:$T/out:x"
