@@ -293,13 +293,27 @@ static void print_option(const struct option_spec *spec)
     printf("  %-32s %s\n", left, spec->help);
 }
 
+static void print_options(const struct option_set *set, size_t from, size_t end)
+{
+    for (size_t i = from; i < end; i++)
+        if (set->specs[i].help)
+            print_option(&set->specs[i]);
+}
+
 void help_print(const struct command *command, const struct option_set *set)
 {
+    bool has_stage = set->stage_end > set->stage_first;
     printf("Usage: stagefs %s %s\n\n%s\n", command->name, command->synopsis, command->summary);
+    if (has_stage)
+        printf(
+            "STAGE: an image (oci:DIR:TAG, docker://NAME, ...) or options at the end of this text; "
+            "see 'stagefs --help'\n");
     if (command->examples)
         printf("\nExamples:\n%s", command->examples);
     printf("\nOptions:\n");
-    for (size_t i = 0; i < set->count; i++)
-        if (set->specs[i].help)
-            print_option(&set->specs[i]);
+    print_options(set, 0, set->stage_first);
+    print_options(set, set->stage_end, set->count);
+    if (has_stage)
+        printf("\nOptions that tell the STAGE:\n");
+    print_options(set, set->stage_first, set->stage_end);
 }

@@ -49,6 +49,7 @@ struct stage_args;
 struct option_set {
     struct option_spec specs[MAX_OPTIONS];
     size_t count;
+    size_t stage_first, stage_end; /* those of stage_options() */
     /* Not NULL: the arguments end with a command, whose own options begin behind its first word.
      * That is the first argument where these tell the stage, else the second; "--" may stand in
      * front of it. */
