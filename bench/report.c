@@ -105,10 +105,14 @@ static void print_notes(const struct bench_report *report, FILE *out)
 void bench_report_end(const struct bench_report *report, FILE *out)
 {
     const struct bench_options *options = report->options;
-    for (size_t i = 0; i < report->job_count; i++)
+    bool has_touched = false;
+    for (size_t i = 0; i < report->job_count; i++) {
+        const struct bench_touched *touched = &report->jobs[i].touched;
         bench_report_touched(report, &report->jobs[i], out);
+        has_touched |= touched->lib_count > 0 || touched->other_files > 0;
+    }
     print_notes(report, out);
-    if (options->record_fd)
+    if (has_touched)
         fputs(bench_touched_words, out);
     if (options->cold && !report->cold)
         fprintf(out, "Left out: cold runs: %s\n", report->cold_reason.text);

@@ -131,7 +131,7 @@ Test(reference, takes_a_lone_dash_for_a_stream)
     assert_parses("-", SFS_TRANSPORT_TAR, NULL, NULL);
     assert_wrong("-x", EINVAL, "does not say what it is");
     assert_wrong("--", EINVAL, "does not say what it is");
-    assert_wrong("-:x", EINVAL, "no transport '-'");
+    assert_wrong("-:x", EINVAL, "'-:x' does not say what it is");
 }
 
 Test(reference, is_told_from_a_name_by_its_transport)
@@ -150,13 +150,16 @@ Test(reference, suggests_the_nearest_transport)
     assert_wrong("oci-archiv:x.tar", EINVAL, "did you mean oci-archive:?");
     assert_wrong("docker:x", EINVAL, "did you mean docker://?");
     assert_wrong("dcoker-archive:x", EINVAL, "did you mean docker-archive:?");
-    assert_wrong("ubuntu:22.04", EINVAL, "docker://ubuntu:22.04");
+    assert_wrong("ubuntu:22.04", EINVAL, "docker://ubuntu:22.04 in a registry");
+    assert_wrong("ghcr.io/me/x:1", EINVAL, "docker save -o image.tar ghcr.io/me/x:1");
+    assert_wrong("debian", EINVAL, "docker://debian in a registry");
 }
 
 Test(reference, does_not_take_a_bare_directory)
 {
-    assert_wrong("/some/dir", EINVAL, "oci:/some/dir");
-    assert_wrong("./dir:tag", EINVAL, "dir:./dir:tag");
+    assert_wrong("/some/dir", EINVAL, "'/some/dir' is not there");
+    assert_wrong("./dir:tag", EINVAL, "oci:DIR[:TAG]");
+    assert_wrong("image.tar", EINVAL, "docker-archive:FILE");
     assert_wrong("stage", EINVAL, "oci:stage");
     assert_wrong("", EINVAL, "does not say what it is");
 }

@@ -77,6 +77,7 @@ Test(tree_resolve, stays_inside_the_root)
 
 Test(tree_resolve, names_what_is_missing)
 {
+    expect_fails("usr/none", 0, ENOENT, "usr/none: no such file or directory");
     expect_fails("usr/none/x", 0, ENOENT, "usr/none/x: there is no none");
     expect_fails("dangling", SFS_RESOLVE_FOLLOW, ENOENT, "dangling: there is no none");
     expect_fails("dangling/y", 0, ENOENT, "there is no none");

@@ -91,6 +91,25 @@ Test(unmount, does_not_touch_the_mounts_of_others)
     cr_assert_eq(access("/proc/self", F_OK), 0);
 }
 
+/* Its answer comes without fusermount3, which would only say that its table lacks the mount. */
+Test(unmount, names_who_may_where_another_user_may_not)
+{
+    const char *path = mount_at("here");
+    pid_t child = fork();
+    if (child == 0) {
+        if (setresuid(65534, 65534, 0) < 0)
+            _exit(2);
+        bool told = sfs_unmount(path, &err) == -EACCES &&
+                    strstr(err.text, "was mounted by root: only root may unmount it");
+        _exit(told ? 0 : 1);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0, "%d", status);
+    cr_assert_eq(sfs_unmount(path, &err), 0, "%s", err.text);
+    expect_gone(path);
+}
+
 Test(unmount, takes_one_of_two_away)
 {
     const char *a = mount_at("a");

@@ -39,8 +39,11 @@ static int add_item(void *user, const struct sfs_store_item *item)
 
 static int list_items(const struct tool *tool, struct sfs_error *err)
 {
-    if (!tool->json)
+    if (!tool->json) {
+        print_path(sfs_store_dir(tool->store));
+        putchar('\n');
         return sfs_store_list(tool->store, print_item, NULL, err);
+    }
     json_t *items = json_array();
     int r = sfs_store_list(tool->store, add_item, items, err);
     if (r < 0) {

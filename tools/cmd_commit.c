@@ -65,20 +65,29 @@ uint64_t commit_builder_size(const struct commit_args *args)
     return size;
 }
 
+/* "wrote oci:out:x: ", where it is said what follows is the size of. */
+static void tell_destination(const struct commit_args *args)
+{
+    fprintf(stderr, "%s %s: ", args->dry_run ? "would write" : "wrote",
+            strcmp(args->destination, "-") == 0 ? "a tar" : args->destination);
+}
+
 /* "base 164M + new 269M = 433M (builder 1.3G)", in bytes that are stored and pulled. */
 static void tell_sizes(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char base[SIZE_TEXT], layer[SIZE_TEXT], sum[SIZE_TEXT], builder[SIZE_TEXT];
     uint64_t before = commit_builder_size(args);
+    tell_destination(args);
     if (result->base_size > 0)
         fprintf(stderr, "base %s + ", print_size(result->base_size, base));
     fprintf(stderr, "new %s", print_size(result->layer_size, layer));
     if (result->base_size > 0)
         fprintf(stderr, " = %s", print_size(result->base_size + result->layer_size, sum));
-    if (before > 0)
-        fprintf(stderr, " (%s %s)", args->session.image ? "was" : "builder",
-                print_size(before, builder));
-    fprintf(stderr, "%s\n", args->dry_run ? ", nothing was written" : "");
+    if (before > 0 && args->session.image)
+        fprintf(stderr, " (%s has %s)", args->session.image, print_size(before, builder));
+    else if (before > 0)
+        fprintf(stderr, " (builder %s)", print_size(before, builder));
+    fputc('\n', stderr);
 }
 
 /* "device code 2.0G, of which 1.4G is for other GPUs than sm_90 and became zeros". */
@@ -96,9 +105,9 @@ static void tell_device_code(const struct commit_args *args)
 static void tell_files(const struct commit_args *args, const struct sfs_commit_result *result)
 {
     char size[SIZE_TEXT];
-    fprintf(stderr, "%llu file%s, %s%s\n", (unsigned long long)result->files,
-            sfs_plural(result->files), print_size(result->file_bytes, size),
-            args->dry_run ? ", nothing was written" : "");
+    tell_destination(args);
+    fprintf(stderr, "%llu file%s, %s\n", (unsigned long long)result->files,
+            sfs_plural(result->files), print_size(result->file_bytes, size));
 }
 
 static int print_result(const struct commit_args *args, const struct sfs_commit_result *result)

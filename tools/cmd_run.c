@@ -13,6 +13,7 @@ struct run_args {
     struct text_list profiles;
     const char *trace; /* the profile to be written; NULL: none */
     bool interactive, terminal, init, suid, append, pages;
+    bool rm; /* as docker has it: nothing would stay anyway */
 };
 
 static int make_paths(struct run_args *args, struct sfs_error *err)
@@ -30,11 +31,14 @@ static bool wants_terminal(const struct run_args *args)
     return args->terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 
-/* The command's status, or negative errno. */
-static int run_stage(struct run_args *args, const char *const *command, struct sfs_error *err)
+/* The command's status, or negative errno. Without words, it is the one that the image says. */
+static int run_stage(struct run_args *args, struct sfs_error *err)
 {
     struct sfs_run_request request;
+    const char *const *command = (const char *const *)args->session.rest;
     int r = run_setup_prepare(&args->setup, &args->session, &request, err);
+    if (r == 0 && args->session.rest_count == 0)
+        r = run_setup_own_command(&args->setup, &command, err);
     if (r == 0)
         r = make_paths(args, err);
     if (r < 0)
@@ -80,6 +84,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
         { "pages", 0, OPTION_FLAG, &args->pages, NULL,
           "tell which bytes of files are used, too, which makes the run slower" },
     };
+    args->session.set.before_command = &args->session.stage_args;
     options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 1);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->setup.env, "KEY=VALUE",
@@ -102,6 +107,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "where it begins (default: the stage's WORKDIR)" },
         { "runtime", 0, OPTION_TEXT, &args->setup.runtime, "NAME",
           "runc, crun or bwrap (default: the first of them that is installed)" },
+        { "rm", 0, OPTION_FLAG, &args->rm, NULL, NULL },
     };
     return session_parse(command, &args->session, own, sizeof own / sizeof *own, argc, argv);
 }
@@ -118,12 +124,9 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
                 : 0;
     if (r == 0)
         r = session_open(&args.session, true, &err);
-    if (r == 0 && args.session.rest_count == 0)
-        r = sfs_fail(&err, EINVAL, "%s needs a command: stagefs %s STAGE -- CMD...", command->name,
-                     command->name);
     int status = 0;
     if (r == 0)
-        status = run_stage(&args, (const char *const *)args.session.rest, &err);
+        status = run_stage(&args, &err);
     bool failed = r < 0 || status < 0;
     int told = session_close(&args.session, r < 0 ? r : status < 0 ? status : 0, &err);
     return failed || told != EXIT_DONE ? EXIT_OWN : status;

@@ -61,12 +61,12 @@ const struct command commands[] = {
       "  stagefs slim --base oci:stage:base --from oci:stage:builder --copy /opt/conda \\\n"
       "               --exec \"python -c 'import torch'\" --gpu-arch sm_90 -t oci:out:small\n",
       cmd_slim, false },
-    { "run", "STAGE [--env K=V]... [--rw DIR] -- CMD...",
+    { "run", "STAGE [--env K=V]... [--rw DIR] [--] [CMD...]",
       "run a command with a stage as its root; what it writes is dropped",
-      "  stagefs run oci:out:runtime -- python -c 'import torch'\n"
+      "  stagefs run oci:out:runtime python -c 'import torch'\n"
       "  stagefs run -f Dockerfile --build-context base=oci:stage:base --rw /data -- /bin/sh\n",
       cmd_run, false },
-    { "trace", "STAGE -o PROFILE [--env K=V]... [--rw DIR] -- CMD...",
+    { "trace", "STAGE -o PROFILE [--env K=V]... [--rw DIR] [--] [CMD...]",
       "run a command, and write down what it uses of the stage",
       "  stagefs trace oci:out:runtime -o torch.profile -- python -c 'import torch'\n"
       "  stagefs mount --profile torch.profile oci:out:runtime /mnt/runtime\n",

@@ -1,4 +1,5 @@
 /* stagefs: one table of commands; help is printed from it. */
+#include "hints.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -182,7 +183,7 @@ static int print_overview(FILE *out)
         "A STAGE is one of\n"
         "  IMAGE                                 oci:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG],\n"
         "                                        docker-archive:FILE[:NAME:TAG], dir:DIR,\n"
-        "                                        docker://HOST/NAME[:TAG|@DIGEST]\n"
+        "                                        docker://[HOST/]NAME[:TAG|@DIGEST]\n"
         "  [--base IMAGE] --from IMAGE --copy SRC[:DST]...   one COPY\n"
         "  -f DOCKERFILE [--target STAGE]...     the last stage of a Dockerfile\n\n"
         "Examples:\n"
@@ -199,8 +200,10 @@ static int unknown_command(const char *word)
     const char *known[64] = { 0 };
     for (size_t i = 0; commands[i].name && i < 63; i++)
         known[i] = commands[i].name;
-    const char *near = sfs_suggest(word, known);
-    if (near)
+    const char *near = sfs_suggest(word, known), *hint = hint_for_command(word);
+    if (hint)
+        fprintf(stderr, "stagefs: there is no command '%s': %s\n", word, hint);
+    else if (near)
         fprintf(stderr, "stagefs: unknown command '%s', did you mean '%s'?\n", word, near);
     else
         fprintf(stderr, "stagefs: unknown command '%s'; see 'stagefs --help'\n", word);

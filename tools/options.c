@@ -1,4 +1,5 @@
 /* Options: one table gives getopt its arrays and people their help. */
+#include "hints.h"
 #include "tool.h"
 
 #include <assert.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define FIRST_LONG 256 /* getopt's value of option i, above every letter */
+#define ARGUMENT   1   /* its value of an argument, where those are told in their order */
 
 static bool has_letter(const struct option_set *set, char letter)
 {
@@ -123,19 +125,31 @@ static int unknown_option(const struct command *command, const struct option_set
 {
     const char *known[MAX_OPTIONS + 1] = { 0 };
     for (size_t i = 0, count = 0; i < set->count; i++)
-        if (set->specs[i].name)
+        if (set->specs[i].name && set->specs[i].help)
             known[count++] = set->specs[i].name;
     char name[80];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    const char *hint = set->before_command ? hint_for_run_option(name) : NULL;
     const char *near = sfs_suggest(name, known);
+    if (hint)
+        return tool_usage(command, "there is no --%s: %s", name, hint);
     if (near)
         return tool_usage(command, "unknown option '--%s', did you mean '--%s'?", name, near);
     return tool_usage(command, "unknown option '%s'", word);
 }
 
+static int unknown_letter(const struct command *command, const struct option_set *set, char letter)
+{
+    const char *hint =
+        set->before_command ? hint_for_run_option((const char[]){ letter, 0 }) : NULL;
+    if (hint)
+        return tool_usage(command, "there is no -%c: %s", letter, hint);
+    return tool_usage(command, "unknown option '-%c'", letter);
+}
+
 struct getopt_tables {
     struct option longs[MAX_OPTIONS + 1];
-    char shorts[2 * MAX_OPTIONS + 2];
+    char shorts[2 * MAX_OPTIONS + 3];
 };
 
 static int takes_value(enum option_kind kind)
@@ -149,7 +163,9 @@ static void make_tables(const struct option_set *set, struct getopt_tables *tabl
 {
     struct option *next = tables->longs;
     char *letter = tables->shorts;
-    *letter++ = ':'; /* a missing value is told from an unknown option */
+    if (set->before_command)
+        *letter++ = '-'; /* arguments are told in their order, as ARGUMENT */
+    *letter++ = ':';     /* a missing value is told from an unknown option */
     for (size_t i = 0; i < set->count; i++) {
         const struct option_spec *spec = &set->specs[i];
         int has_value = takes_value(spec->kind);
@@ -183,7 +199,7 @@ static int refuse(const struct command *command, const struct option_set *set, i
     if (optopt >= FIRST_LONG)
         return tool_usage(command, "option '--%s' takes no value", find_spec(set, optopt)->name);
     if (optopt)
-        return tool_usage(command, "unknown option '-%c'", optopt);
+        return unknown_letter(command, set, (char)optopt);
     return unknown_option(command, set, word);
 }
 
@@ -202,28 +218,61 @@ static int fail_value(const struct command *command, const struct option_spec *s
     return tool_usage(command, "'%s' is not a value for -%c (%s)", value, spec->letter, wanted);
 }
 
+/* Takes one option that getopt has found. 0, or as tool_parse(). */
+static int take_option(const struct command *command, const struct option_set *set, int value,
+                       const char *word)
+{
+    if (value == '?' || value == ':')
+        return 1 + refuse(command, set, value, word);
+    const struct option_spec *spec = find_spec(set, value);
+    bool names = spec->kind == OPTION_PATH || spec->kind == OPTION_PATHS;
+    if (names && !*optarg)
+        return 1 + fail_empty(command, spec);
+    return set_option(spec, optarg) ? 0 : 1 + fail_value(command, spec, optarg);
+}
+
+/* Takes getopt's options up to the end, or to a command. *ret_image: an argument that stands before
+ * that one, and maybe before options; NULL: there is none. 0, or as tool_parse(). */
+static int take_options(const struct command *command, const struct option_set *set, int argc,
+                        char **argv, char **ret_image)
+{
+    struct getopt_tables tables = { 0 };
+    int value, leave = 0;
+    make_tables(set, &tables);
+    while (!leave && (value = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
+        if (value != ARGUMENT) {
+            leave = take_option(command, set, value, argv[optind - 1]);
+        } else if (hint_is_volume(optarg) && strcmp(argv[optind - 2], "-v") == 0) {
+            leave = 1 + tool_usage(command, "-v is verbose: a directory of this machine is --rw %s",
+                                   optarg);
+        } else if (*ret_image || stage_is_given(set->before_command)) {
+            optind--; /* the command begins here */
+            return 0;
+        } else {
+            *ret_image = optarg;
+        }
+    }
+    return leave;
+}
+
 int tool_parse(const struct command *command, struct tool *tool, struct option_set *set, int argc,
                char **argv, char ***ret_rest, int *ret_rest_count)
 {
-    struct getopt_tables tables = { 0 };
-    make_tables(set, &tables);
+    char *image = NULL;
     opterr = 0;
     optind = 0;
-    int value;
-    while ((value = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
-        if (value == '?' || value == ':')
-            return 1 + refuse(command, set, value, argv[optind - 1]);
-        const struct option_spec *spec = find_spec(set, value);
-        bool names = spec->kind == OPTION_PATH || spec->kind == OPTION_PATHS;
-        if (names && !*optarg)
-            return 1 + fail_empty(command, spec);
-        if (!set_option(spec, optarg))
-            return 1 + fail_value(command, spec, optarg);
-    }
+    int leave = take_options(command, set, argc, argv, &image);
+    if (leave)
+        return leave;
     if (tool->help) {
         help_print(command, set);
         return 1 + tool_finish(EXIT_DONE);
     }
+    if (image && stage_is_given(set->before_command))
+        return 1 + tool_usage(command, "two stages given: '%s' and the one that the options tell",
+                              image);
+    if (image) /* what stands there was parsed */
+        argv[--optind] = image;
     *ret_rest = argv + optind;
     *ret_rest_count = argc - optind;
     return 0;
@@ -244,13 +293,27 @@ static void print_option(const struct option_spec *spec)
     printf("  %-32s %s\n", left, spec->help);
 }
 
+static void print_options(const struct option_set *set, size_t from, size_t end)
+{
+    for (size_t i = from; i < end; i++)
+        if (set->specs[i].help)
+            print_option(&set->specs[i]);
+}
+
 void help_print(const struct command *command, const struct option_set *set)
 {
+    bool has_stage = set->stage_end > set->stage_first;
     printf("Usage: stagefs %s %s\n\n%s\n", command->name, command->synopsis, command->summary);
+    if (has_stage)
+        printf(
+            "STAGE: an image (oci:DIR:TAG, docker://NAME, ...) or options at the end of this text; "
+            "see 'stagefs --help'\n");
     if (command->examples)
         printf("\nExamples:\n%s", command->examples);
     printf("\nOptions:\n");
-    for (size_t i = 0; i < set->count; i++)
-        if (set->specs[i].help)
-            print_option(&set->specs[i]);
+    print_options(set, 0, set->stage_first);
+    print_options(set, set->stage_end, set->count);
+    if (has_stage)
+        printf("\nOptions that tell the STAGE:\n");
+    print_options(set, set->stage_first, set->stage_end);
 }

@@ -123,6 +123,14 @@ static void warn(void *user, const char *text)
     fprintf(stderr, "stagefs: warning: %s\n", text);
 }
 
+static void note(void *user, const char *text)
+{
+    (void)user;
+    LOCK(&bar.lock);
+    clear_line();
+    fprintf(stderr, "stagefs: %s\n", text);
+}
+
 static void warn_not(void *user, const char *text)
 {
     (void)user;
@@ -133,7 +141,9 @@ void progress_open(struct sfs_progress *progress, bool quiet, bool verbose)
 {
     bar.on = !quiet && isatty(STDERR_FILENO);
     bar.verbose = verbose && !quiet;
-    *progress = (struct sfs_progress){ .report = report, .warn = quiet ? warn_not : warn };
+    *progress = (struct sfs_progress){ .report = report,
+                                       .warn = quiet ? warn_not : warn,
+                                       .note = bar.verbose ? note : NULL };
 }
 
 void progress_close(void)

@@ -169,6 +169,37 @@ static int make_mounts(struct run_setup *setup, struct sfs_error *err)
     return 0;
 }
 
+/* Adds the texts of a JSON array behind `count` others. False: it holds something else. */
+static bool add_words(const char **words, size_t *count, const struct json_t *array)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *word = json_string_value(json_array_get(array, i));
+        if (!word)
+            return false;
+        words[(*count)++] = word;
+    }
+    return true;
+}
+
+int run_setup_own_command(struct run_setup *setup, const char *const **ret_command,
+                          struct sfs_error *err)
+{
+    const struct json_t *entrypoint = json_object_get(settings(setup), "Entrypoint"),
+                        *cmd = json_object_get(settings(setup), "Cmd");
+    size_t count = 0, most = json_array_size(entrypoint) + json_array_size(cmd);
+    setup->own_command = calloc(most + 1, sizeof *setup->own_command);
+    if (!setup->own_command)
+        return sfs_fail_memory(err);
+    if (!add_words(setup->own_command, &count, entrypoint) ||
+        !add_words(setup->own_command, &count, cmd))
+        return sfs_fail(err, EBADMSG, "the image's Entrypoint or Cmd is no array of words");
+    if (count == 0)
+        return sfs_fail(err, EINVAL,
+                        "a command is needed: the image says none (neither ENTRYPOINT nor CMD)");
+    *ret_command = setup->own_command;
+    return 0;
+}
+
 int run_setup_absolute(struct run_setup *setup, const char **path, struct sfs_error *err)
 {
     if (!*path || **path == '/' || strcmp(*path, "-") == 0)
@@ -256,6 +287,7 @@ void run_setup_done(struct run_setup *setup)
     sfs_nvidia_close(&setup->nvidia);
     json_decref(setup->config);
     free(setup->envs);
+    free(setup->own_command);
     free(setup->mounts);
     free(setup->env.items);
     free(setup->writable.items);

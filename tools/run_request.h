@@ -14,6 +14,7 @@ struct run_setup { /* all-zero is empty; the first ones are the options' targets
     struct session *session; /* borrowed */
     struct json_t *config; /* the stage's when it was prepared, kept alive: narrowing replaces it */
     struct sfs_run_user who;
+    const char **own_command;     /* the image's, ended by NULL; the words are the config's */
     const char **envs;            /* the stage's and --env's, ended by NULL */
     struct sfs_run_mount *mounts; /* of --rw */
     struct sfs_nvidia *nvidia;    /* of --gpu; owned */
@@ -26,6 +27,10 @@ struct run_setup { /* all-zero is empty; the first ones are the options' targets
  * ENODEV: --gpu, and there is no GPU. */
 int run_setup_prepare(struct run_setup *setup, struct session *session,
                       struct sfs_run_request *ret_request, struct sfs_error *err);
+/* With a prepared setup: the command that the stage's config says, ENTRYPOINT and CMD, which the
+ * setup owns. EINVAL: it says none. */
+int run_setup_own_command(struct run_setup *setup, const char *const **ret_command,
+                          struct sfs_error *err);
 /* Makes a file's name absolute, which the setup then owns: names are given to a thread with a
  * working directory of its own. NULL and "-" stay. */
 int run_setup_absolute(struct run_setup *setup, const char **path, struct sfs_error *err);

@@ -45,9 +45,15 @@ struct option_spec {
 
 #define MAX_OPTIONS 96
 
+struct stage_args;
 struct option_set {
     struct option_spec specs[MAX_OPTIONS];
     size_t count;
+    size_t stage_first, stage_end; /* those of stage_options() */
+    /* Not NULL: the arguments end with a command, whose own options begin behind its first word.
+     * That is the first argument where these tell the stage, else the second; "--" may stand in
+     * front of it. */
+    const struct stage_args *before_command;
 };
 /* Adds options. A letter that is there already stays what it is: ls has -h for sizes, and its help
  * is only --help. More than MAX_OPTIONS, and two of one name, are mistakes of this program, and
@@ -85,7 +91,7 @@ struct tool {
 /* Adds the options that each command has. */
 void tool_options(struct tool *tool, struct option_set *set);
 
-/* Parses argv by the set; *ret_rest is what is left (argv is permuted; "--" ends options).
+/* Parses argv by the set; *ret_rest is what is left (argv is changed; "--" ends options).
  * Returns 0 to go on, or an exit status + 1 to leave with (help was shown, or an error). */
 int tool_parse(const struct command *command, struct tool *tool, struct option_set *set, int argc,
                char **argv, char ***ret_rest, int *ret_rest_count);

@@ -86,7 +86,7 @@ static int open_regular(const struct dir_members *dir, const char *name, uint64_
 static int dir_open(struct sfs_members *members, const char *name, struct sfs_blob **ret_blob,
                     struct sfs_error *err)
 {
-    uint64_t size;
+    uint64_t size = 0;
     AUTO(sfs_close_fd) int fd = open_regular((struct dir_members *)members, name, &size);
     if (fd == -ENOENT || fd == -ENOTDIR)
         return sfs_fail(err, ENOENT, "%s/%s is not there", members->label, name);
@@ -124,6 +124,8 @@ int sfs_members_open_dir(const char *path, struct sfs_members **ret_members, str
     if (fd < 0 && errno == ENOTDIR)
         return sfs_fail(err, EINVAL, "%s is not a directory; for a tar file write oci-archive:%s",
                         path, path);
+    if (fd < 0 && errno == ENOENT)
+        return sfs_fail(err, ENOENT, "the directory %s does not exist", path);
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     struct dir_members *dir = calloc(1, sizeof *dir);

@@ -232,38 +232,60 @@ static int fail_by_looking(const char *text, struct sfs_error *err)
                     path);
 }
 
-/* Tells of a transport that is not known, and what the user may have meant. */
-static int fail_unknown(const char *text, struct sfs_error *err)
+const char *sfs_reference_meant(const char *text)
 {
-    int r = fail_by_looking(text, err);
-    if (r < 0)
-        return r;
     const char *known[TRANSPORTS + 1] = { NULL };
-    char names[TRANSPORTS][32];
-    size_t count = 0;
+    char names[TRANSPORTS][32], word[64];
+    size_t count = 0, size = strcspn(text, ":");
     for (size_t i = 0; i < TRANSPORTS; i++) {
         snprintf(names[i], sizeof names[i], "%.*s", (int)strcspn(transports[i].prefix, ":"),
                  transports[i].prefix);
         if (transports[i].form != FORM_ALONE)
             known[count++] = names[i];
     }
-    size_t size = strcspn(text, ":");
-    char word[64];
     snprintf(word, sizeof word, "%.*s", (int)(size < 63 ? size : 63), text);
-    if (!text[size] || strchr("/.~", text[0]))
-        return sfs_fail(err, EINVAL,
-                        "'%.200s' does not say what it is: write oci:%.200s for an OCI layout, "
-                        "dir:%.200s for a directory tree",
-                        text, text, text);
-    const char *meant = sfs_suggest(word, known);
+    const char *meant = text[size] && !strchr("/.~", text[0]) ? sfs_suggest(word, known) : NULL;
     for (size_t i = 0; meant && i < TRANSPORTS; i++)
         if (strcmp(meant, names[i]) == 0)
-            return sfs_fail(err, EINVAL, "%.200s: no transport '%s'; did you mean %s?", text, word,
-                            transports[i].prefix);
+            return transports[i].prefix;
+    return NULL;
+}
+
+/* What begins so, or ends so, is meant as a file. */
+static bool is_path(const char *text)
+{
+    const char *dot = strrchr(text, '.');
+    return (*text && strchr("/.~", *text)) || (dot && strcmp(dot, ".tar") == 0);
+}
+
+/* Tells of a transport that is not known, and what the user may have meant. */
+static int fail_unknown(const char *text, struct sfs_error *err)
+{
+    int r = fail_by_looking(text, err);
+    const char *meant = sfs_reference_meant(text);
+    int size = (int)strcspn(text, ":");
+    if (r < 0)
+        return r;
+    if (meant)
+        return sfs_fail(err, EINVAL, "%.200s: no transport '%.*s'; did you mean %s?", text,
+                        size < 63 ? size : 63, text, meant);
+    if (is_path(text))
+        return sfs_fail(err, EINVAL,
+                        "'%.200s' is not there, and does not say what it is: write oci:DIR[:TAG] "
+                        "for an OCI layout, dir:DIR for a directory tree, docker-archive:FILE or "
+                        "oci-archive:FILE for an archive",
+                        text);
+    if (is_name(text))
+        return sfs_fail(
+            err, EINVAL,
+            "'%.100s' does not say where it is: docker://%.100s in a registry, "
+            "oci:%.100s in an OCI layout; where docker has it, 'docker save -o image.tar "
+            "%.100s', then docker-archive:image.tar",
+            text, text, text, text);
     return sfs_fail(err, EINVAL,
-                    "%.200s: no transport '%s' (there are oci:, oci-archive:, docker-archive:, "
-                    "dir:; an image in a registry is docker://%.200s)",
-                    text, word, text);
+                    "'%.200s' does not say what it is: there are oci:, oci-archive:, "
+                    "docker-archive:, dir: and docker://",
+                    text);
 }
 
 static bool is_spelt(const char *text, const struct transport *transport)

@@ -50,6 +50,9 @@ int sfs_reference_parse(const char *text, struct sfs_reference *ret_reference,
                         struct sfs_error *err);
 /* Does it begin as a reference does, with a transport and ':'? */
 bool sfs_reference_has_transport(const char *text);
+/* The transport, as in "oci:", that what stands before the ':' may be a misspelling of; NULL: of
+ * none. */
+const char *sfs_reference_meant(const char *text);
 /* Frees what it holds. Fine on an all-zero struct. */
 void sfs_reference_done(struct sfs_reference *reference);
 

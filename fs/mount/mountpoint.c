@@ -76,7 +76,7 @@ struct mount_line {
 };
 
 /* "36 35 98:0 / /mnt ro - fuse.stagefs source options": id, parent, device, root, mountpoint,
- * options and optional fields, a dash, type, source. */
+ * options and optional fields, a dash, type, source, options of the file system. */
 static bool parse_line(char *text, struct mount_line *line)
 {
     char *rest = text, *fields[5] = { 0 };
@@ -94,9 +94,11 @@ static bool parse_line(char *text, struct mount_line *line)
     char *source = strsep(&rest, " \n");
     if (!source)
         return false;
+    const char *owner = rest ? strstr(rest, "user_id=") : NULL;
     unescape(fields[4]);
     unescape(source);
     line->path = fields[4];
+    line->mounted.owner = owner ? (uid_t)strtoul(owner + strlen("user_id="), NULL, 10) : 0;
     line->mounted.device = makedev(major, minor);
     snprintf(line->mounted.type, sizeof line->mounted.type, "%s", type);
     snprintf(line->mounted.source, sizeof line->mounted.source, "%s", source);

@@ -21,6 +21,7 @@ struct sfs_mounted {
     char type[64];    /* "fuse.stagefs", "erofs" */
     char source[256]; /* cut off if it is longer */
     dev_t device;
+    uid_t owner; /* who mounted it: user_id= of a FUSE; else 0 */
 };
 /* Finds it. ENOENT: nothing is mounted there, and err says so. */
 int sfs_mountpoint_find(const char *path, struct sfs_mounted *ret_mounted, struct sfs_error *err);

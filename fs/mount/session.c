@@ -444,9 +444,10 @@ int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_erro
     int r = mount_session(&session, err);
     if (r == 0)
         r = serve_mounted(&session, err);
-    if (r == 0 && server->trace_path)
+    bool was_used = !server->options->was_used || server->options->was_used(server->options->user);
+    if (r == 0 && server->trace_path && was_used)
         r = write_trace(server, err);
-    if (r == 0 && server->options->missing)
+    if (r == 0 && server->options->missing && was_used)
         sfs_recorder_missing(server->recorder, server->options->missing, server->options->user);
     if (server->options->ret_bytes)
         *server->options->ret_bytes =

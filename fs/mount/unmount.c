@@ -59,6 +59,9 @@ static int fail_busy(const char *path, struct sfs_error *err)
     return sfs_fail(err, EBUSY, "%s is in use (fuser -vm %s shows by whom)", path, path);
 }
 
+/* The helper looks there before it unmounts anything. */
+#define MTAB "/etc/mtab"
+
 /* The helper is the only one who may unmount for an ordinary user; what it says is all we know. */
 static int detach_as_user(const char *path, bool lazy, struct sfs_error *err)
 {
@@ -79,6 +82,11 @@ static int detach_as_user(const char *path, bool lazy, struct sfs_error *err)
     if (strstr(text, strerror(EBUSY)) || strstr(text, "busy"))
         return fail_busy(path, err);
     text[strcspn(text, "\n")] = 0;
+    if (access(MTAB, F_OK) < 0)
+        return sfs_fail(err, ENOENT,
+                        "%s: fusermount3 needs " MTAB ", which is not there: as root, ln -s "
+                        "/proc/self/mounts " MTAB,
+                        path);
     return sfs_fail(err, EACCES, "%s", text);
 }
 
@@ -91,6 +99,15 @@ int sfs_mountpoint_detach(const char *path, bool lazy, struct sfs_error *err)
     if (errno == EBUSY)
         return fail_busy(path, err);
     return sfs_fail_errno(err, errno, "unmounting %s", path);
+}
+
+static int fail_owner(const char *path, uid_t owner, struct sfs_error *err)
+{
+    if (owner == 0)
+        return sfs_fail(err, EACCES, "%s was mounted by root: only root may unmount it", path);
+    return sfs_fail(err, EACCES,
+                    "%s was mounted by the user %u: only that user and root may unmount it", path,
+                    (unsigned)owner);
 }
 
 int sfs_unmount(const char *mountpoint, struct sfs_error *err)
@@ -109,6 +126,8 @@ int sfs_unmount(const char *mountpoint, struct sfs_error *err)
     if (!dead && !sfs_mounted_is_ours(&mounted))
         return sfs_fail(err, EINVAL, "%s is not a stagefs mount (%s, %s)", path, mounted.type,
                         mounted.source);
+    if (geteuid() != 0 && mounted.owner != geteuid())
+        return fail_owner(path, mounted.owner, err);
     /* Nobody can use what is dead, but many may still have it open. */
     return sfs_mountpoint_detach(path, dead, err);
 }

@@ -43,6 +43,13 @@ static void tell_missing(void *user, const char *path, const char *who)
     run->request->missing(run->request->user, path, who);
 }
 
+/* What a runtime looks at for a command that then is not there is no trace of that command. */
+static bool has_started(void *user)
+{
+    const struct run *run = user;
+    return run->is_ready && !run->has_failed;
+}
+
 static void *serve(void *arg)
 {
     struct run *run = arg;
@@ -63,6 +70,7 @@ static void *serve(void *arg)
         .warn = tell_warning,
         .user = run,
         .trace_path = run->request->trace_path,
+        .was_used = has_started,
         .trace_append = run->request->trace_append,
         .trace_pages = run->request->trace_pages,
         .missing = run->request->missing ? tell_missing : NULL,
@@ -130,7 +138,8 @@ static int enter_namespace(struct run *run)
 static int run_all(struct run *run)
 {
     int r = sfs_run_filter_start(&run->filter, run->err);
-    if (r == 0 && !run->runtime->has_cgroups)
+    run->sets_limit = run->runtime->has_cgroups && sfs_run_group_is_for_runc();
+    if (r == 0 && !run->sets_limit)
         r = sfs_run_group_start(&run->group, run->err);
     if (r == 0)
         r = enter_namespace(run);

@@ -65,15 +65,18 @@ static json_t *make_mounts(const struct run *run)
     return NULL;
 }
 
-/* What runc does for a host's control groups; crun and bubblewrap are put into one by us. */
-static json_t *make_resources(const struct sfs_nvidia *nvidia)
+/* What runc does for a host's control groups; crun and bubblewrap are put into one by us, and so is
+ * runc where it cannot limit processes. */
+static json_t *make_resources(const struct run *run)
 {
+    const struct sfs_nvidia *nvidia = run->request->nvidia;
     json_t *devices = json_pack("[{sb ss}]", "allow", 0, "access", "rwm");
     for (size_t i = 0; nvidia && i < nvidia->device_count; i++)
         json_array_append_new(devices, json_pack("{sb ss si si ss}", "allow", 1, "type", "c",
                                                  "major", (int)nvidia->devices[i].major, "minor",
                                                  (int)nvidia->devices[i].minor, "access", "rw"));
-    return json_pack("{so s{si}}", "devices", devices, "pids", "limit", SFS_RUN_MAX_PROCESSES);
+    json_t *pids = run->sets_limit ? json_pack("{si}", "limit", SFS_RUN_MAX_PROCESSES) : NULL;
+    return json_pack("{so so*}", "devices", devices, "pids", pids);
 }
 
 static json_t *make_linux(const struct run *run)
@@ -84,7 +87,7 @@ static json_t *make_linux(const struct run *run)
         json_array_append_new(namespaces, json_pack("{ss}", "type", "network"));
     if (sfs_run_has_unified_cgroups())
         json_array_append_new(namespaces, json_pack("{ss}", "type", "cgroup"));
-    json_t *resources = run->runtime->has_cgroups ? make_resources(run->request->nvidia) : NULL;
+    json_t *resources = run->runtime->has_cgroups ? make_resources(run) : NULL;
     return json_pack("{so so so so*}", "namespaces", namespaces, "maskedPaths",
                      texts(sfs_run_masked_paths), "readonlyPaths", texts(sfs_run_read_only_paths),
                      "resources", resources);

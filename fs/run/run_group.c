@@ -1,7 +1,7 @@
-/* A control group that limits how many processes a command has, for runtimes that make none. On
- * hosts with version 1 (or both) it is below the group that this process is in, in the tree of the
- * controller of processes. On hosts with version 2, where a group has either processes or limits
- * for groups below, it is below the nearest one that hands that controller on.
+/* A control group that limits how many processes a command has, where the runtime sets no such
+ * limit by itself. On hosts with version 1 (or both) it is below the group that this process is in,
+ * in the tree of the controller of processes. On hosts with version 2, where a group has either
+ * processes or limits for groups below, it is below the nearest one that hands that controller on.
  *
  * Moving the first process in a while makes the kernel wait, 10 ms or more. So a thread makes the
  * group, and tries it, while the mounts are made. */
@@ -83,6 +83,20 @@ static void read_value(int group, const char *name, char value[256])
     AUTO(sfs_close_fd) int fd = openat(group, name, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : sfs_io_read_at(fd, value, 255, 0);
     value[n > 0 ? n : 0] = 0;
+}
+
+bool sfs_run_group_is_for_runc(void)
+{
+    char controllers[256];
+    AUTO(sfs_free) char *tree = NULL;
+    if (!sfs_run_has_unified_cgroups()) {
+        tree = find_tree(false);
+        return tree != NULL;
+    }
+    AUTO(sfs_close_fd)
+    int top = open("/sys/fs/cgroup", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    read_value(top, "cgroup.controllers", controllers);
+    return has_word(controllers, " \n", CONTROLLER);
 }
 
 /* Does the group limit what a command in another group would have without limit? */
@@ -264,7 +278,7 @@ void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *prog
         return;
     pthread_join(group->thread, NULL);
     group->runs = false;
-    if (group->r == 0 || !progress || !progress->warn || atomic_flag_test_and_set(&was_told))
+    if (group->r == 0 || !progress || !progress->note || atomic_flag_test_and_set(&was_told))
         return;
     struct sfs_error text;
     if (group->r == -EBUSY)
@@ -274,7 +288,7 @@ void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *prog
     else
         sfs_fail_errno(&text, -group->r,
                        "no limit of processes: no control group can be made for the command");
-    progress->warn(progress->user, text.text);
+    progress->note(progress->user, text.text);
 }
 
 /* ---- removing ---- */

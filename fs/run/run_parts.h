@@ -49,7 +49,7 @@ struct run_filter {
     struct sfs_buf program; /* an array of struct sock_filter */
 };
 
-/* The control group of a command whose runtime makes none, while a thread makes it. */
+/* The control group of a command whose runtime sets no limit by itself, while a thread makes it. */
 struct run_group {
     pthread_t thread;
     bool runs;      /* the thread is to be joined */
@@ -79,7 +79,7 @@ struct run_runtime {
     const char *name;
     int (*run)(struct run *run, const char *program); /* starts the command and waits for it */
     bool ends_by_parent; /* it does not tell the command's process: that has to end with it */
-    bool has_cgroups;    /* it sets the limits that config.json says by itself */
+    bool has_cgroups;    /* it sets the limits that config.json says by itself, where it can */
 };
 
 struct run {
@@ -100,7 +100,8 @@ struct run {
     size_t stub_count;
     int root; /* merged/, open */
     const struct run_runtime *runtime;
-    char *program; /* the runtime's path */
+    char *program;   /* the runtime's path */
+    bool sets_limit; /* the runtime limits how many processes there are; else `group` does */
     struct run_init init;
     struct sfs_run_streams *streams; /* NULL: not made yet */
     struct run_filter filter;
@@ -180,8 +181,10 @@ int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struc
 
 /* Starts making the group, and removes those of dead processes. */
 int sfs_run_group_start(struct run_group *group, struct sfs_error *err);
+/* Can runc, which looks in /sys/fs/cgroup, limit processes there? It fails where it cannot. */
+bool sfs_run_group_is_for_runc(void);
 /* Waits for the group. Where the host lets none be made, group->dir is -1, and `progress` (may be
- * NULL) is told why, once in a process. */
+ * NULL) has a note why, once in a process. */
 void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *progress);
 /* Puts the calling process into the group that is open in `dir`. 0 or -errno. Allocates nothing. */
 int sfs_run_group_enter(int dir);

@@ -54,6 +54,8 @@ static int find_component(const struct walker *walker, const char *name, size_t 
     }
     const struct sfs_dirent *found;
     int r = sfs_tree_find_name(walker->tree, walker->dir, name, size, &found);
+    if (r == -ENOENT && !name[size] && walker->hops == 0) /* the path itself names it */
+        return sfs_fail(err, ENOENT, "no such file or directory");
     if (r < 0)
         return sfs_fail(err, -r, "there is no %.*s", size > 255 ? 255 : (int)size, name);
     if (walker->pass)

@@ -23,11 +23,13 @@ struct sfs_mount_options {
      * its position among the trees served. Called from any thread, before the bytes are read, which
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
-    void *user; /* handed to ready, warn, touch and missing */
+    void *user; /* handed to ready, warn, touch, was_used and missing */
     /* What was used is written to this file, replacing it, at the end and on SIGUSR1, as a profile
      * (stagefs(1), PROFILES, has the form). Not together with profiles, whose replay would be what
      * is seen. NULL: nothing is recorded. */
     const char *trace_path;
+    /* Asked at the end: is that file to be written, and `missing` to be called? NULL: yes. */
+    bool (*was_used)(void *user);
     /* A trace is added to what the file has already, as sfs_profile_join_text() says. */
     bool trace_append;
     /* A trace tells the pages of files that were asked for, and so nothing is brought ahead, which

@@ -11,6 +11,8 @@ struct sfs_progress {
     void (*report)(void *user, const char *what, uint64_t done, uint64_t total);
     /* One sentence worth telling although nothing failed. May be NULL. */
     void (*warn)(void *user, const char *text);
+    /* One sentence for those who want to know how things are done (-v). May be NULL. */
+    void (*note)(void *user, const char *text);
     void *user;
 };
 

@@ -52,7 +52,8 @@ struct sfs_run_request {
     bool terminal;       /* a terminal of its own, joined to standard input and output */
     bool hand_on;        /* SIGINT, SIGTERM, SIGHUP and SIGQUIT are the command's, not the end */
     const char *runtime; /* "runc", "crun" or "bwrap"; NULL: the first that is installed */
-    /* What the command used of the tree is written to this file; NULL: nowhere. */
+    /* What the command used of the tree is written to this file, unless it could not be started;
+     * NULL: nowhere. */
     const char *trace_path;
     bool trace_append, trace_pages; /* as in mount.h */
     /* What the command looked for in the tree in vain, as in mount.h; not called if the command

@@ -14,7 +14,7 @@ nothing_kept() { find "$T/cache" -type f 2>/dev/null | grep -e "$hex" -e stagefs
 expect 1 "$STAGEFS" ls "oci:$T/layout:nosuch"
 says nosuch
 expect 1 "$STAGEFS" ls "oci:$T/nolayout:x"
-says "$T/nolayout"
+says "the directory $T/nolayout does not exist"
 expect 2 "$STAGEFS" ls "ocl:$T/layout:x"
 says ocl
 expect 2 "$STAGEFS" lss "oci:$T/layout:x"
@@ -128,8 +128,36 @@ expect 125 "$STAGEFS" run --rw '' "oci:$T/layout:x" -- /bin/true
 says "the value of --rw is empty"
 expect 2 "$STAGEFS" mount "oci:$T/layout:x" ''
 says "the mountpoint's name is empty"
+# words of others
+while read -r option hint; do
+    expect 125 "$STAGEFS" run "$option" "oci:$T/layout:x" /bin/true
+    says "$hint"
+done <<'HINTS'
+--name has no name
+-p this machine's network
+-d in the foreground
+--entrypoint the whole command
+--volume=/tmp:/x --rw DIR:PATH
+--mount --rw DIR:PATH
+--gpus --gpu
+HINTS
+for place in "-v /tmp:/x oci:$T/layout:x" "oci:$T/layout:x -v /tmp:/x"; do
+    # shellcheck disable=SC2086
+    expect 125 "$STAGEFS" run $place /bin/true
+    says "--rw /tmp:/x"
+done
+for command in version -v build images pull history cp exec ps; do
+    expect 2 "$STAGEFS" "$command" x
+    says "there is no command '$command': "
+done
 # usage
 expect 2 "$STAGEFS" commit "oci:$T/layout:x"
+for destination in my/out:1 out "$T/out"; do
+    expect 2 "$STAGEFS" commit "oci:$T/layout:x" -t "$destination"
+    says "'$destination' does not say where to write: oci:DIR[:TAG], "
+done
+expect 2 "$STAGEFS" commit "oci:$T/layout:x" -t "osi:$T/out:x"
+says "did you mean oci:?"
 expect 2 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /etc -t "oci:$T/out:x" --compression lzma
 says lzma
 expect 1 "$STAGEFS" commit --from "oci:$T/layout:x" --copy /nosuch -t "oci:$T/out:x"

@@ -47,6 +47,14 @@ P
 grep -q 'class="strip used"' "$T/page" || fail "the page has no strip"
 gone
 
+# ---- where nothing matches, that alone is told: no words on columns that are not there
+expect 1 "$STAGEFS" bench "oci:$T/layout:x" --lib libnone.so --lib 'libno*' --runs 1
+[ "$(cat "$T/stdout")" = "libnone.so
+  FAILED: no library matches libnone.so
+libno*
+  FAILED: no library matches libno*" ] || fail "no match: $(cat "$T/stdout")"
+gone
+
 # ---- a mount that dies while it is measured: its rows say so, the directory is measured to the end
 "$STAGEFS" bench "oci:$T/layout:x" --lib libbig.so --lib libslow.so --against dir --runs 200 --json >"$T/died" 2>"$T/stderr" &
 bench=$!

@@ -28,13 +28,21 @@ says "noexec"
 expect 0 "$T/mount.stagefs" "oci:$T/layout:x" "$T/mnt" -s -f -o noexec
 ! grep -q " $T/mnt " /proc/self/mounts || fail "a fake mount is there"
 
-# By mount(8) itself: its helpers are looked for in /sbin alone, so one is put there for this process only.
+# By mount(8) itself: its helpers are looked for in /sbin alone. What an install puts there is put there for this process
+# only.
+installed=$(readlink -m "${MOUNT_STAGEFS_DIR:?where the helper is installed}")
+case $installed in
+"$(readlink -f /sbin)") ;;
+/usr/* | /sbin*) fail "mount(8) does not find what is installed as $MOUNT_STAGEFS_DIR/mount.stagefs" ;;
+*) installed=$(readlink -f /sbin) ;; # another prefix: its user makes a link
+esac
+export installed
 mkdir "$T/sbin" "$T/over"
 export T
 unshare --mount sh -euc '
     sbin=$(readlink -f /sbin)
     mount -t tmpfs none "$T/over" && mkdir "$T/over/u" "$T/over/w" && mount -t overlay -o "lowerdir=$sbin,upperdir=$T/over/u,workdir=$T/over/w" none "$sbin"
-    cp "$T/mount.stagefs" "$sbin/mount.stagefs"
+    cp "$T/mount.stagefs" "$installed/mount.stagefs"
     echo "oci:$T/layout:x $T/mnt stagefs ro,allow_other,nofail 0 0" >"$T/fstab"
     mount -a -T "$T/fstab" && [ -f "$T/mnt/etc/passwd" ] && mount -a -T "$T/fstab" && [ "$(grep -c " $T/mnt " /proc/self/mounts)" = 1 ]
     umount "$T/mnt"' || fail "by mount(8) and a table"

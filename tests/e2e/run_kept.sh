@@ -52,6 +52,7 @@ cmp "$T/mnt/once" "$T/once" || fail "the mount shows another run"
 expect 0 sf run -- /bin/cat /once
 cmp "$T/stdout" "$T/once" || fail "run sees another run"
 expect 0 "$STAGEFS" cache ls
+[ "$(head -1 "$T/stdout")" = "$STAGEFS_CACHE_DIR" ] || fail "cache ls does not begin with the directory: $(cat "$T/stdout")"
 grep -q '^result  *sha256:' "$T/stdout" || fail "cache ls does not list it: $(cat "$T/stdout")"
 [ -z "$(find "$STAGEFS_CACHE_DIR" -maxdepth 2 -perm /077 -not -path '*/run-cache/*')" ] || fail "the cache is open to others"
 grep -r first "$STAGEFS_CACHE_DIR" "$T/out" && fail "the secret was written down"

@@ -42,7 +42,7 @@ printf 'FROM base\nRUN ["/probe"%s]\n' "$(for word in $host; do printf ', "%s"' 
 # Without control groups there is no limit of processes, and a note says so.
 filter_limit() { cat; }
 for runtime in $works; do
-    "$STAGEFS" run --runtime $runtime "dir:$T/d" -- /probe >"$T/stdout" 2>"$T/stderr" || fail "$runtime: $(cat "$T/stderr")"
+    "$STAGEFS" run -v --runtime $runtime "dir:$T/d" -- /probe >"$T/stdout" 2>"$T/stderr" || fail "$runtime: $(cat "$T/stderr")"
     if grep -q 'no limit of processes' "$T/stderr"; then
         cat "$T/stderr"
         filter_limit() { grep -v '^processes:'; }
@@ -91,6 +91,22 @@ WANTED
 done
 # 11 capabilities in three sets, and none inheritable or ambient
 [ "$(grep -c '^Cap' "$T/first")" = 33 ] || fail "capabilities: $(grep '^Cap' "$T/first")"
+
+# A tree of control groups without the controller of processes (as a chroot may have it on a host with version 1 beside
+# it) costs the limit, and not the run.
+if command -v unshare >/dev/null; then
+    export T works
+    unshare --mount sh -euc '
+        mount --make-rprivate /
+        mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null || exit 0
+        grep -qw pids /sys/fs/cgroup/cgroup.controllers && exit 0
+        for runtime in $works; do
+            "$STAGEFS" run --runtime $runtime "dir:$T/s" /bin/id >/dev/null 2>"$T/stderr"
+            [ ! -s "$T/stderr" ]
+            "$STAGEFS" run -v --runtime $runtime "dir:$T/s" /bin/id >/dev/null 2>"$T/stderr"
+            grep -q "no limit of processes" "$T/stderr"
+        done' || fail "without the controller of processes: $(cat "$T/stderr")"
+fi
 
 # ---- not weaker than podman ----
 

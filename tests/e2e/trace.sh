@@ -56,6 +56,41 @@ expect 125 "$STAGEFS" trace "$stage" --append -o "$T/bad" -- /bin/true
 says "bad:1"
 grep -qx nonsense "$T/bad" || fail "a file that is no profile was replaced"
 
+# what could not be started leaves no profile, nor changes one
+for status in 125 126 127; do
+    case $status in
+    125) set -- --user nobody-here "$stage" -- /bin/true ;;
+    126) set -- "$stage" -- /etc/passwd ;;
+    127) set -- "$stage" -- /bin/no-such ;;
+    esac
+    expect $status "$STAGEFS" trace -o "$T/none" "$@"
+    [ ! -e "$T/none" ] || fail "a profile of what ended with $status: $(cat "$T/none")"
+    cp "$T/first" "$T/joined"
+    expect $status "$STAGEFS" trace --append -o "$T/joined" "$@"
+    cmp "$T/first" "$T/joined" || fail "what ended with $status was added"
+done
+
+# options end where the command begins, with "--" or without it
+expect 0 "$STAGEFS" trace -o "$T/other" "$stage" --env X=1 /bin/sh -c 'echo "$X $1"' -o --pages
+[ "$(cat "$T/stdout")" = "1 --pages" ] || fail "the command's own options: $(cat "$T/stdout")"
+expect 0 "$STAGEFS" run --rm -v "$stage" -e X=2 -- /bin/sh -c 'echo "$X"'
+[ "$(cat "$T/stdout")" = 2 ] || fail "behind --: $(cat "$T/stdout")"
+expect 0 "$STAGEFS" run --from "$stage" --copy / /bin/sh -c 'echo "$0"' -v
+[ "$(cat "$T/stdout")" = -v ] || fail "the stage told by options: $(cat "$T/stdout")"
+expect 125 "$STAGEFS" run "$stage" -f "$T/Dockerfile" /bin/true
+says "two stages given"
+
+# without words, the command is what the image says
+expect 125 "$STAGEFS" run "dir:$T/root"
+says "neither ENTRYPOINT nor CMD"
+"$STAGEFS" commit -q "$stage" --entrypoint '["/bin/echo", "from"]' --cmd '["the image"]' -t "oci:$T/own:x" >/dev/null
+expect 0 "$STAGEFS" run "oci:$T/own:x"
+[ "$(cat "$T/stdout")" = "from the image" ] || fail "ENTRYPOINT and CMD: $(cat "$T/stdout")"
+expect 0 "$STAGEFS" trace "oci:$T/own:x" -o "$T/own.profile" --
+grep -qx 'exec /bin/echo' "$T/own.profile" || fail "the trace of it: $(cat "$T/own.profile")"
+expect 0 "$STAGEFS" run "oci:$T/own:x" /bin/echo alone
+[ "$(cat "$T/stdout")" = alone ] || fail "words replace both: $(cat "$T/stdout")"
+
 # --pages
 expect 0 "$STAGEFS" trace "$stage" --pages -o "$T/pages" -- /bin/cat /d/unused
 grep -qxF 'read /d/unused 0+7' "$T/pages" || fail "no bytes: $(cat "$T/pages")"
