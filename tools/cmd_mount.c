@@ -21,8 +21,8 @@ struct mount_args {
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
     struct text_list profiles;
-    long ready_fd; /* 0: none (it would be stdin) */
-    int report_fd; /* to the waiting parent; -1 in the foreground */
+    long ready_fd;                /* 0: none (it would be stdin) */
+    int report_fd;                /* to the waiting parent; -1 in the foreground */
     struct sfs_progress terminal; /* who is told until the mount answers */
 };
 

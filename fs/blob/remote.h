@@ -1,5 +1,6 @@
 /* Bytes of a blob that lie on another machine: what blob_range.c asks for them. A vtable, since
- * fs/blob/ knows no registry: fs/image/ fills it with calls of fs/registry/. Any thread may call. */
+ * fs/blob/ knows no registry: fs/image/ fills it with calls of fs/registry/. Any thread may call.
+ */
 #ifndef STAGEFS_REMOTE_H
 #define STAGEFS_REMOTE_H
 

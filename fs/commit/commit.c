@@ -99,11 +99,12 @@ static int parse_destination(struct commit *commit, struct sfs_error *err)
     const char *text = commit->options->destination;
     bool is_told = sfs_reference_has_transport(text) || strcmp(text, "-") == 0;
     if (!is_told && !sfs_reference_meant(text))
-        return sfs_fail(err, EINVAL,
-                        "'%.200s' does not say where to write: oci:DIR[:TAG], "
-                        "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], "
-                        "containers-storage:NAME[:TAG], dir:DIR, or - for a tar",
-                        text);
+        return sfs_fail(
+            err, EINVAL,
+            "'%.200s' does not say where to write: oci:DIR[:TAG], "
+            "oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], "
+            "containers-storage:NAME[:TAG], docker://HOST/NAME[:TAG], dir:DIR, or - for a tar",
+            text);
     int r = sfs_reference_parse(text, &commit->destination, err);
     if (r < 0)
         return r;

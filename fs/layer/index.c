@@ -158,8 +158,8 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
         return "a layer index of another version";
     if (header->file_size != file_size)
         return "cut off";
-    /* The form for other machines (index_export.h) is none to be read here: its names are as good as
-     * who sent it, and nobody compares them with the layer yet. */
+    /* The form for other machines (index_export.h) is none to be read here: its names are as good
+     * as who sent it, and nobody compares them with the layer yet. */
     if (header->check == SFS_CHECK_PUBLIC)
         return "an index of another machine";
     if (!sfs_codec_get(header->codec) || !sfs_codec_get(header->seek_codec) ||

@@ -108,9 +108,9 @@ int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct 
                        struct sfs_layer **ret_layer, struct sfs_error *err);
 
 /* The same, if the store has its index; the blob is not read. ENOENT: it has none. */
-int sfs_layer_open_indexed(struct sfs_store *store, struct sfs_cache *cache,
-                           struct sfs_blob **blob, const struct sfs_layer_source *source,
-                           struct sfs_layer **ret_layer, struct sfs_error *err);
+int sfs_layer_open_indexed(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
+                           const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
+                           struct sfs_error *err);
 
 enum sfs_layer_dir_flags {
     /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted.overlay.opaque=y, and

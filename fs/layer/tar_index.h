@@ -16,8 +16,8 @@ int sfs_tar_index_open(struct sfs_store *store, const struct sfs_layer_source *s
 int sfs_tar_index_open_copy(struct sfs_store *store, const char *key, const struct sfs_index *index,
                             struct sfs_blob **ret_blob, struct sfs_error *err);
 /* Makes the index, and the copy if there must be one. Fails as sfs_layer_open_tar(); then nothing
- * is kept. EAGAIN: what is kept here of a blob on another machine was wrong, and is dropped: another
- * pass may do better. */
+ * is kept. EAGAIN: what is kept here of a blob on another machine was wrong, and is dropped:
+ * another pass may do better. */
 int sfs_tar_index_make(struct sfs_store *store, struct sfs_blob *blob,
                        const struct sfs_layer_source *source, const struct sfs_progress *progress,
                        struct sfs_error *err);

@@ -35,9 +35,8 @@ int sfs_tree_find_name(const struct sfs_tree *tree, sfs_node dir, const char *na
  * way, the last one included: directories, and symlinks before they are followed. The names that
  * were passed before a failure were passed, too. */
 int sfs_tree_resolve_from(const struct sfs_tree *tree, sfs_node dir, const char *path,
-                          unsigned flags,
-                          void (*pass)(void *user, const struct sfs_dirent *name), void *user,
-                          sfs_node *ret_node, struct sfs_error *err);
+                          unsigned flags, void (*pass)(void *user, const struct sfs_dirent *name),
+                          void *user, sfs_node *ret_node, struct sfs_error *err);
 
 /* Adds the path of a directory: "/opt/conda"; nothing for the root. 0 or -ENOMEM. */
 int sfs_tree_dir_path(const struct sfs_tree *tree, sfs_node dir, struct sfs_buf *path);
