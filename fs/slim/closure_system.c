@@ -44,15 +44,8 @@ struct companion {
 
 static const struct companion companions[] = {
     /* CUDA. A program that is linked with cuDNN does not load its parts before it calls it; when it
-     * does, which of them depends on shapes and GPUs, so one part brings the others. But _adv and
-     * _ext only have functions of their own (recurrent networks, CTC and attention of the older
-     * interface; causal convolutions): no other part loads them, so they are kept when used, and
-     * _adv_infer of version 8 with _adv_train. */
-    { "libcudnn_", "libcudnn.so*", SFS_WHY_LOADED },
-    { "libcudnn_", "libcudnn_[!ae]*.so*", SFS_WHY_LOADED },
-    { "libcudnn_", "libcudnn_a[!d]*.so*", SFS_WHY_LOADED },
-    { "libcudnn_", "libcudnn_e[!x]*.so*", SFS_WHY_LOADED },
-    { "libcudnn_adv_", "libcudnn_adv_*.so*", SFS_WHY_LOADED },
+     * does, which of them depends on shapes and GPUs, so one part brings the others. */
+    { "libcudnn_", "libcudnn*.so*", SFS_WHY_LOADED },
     { "libcudnn_engines_runtime_compiled.so", "=libnvrtc.so", SFS_WHY_LOADED },
     { "libcublas.so", "=libcublasLt.so", SFS_WHY_LOADED },
     { "libcufft.so", "=libnvJitLink.so", SFS_WHY_LOADED },
