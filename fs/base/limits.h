@@ -25,17 +25,17 @@
 #define SFS_MAX_PACKAGE_FILES (512ull << 20) /* bytes of all of them */
 #define SFS_MAX_PACKAGE_NAMES (16u << 20)    /* paths that they name, together */
 #define SFS_MAX_REQUIRED      (256u << 10)   /* packages that may be what another requires */
-#define SFS_MAX_REQUIREMENTS  (256ull << 20) /* bytes of what they require, as often as it is read \
-                                              */
-#define SFS_MAX_EXTRAS       4096u           /* extras of packages that are asked for, together */
-#define SFS_MAX_PACKAGE_NAME 255u /* bytes of a package's name or version; the rest is cut */
+#define SFS_MAX_REQUIREMENTS  (256ull << 20) /* bytes of what they require, read again or not */
+#define SFS_MAX_EXTRAS        4096u          /* extras of packages that are asked for, together */
+#define SFS_MAX_PACKAGE_NAME  255u /* bytes of a package's name or version; the rest is cut */
 
 /* What files may say that they need, where a stage is trimmed. */
 #define SFS_MAX_NEEDED   1024u       /* libraries that one ELF file names */
 #define SFS_MAX_PTH      (1u << 20)  /* bytes of a .pth file of Python, or of an ld.so.conf */
 #define SFS_MAX_LD_CACHE (16u << 20) /* bytes of an ld.so.cache */
-#define SFS_MAX_LIB_DIRS (4u << 20)  /* directories searched for libraries, by all files together  \
-                                      */
+#define SFS_MAX_LIB_DIRS                                                                           \
+    (4u << 20) /* directories searched for libraries, by all files together                        \
+                */
 
 /* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked
  * by recursion. */

@@ -176,8 +176,12 @@ expect 0 "$STAGEFS" push "docker://$W/fine/x:one" "docker://$W/nomount/x:one"
 arrived nomount/x
 expect 0 "$STAGEFS" push --json "docker://$W/fine/x:one" "docker://$W/fine/y:one"
 [ "$(jq .mounted "$T/stdout")" = 2 ] || fail "$(cat "$T/stdout")"
-expect 0 "$STAGEFS" commit --from "dir:$T/add" --copy /more:/more -t "docker://$W/nostream/x:one"
-[ "$(lines ' 405 PATCH /up/')" = 1 ] || fail "it was not tried to send the layer while it was written"
+# On a busy machine the layer may be whole before the first of it is sent: then there is nothing to follow.
+for try in 1 2 3 4 5 6 7 8; do
+    expect 0 "$STAGEFS" commit --from "dir:$T/add" --copy /more:/more -t "docker://$W/nostream/x:one"
+    [ "$(lines ' 405 PATCH /up/')" = 0 ] || break
+done
+[ "$(lines ' 405 PATCH /up/')" = 1 ] || fail "it was not tried to send the layer while it was written ($try tries)"
 expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/immutable/x:one"
 expect 0 "$STAGEFS" push "oci:$T/layout:one" "docker://$W/immutable/x:one"
 expect 1 "$STAGEFS" push --all "oci:$T/layout:all" "docker://$W/immutable/x:one"
