@@ -109,7 +109,7 @@ if ! ldd "$STAGEFS" | grep -q asan; then
         (ulimit $limit && "$STAGEFS" mount "oci:$T/layout:x" "$T/mnt") || fail "with ulimit $limit it does not mount"
         cat "$T/mnt/usr/lib/big.so" >/dev/null || fail "with ulimit $limit it is not read"
         "$STAGEFS" umount "$T/mnt"
-        gone
+        gone "ulimit $limit"
     done
     expect 1 sh -c "ulimit -n 6; exec '$STAGEFS' mount 'oci:$T/layout:x' '$T/mnt'"
     says "Too many open files"
