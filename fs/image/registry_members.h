@@ -10,11 +10,12 @@
  * before something is missing. What the options point to is borrowed until the members, and all
  * blobs opened from them, are closed; the store may be NULL (nothing is kept). The caller closes
  * *ret_members. EINVAL: the name. */
-int sfs_members_open_registry(const char *name, const struct sfs_image_options *options,
+int sfs_members_open_registry(const char *text, const struct sfs_image_options *options,
                               struct sfs_members **ret_members, struct sfs_error *err);
-/* Which digest has the name's tag now? The registry is asked. If it does not answer, what it said
- * last is taken, and progress->warn is told. Errors as sfs_repository_get_tag(). */
-int sfs_registry_find_tag(struct sfs_members *members, struct sfs_digest *ret_digest,
+/* Which digest has the tag of the name that `base` was opened by now? The registry is asked. If it
+ * does not answer, what it said last is taken, and progress->warn is told. Errors as
+ * sfs_repository_get_tag(). */
+int sfs_registry_find_tag(struct sfs_members *base, struct sfs_digest *ret_digest,
                           struct sfs_error *err);
 
 #endif

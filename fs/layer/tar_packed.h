@@ -20,7 +20,6 @@ void sfs_tar_packed_close(struct sfs_tar_packed **packed);
 
 /* A tar source, with `packed` as its user: lends the next decoded bytes until the next call;
  * *ret_size 0: the end. Failures of the source below are handed on. EBADMSG: it is damaged. */
-int sfs_tar_packed_next(void *packed, const void **ret_data, size_t *ret_size,
-                        struct sfs_error *err);
+int sfs_tar_packed_next(void *user, const void **ret_data, size_t *ret_size, struct sfs_error *err);
 
 #endif
