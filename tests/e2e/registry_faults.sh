@@ -78,7 +78,7 @@ expect $EAGAIN probe --fill blob "$R/busyalways/fill" "$layer" "$size" $offset $
 gets whole
 grep -q "whole" "$T/stderr" || fail "that the whole blob came is not told"
 gets wholebreak
-expect 114 probe blob "$R/whole/many" "$layer" "$size" $offset $count 1 8 # EALREADY for all but one
+expect 114 probe blob "$R/wholewaits/many" "$layer" "$size" $offset $count 1 8 # EALREADY for all but one
 
 # --- redirects
 gets redirect 5 4

@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_bytes(self, data, fault='', more=()):
         """A blob, or its range, with the fault."""
-        wanted = None if fault in ('whole', 'wholebreak') else self.range(len(data))
+        wanted = None if fault in ('whole', 'wholebreak', 'wholewaits') else self.range(len(data))
         headers, status, body = list(more), 200, data
         if wanted:
             first, last = wanted
@@ -109,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             headers.append(('Content-Encoding', 'gzip'))
         if fault == 'hugelength':
             headers.append(('Content-Length', str((1 << 63) + 5)))
+        if fault == 'wholewaits':
+            return self.send_when_asked_again(body)
         breaks = fault in ('reset', 'wholebreak') and count(self.path, 'reset') < 3
         if not breaks:
             return self.answer(status, headers, body)
@@ -120,6 +122,19 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(0.1)
         self.reset()
         return None
+
+
+    def send_when_asked_again(self, body):
+        """The end comes once eight have asked, so that all of them meet while one transfer is on its way."""
+        count(self.path, 'asked')
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:len(body) // 3])
+        deadline = time.time() + 20
+        while counts[(self.path, 'asked')] < 8 and time.time() < deadline:
+            time.sleep(0.01)
+        self.wfile.write(body[len(body) // 3:])
 
 
 class Storage(Handler):
