@@ -441,7 +441,7 @@ Test(device_code, of_a_library_that_is_cut_stays)
 Test(device_code, survives_many_wrong_bytes, .timeout = 3600)
 {
     const char *asked = getenv("DEVICE_CODE_ROUNDS");
-    size_t rounds = asked ? strtoul(asked, NULL, 10) : 20000;
+    size_t rounds = asked ? strtoul(asked, NULL, 10) : 3000;
     uint32_t state = 1;
     for (size_t round = 0; round < rounds; round++) {
         AUTO(library_close) struct library library = { 0 };
