@@ -73,10 +73,6 @@ int sfs_target_open_registry(const struct sfs_reference *reference, const char *
                              const struct sfs_commit_options *options,
                              struct sfs_target **ret_target, struct sfs_error *err);
 
-/* The directory for temporary files that may be large: $TMPDIR, else /var/tmp, since /tmp is often
- * in memory. Borrowed. */
-const char *sfs_target_temp_parent(void);
-
 /* Removes what is unfinished, frees, and sets NULL; NULL is fine. */
 void sfs_target_close(struct sfs_target **target);
 

@@ -249,8 +249,7 @@ static int open_stream(struct archive_target *self, bool is_stdout, struct sfs_e
     if (isatty(self->stream))
         return sfs_fail(err, EINVAL, "%s is a terminal, for which an archive is nothing",
                         self->file);
-    const char *dir = getenv("TMPDIR");
-    int r = sfs_io_temp_open(&self->temp, dir && *dir ? dir : "/var/tmp", 0600, err);
+    int r = sfs_io_temp_open(&self->temp, sfs_temp_large(), 0600, err);
     if (r < 0)
         return r;
     unlinkat(self->temp.dirfd, self->temp.name, 0); /* so that nothing is left of it */

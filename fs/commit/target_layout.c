@@ -2,15 +2,13 @@
  * locks of that, copies the image from a layout in a temporary directory. */
 #include "commit/target.h"
 
+#include "base/program.h"
 #include "base/temp_dir.h"
 #include "image/layout.h"
 #include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define STORAGE_TAG "image" /* in the temporary layout */
@@ -134,57 +132,21 @@ static char *last_line(int fd)
     return strdup(line ? line + 1 : text);
 }
 
-static int wait_for(pid_t pid)
-{
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return -1;
-    return status;
-}
-
-/* Starts a program with its output going to `fd`, and with signals as a program expects them. */
-static int spawn(char *const argv[], int fd, pid_t *ret_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, fd, 1);
-    posix_spawn_file_actions_adddup2(&actions, fd, 2);
-    int code = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-    return -code;
-}
-
 /* Has skopeo copy an image. No policy is asked: it says whose images are trusted, and this one was
  * made here. */
 static int run_skopeo(const char *from, const char *to, struct sfs_error *err)
 {
-    char *const argv[] = { (char[]){ "skopeo" },
-                           (char[]){ "--insecure-policy" },
-                           (char[]){ "copy" },
-                           (char[]){ "--quiet" },
-                           (char *)(uintptr_t)from,
-                           (char *)(uintptr_t)to,
-                           NULL };
+    const char *argv[] = { "skopeo", "--insecure-policy", "copy", "--quiet", from, to, NULL };
     AUTO(sfs_close_fd) int log = memfd_create("skopeo", MFD_CLOEXEC);
     pid_t pid;
     if (log < 0)
         return sfs_fail_errno(err, errno, "skopeo");
-    int r = spawn(argv, log, &pid);
+    int r = sfs_program_start(argv, (int[]){ -1, log, log }, &pid);
     if (r == -ENOENT)
         return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", to);
     if (r < 0)
         return sfs_fail_errno(err, -r, "starting skopeo");
-    int status = wait_for(pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (sfs_program_wait(pid) == 0)
         return 0;
     AUTO(sfs_free) char *words = last_line(log);
     return sfs_fail(err, EIO, "skopeo did not write %.300s: %.600s", to, words ? words : "");
@@ -229,12 +191,6 @@ static int find_skopeo(const char *text, struct sfs_error *err)
     return sfs_fail(err, ENOENT, "%.300s is written by skopeo, which is not installed", text);
 }
 
-const char *sfs_target_temp_parent(void)
-{
-    const char *dir = getenv("TMPDIR");
-    return dir && *dir ? dir : "/var/tmp";
-}
-
 int sfs_target_open_storage(const struct sfs_reference *reference, const char *text,
                             const struct sfs_commit_options *options,
                             struct sfs_target **ret_target, struct sfs_error *err)
@@ -249,7 +205,7 @@ int sfs_target_open_storage(const struct sfs_reference *reference, const char *t
     if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
         return sfs_fail_memory(err);
     AUTO(sfs_free) char *home = NULL;
-    r = sfs_temp_dir_home(sfs_target_temp_parent(), &home, err);
+    r = sfs_temp_dir_home(sfs_temp_large(), &home, err);
     if (r == 0)
         r = sfs_temp_dir_open(&self->temp, home, err);
     if (r < 0)

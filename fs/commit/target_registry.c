@@ -8,6 +8,7 @@
 #include "base/pool.h"
 #include "base/thread.h"
 #include "commit/base_place.h"
+#include "base/temp_dir.h"
 #include "image/parts.h"
 #include "registry/upload.h"
 #include <errno.h>
@@ -145,7 +146,7 @@ static void registry_drop(struct sfs_target *target)
 
 static int open_temporary(int *ret_fd, struct sfs_error *err)
 {
-    const char *dir = sfs_target_temp_parent();
+    const char *dir = sfs_temp_large();
     *ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (*ret_fd >= 0)
         return 0;

@@ -1,13 +1,12 @@
 /* Unmounting, by umount2() or by fusermount3. */
 #include "mount/mountpoint.h"
 
+#include "base/program.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stagefs/auto.h>
 #include <stagefs/mount.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static bool is_program(const char *dir, size_t size)
@@ -32,26 +31,10 @@ bool sfs_mountpoint_has_helper(void)
 /* Runs fusermount3, whose words go to `out`. Returns its exit status, or -errno. */
 static int run_fusermount(const char *path, bool lazy, int out)
 {
-    union {
-        const char *from[6];
-        char *argv[6]; /* posix_spawn() takes it without const, and changes nothing */
-    } args = { .from = { "fusermount3", lazy ? "-uz" : "-u", "--", path, NULL } };
-    posix_spawn_file_actions_t actions;
-    int r = posix_spawn_file_actions_init(&actions);
-    if (r != 0)
-        return -r;
+    const char *argv[] = { "fusermount3", lazy ? "-uz" : "-u", "--", path, NULL };
     pid_t pid = -1;
-    r = posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
-    if (r == 0)
-        r = posix_spawnp(&pid, "fusermount3", &actions, NULL, args.argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (r != 0)
-        return -r;
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return -errno;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+    int r = sfs_program_start(argv, (int[]){ -1, -1, out }, &pid);
+    return r < 0 ? r : sfs_program_wait(pid);
 }
 
 static int fail_busy(const char *path, struct sfs_error *err)

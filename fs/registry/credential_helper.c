@@ -5,13 +5,12 @@
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/limits.h"
+#include "base/program.h"
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stagefs/format.h>
 #include <stagefs/json.h>
 #include <sys/socket.h>
@@ -25,27 +24,6 @@ struct helper {
     int fd; /* a socket: its standard input and output */
 };
 
-static int spawn(char *program, int fd, pid_t *ret_pid)
-{
-    char get[] = "get";
-    char *argv[] = { program, get, NULL };
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    posix_spawn_file_actions_adddup2(&actions, fd, 0);
-    posix_spawn_file_actions_adddup2(&actions, fd, 1);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    int code = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -code;
-}
-
 static void stop(struct helper *helper)
 {
     sfs_close_fd(&helper->fd);
@@ -58,13 +36,11 @@ static void stop(struct helper *helper)
 static int start(const char *program, struct helper *helper, struct sfs_error *err)
 {
     int pair[2];
-    AUTO(sfs_free) char *copy = strdup(program);
-    if (!copy)
-        return sfs_fail_memory(err);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return sfs_fail_errno(err, EIO, "speaking to %s", program);
     helper->fd = pair[0];
-    int r = spawn(copy, pair[1], &helper->pid);
+    int r = sfs_program_start((const char *[]){ program, "get", NULL },
+                              (int[]){ pair[1], pair[1], -1 }, &helper->pid);
     close(pair[1]);
     if (r == -ENOENT)
         return sfs_fail(err, ENOENT, "%s, which has the login, is not installed", program);
@@ -100,14 +76,12 @@ static int read_answer(const struct helper *helper, const char *program, struct 
     }
 }
 
-static int end(struct helper *helper, int *ret_status)
+/* Its exit status, or -errno. */
+static int end(struct helper *helper)
 {
     pid_t pid = helper->pid;
     helper->pid = 0;
-    while (waitpid(pid, ret_status, 0) < 0)
-        if (errno != EINTR)
-            return -errno;
-    return 0;
+    return sfs_program_wait(pid);
 }
 
 static int take_json(const struct sfs_buf *text, const char *program, struct sfs_credentials *login,
@@ -143,7 +117,7 @@ static int ask(struct helper *helper, const char *program, const char *server,
     send(helper->fd, server, strlen(server), MSG_NOSIGNAL);
     shutdown(helper->fd, SHUT_WR);
     int r = read_answer(helper, program, &text, err);
-    if (r == 0 && end(helper, &status) < 0)
+    if (r == 0 && (status = end(helper)) < 0)
         r = sfs_fail_errno(err, EIO, "waiting for %s", program);
     if (r == 0 && status != 0)
         r = text.data && strstr(text.data, "credentials not found")

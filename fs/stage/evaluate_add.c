@@ -3,6 +3,7 @@
 #include "stage/evaluate.h"
 
 #include "base/limits.h"
+#include "base/temp_dir.h"
 #include "copy/copy_draft.h"
 #include "layer/tar_packed.h"
 #include "layer/tar_read.h"
@@ -413,8 +414,7 @@ static int is_tar(struct add_job *job)
  * loses its name at once. */
 static int open_temp(struct add_job *job)
 {
-    const char *dir = getenv("TMPDIR");
-    dir = dir && *dir ? dir : "/tmp";
+    const char *dir = sfs_temp_large();
     job->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (job->fd >= 0)
         return 0;
