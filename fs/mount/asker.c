@@ -47,15 +47,33 @@ bool sfs_asker_is_trusted(pid_t pid, uid_t uid)
     return capabilities >> CAP_SYS_ADMIN & 1 && sfs_asker_is_of_machine(pid);
 }
 
+static size_t read_link(pid_t pid, const char *name, char text[SFS_ASKER_PROGRAM])
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%d/%s", (int)pid, name);
+    ssize_t size = readlink(link, text, SFS_ASKER_PROGRAM - 1);
+    text[size > 0 ? size : 0] = 0;
+    return strlen(text);
+}
+
+/* Takes away what the process does not see: where its root is another than ours (a chroot, a
+ * runtime that does not pivot), the links of /proc name that root's place first. */
+static void take_root_off(pid_t pid, char text[SFS_ASKER_PROGRAM])
+{
+    char root[SFS_ASKER_PROGRAM];
+    size_t size = read_link(pid, "root", root);
+    if (size > 1 && strncmp(text, root, size) == 0 && text[size] == '/')
+        memmove(text, text + size, strlen(text + size) + 1);
+}
+
 /* Reads what the link of /proc says, or the short name. */
 static void read_program(pid_t pid, char text[SFS_ASKER_PROGRAM])
 {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/%d/exe", (int)pid);
-    ssize_t size = readlink(link, text, SFS_ASKER_PROGRAM - 1);
-    text[size > 0 ? size : 0] = 0;
-    if (*text == '/')
+    read_link(pid, "exe", text);
+    if (*text == '/') {
+        take_root_off(pid, text);
         return;
+    }
     AUTO(sfs_close_file) FILE *file = open_proc(pid, "comm");
     if (!file || !fgets(text, SFS_ASKER_PROGRAM, file))
         *text = 0;
