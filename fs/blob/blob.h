@@ -10,6 +10,7 @@
 #include "base/pool.h"
 
 struct sfs_blob;
+struct sfs_digest;
 
 /* What a pass over all of a blob comes to. */
 enum sfs_verdict {
@@ -59,6 +60,11 @@ void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
 bool sfs_blob_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 /* Tells of a pass over the blob. WRONG, true: another pass may come to something else. */
 bool sfs_blob_judge(struct sfs_blob *blob, enum sfs_verdict verdict);
+/* Reads all of it and digests it, and copies it to the file `copy` on the way, -1: it does not.
+ * Waits for the disk or the network. EIO: the disk, or the file became shorter; ENOSPC, ...:
+ * writing. */
+int sfs_blob_digest(struct sfs_blob *blob, int copy, struct sfs_digest *ret_digest,
+                    struct sfs_error *err);
 /* Frees *blob and sets it to NULL; does nothing if it is NULL. */
 void sfs_blob_close(struct sfs_blob **blob);
 /* The open file that the blob is the whole of, borrowed; -1: it is not one. */

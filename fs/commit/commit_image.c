@@ -3,12 +3,9 @@
  * destination's images as they were. */
 #include "commit/commit_parts.h"
 
-#include "base/hash.h"
 #include "image/layout.h"
 #include <errno.h>
 #include <time.h>
-
-#define READ_BLOCK (1u << 20)
 
 static int open_target(struct commit *commit, struct sfs_error *err)
 {
@@ -116,30 +113,6 @@ static int write_directory(struct commit *commit, struct sfs_layer_record *recor
     return r;
 }
 
-/* Digests a blob, and copies it where fd is not -1. */
-static int read_blob(struct sfs_blob *blob, int fd, struct sfs_digest *ret_digest,
-                     struct sfs_error *err)
-{
-    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
-    AUTO(sfs_free) char *buf = malloc(READ_BLOCK);
-    if (!hash || !buf)
-        return sfs_fail_memory(err);
-    for (uint64_t offset = 0; offset < blob->size;) {
-        ssize_t n = sfs_blob_read_at(blob, buf, READ_BLOCK, offset, err);
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
-        if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail_memory(err);
-        int r = fd >= 0 ? sfs_io_write_all(fd, buf, (size_t)n) : 0;
-        if (r < 0)
-            return sfs_fail_errno(err, -r, "writing a copy of %s", blob->name);
-        offset += (uint64_t)n;
-    }
-    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
-}
-
 /* Copies a layer byte by byte. A layer of a docker-archive may have no digest of its own but only
  * its tar's: it gets one here. */
 static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *record,
@@ -152,7 +125,7 @@ static int copy_layer(struct commit *commit, size_t i, struct sfs_layer_record *
     if (r == 0)
         r = begin_blob(commit, &fd, err);
     if (r == 0)
-        r = read_blob(blob, fd, &record->digest, err);
+        r = sfs_blob_digest(blob, fd, &record->digest, err);
     if (r < 0)
         return r;
     record->size = blob->size;

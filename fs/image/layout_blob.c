@@ -1,7 +1,6 @@
 /* How a blob gets into a layout, by the cheapest way that works: it is there already, a hard link,
  * a reflink, a copy. A copy is digested on its way; what is there, linked or cloned is read for
  * that, unless it is known to have been read since it was changed last. */
-#include "base/hash.h"
 #include "image/layout_parts.h"
 
 #include "image/parts.h"
@@ -11,8 +10,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-
-#define BLOCK (1u << 20)
 
 /* The blob's file name, without the path. */
 static const char *hex_of(const struct sfs_digest *digest, char text[SFS_DIGEST_TEXT])
@@ -79,32 +76,15 @@ static bool link_file(const struct sfs_layout *layout, int fd, const struct sfs_
            fsync(layout->blobs_fd) == 0;
 }
 
-static int copy_verified(const struct sfs_layout *layout, struct sfs_blob *blob, int fd,
-                         const struct sfs_digest *expected, struct sfs_error *err)
+static int copy_verified(struct sfs_blob *blob, int fd, const struct sfs_digest *expected,
+                         struct sfs_error *err)
 {
-    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
-    AUTO(sfs_free) char *buf = malloc(BLOCK);
     struct sfs_digest digest;
-    if (!hash || !buf)
-        return sfs_fail_memory(err);
     sfs_blob_judge(blob, SFS_VERDICT_BEGINS);
-    for (uint64_t offset = 0; offset < blob->size;) {
-        sfs_blob_will_read(blob, offset + BLOCK, 4 * BLOCK);
-        ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            return sfs_fail(err, EIO, "%s became shorter while it was read", blob->name);
-        int r = sfs_io_write_all(fd, buf, (size_t)n);
-        if (r < 0)
-            return sfs_fail_errno(err, -r, "copying %s to %s", blob->name, layout->blobs);
-        if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail_memory(err);
-        offset += (uint64_t)n;
-    }
+    int r = sfs_blob_digest(blob, fd, &digest, err);
+    if (r < 0)
+        return r;
     char found[SFS_DIGEST_TEXT];
-    if (sfs_hash_finish(hash, &digest) < 0)
-        return sfs_fail_memory(err);
     bool holds = sfs_digest_equal(&digest, expected);
     sfs_blob_judge(blob, holds ? SFS_VERDICT_HOLDS : SFS_VERDICT_WRONG);
     if (!holds)
@@ -119,7 +99,7 @@ static int copy_layer(struct sfs_layout *layout, struct sfs_blob *blob, int sour
     AUTO(sfs_io_temp_close) struct sfs_io_temp temp = { .fd = -1, .dirfd = -1 };
     int r = sfs_layout_temp(layout, &temp, err);
     if (r == 0 && (source < 0 || ioctl(temp.fd, FICLONE, source) < 0))
-        r = copy_verified(layout, blob, temp.fd, &layer->digest, err);
+        r = copy_verified(blob, temp.fd, &layer->digest, err);
     return r < 0 ? r : sfs_layout_commit(layout, &temp, &layer->digest, err);
 }
 

@@ -1,6 +1,5 @@
 /* Every digest of an image, from the stored bytes. Layers are read in parallel; what was found is
  * told in order, on the caller's thread. */
-#include "base/hash.h"
 #include "image/parts.h"
 
 #include "base/pool.h"
@@ -63,26 +62,6 @@ static void note(struct report *report, int r, const char *what, const struct sf
         report->result = sfs_fail(&report->error, -r, "%s: %s", what, error->text);
 }
 
-static int digest_blob(struct sfs_blob *blob, struct sfs_digest *ret_digest, struct sfs_error *err)
-{
-    enum { BLOCK = 256 << 10 };
-    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
-    AUTO(sfs_free) char *buf = malloc(BLOCK);
-    if (!hash || !buf)
-        return sfs_fail_memory(err);
-    for (uint64_t offset = 0; offset < blob->size;) {
-        ssize_t n = sfs_blob_read_at(blob, buf, BLOCK, offset, err);
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            break;
-        if (sfs_hash_add(hash, buf, (size_t)n) < 0)
-            return sfs_fail_memory(err);
-        offset += (uint64_t)n;
-    }
-    return sfs_hash_finish(hash, ret_digest) < 0 ? sfs_fail_memory(err) : 0;
-}
-
 static void verify_document(struct report *report, struct sfs_image *image, const char *what,
                             const struct sfs_image_document *document)
 {
@@ -93,7 +72,7 @@ static void verify_document(struct report *report, struct sfs_image *image, cons
         return;
     int r = sfs_members_open(image->members, document->member, &blob, &error);
     if (r == 0)
-        r = digest_blob(blob, &actual, &error);
+        r = sfs_blob_digest(blob, -1, &actual, &error);
     if (r < 0)
         note(report, r, what, &error);
     else
