@@ -150,7 +150,7 @@ STAGEFS_CACHE_DIR="$T/cache2" up
 grep -q "is on an overlay" "$T/words" || fail "no word of the overlay: $(cat "$T/words")"
 cmp "$T/mnt/big" "$T/dir/big"
 down
-mount -t tmpfs -o size=4m tmpfs "$T/full"
+mount -t tmpfs -o size=4m,mode=700 tmpfs "$T/full"
 export STAGEFS_CACHE_DIR="$T/full"
 up
 for _ in 1 2 3 4; do cmp "$T/mnt/big" "$T/dir/big"; done
