@@ -186,8 +186,10 @@ bool sfs_run_group_is_for_runc(void);
 /* Waits for the group. Where the host lets none be made, group->dir is -1, and `progress` (may be
  * NULL) has a note why, once in a process. */
 void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *progress);
-/* Puts the calling process into the group that is open in `dir`. 0 or -errno. Allocates nothing. */
-int sfs_run_group_enter(int dir);
+/* As fork(), but the child is in the group that is open in `dir` (-1: wherever its parent is). In
+ * the child, *ret_r is 0, or the negative errno for which it is not in there. Runs no handlers of
+ * pthread_atfork(), and allocates nothing. */
+pid_t sfs_run_group_fork(int dir, int *ret_r);
 /* Removes the group, and closes what is open of it. Waits a moment for processes that are ending.
  * Allocates nothing. */
 void sfs_run_group_remove(struct run_group *group);

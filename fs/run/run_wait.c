@@ -28,13 +28,13 @@ struct start {
     struct run_group group; /* what is open of it is a copy */
 };
 
-/* Executes the runtime. Its standard error goes to its log; the command's is one of init's
- * descriptors. */
-static _Noreturn void become_runtime(const struct start *start)
+/* Executes the runtime, if it could be put into its group. Its standard error goes to its log; the
+ * command's is one of init's descriptors. */
+static _Noreturn void become_runtime(const struct start *start, int group_r)
 {
     static const char refused[] = "the control group takes no processes any more\n";
     int from[SFS_INIT_FD_END];
-    if (start->group.dir >= 0 && sfs_run_group_enter(start->group.dir) < 0) {
+    if (group_r < 0) {
         (void)sfs_io_write_all(start->streams[STDERR_FILENO], refused, sizeof refused - 1);
         _exit(126);
     }
@@ -141,12 +141,13 @@ static _Noreturn void supervise(struct start *start)
         signal(i, SIG_DFL);
     setsid();
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    pid_t runtime = fork();
+    int group_r;
+    pid_t runtime = sfs_run_group_fork(start->group.dir, &group_r);
     if (runtime < 0)
         _exit(126);
     if (runtime == 0) {
         sigprocmask(SIG_SETMASK, &none, NULL);
-        become_runtime(start);
+        become_runtime(start, group_r);
     }
     close_others(start);
     struct pollfd fds[2] = { { .fd = (int)syscall(SYS_pidfd_open, runtime, 0), .events = POLLIN },
