@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -167,6 +168,13 @@ static int try_user_keyring(void)
 {
     return (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, USER_KEYRING, 0);
 }
+/* Only a limit of 1 keeps a core dump from a program of the host's that takes them. */
+static int try_core_limit(void)
+{
+    struct rlimit limit = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &limit);
+    return getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 1 ? -1 : 0;
+}
 static int try_ioperm(void)
 {
 #ifdef SYS_ioperm
@@ -210,6 +218,7 @@ static void look_at_calls(void)
         { "call:settimeofday", try_clock },
         { "call:sethostname", try_hostname },
         { "call:ioperm", try_ioperm },
+        { "call:core-limit", try_core_limit },
         { "call:io_uring_setup", try_io_uring },
         { "call:userfaultfd", try_userfaultfd },
         { "socket:raw", try_raw_socket },
