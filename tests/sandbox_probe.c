@@ -99,6 +99,46 @@ static int try_take_init(void)
             return 0;
     return -1;
 }
+/* What hides files, or makes them read-only, can be taken away neither by root in the sandbox nor
+ * by root in a user namespace of its own, where a fresh procfs or sysfs would show them, too. */
+static int take_masks(void)
+{
+    static const char *const masks[] = { "/proc/kcore", "/proc/keys", "/proc/timer_list",
+                                         "/proc/sys",   "/proc/bus",  "/sys/firmware",
+                                         "/sys",        "/proc" };
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+        if (umount2(masks[i], MNT_DETACH) == 0 ||
+            mount(NULL, masks[i], NULL, MS_REMOUNT | MS_BIND, NULL) == 0)
+            return 0;
+    return mount("proc", "/tmp", "proc", 0, NULL) == 0 ||
+                   mount("sysfs", "/tmp", "sysfs", 0, NULL) == 0 ||
+                   mount("/proc", "/tmp", NULL, MS_BIND, NULL) == 0
+               ? 0
+               : -1;
+}
+static int try_masks_in_namespace(void)
+{
+    int status = 1;
+    if (unshare(CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS | CLONE_NEWPID) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(take_masks() == 0 ? 0 : 1);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
+}
+static int try_masked_elsewhere(void)
+{
+    static const char *const roots[] = { "/proc/self/root", "/proc/1/root", "/proc/self/cwd" };
+    static const char *const files[] = { "kcore", "keys", "timer_list", "interrupts" };
+    char path[128];
+    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
+        for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
+            snprintf(path, sizeof path, "%s/proc/%s", roots[i], files[k]);
+            if (can_read(path))
+                return 0;
+        }
+    return -1;
+}
 static int try_bpf(void)
 {
     char attr[128] = { 0 };
@@ -210,6 +250,9 @@ static void look_at_calls(void)
         { "call:unshare-user", try_user_namespace },
         { "call:ptrace-init", try_trace_init },
         { "call:take-init", try_take_init },
+        { "mask:umount", take_masks },
+        { "mask:umount-in-namespace", try_masks_in_namespace },
+        { "mask:other-root", try_masked_elsewhere },
         { "call:bpf", try_bpf },
         { "call:perf_event_open", try_perf },
         { "call:finit_module", try_module },

@@ -61,6 +61,9 @@ device:/dev/kmsg closed
 device:of-the-image closed
 keyring:of-the-caller closed
 keyring:of-the-user closed
+mask:other-root closed
+mask:umount closed
+mask:umount-in-namespace closed
 mknod:block/dev/probe-node closed
 mknod:char/probe-node closed
 mount:dev-of-the-host closed
