@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -98,6 +99,46 @@ static int try_take_init(void)
             return 0;
     return -1;
 }
+/* What hides files, or makes them read-only, can be taken away neither by root in the sandbox nor
+ * by root in a user namespace of its own, where a fresh procfs or sysfs would show them, too. */
+static int take_masks(void)
+{
+    static const char *const masks[] = { "/proc/kcore", "/proc/keys", "/proc/timer_list",
+                                         "/proc/sys",   "/proc/bus",  "/sys/firmware",
+                                         "/sys",        "/proc" };
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+        if (umount2(masks[i], MNT_DETACH) == 0 ||
+            mount(NULL, masks[i], NULL, MS_REMOUNT | MS_BIND, NULL) == 0)
+            return 0;
+    return mount("proc", "/tmp", "proc", 0, NULL) == 0 ||
+                   mount("sysfs", "/tmp", "sysfs", 0, NULL) == 0 ||
+                   mount("/proc", "/tmp", NULL, MS_BIND, NULL) == 0
+               ? 0
+               : -1;
+}
+static int try_masks_in_namespace(void)
+{
+    int status = 1;
+    if (unshare(CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS | CLONE_NEWPID) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(take_masks() == 0 ? 0 : 1);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
+}
+static int try_masked_elsewhere(void)
+{
+    static const char *const roots[] = { "/proc/self/root", "/proc/1/root", "/proc/self/cwd" };
+    static const char *const files[] = { "kcore", "keys", "timer_list", "interrupts" };
+    char path[128];
+    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
+        for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
+            snprintf(path, sizeof path, "%s/proc/%s", roots[i], files[k]);
+            if (can_read(path))
+                return 0;
+        }
+    return -1;
+}
 static int try_bpf(void)
 {
     char attr[128] = { 0 };
@@ -167,6 +208,13 @@ static int try_user_keyring(void)
 {
     return (int)syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, USER_KEYRING, 0);
 }
+/* Only a limit of 1 keeps a core dump from a program of the host's that takes them. */
+static int try_core_limit(void)
+{
+    struct rlimit limit = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &limit);
+    return getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 1 ? -1 : 0;
+}
 static int try_ioperm(void)
 {
 #ifdef SYS_ioperm
@@ -202,6 +250,9 @@ static void look_at_calls(void)
         { "call:unshare-user", try_user_namespace },
         { "call:ptrace-init", try_trace_init },
         { "call:take-init", try_take_init },
+        { "mask:umount", take_masks },
+        { "mask:umount-in-namespace", try_masks_in_namespace },
+        { "mask:other-root", try_masked_elsewhere },
         { "call:bpf", try_bpf },
         { "call:perf_event_open", try_perf },
         { "call:finit_module", try_module },
@@ -210,6 +261,7 @@ static void look_at_calls(void)
         { "call:settimeofday", try_clock },
         { "call:sethostname", try_hostname },
         { "call:ioperm", try_ioperm },
+        { "call:core-limit", try_core_limit },
         { "call:io_uring_setup", try_io_uring },
         { "call:userfaultfd", try_userfaultfd },
         { "socket:raw", try_raw_socket },

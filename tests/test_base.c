@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stagefs/digest.h>
 #include <stagefs/suggest.h>
 #include <stdatomic.h>
@@ -124,6 +125,55 @@ Test(io, outputs_that_are_no_files_are_written_to, .init = make_dir, .fini = rem
     cr_assert_eq(read(fd, text, sizeof text), 5);
     cr_assert_eq(lstat(path, &st), 0);
     cr_expect(S_ISFIFO(st.st_mode));
+}
+
+static void *write_late(void *path)
+{
+    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < 3; i++) {
+        usleep(30000);
+        cr_expect_eq(write(fd, "ab", 2), 2);
+    }
+    return NULL;
+}
+
+Test(io, pipes_are_waited_for_but_those_with_a_name_not_for_ever, .init = make_dir,
+     .fini = remove_dir)
+{
+    char path[200];
+    char *data;
+    size_t size;
+    pthread_t writer;
+    struct sfs_error err;
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(pthread_create(&writer, NULL, write_late, path), 0);
+    cr_assert_eq(sfs_io_read_file(AT_FDCWD, path, 100, &data, &size, &err), 0, "%s", err.text);
+    cr_assert_str_eq(data, "ababab");
+    free(data);
+    pthread_join(writer, NULL);
+    cr_assert_eq(sfs_io_read_file(AT_FDCWD, path, 100, &data, &size, &err), -ETIMEDOUT);
+    cr_expect(strstr(err.text, "nobody writes"), "%s", err.text);
+    /* one without a name, by the name that shells give it */
+    int ends[2];
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    cr_assert_eq(write(ends[1], "x", 1), 1);
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    cr_assert_eq(sfs_io_read_file(AT_FDCWD, path, 100, &data, &size, &err), 0, "%s", err.text);
+    cr_expect_str_eq(data, "x");
+    free(data);
+    close(ends[0]);
+}
+
+Test(io, outputs_wait_for_readers_but_not_for_ever, .init = make_dir, .fini = remove_dir)
+{
+    char path[200];
+    struct sfs_error err;
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(sfs_io_write_output(path, "hello", 5, 0644, &err), -ETIMEDOUT);
+    cr_expect(strstr(err.text, "nobody reads"), "%s", err.text);
 }
 
 Test(io, outputs_are_written_where_their_links_lead, .init = make_dir, .fini = remove_dir)

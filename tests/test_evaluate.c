@@ -572,14 +572,15 @@ static char *repeat(const char *first, const char *line, unsigned count)
 }
 
 /* What is compared with all others of its kind has a cap. */
-Test(evaluate_error, bounds_stages_and_variables)
+Test(evaluate_error, bounds_stages_variables_and_layers)
 {
     static const struct {
         const char *first, *line, *words;
         unsigned most;
     } cases[] = { { "", "FROM scratch AS s%u\n", "more than 4096 stages", 4096 },
                   { "FROM scratch\n", "ENV A%u=x\n", "more than 8192 variables", 8191 },
-                  { "FROM scratch\n", "ARG A%u\n", "more than 8192 variables", 8192 } };
+                  { "FROM scratch\n", "ARG A%u\n", "more than 8192 variables", 8192 },
+                  { "FROM scratch\n", "WORKDIR /d%u\n", "more than 1024 layers", 1024 } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = repeat(cases[i].first, cases[i].line, cases[i].most);
         open_stage(text, OPTIONS(0));

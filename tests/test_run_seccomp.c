@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -87,6 +88,43 @@ Test(run_seccomp, filters_for_a_second_processor_behind_the_first)
                      "\"SCMP_ARCH_X86_64\", \"subArchitectures\": [\"SCMP_ARCH_X86\"]}],"
                      "\"syscalls\": [" DENY("") "]}"),
                  17);
+}
+
+/* 0: setting the limit of core dumps is said to be done, and was not. */
+static int try_cores(const struct sfs_buf *program)
+{
+    const struct rlimit none = { 0, 0 };
+    struct rlimit is;
+    struct sock_fprog filter = { .len = (unsigned short)(program->size / 8),
+                                 .filter = (struct sock_filter *)(void *)program->data };
+    if (setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 }) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+        return 1;
+    if (setrlimit(RLIMIT_CORE, &none) < 0 || prlimit(0, RLIMIT_CORE, &none, NULL) < 0)
+        return 2;
+#ifdef SYS_setrlimit
+    if (syscall(SYS_setrlimit, RLIMIT_CORE, &none) < 0)
+        return 3;
+#endif
+    if (prlimit(0, RLIMIT_CORE, &none, &is) == 0 || errno != EPERM)
+        return 4;
+    if (getrlimit(RLIMIT_CORE, &is) < 0 || is.rlim_cur != 1 || is.rlim_max != 1)
+        return 5;
+    return getrlimit(RLIMIT_NOFILE, &is) < 0 || setrlimit(RLIMIT_NOFILE, &is) < 0 ? 6 : 0;
+}
+
+Test(run_seccomp, holds_the_limit_of_core_dumps)
+{
+    struct sfs_buf program = { 0 };
+    int status;
+    cr_assert_eq(sfs_run_seccomp_hold_cores(&program, &error), 0, "%s", error.text);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(try_cores(&program));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0, "step %d, signal %d", WEXITSTATUS(status), WTERMSIG(status));
+    sfs_buf_close(&program);
 }
 
 Test(run_seccomp, refuses_what_it_does_not_understand)

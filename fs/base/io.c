@@ -5,10 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/magic.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+/* How long the other end of a pipe that has a name is waited for. */
+#define PIPE_SECONDS 5
 
 ssize_t sfs_io_read_at(int fd, void *buf, size_t size, uint64_t offset)
 {
@@ -40,6 +47,40 @@ int sfs_io_write_all(int fd, const void *buf, size_t size)
     return 0;
 }
 
+/* Waits until a pipe or a terminal, opened so that its reads do not, has something to read or is at
+ * its end. A pipe without a name is one of the caller's, as in `-f <(...)`; to one that has a name,
+ * nobody might ever write. */
+static int await_bytes(int fd, const struct stat *st, const char *name, struct sfs_error *err)
+{
+    struct statfs fs;
+    struct pollfd in = { .fd = fd, .events = POLLIN };
+    if (!S_ISFIFO(st->st_mode) && !(S_ISCHR(st->st_mode) && isatty(fd)))
+        return 0;
+    const bool has_name =
+        S_ISFIFO(st->st_mode) && fstatfs(fd, &fs) == 0 && fs.f_type != PIPEFS_MAGIC;
+    int n;
+    do
+        n = poll(&in, 1, has_name ? PIPE_SECONDS * 1000 : -1);
+    while (n < 0 && errno == EINTR);
+    return n != 0 ? 0
+                  : sfs_fail(err, ETIMEDOUT, "%s is a pipe to which nobody writes (for %d seconds)",
+                             name, PIPE_SECONDS);
+}
+
+/* As read(), but not interrupted, and with words. */
+static ssize_t read_some(int fd, const struct stat *st, const char *name, void *buf, size_t size,
+                         struct sfs_error *err)
+{
+    ssize_t n;
+    int r = await_bytes(fd, st, name, err);
+    if (r < 0)
+        return r;
+    do
+        n = read(fd, buf, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? sfs_fail_errno(err, errno, "reading %s", name) : n;
+}
+
 /* Reads until the end, since files of /proc say size 0. */
 static int read_all(int fd, const char *name, size_t max, struct sfs_error *err, char **ret_data,
                     size_t *ret_size)
@@ -55,11 +96,9 @@ static int read_all(int fd, const char *name, size_t max, struct sfs_error *err,
     if (!data)
         return sfs_fail(err, ENOMEM, "%s: out of memory", name);
     for (;;) {
-        ssize_t n = read(fd, data + size, capacity - size);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = read_some(fd, &st, name, data + size, capacity - size, err);
         if (n < 0)
-            return sfs_fail_errno(err, errno, "reading %s", name);
+            return (int)n;
         if (n == 0)
             break;
         size += (size_t)n;
@@ -82,7 +121,7 @@ static int read_all(int fd, const char *name, size_t max, struct sfs_error *err,
 int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
                      struct sfs_error *err)
 {
-    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    AUTO(sfs_close_fd) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return sfs_fail_errno(err, errno, "%s", name);
     return read_all(fd, name, max, err, ret_data, ret_size);
@@ -283,12 +322,36 @@ static int replace_opened(int fd, const char *path, const void *data, size_t siz
     return sfs_io_replace_file(slash == name ? "/" : name, slash + 1, data, size, mode, err);
 }
 
+/* Opens what is written to and not replaced. A pipe waits for its reader, but not for ever. */
+static int open_through(const char *path, mode_t mode, struct sfs_error *err)
+{
+    const struct timespec moment = { .tv_nsec = 100000000 };
+    struct stat st;
+    const bool is_pipe = stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+    int fd = -1;
+    for (int i = 0; i < (is_pipe ? PIPE_SECONDS * 10 : 1); i++) {
+        if (i > 0)
+            nanosleep(&moment, NULL);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+        if (fd >= 0 || errno != ENXIO)
+            break;
+    }
+    if (fd < 0 && errno == ENXIO && is_pipe)
+        return sfs_fail(err, ETIMEDOUT, "%s is a pipe that nobody reads (for %d seconds)", path,
+                        PIPE_SECONDS);
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, O_WRONLY);
+    return fd < 0 ? sfs_fail_errno(err, errno, "%s", path) : fd;
+}
+
 static int write_through(const char *path, const void *data, size_t size, mode_t mode,
                          struct sfs_error *err)
 {
-    AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
+    AUTO(sfs_close_fd) int fd = open_through(path, mode, err);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
         return sfs_fail_errno(err, errno, "%s", path);
     if (S_ISREG(st.st_mode) && st.st_nlink > 0)
         return replace_opened(fd, path, data, size, mode, err);

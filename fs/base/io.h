@@ -19,8 +19,8 @@ int sfs_io_write_all(int fd, const void *buf, size_t size);
 
 /* Reads the whole file `name` in directory `dirfd` (AT_FDCWD allowed) into fresh memory,
  * NUL-terminated behind its *ret_size bytes. The caller frees. E2BIG: larger than `max`. Waits for
- * whoever writes to a pipe of that name: this is for files that the user names, and the kernel's.
- */
+ * whoever writes to a pipe, but to one that has a name (mkfifo) only some seconds: ETIMEDOUT. This is
+ * for files that the user names, and the kernel's. */
 int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
                      struct sfs_error *err);
 

@@ -3,7 +3,7 @@
 #define STAGEFS_LIMITS_H
 
 #define SFS_MAX_JSON      (64u << 20)  /* bytes of a manifest, index or config */
-#define SFS_MAX_LAYERS    1024u        /* layers of one image */
+#define SFS_MAX_LAYERS    1024u        /* layers of one image, or of one stage with its base's */
 #define SFS_MAX_ENTRIES   (64u << 20)  /* names in one layer */
 #define SFS_MAX_STRINGS   (3u << 30)   /* bytes of names and link targets of one layer */
 #define SFS_MAX_NAME      255u         /* bytes of one path component, as the kernel has it */

@@ -143,7 +143,7 @@ static void give_streams(uid_t uid)
             continue;
 }
 
-/* Waits for the filter of system calls, and loads it. Nothing is heard from outside after that. */
+/* Waits for a filter of system calls, and loads it. */
 static void load_filter(const struct job *job)
 {
     static struct sock_filter steps[SFS_INIT_MAX_FILTER / sizeof(struct sock_filter)];
@@ -281,7 +281,9 @@ int main(void)
     if (has(&job, SFS_INIT_REAP))
         block_signals(&all);
     say_ready(terminal);
-    load_filter(&job);
+    if (has(&job, SFS_INIT_HOLD_CORES))
+        load_filter(&job);
+    load_filter(&job); /* nothing is heard from outside after that */
     bound_capabilities(job.spec->capabilities);
     become_user(&job);
     if (has(&job, SFS_INIT_END_WITH_PARENT))

@@ -22,6 +22,8 @@ enum sfs_init_flag {
     SFS_INIT_NO_NEW_PRIVILEGES = 1 << 3, /* setuid programs are not to work */
     /* Ask the kernel to be killed with the parent: it forgets that when the user changes. */
     SFS_INIT_END_WITH_PARENT = 1 << 4,
+    SFS_INIT_HOLD_CORES =
+        1 << 5, /* one more filter comes first: it holds the limit of core dumps */
 };
 
 /* Followed by the groups, then by strings that end with NUL: the directory to begin in, the
@@ -32,8 +34,8 @@ struct sfs_init_spec {
 };
 
 /* What init sends: READY, with itself as an open process beside it, and with the terminal's other
- * end if one was asked for; then it waits for the program that filters system calls; and one of
- * FAILED if the command could not be started. */
+ * end if one was asked for; then it waits for the program that filters system calls, or for two;
+ * and one of FAILED if the command could not be started. */
 #define SFS_INIT_MAX_FILTER 32768 /* bytes: as many steps as the kernel takes */
 #define SFS_INIT_MAX_FDS    2     /* open files beside a message */
 enum sfs_init_what {

@@ -137,6 +137,7 @@ static int enter_namespace(struct run *run)
 
 static int run_all(struct run *run)
 {
+    run->filter.holds_cores = sfs_run_are_cores_piped();
     int r = sfs_run_filter_start(&run->filter, run->err);
     run->sets_limit = run->runtime->has_cgroups && sfs_run_group_is_for_runc();
     if (r == 0 && !run->sets_limit)

@@ -2,6 +2,7 @@
  * (docs/security.md has the table, tests/e2e/sandbox.sh looks from inside). */
 #include "run/run_parts.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
@@ -40,4 +41,11 @@ bool sfs_run_has_unified_cgroups(void)
 {
     struct statfs fs;
     return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+bool sfs_run_are_cores_piped(void)
+{
+    char first = '|';
+    AUTO(sfs_close_fd) int fd = open("/proc/sys/kernel/core_pattern", O_RDONLY | O_CLOEXEC);
+    return fd < 0 || read(fd, &first, 1) < 0 || first == '|';
 }

@@ -54,6 +54,8 @@ static int write_spec(const struct run *run, struct sfs_buf *buf)
         spec.flags |= SFS_INIT_END_WITH_PARENT;
     if (!sfs_run_wants_suid(run))
         spec.flags |= SFS_INIT_NO_NEW_PRIVILEGES;
+    if (run->filter.holds_cores)
+        spec.flags |= SFS_INIT_HOLD_CORES;
     for (const struct run_capability *own = sfs_run_capabilities; own->name; own++)
         spec.capabilities |= 1ull << own->number;
     while (request->args[spec.arg_count])
@@ -153,6 +155,20 @@ static void tell_failure(struct run *run, const struct sfs_init_message *message
         sfs_fail_errno(err, code, "setting up the command's user and terminal");
 }
 
+/* The answer that init waits for is what the command may ask the kernel for. */
+static bool send_filters(struct run *run)
+{
+    const struct run_filter *filter = &run->filter;
+    const struct sfs_buf *const programs[] = { &filter->cores, &filter->program };
+    if (sfs_run_filter_wait(&run->filter) < 0)
+        return false;
+    for (size_t i = filter->holds_cores ? 0 : 1; i < sizeof programs / sizeof *programs; i++)
+        if (send(run->init.channel, programs[i]->data, programs[i]->size, MSG_NOSIGNAL) !=
+            (ssize_t)programs[i]->size)
+            return false;
+    return true;
+}
+
 bool sfs_run_init_hear(struct run *run)
 {
     struct sfs_init_message message = { 0 };
@@ -175,11 +191,7 @@ bool sfs_run_init_hear(struct run *run)
         tell_failure(run, &message);
         return true;
     }
-    /* The answer it waits for is what it may ask the kernel for. */
-    const struct sfs_buf *program = &run->filter.program;
-    run->is_ready = sfs_run_filter_wait(&run->filter) == 0 &&
-                    send(run->init.channel, program->data, program->size, MSG_NOSIGNAL) ==
-                        (ssize_t)program->size;
+    run->is_ready = send_filters(run);
     if (!run->is_ready)
         sfs_close_fd(&run->init.channel); /* it ends itself then */
     return run->is_ready;

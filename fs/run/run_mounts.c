@@ -14,7 +14,10 @@
 
 /* ---- overlays ---- */
 
-/* No device file of an image opens anything, whatever the host's control groups allow. Names of the
+/* What is written is gone with the run, or taken over by a caller that sees to the disk itself: an
+ * overlay that is not volatile has its end wait until the whole file system of `upper` is on disk.
+ *
+ * No device file of an image opens anything, whatever the host's control groups allow. Names of the
  * overlay's own (trusted.overlay.*) are not shown to it by the mount below (only_overlay);
  * that of the user namespace's kind would have to be asked for (userxattr). */
 int sfs_run_mount_overlay(struct run *run, const char *lower, const char *upper, const char *work,
@@ -23,7 +26,7 @@ int sfs_run_mount_overlay(struct run *run, const char *lower, const char *upper,
     unsigned long flags = MS_NODEV | (sfs_run_wants_suid(run) ? 0 : MS_NOSUID);
     AUTO(sfs_free)
     char *options = sfs_format("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=off,metacopy=off,"
-                               "index=off",
+                               "index=off,volatile",
                                lower, upper, work);
     if (!options)
         return sfs_fail_memory(run->err);

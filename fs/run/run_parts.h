@@ -47,6 +47,8 @@ struct run_filter {
     int r;     /* what the thread came to: 0, or a negative errno with words in `err` */
     struct sfs_error err;
     struct sfs_buf program; /* an array of struct sock_filter */
+    bool holds_cores;       /* `cores` is to be made: the limit of core dumps stays as it is */
+    struct sfs_buf cores;   /* as `program`, and loaded before it */
 };
 
 /* The control group of a command whose runtime sets no limit by itself, while a thread makes it. */
@@ -158,6 +160,8 @@ extern const char *const sfs_run_read_only_paths[];
 #define SFS_RUN_MAX_PROCESSES 2048
 /* Has the host one tree of control groups (version 2)? */
 bool sfs_run_has_unified_cgroups(void);
+/* Would the kernel start a program of the host with a core dump of the command? */
+bool sfs_run_are_cores_piped(void);
 /* Are setuid programs to work? */
 static inline bool sfs_run_wants_suid(const struct run *run)
 {
@@ -167,7 +171,7 @@ static inline bool sfs_run_wants_suid(const struct run *run)
 /* ---- run_seccomp.c ---- */
 
 /* Starts making the program of the system calls that a command may make: by the list of this
- * machine's container tools, or a short one of our own. */
+ * machine's container tools, or a short one of our own; and `cores`, if it holds_cores. */
 int sfs_run_filter_start(struct run_filter *filter, struct sfs_error *err);
 /* Waits for the program. EBADMSG, with words in the filter's err: that list is malformed. */
 int sfs_run_filter_wait(struct run_filter *filter);
@@ -176,6 +180,8 @@ void sfs_run_filter_close(struct run_filter *filter);
 struct json_t;
 /* Compiles one list for this processor: an array of struct sock_filter. */
 int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struct sfs_error *err);
+/* Makes the program by which setting the limit of core dumps does nothing, and says that it did. */
+int sfs_run_seccomp_hold_cores(struct sfs_buf *ret_program, struct sfs_error *err);
 
 /* ---- run_group.c ---- */
 
@@ -186,8 +192,10 @@ bool sfs_run_group_is_for_runc(void);
 /* Waits for the group. Where the host lets none be made, group->dir is -1, and `progress` (may be
  * NULL) has a note why, once in a process. */
 void sfs_run_group_wait(struct run_group *group, const struct sfs_progress *progress);
-/* Puts the calling process into the group that is open in `dir`. 0 or -errno. Allocates nothing. */
-int sfs_run_group_enter(int dir);
+/* As fork(), but the child is in the group that is open in `dir` (-1: wherever its parent is). In
+ * the child, *ret_r is 0, or the negative errno for which it is not in there. Runs no handlers of
+ * pthread_atfork(), and allocates nothing. */
+pid_t sfs_run_group_fork(int dir, int *ret_r);
 /* Removes the group, and closes what is open of it. Waits a moment for processes that are ending.
  * Allocates nothing. */
 void sfs_run_group_remove(struct run_group *group);

@@ -17,6 +17,7 @@
 #include <seccomp.h>
 #include <stagefs/digest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define MAX_LIST_SIZE (1u << 20) /* bytes of the file */
@@ -129,6 +130,31 @@ static json_t *make_built_in(void)
              json_pack("[{si sI ss}]", "index", 0, "value", (json_int_t)denied_sockets[i], "op",
                        "SCMP_CMP_EQ"));
     return json_pack("{ss so}", "defaultAction", "SCMP_ACT_ALLOW", "syscalls", rules);
+}
+
+static json_t *compare(int index, int value, const char *op)
+{
+    return json_pack("{si si ss}", "index", index, "value", value, "op", op);
+}
+
+/* For hosts that start a program with the core dumps: what keeps this sandbox's from it is a limit
+ * of 1, which its commands could set to 0. They are told that they did, as programs with secrets
+ * end where that fails. Who asks for the limit before, too, would get none: refused. */
+static json_t *make_core_list(void)
+{
+    static const char *const old[] = { "SCMP_CMP_EQ", "SCMP_CMP_NE" };
+    json_t *rules = json_array();
+    deny(rules, json_pack("[s]", "setrlimit"), 0,
+         json_pack("[o]", compare(0, RLIMIT_CORE, "SCMP_CMP_EQ")));
+    for (int i = 0; i < 2; i++)
+        deny(rules, json_pack("[s]", "prlimit64"), i == 0 ? 0 : EPERM,
+             json_pack("[ooo]", compare(1, RLIMIT_CORE, "SCMP_CMP_EQ"),
+                       compare(2, 0, "SCMP_CMP_NE"), compare(3, 0, old[i])));
+    return json_pack("{ss s[{ss s[s]} {ss s[s]} {ss s[s]}] so}", "defaultAction", "SCMP_ACT_ALLOW",
+                     "archMap", "architecture", "SCMP_ARCH_X86_64", "subArchitectures",
+                     "SCMP_ARCH_X86", "architecture", "SCMP_ARCH_AARCH64", "subArchitectures",
+                     "SCMP_ARCH_ARM", "architecture", "SCMP_ARCH_S390X", "subArchitectures",
+                     "SCMP_ARCH_S390", "syscalls", rules);
 }
 
 /* ---- which rules are meant ---- */
@@ -391,6 +417,14 @@ int sfs_run_seccomp_make(struct json_t *list, struct sfs_buf *ret_program, struc
     return r < 0 ? sfs_fail_errno(err, -r, "compiling a list of system calls") : 0;
 }
 
+int sfs_run_seccomp_hold_cores(struct sfs_buf *ret_program, struct sfs_error *err)
+{
+    json_t *list = make_core_list();
+    int r = list ? sfs_run_seccomp_make(list, ret_program, err) : sfs_fail_memory(err);
+    json_decref(list);
+    return r;
+}
+
 /* ---- once for each list ---- */
 
 /* Reads the list, which the caller frees; *ret_text NULL: this machine has none. */
@@ -491,6 +525,8 @@ static void *make_filter(void *arg)
     filter->r = read_list(&text, &size, &path, &filter->err);
     if (filter->r == 0)
         filter->r = make_program(filter, text, size);
+    if (filter->r == 0 && filter->holds_cores)
+        filter->r = sfs_run_seccomp_hold_cores(&filter->cores, &filter->err);
     if (filter->r < 0)
         sfs_fail_while(&filter->err, filter->r, "%s", path);
     return NULL;
@@ -515,4 +551,5 @@ void sfs_run_filter_close(struct run_filter *filter)
 {
     sfs_run_filter_wait(filter);
     sfs_buf_close(&filter->program);
+    sfs_buf_close(&filter->cores);
 }

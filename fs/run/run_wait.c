@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,19 +26,24 @@ struct start {
     int given[SFS_INIT_FD_END - SFS_INIT_PROGRAM]; /* init's */
     int life;                                      /* reads its end when this process ends */
     int space;
+    bool holds_cores;       /* no core dump is to leave the sandbox */
     struct run_group group; /* what is open of it is a copy */
 };
 
-/* Executes the runtime. Its standard error goes to its log; the command's is one of init's
- * descriptors. */
-static _Noreturn void become_runtime(const struct start *start)
+/* Executes the runtime, if it could be put into its group. Its standard error goes to its log; the
+ * command's is one of init's descriptors. */
+static _Noreturn void become_runtime(const struct start *start, int group_r)
 {
     static const char refused[] = "the control group takes no processes any more\n";
     int from[SFS_INIT_FD_END];
-    if (start->group.dir >= 0 && sfs_run_group_enter(start->group.dir) < 0) {
+    if (group_r < 0) {
         (void)sfs_io_write_all(start->streams[STDERR_FILENO], refused, sizeof refused - 1);
         _exit(126);
     }
+    /* Of a limit of 1 the kernel starts no program with the core dump; of 0 it does (core(5)). Here
+     * it can still be raised to that. */
+    if (start->holds_cores)
+        setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 });
     memcpy(from, start->streams, sizeof start->streams);
     memcpy(from + 3, start->given, sizeof start->given);
     for (int i = 0; i < SFS_INIT_FD_END; i++) {
@@ -141,12 +147,13 @@ static _Noreturn void supervise(struct start *start)
         signal(i, SIG_DFL);
     setsid();
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    pid_t runtime = fork();
+    int group_r;
+    pid_t runtime = sfs_run_group_fork(start->group.dir, &group_r);
     if (runtime < 0)
         _exit(126);
     if (runtime == 0) {
         sigprocmask(SIG_SETMASK, &none, NULL);
-        become_runtime(start);
+        become_runtime(start, group_r);
     }
     close_others(start);
     struct pollfd fds[2] = { { .fd = (int)syscall(SYS_pidfd_open, runtime, 0), .events = POLLIN },
@@ -319,7 +326,9 @@ int sfs_run_start(struct run *run, char *const *argv)
 {
     const struct run_init *init = &run->init;
     int life[2];
-    struct start start = { .argv = argv, .space = run->space->fd };
+    struct start start = { .argv = argv,
+                           .space = run->space->fd,
+                           .holds_cores = run->filter.holds_cores };
     int r = prepare_streams(run, &start);
     if (r < 0)
         return r;

@@ -81,7 +81,8 @@ struct stage_stack {
 };
 /* Frees the array; the layers and trees are the stage's. */
 void sfs_stage_stack_done(struct stage_stack *stack);
-/* Puts layers on top that the stage has already (of an image, or of another stack). */
+/* Puts layers on top that the stage has already (of an image, or of another stack). E2BIG: these
+ * would be more than SFS_MAX_LAYERS, whose trees cost the square of their number. */
 int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *layers, size_t count,
                            struct sfs_error *err);
 /* Puts a new layer on top. Takes over *layer, on failure too. */

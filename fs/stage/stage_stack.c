@@ -2,6 +2,7 @@
 #include "stage/stage_private.h"
 
 #include "base/banned.h"
+#include "base/limits.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <stagefs/run.h>
@@ -215,6 +216,8 @@ void sfs_stage_stack_done(struct stage_stack *stack)
 int sfs_stage_stack_extend(struct stage_stack *stack, struct sfs_layer *const *layers, size_t count,
                            struct sfs_error *err)
 {
+    if (count > SFS_MAX_LAYERS - stack->count)
+        return sfs_fail(err, E2BIG, "the stage has more than %u layers", SFS_MAX_LAYERS);
     if (count > stack->capacity - stack->count) {
         size_t capacity = 2 * (stack->count + count);
         struct sfs_layer **grown = reallocarray(stack->layers, capacity, sizeof *grown);

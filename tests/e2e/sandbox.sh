@@ -61,6 +61,9 @@ device:/dev/kmsg closed
 device:of-the-image closed
 keyring:of-the-caller closed
 keyring:of-the-user closed
+mask:other-root closed
+mask:umount closed
+mask:umount-in-namespace closed
 mknod:block/dev/probe-node closed
 mknod:char/probe-node closed
 mount:dev-of-the-host closed
@@ -147,6 +150,24 @@ if command -v unshare >/dev/null && [ -d /etc/containers ] && [ -d /usr/share/co
     expect 0 hidden "" "$STAGEFS" run -q "dir:$T/s" -- /bin/sh -c 'echo runs | cat'
     expect 125 hidden '{"defaultAction": 1}' "$STAGEFS" run -q "dir:$T/d" -- /probe
     says "/etc/containers/seccomp.json: not a list of system calls"
+fi
+
+# ---- hosts that hand core dumps to a program: none comes from a sandbox ----
+
+piped() {
+    unshare -m sh -c 'echo "|/bin/false %p" >"$1/pattern" && mount --bind "$1/pattern" /proc/sys/kernel/core_pattern || exit 99
+        shift
+        exec "$@"' sh "$T" "$@"
+}
+if command -v unshare >/dev/null; then
+    for runtime in $works; do
+        # whatever the limit is outside
+        for limit in 0 unlimited; do
+            # shellcheck disable=SC2016,SC3045
+            expect 0 piped sh -c 'ulimit -S -c $0 && exec "$@"' $limit "$STAGEFS" run -q --runtime $runtime "dir:$T/d" -- /probe
+            grep -qx 'call:core-limit closed' "$T/stdout" || fail "$runtime: the limit of core dumps can be set: $(cat "$T/stdout")"
+        done
+    done
 fi
 
 # ---- setuid programs only where they are asked for; users ----
