@@ -62,6 +62,10 @@ int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, str
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
 /* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
 void sfs_io_temp_close(struct sfs_io_temp *temp);
+/* Opens a file that has no name, for reading and writing, in $TMPDIR, else in /var/tmp, since /tmp
+ * is often memory. It is gone when the caller closes *ret_fd. */
+int sfs_io_open_unnamed(int *ret_fd, struct sfs_error *err);
+
 /* Removes this user's temporary files in `dir` whose writer is gone. Best effort, no errors. */
 void sfs_io_sweep(const char *dir);
 
