@@ -170,7 +170,6 @@ Test(image, of_a_directory_is_one_layer)
 Test(image, elsewhere_is_refused_with_the_next_step)
 {
     assert_refuses("docker://127.0.0.1:1/Upper", NULL, EINVAL, "lower case");
-    assert_refuses("containers-storage:x", NULL, ENOTSUP, "skopeo copy containers-storage:");
     assert_refuses("docker-daemon:x:1", NULL, ENOTSUP, "docker save");
     assert_refuses("-", NULL, EINVAL, "standard input is not read");
 }

@@ -91,6 +91,9 @@ Test(reference, completes_docker_names)
     assert_parses("docker://debian@" DIGEST, SFS_TRANSPORT_DOCKER, NULL,
                   "docker.io/library/debian@" DIGEST);
     assert_parses("containers-storage:a:1", SFS_TRANSPORT_STORAGE, NULL, "docker.io/library/a:1");
+    assert_parses("containers-storage:[overlay@/a+/b]c", SFS_TRANSPORT_STORAGE, "overlay@/a+/b",
+                  "docker.io/library/c:latest");
+    assert_parses("containers-storage:[/a]@0123abc", SFS_TRANSPORT_STORAGE, "/a", NULL);
     assert_parses("docker://[fd00::1]:5000/b:1", SFS_TRANSPORT_DOCKER, NULL, "[fd00::1]:5000/b:1");
     assert_parses("docker-archive:no.tar:[::1]/b", SFS_TRANSPORT_DOCKER_ARCHIVE, "no.tar",
                   "[::1]/b:latest");

@@ -7,6 +7,7 @@
 #include <linux/close_range.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <stagefs/format.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -279,6 +280,29 @@ static void remove_if_left_behind(int dirfd, const char *name)
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
         flock(fd, LOCK_EX | LOCK_NB) == 0)
         unlinkat(dirfd, name, 0);
+}
+
+const char *sfs_io_temp_parent(void)
+{
+    const char *dir = getenv("TMPDIR");
+    return dir && *dir ? dir : "/var/tmp";
+}
+
+int sfs_io_open_unnamed(int *ret_fd, struct sfs_error *err)
+{
+    const char *dir = sfs_io_temp_parent();
+    *ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*ret_fd >= 0)
+        return 0;
+    /* A file system without O_TMPFILE. */
+    AUTO(sfs_free) char *path = sfs_format("%s/" SFS_IO_TEMP "XXXXXX", dir);
+    if (!path)
+        return sfs_fail_memory(err);
+    *ret_fd = mkostemp(path, O_CLOEXEC);
+    if (*ret_fd < 0)
+        return sfs_fail_errno(err, errno, "a temporary file in %s", dir);
+    unlink(path);
+    return 0;
 }
 
 void sfs_io_sweep(const char *dir)

@@ -19,8 +19,8 @@ int sfs_io_write_all(int fd, const void *buf, size_t size);
 
 /* Reads the whole file `name` in directory `dirfd` (AT_FDCWD allowed) into fresh memory,
  * NUL-terminated behind its *ret_size bytes. The caller frees. E2BIG: larger than `max`. Waits for
- * whoever writes to a pipe, but to one that has a name (mkfifo) only some seconds: ETIMEDOUT. This is
- * for files that the user names, and the kernel's. */
+ * whoever writes to a pipe, but to one that has a name (mkfifo) only some seconds: ETIMEDOUT. This
+ * is for files that the user names, and the kernel's. */
 int sfs_io_read_file(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size,
                      struct sfs_error *err);
 
@@ -62,6 +62,13 @@ int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, str
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
 /* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
 void sfs_io_temp_close(struct sfs_io_temp *temp);
+/* Where temporary files go that may be large: $TMPDIR, else /var/tmp, since /tmp is often in
+ * memory. Borrowed. */
+const char *sfs_io_temp_parent(void);
+/* Opens a file there that has no name, for reading and writing. It is gone when the caller closes
+ * *ret_fd. */
+int sfs_io_open_unnamed(int *ret_fd, struct sfs_error *err);
+
 /* Removes this user's temporary files in `dir` whose writer is gone. Best effort, no errors. */
 void sfs_io_sweep(const char *dir);
 

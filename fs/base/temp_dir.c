@@ -237,12 +237,6 @@ static bool holds_safely(const struct stat *st)
     return is_trusted && (is_sticky || !(st->st_mode & 022));
 }
 
-const char *sfs_temp_large(void)
-{
-    const char *dir = getenv("TMPDIR");
-    return dir && *dir ? dir : "/var/tmp";
-}
-
 int sfs_temp_dir_home(const char *dir, char **ret_path, struct sfs_error *err)
 {
     AUTO(sfs_free) char *real = realpath(dir, NULL);

@@ -23,10 +23,6 @@ int sfs_temp_dir_commit(struct sfs_temp_dir *temp, const char *path, struct sfs_
 /* Removes it and all in it if it was not committed. */
 void sfs_temp_dir_close(struct sfs_temp_dir *temp);
 
-/* Where temporary files go that may be large: $TMPDIR, else /var/tmp, since /tmp is often in memory.
- * Borrowed. */
-const char *sfs_temp_large(void);
-
 /* A directory of this user's alone in one that others may write to too: DIR/stagefs-UID, mode 0700,
  * made if it is not there. The caller frees *ret_path, which is absolute. EPERM: others could put
  * another one in its place, or have. */

@@ -24,5 +24,7 @@ int sfs_beside_add(struct sfs_beside *beside, struct sfs_artifact *artifact,
 
 #define SFS_PROFILE_ARTIFACT "application/vnd.stagefs.profile.v1"
 #define SFS_INDEX_ARTIFACT   "application/vnd.stagefs.index.v1"
+/* What a part is called where it becomes a file: without it, `oras pull` leaves the part out. */
+#define SFS_TITLE_NOTE "org.opencontainers.image.title"
 
 #endif

@@ -143,8 +143,13 @@ static int bring_layer(struct commit *commit, size_t i, struct sfs_error *err)
 {
     const struct sfs_image_layer *layer = sfs_image_layer(commit->base_image, i);
     struct sfs_layer_record *record = &commit->layers[i];
-    if (layer->is_directory)
+    if (layer->is_directory && commit->base_count == 1)
         return write_directory(commit, record, err);
+    if (layer->is_directory)
+        return sfs_fail(err, ENOTSUP,
+                        "layer %zu of %.300s is kept as files alone, not as a tar; --squash makes "
+                        "one layer of all",
+                        i, sfs_image_ref(commit->base_image));
     if (!layer->has_diff_id)
         return sfs_fail(err, ENOTSUP, "layer %zu of %.300s has no diff_id in its config", i,
                         sfs_image_ref(commit->base_image));

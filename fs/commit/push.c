@@ -459,6 +459,12 @@ static int open_source(struct push *push, const char *ref, struct sfs_error *err
         return sfs_fail(err, EINVAL,
                         "%.300s is a directory, not an image: stagefs commit %.300s -t %.300s", ref,
                         ref, options->destination);
+    for (size_t i = 0; i < sfs_image_layer_count(push->image); i++)
+        if (sfs_image_layer(push->image, i)->is_directory)
+            return sfs_fail(err, ENOTSUP,
+                            "layer %zu of %.300s is kept as files alone, not as a tar; all layers "
+                            "as one: stagefs commit %.300s -t %.300s",
+                            i, ref, ref, options->destination);
     return sfs_base_place(push->image, &push->name, &push->from, err);
 }
 

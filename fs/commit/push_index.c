@@ -31,12 +31,16 @@ static void done_index_push(struct index_push *push)
     free(push->parts);
 }
 
-static json_t *make_notes(const struct sfs_image_layer *layer, const struct sfs_digest *windows)
+static json_t *make_notes(const struct sfs_image_layer *layer, const char *ending,
+                          const struct sfs_digest *windows)
 {
     char digest[SFS_DIGEST_TEXT], diff_id[SFS_DIGEST_TEXT], format[16], text[SFS_DIGEST_TEXT];
+    char title[SFS_DIGEST_TEXT + 16];
     snprintf(format, sizeof format, "%u", SFS_INDEX_VERSION);
-    json_t *notes = json_pack("{ss ss ss}", NOTE "digest", sfs_digest_print(&layer->digest, digest),
-                              NOTE "format", format, NOTE "span-digest", "sha256");
+    sfs_digest_print(&layer->digest, digest);
+    snprintf(title, sizeof title, "%s.%s", digest + strlen("sha256:"), ending);
+    json_t *notes = json_pack("{ss ss ss ss}", NOTE "digest", digest, NOTE "format", format,
+                              NOTE "span-digest", "sha256", SFS_TITLE_NOTE, title);
     if (layer->has_diff_id)
         json_object_set_new(notes, NOTE "diff-id",
                             json_string(sfs_digest_print(&layer->diff_id, diff_id)));
@@ -54,7 +58,8 @@ static int add_part(struct index_push *push, const char *media_type, const void 
     int r = sfs_repository_put_bytes(push->beside.repository, data, size, &part->digest, err);
     if (r < 0)
         return r;
-    json_t *notes = make_notes(layer, windows);
+    bool is_head = strcmp(media_type, HEAD_TYPE) == 0;
+    json_t *notes = make_notes(layer, is_head ? "index.zst" : "windows", windows);
     if (!notes || json_array_append_new(push->notes, notes) < 0)
         return sfs_fail_memory(err);
     part->annotations = notes;

@@ -34,8 +34,9 @@ static int put_text(struct sfs_beside *beside, const char *text, size_t size,
                     struct sfs_error *err)
 {
     AUTO(sfs_json_close) json_t *notes = NULL;
-    struct sfs_artifact_part part = { .media_type = TEXT_TYPE, .size = size };
-    int r = make_notes(note, &notes, err);
+    AUTO(sfs_json_close) json_t *title = json_pack("{ss}", SFS_TITLE_NOTE, "start.profile");
+    struct sfs_artifact_part part = { .media_type = TEXT_TYPE, .size = size, .annotations = title };
+    int r = title ? make_notes(note, &notes, err) : sfs_fail_memory(err);
     if (r == 0)
         r = sfs_repository_put_bytes(beside->repository, text, size, &part.digest, err);
     struct sfs_artifact artifact = {

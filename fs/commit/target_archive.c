@@ -6,7 +6,6 @@
 
 #include "base/buf.h"
 #include "layer/tar_write.h"
-#include "base/temp_dir.h"
 #include "image/document.h"
 #include "image/members.h"
 #include <errno.h>
@@ -249,12 +248,7 @@ static int open_stream(struct archive_target *self, bool is_stdout, struct sfs_e
     if (isatty(self->stream))
         return sfs_fail(err, EINVAL, "%s is a terminal, for which an archive is nothing",
                         self->file);
-    int r = sfs_io_temp_open(&self->temp, sfs_temp_large(), 0600, err);
-    if (r < 0)
-        return r;
-    unlinkat(self->temp.dirfd, self->temp.name, 0); /* so that nothing is left of it */
-    self->temp.name[0] = 0;
-    return 0;
+    return sfs_io_open_unnamed(&self->temp.fd, err);
 }
 
 /* The file itself is replaced, not a symlink that leads to it. */

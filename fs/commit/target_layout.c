@@ -205,7 +205,7 @@ int sfs_target_open_storage(const struct sfs_reference *reference, const char *t
     if (!self || !(self->name = strdup(text)) || !(self->tag = strdup(STORAGE_TAG)))
         return sfs_fail_memory(err);
     AUTO(sfs_free) char *home = NULL;
-    r = sfs_temp_dir_home(sfs_temp_large(), &home, err);
+    r = sfs_temp_dir_home(sfs_io_temp_parent(), &home, err);
     if (r == 0)
         r = sfs_temp_dir_open(&self->temp, home, err);
     if (r < 0)

@@ -8,7 +8,6 @@
 #include "base/pool.h"
 #include "base/thread.h"
 #include "commit/base_place.h"
-#include "base/temp_dir.h"
 #include "image/parts.h"
 #include "registry/upload.h"
 #include <errno.h>
@@ -144,29 +143,12 @@ static void registry_drop(struct sfs_target *target)
     sfs_close_fd(&self->growing.fd);
 }
 
-static int open_temporary(int *ret_fd, struct sfs_error *err)
-{
-    const char *dir = sfs_temp_large();
-    *ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (*ret_fd >= 0)
-        return 0;
-    /* A file system without O_TMPFILE. */
-    AUTO(sfs_free) char *path = sfs_format("%s/" SFS_IO_TEMP "XXXXXX", dir);
-    if (!path)
-        return sfs_fail_memory(err);
-    *ret_fd = mkostemp(path, O_CLOEXEC);
-    if (*ret_fd < 0)
-        return sfs_fail_errno(err, errno, "a temporary file in %s", dir);
-    unlink(path);
-    return 0;
-}
-
 static int registry_begin(struct sfs_target *target, int *ret_fd, struct sfs_error *err)
 {
     struct registry_target *self = (struct registry_target *)target;
     struct growing *growing = &self->growing;
     registry_drop(target);
-    int r = open_temporary(&growing->fd, err);
+    int r = sfs_io_open_unnamed(&growing->fd, err);
     if (r < 0)
         return r;
     atomic_store(&growing->growth, GROWING);

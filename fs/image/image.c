@@ -55,9 +55,7 @@ static const struct reader {
     [SFS_TRANSPORT_DOCKER_ARCHIVE] = { .open = sfs_docker_open_archive },
     [SFS_TRANSPORT_DIR] = { .open = open_dir },
     [SFS_TRANSPORT_DOCKER] = { .open = sfs_registry_open_image },
-    [SFS_TRANSPORT_STORAGE] = { .refusal = "containers-storage is not read directly; export the "
-                                           "image first: skopeo copy containers-storage:",
-                                .refusal_end = " oci:DIR:TAG" },
+    [SFS_TRANSPORT_STORAGE] = { .open = sfs_storage_open_image },
     [SFS_TRANSPORT_DAEMON] = { .refusal = "docker's daemon is not asked; export the image first: "
                                           "docker save -o FILE ",
                                .refusal_end = ", then docker-archive:FILE" },
@@ -130,6 +128,7 @@ void sfs_image_close(struct sfs_image **image_ptr)
     for (size_t i = 0; i < image->count; i++) {
         free(image->parts[i].member);
         free(image->parts[i].key);
+        free(image->parts[i].directory);
     }
     free(image->parts);
     free_document(&image->manifest_document);
@@ -187,6 +186,8 @@ int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob
 {
     const struct sfs_image_part *part = &image->parts[i];
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
+    if (part->layer.is_directory)
+        return sfs_fail(err, ENOTSUP, "layer %zu is kept as files alone, not as a tar", i);
     int r = sfs_members_open(image->members, part->member, &blob, err);
     if (r == -ENOENT && is_foreign(&part->layer))
         return sfs_fail_while(err, r, "a layer that is not distributed with its image");

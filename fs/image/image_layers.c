@@ -86,9 +86,11 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
 static int open_directory(const struct opening *opening, size_t i, const char *label,
                           struct sfs_error *err)
 {
-    const char *path = opening->image->directory, *left_out;
+    const char *kept = opening->image->parts[i].directory, *left_out;
+    const char *path = kept ? kept : opening->image->directory;
     const struct sfs_progress *progress = opening->progress;
-    int r = sfs_layer_open_dir(path, 0, label, &opening->layers[i], err);
+    int r =
+        sfs_layer_open_dir(path, kept ? SFS_LAYER_DIR_OVERLAY : 0, label, &opening->layers[i], err);
     if (r < 0 || !progress || !progress->warn)
         return r;
     left_out = sfs_layer_dir_left_out(opening->layers[i]);
@@ -105,8 +107,8 @@ static int open_layer(const struct opening *opening, size_t i, struct sfs_error 
 {
     char label[SFS_LAYER_LABEL];
     sfs_image_label(opening->image, i, label);
-    int r = opening->image->directory ? open_directory(opening, i, label, err)
-                                      : open_tar(opening, i, label, err);
+    int r = opening->image->parts[i].layer.is_directory ? open_directory(opening, i, label, err)
+                                                        : open_tar(opening, i, label, err);
     if (r == 0 || strncmp(err->text, label, strlen(label)) == 0) /* the layer said who it is */
         return r;
     return sfs_fail_while(err, r, "%s", label);

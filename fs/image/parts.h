@@ -20,8 +20,10 @@ struct sfs_image_document {
 
 struct sfs_image_part {
     struct sfs_image_layer layer;
-    char *member; /* the blob's name among the members; owned; NULL for dir: */
-    char *key;    /* what layer.key points to; owned */
+    char *member; /* the blob's name among the members; owned; NULL: a directory */
+    /* Of a layer that a store keeps as files alone, as an overlay has them; owned; else NULL. */
+    char *directory;
+    char *key; /* what layer.key points to; owned */
 };
 
 struct sfs_image {
@@ -62,6 +64,10 @@ int sfs_docker_open_archive(struct sfs_image *image, const struct sfs_reference 
 /* Opens docker://NAME. */
 int sfs_registry_open_image(struct sfs_image *image, const struct sfs_reference *reference,
                             const struct sfs_platform *platform, struct sfs_error *err);
+
+/* Opens containers-storage:NAME. */
+int sfs_storage_open_image(struct sfs_image *image, const struct sfs_reference *reference,
+                           const struct sfs_platform *platform, struct sfs_error *err);
 
 /* Reads the documents of the image of that digest, which may be an index's, out of image->members
  * (oci.c). */

@@ -9,7 +9,14 @@
 #include <stagefs/suggest.h>
 #include <sys/stat.h>
 
-enum form { FORM_PATH_TAG, FORM_PATH_NAME, FORM_PATH, FORM_NAME, FORM_ALONE /* no rest */ };
+enum form {
+    FORM_PATH_TAG,
+    FORM_PATH_NAME,
+    FORM_PATH,
+    FORM_NAME,
+    FORM_STORE_NAME,
+    FORM_ALONE /* no rest */
+};
 
 static const struct transport {
     const char *prefix; /* what a reference begins with, its ':' included */
@@ -23,7 +30,7 @@ static const struct transport {
     { "dir:", SFS_TRANSPORT_DIR, FORM_PATH },
     { "docker://", SFS_TRANSPORT_DOCKER, FORM_NAME },
     { "docker-image://", SFS_TRANSPORT_DOCKER, FORM_NAME },
-    { "containers-storage:", SFS_TRANSPORT_STORAGE, FORM_NAME },
+    { "containers-storage:", SFS_TRANSPORT_STORAGE, FORM_STORE_NAME },
     { "docker-daemon:", SFS_TRANSPORT_DAEMON, FORM_NAME },
     { "-", SFS_TRANSPORT_TAR, FORM_ALONE },
 };
@@ -33,6 +40,7 @@ void sfs_reference_done(struct sfs_reference *reference)
 {
     sfs_free(&reference->path);
     sfs_free(&reference->name);
+    sfs_free(&reference->id);
 }
 
 /* Bytes of "[fd00::1]" at the start; 0: there is no such host. */
@@ -56,25 +64,32 @@ static bool is_name(const char *text)
     return !strstr(text, "//") && !strchr(":/@", p[-1]);
 }
 
+/* Does a name say its host? */
+static bool has_host(const char *name)
+{
+    size_t first = strcspn(name, "/");
+    return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
+                           (first == 9 && memcmp(name, "localhost", 9) == 0));
+}
+
 int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error *err)
 {
     if (!is_name(name) || strlen(name) > 1024)
         return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
     size_t first = strcspn(name, "/");
-    bool has_host = name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
-                                    (first == 9 && memcmp(name, "localhost", 9) == 0));
-    if (has_host && first == 15 && memcmp(name, "index.docker.io", 15) == 0)
+    bool names_host = has_host(name);
+    if (names_host && first == 15 && memcmp(name, "index.docker.io", 15) == 0)
         name += 6;
-    const char *rest = has_host ? strchr(name, '/') + 1 : name;
-    bool is_hub = !has_host || strncmp(name, "docker.io/", 10) == 0;
-    size_t host = has_host ? (size_t)(rest - name) : 0;
+    const char *rest = names_host ? strchr(name, '/') + 1 : name;
+    bool is_hub = !names_host || strncmp(name, "docker.io/", 10) == 0;
+    size_t host = names_host ? (size_t)(rest - name) : 0;
     const char *digest = strchr(rest, '@');
     const char *colon = strrchr(rest, ':');
     bool has_tag = digest || (colon && !strchr(colon, '/'));
     if (!*rest)
         return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
     char *full = NULL;
-    full = sfs_format("%.*s%s%s%s", (int)host, name, has_host ? "" : "docker.io/",
+    full = sfs_format("%.*s%s%s%s", (int)host, name, names_host ? "" : "docker.io/",
                       is_hub && !strchr(rest, '/') ? "library/" : "", rest);
     if (!full)
         return sfs_fail_memory(err);
@@ -179,6 +194,43 @@ static int parse_path_name(char *text, struct sfs_reference *reference, struct s
     return sfs_reference_full_name(name, &reference->name, err);
 }
 
+static int parse_name(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    int r = sfs_reference_full_name(text, &reference->name, err);
+    reference->is_short = !has_host(text);
+    return r < 0 ? r : take_digest(text, reference, err);
+}
+
+/* "@ID" at the end: cuts it off. */
+static int take_id(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    char *at = strrchr(text, '@');
+    if (!at || strchr(at, ':'))
+        return 0;
+    *at = 0;
+    if (!at[1] || at[1 + strspn(at + 1, "0123456789abcdef")])
+        return sfs_fail(err, EINVAL, "'%.100s' is no id of an image", at + 1);
+    return copy_part(at + 1, strlen(at + 1), &reference->id, err);
+}
+
+/* "[STORE]NAME", "NAME@ID", "@ID", as skopeo writes them. */
+static int parse_store_name(char *text, struct sfs_reference *reference, struct sfs_error *err)
+{
+    int r = 0;
+    if (*text == '[') {
+        size_t size = strcspn(text, "]");
+        if (!text[size])
+            return sfs_fail(err, EINVAL, "the ']' behind the store is missing");
+        r = copy_part(text + 1, size - 1, &reference->path, err);
+        text += size + 1;
+    }
+    if (r == 0)
+        r = take_id(text, reference, err);
+    if (r < 0 || (reference->id && !*text))
+        return r;
+    return parse_name(text, reference, err);
+}
+
 static int parse_rest(enum form form, char *rest, struct sfs_reference *reference,
                       struct sfs_error *err)
 {
@@ -195,13 +247,10 @@ static int parse_rest(enum form form, char *rest, struct sfs_reference *referenc
         break;
     case FORM_ALONE:
         return 0;
+    case FORM_STORE_NAME:
+        return parse_store_name(rest, reference, err);
     default:
-        r = sfs_reference_full_name(rest, &reference->name, err);
-        if (r == 0) {
-            AUTO(sfs_free) char *copy = strdup(rest);
-            r = copy ? take_digest(copy, reference, err) : sfs_fail_memory(err);
-        }
-        return r;
+        return parse_name(rest, reference, err);
     }
     if (r == 0 && !reference->path[0])
         return sfs_fail(err, EINVAL, "the path is missing");

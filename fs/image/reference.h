@@ -3,8 +3,8 @@
  *
  *   oci:DIR[:TAG|:@N|@DIGEST]   oci-layout://DIR[...]   oci-archive:FILE[...]
  *   docker-archive:FILE[:NAME[:TAG]|:@N]   dir:DIR
- *   docker://NAME[:TAG|@DIGEST]   docker-image://NAME...   containers-storage:NAME[:TAG]
- *   docker-daemon:NAME[:TAG]   -
+ *   docker://NAME[:TAG|@DIGEST]   docker-image://NAME...   docker-daemon:NAME[:TAG]   -
+ *   containers-storage:["["STORE"]"]NAME[:TAG|@DIGEST][@ID]
  *
  * ":@N" counts the images of an archive or a layout from 0, in the order of its manifest.json or
  * index.json: so those without a name have one.
@@ -34,10 +34,14 @@ enum sfs_transport {
 
 struct sfs_reference {
     enum sfs_transport transport;
-    char *path; /* DIR or FILE; NULL for the transports that have a name only */
+    /* DIR or FILE; what stands in the brackets of containers-storage; NULL for the transports that
+     * have a name only. */
+    char *path;
     /* The tag (oci), or NAME:TAG (docker-archive and those without a path; in full, such as
      * "docker.io/library/debian:12"); NULL: not given. */
     char *name;
+    bool is_short; /* the name had no host, and is one of docker.io only if it is nowhere else */
+    char *id;      /* containers-storage: the image's id, or how it begins; NULL: not given */
     bool has_digest;
     struct sfs_digest digest;
     bool has_position;

@@ -112,9 +112,14 @@ static void run_check(void *arg)
     struct check *check = arg;
     struct verifying *verifying = check->verifying;
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
-    check->result =
-        sfs_members_open(verifying->image->members, verifying->image->parts[check->layer].member,
-                         &blob, &check->error);
+    if (verifying->image->parts[check->layer].layer.is_directory)
+        check->result = sfs_fail(&check->error, ENOTSUP,
+                                 "it is kept as files alone, which have no "
+                                 "digest to compare");
+    else
+        check->result =
+            sfs_members_open(verifying->image->members,
+                             verifying->image->parts[check->layer].member, &blob, &check->error);
     if (check->result == 0) {
         check->size = blob->size;
         check->result = unpack(check, blob, &check->error);

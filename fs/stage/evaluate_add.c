@@ -3,7 +3,6 @@
 #include "stage/evaluate.h"
 
 #include "base/limits.h"
-#include "base/temp_dir.h"
 #include "copy/copy_draft.h"
 #include "layer/tar_packed.h"
 #include "layer/tar_read.h"
@@ -410,22 +409,6 @@ static int is_tar(struct add_job *job)
     return sfs_tar_is_header(block);
 }
 
-/* Opens a temporary file without a name, so that nothing is left behind; where that cannot be, it
- * loses its name at once. */
-static int open_temp(struct add_job *job)
-{
-    const char *dir = sfs_temp_large();
-    job->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (job->fd >= 0)
-        return 0;
-    AUTO(sfs_io_temp_close) struct sfs_io_temp temp;
-    int r = sfs_io_temp_open(&temp, dir, 0600, job->err);
-    if (r < 0)
-        return r;
-    job->fd = fcntl(temp.fd, F_DUPFD_CLOEXEC, 3);
-    return job->fd < 0 ? sfs_fail_errno(job->err, errno, "a temporary file in %s", dir) : 0;
-}
-
 static int unpack_members(struct add_job *job)
 {
     const struct sfs_tar_source source = { .next = lend_tar, .user = job };
@@ -453,7 +436,7 @@ static int unpack_all(struct add_job *job)
     job->builder = sfs_builder_open();
     if (!job->builder)
         return sfs_fail_memory(job->err);
-    int r = open_temp(job);
+    int r = sfs_io_open_unnamed(&job->fd, job->err);
     if (r == 0)
         r = open_packed(job);
     if (r == 0)

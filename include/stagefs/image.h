@@ -22,7 +22,7 @@ struct sfs_image_layer {
     bool has_diff_id;
     uint64_t size;          /* bytes of the blob; for dir: 0 */
     const char *media_type; /* as the manifest has it */
-    bool is_directory;      /* dir:, which has no blob, and codec NONE */
+    bool is_directory;      /* files alone (dir:, some of a store): no blob, and codec NONE */
     /* The codec of the blob: as the media type says or, where none says, as its first bytes tell.
      */
     enum sfs_codec codec;
@@ -41,7 +41,8 @@ struct sfs_image_options {
 };
 
 /* Opens the image that `ref` names, as the manual page has it: oci:DIR[:TAG|@DIGEST],
- * oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], dir:DIR, docker://NAME[:TAG|@DIGEST].
+ * oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], dir:DIR, docker://NAME[:TAG|@DIGEST],
+ * containers-storage:NAME[:TAG|@DIGEST|@ID].
  * platform "OS/ARCH[/VARIANT]" or NULL for the host's; only an image index asks for it. The caller
  * closes *ret_image. ENOENT: no such file, tag or platform (the words list those there are).
  * EKEYREJECTED: a document does not match its digest. ENOTSUP: media type, transport. EBADMSG:
@@ -65,7 +66,8 @@ const struct json_t *sfs_image_config(const struct sfs_image *image);
 /* The manifest as it was read; NULL for dir: and for a docker-archive read by its manifest.json.
  * Borrowed from the image. */
 const struct json_t *sfs_image_manifest(const struct sfs_image *image);
-/* Digest of the manifest; false: it has none (dir:, docker-archive). */
+/* Digest of the manifest; false: it has none (dir:, docker-archive), or names blobs that are not
+ * kept (containers-storage:). */
 bool sfs_image_digest(const struct sfs_image *image, struct sfs_digest *ret_digest);
 
 /* Opens all layers, lowest first, building missing indexes (layers in parallel, bounded by the

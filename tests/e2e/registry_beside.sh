@@ -43,7 +43,8 @@ expect 0 "$STAGEFS" profile ls --json "docker://$R/some/name:one"
 [ "$(jq -c '[.profiles[].workload]' "$T/stdout")" = '["train","serve"]' ] || fail "$(cat "$T/stdout")"
 raw "$R/some/name@$first" >"$T/artifact"
 jq -e --arg s "$manifest" '.subject.digest == $s and .artifactType == "application/vnd.stagefs.profile.v1" and
-    .config.mediaType == .artifactType and .config.size == 2' "$T/artifact" >/dev/null || fail "$(cat "$T/artifact")"
+    .config.mediaType == .artifactType and .config.size == 2 and
+    .layers[0].annotations["org.opencontainers.image.title"] == "start.profile"' "$T/artifact" >/dev/null || fail "$(cat "$T/artifact")"
 raw "$R/some/name:$fallback" >"$T/list"
 jq -e --arg d "$first" '(.manifests | length) == 2 and .manifests[0].digest == $d and .subject == null and
     .manifests[0].annotations["dev.stagefs.profile.workload"] == "train" and .manifests[0].artifactType != null' "$T/list" >/dev/null || fail "$(cat "$T/list")"
