@@ -154,14 +154,16 @@ static bool overlap(uint64_t offset, uint64_t size, uint64_t other, uint64_t oth
            (offset < other ? other - offset < size : offset - other < other_size);
 }
 
-/* Shares the range a byte with what a loader reads? */
-static bool is_loaded(const struct elf *elf, uint64_t offset, uint64_t size)
+/* Shares the range a byte with the headers that a loader reads, or with a segment? Those that are
+ * mapped as a whole count if `with_mapped` says so. */
+static bool is_loaded(const struct elf *elf, uint64_t offset, uint64_t size, bool with_mapped)
 {
     if (overlap(offset, size, 0, sizeof elf->head) ||
         overlap(offset, size, elf->head.e_phoff, elf->head.e_phnum * sizeof(Elf64_Phdr)))
         return true;
     for (size_t i = 0; i < elf->head.e_phnum; i++)
-        if (overlap(offset, size, elf->segments[i].p_offset, elf->segments[i].p_filesz))
+        if ((with_mapped || elf->segments[i].p_type != PT_LOAD) &&
+            overlap(offset, size, elf->segments[i].p_offset, elf->segments[i].p_filesz))
             return true;
     return false;
 }
@@ -174,7 +176,7 @@ static int check_place(const struct elf *elf, size_t i, struct sfs_error *err)
     if (section->sh_offset > elf->file_size ||
         section->sh_size > elf->file_size - section->sh_offset)
         return sfs_fail(err, EBADMSG, "section %.32s is not in the file", name_of(elf, i));
-    if (is_loaded(elf, section->sh_offset, section->sh_size) ||
+    if (is_loaded(elf, section->sh_offset, section->sh_size, true) ||
         overlap(section->sh_offset, section->sh_size, elf->head.e_shoff, table))
         return sfs_fail(err, EBADMSG, "section %.32s lies in what is loaded", name_of(elf, i));
     for (size_t k = 1; k < elf->head.e_shnum; k++)
@@ -186,13 +188,13 @@ static int check_place(const struct elf *elf, size_t i, struct sfs_error *err)
     return 0;
 }
 
-/* The headers are changed, so nothing may lie there either. Go's linker puts them into the first
- * page that is loaded. */
+/* The headers are changed, so nothing else may lie there. They may be mapped: patchelf, and Go's
+ * linker, put them between what is loaded. No loader and no program looks for them in memory. */
 static int check_table(const struct elf *elf, struct sfs_error *err)
 {
     uint64_t table = elf->head.e_shnum * sizeof(Elf64_Shdr);
-    if (is_loaded(elf, elf->head.e_shoff, table))
-        return sfs_fail(err, EBADMSG, "its table of sections is loaded");
+    if (is_loaded(elf, elf->head.e_shoff, table, false))
+        return sfs_fail(err, EBADMSG, "its table of sections lies in what is loaded");
     for (size_t k = 1; k < elf->head.e_shnum; k++)
         if (is_in_file(&elf->sections[k]) &&
             overlap(elf->head.e_shoff, table, elf->sections[k].sh_offset, elf->sections[k].sh_size))
