@@ -69,7 +69,7 @@ static void close_prune(struct sfs_prune **prune)
 
 /* ---- one file ---- */
 
-#define FEW_READS 4u /* of a file that has no device code */
+#define FEW_READS 8u /* of a file that has no device code: headers, for either search */
 
 struct tree_file {
     const struct sfs_tree *tree;

@@ -8,7 +8,7 @@
 
 enum sfs_trim_policy {
     SFS_TRIM_EXACT,     /* what was used, and what that needs */
-    SFS_TRIM_PACKAGE,   /* and the Python distributions and Debian packages of it, whole */
+    SFS_TRIM_PACKAGE,   /* and the packages of it, whole: of Python, Debian, Alpine, conda */
     SFS_TRIM_DIRECTORY, /* and the files beside it */
 };
 
