@@ -2,6 +2,7 @@
  * says. */
 #include "fatbin_bytes.h"
 #include "image_support.h"
+#include "mount/forest.h"
 #include "stage/stage_private.h"
 #include "support.h"
 #include <stagefs/commit.h>
@@ -166,6 +167,26 @@ Test(prune, is_read_as_commit_writes_it)
     open_narrowed(NULL, "90");
     struct sfs_commit_result second = commit(say("oci:%s/out:b", scratch));
     cr_assert(sfs_digest_equal(&first.manifest, &second.manifest));
+}
+
+/* What went reads as a hole, and becomes bytes where it is written: a mount by EROFS, which cannot
+ * tell holes, shows no less of it. */
+Test(prune, leaves_no_holes_that_a_mount_must_tell_of)
+{
+    const struct sfs_buf *library = make_library();
+    put_builder("libx.so", library);
+    open_narrowed(NULL, "sm_90");
+    const struct sfs_tree *tree = sfs_stage_tree(stage);
+    sfs_node node;
+    uint64_t hole;
+    cr_assert_eq(sfs_tree_resolve(tree, "/opt/libx.so", 0, &node, &error), 0);
+    cr_assert_eq(sfs_tree_seek(tree, node, 0, true, &hole), 0);
+    cr_assert_lt(hole, library->size);
+    AUTO(sfs_forest_done) struct sfs_forest forest = { 0 };
+    struct sfs_forest_holes holes;
+    cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &error), 0, "%s", error.text);
+    sfs_forest_count_holes(&forest, 1 << 20, &holes);
+    cr_assert_eq(holes.files, 0);
 }
 
 Test(prune, tells_what_there_was_and_what_went)
