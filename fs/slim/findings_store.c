@@ -1,7 +1,7 @@
-/* A file of findings, in the byte order of this machine: a header, libraries by their place in the
- * blob, and for all of them, in that order, pieces, ranges and complaints. The digest in the header
- * is of all behind it. As with indexes, who can write to the cache directory is trusted: the digest
- * is for what was cut or damaged. */
+/* A file of findings, in the byte order of this machine: a header, libraries, each with its place
+ * in the blob, and for all of them, in that order, pieces, ranges and complaints. The digest in the
+ * header is of all behind it. As with indexes, who can write to the cache directory is trusted: the
+ * digest is for what was cut or damaged. */
 #include "slim/findings_store.h"
 
 #include "base/array.h"
@@ -44,6 +44,8 @@ struct kept_blob {
     char *data; /* the file's; owned; NULL: there is none that is good */
     struct kept_library *libraries;
     size_t count, capacity;
+    size_t
+        sorted; /* so many of them, of the file, are in order of their places; the rest is added */
     bool has_more; /* than the file */
 };
 
@@ -142,6 +144,12 @@ static bool take_library(struct cursor *cursor, struct kept_library *ret_library
     return true;
 }
 
+static int compare_places(const void *left, const void *right)
+{
+    const struct kept_library *a = left, *b = right;
+    return memcmp(a->file.place, b->file.place, PLACE);
+}
+
 static void read_libraries(struct kept_blob *blob, const struct findings_header *header)
 {
     struct cursor cursor = begin(blob->data, header);
@@ -149,9 +157,12 @@ static void read_libraries(struct kept_blob *blob, const struct findings_header 
         struct kept_library library;
         if (!take_library(&cursor, &library) ||
             SFS_ARRAY_GROW(blob->libraries, blob->count, blob->capacity, 256) < 0)
-            return;
+            break;
         blob->libraries[blob->count++] = library;
     }
+    if (blob->count > 0)
+        qsort(blob->libraries, blob->count, sizeof *blob->libraries, compare_places);
+    blob->sorted = blob->count;
 }
 
 static void read_blob(struct sfs_store *store, struct kept_blob *blob)
@@ -194,13 +205,17 @@ static struct kept_blob *find_blob(struct sfs_findings_store *kept, const char *
     return blob;
 }
 
-/* Files are written in order of their places; those that were added stand behind. */
 static const struct kept_library *find_library(const struct kept_blob *blob, const char *place)
 {
-    for (size_t i = 0; i < blob->count; i++)
-        if (memcmp(blob->libraries[i].file.place, place, PLACE) == 0)
-            return &blob->libraries[i];
-    return NULL;
+    struct kept_library key;
+    memcpy(key.file.place, place, PLACE);
+    const struct kept_library *found =
+        blob->sorted > 0 ? bsearch(&key, blob->libraries, blob->sorted, sizeof key, compare_places)
+                         : NULL;
+    for (size_t i = blob->sorted; i < blob->count && !found; i++)
+        if (compare_places(&key, &blob->libraries[i]) == 0)
+            found = &blob->libraries[i];
+    return found;
 }
 
 /* Does everything lie in the library? What is zeroed by it must. */
