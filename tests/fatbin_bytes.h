@@ -5,7 +5,7 @@
 #define FATBIN_BYTES_H
 
 #include "base/buf.h"
-#include "slim/device_code.h"
+#include "slim/device_plan.h"
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <endian.h>
@@ -249,6 +249,33 @@ static inline void library_end(struct library *library, size_t least)
     memcpy(bytes->data, &header, sizeof header);
     sfs_buf_add(bytes, library->sections, library->count * sizeof *library->sections);
     cr_assert(!bytes->failed);
+}
+
+/* What library_with_symbols() has for strip: its sections, and their three headers. */
+#define SYMBOL_BYTES (2400u + 1008u + 40000u + 3 * 64u)
+
+/* A library of some loaded bytes, a table of symbols with its names, debug information, and a
+ * comment that is none of this: sections 1 to 5. It is at least `least` bytes long. */
+static inline void library_with_symbols(struct library *library, size_t least)
+{
+    static const struct {
+        const char *name;
+        unsigned type, flags;
+        size_t size;
+    } sections[] = { { ".rodata", SHT_PROGBITS, SHF_ALLOC, 4000 },
+                     { ".symtab", SHT_SYMTAB, 0, 2400 },
+                     { ".strtab", SHT_STRTAB, 0, 1008 },
+                     { ".debug_info", SHT_PROGBITS, 0, 40000 },
+                     { ".comment", SHT_PROGBITS, 0, 64 } };
+    library_begin(library);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        AUTO(sfs_buf_close) struct sfs_buf bytes = { 0 };
+        for (size_t k = 0; k < sections[i].size; k++)
+            put_number(&bytes, 'a' + (k * 7 + i) % 23, 1);
+        library_add(library, sections[i].name, sections[i].type, sections[i].flags, &bytes);
+    }
+    library->sections[2].sh_link = 3;
+    library_end(library, least);
 }
 
 /* A library of one container in .nv_fatbin, with a wrapper; returns the container's offset. */

@@ -15,14 +15,21 @@ static int read_buf(void *user, void *to, size_t size, uint64_t offset, struct s
     return 0;
 }
 
+/* Cubins without a container go too where the test says so. */
+static bool with_bare;
+
 static int try_plan(struct sfs_buf *bytes, const char *archs, enum sfs_ptx_policy ptx,
                     struct sfs_device_plan *plan)
 {
+    AUTO(sfs_findings_done) struct sfs_findings findings = { 0 };
     const struct sfs_device_source source = { read_buf, bytes, bytes->size };
     struct sfs_gpu_rules rules;
     cr_assert_eq(sfs_gpu_rules_parse(archs, ptx, &rules, &err), 0, "%s", err.text);
+    rules.bare = with_bare;
     *plan = (struct sfs_device_plan){ 0 };
-    return sfs_device_plan_make(&source, &rules, plan, &err);
+    int r = sfs_device_code_find(&source, &findings, &err);
+    cr_assert(r == 0 || findings.piece_count == 0);
+    return r < 0 ? r : sfs_device_plan_make(&findings, &rules, plan, &err);
 }
 
 /* "c80 2-2 p90 1-0": of each kind and architecture, how many there are, and how many go. */
@@ -31,7 +38,7 @@ static void describe(const struct sfs_device_plan *plan, struct sfs_buf *text)
     sfs_buf_add_str(text, "");
     for (size_t i = 0; i < plan->codes.count; i++) {
         const struct sfs_device_code *code = &plan->codes.items[i];
-        sfs_buf_printf(text, "%s%c%u%.1s %llu-%llu", i ? " " : "", "cpo"[code->kind], code -> arch,
+        sfs_buf_printf(text, "%s%c%u%.1s %llu-%llu", i ? " " : "", "cpob"[code->kind], code -> arch,
                        &code -> feature, (unsigned long long)code -> entries,
                        (unsigned long long)code -> gone_entries);
     }
@@ -221,6 +228,82 @@ Test(device_code, that_went_is_passed_over_the_next_time)
     apply(&plan, &library.bytes);
     expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0");
     expect_plan(&library.bytes, "sm_80", SFS_PTX_NEEDED, "c90 1-1");
+}
+
+/* ---- without a container ---- */
+
+/* Adds a zstd frame of a cubin where a program's own table of them would have it. */
+static void put_bare(struct sfs_buf *buf, unsigned arch, size_t size)
+{
+    AUTO(sfs_buf_close) struct sfs_buf code = { 0 };
+    const struct piece piece = { .kind = CUBIN, .arch = arch, .coding = ZSTD, .size = size };
+    put_zeros(buf, -buf->size % 16);
+    make_cubin(&piece, &code);
+    char *to = sfs_buf_grow(buf, ZSTD_compressBound(code.size));
+    size_t packed = ZSTD_compress(to, ZSTD_compressBound(code.size), code.data, code.size, 3);
+    cr_assert(to && !ZSTD_isError(packed));
+    buf->size = (size_t)(to - buf->data) + packed;
+}
+
+/* A library with such frames in .ldata, and a container in .nv_fatbin. */
+static void make_bare(struct library *library, const struct sfs_buf *frames)
+{
+    AUTO(sfs_buf_close) struct sfs_buf tiled = { 0 };
+    put_container(&tiled, PIECES({ .kind = CUBIN, .arch = 90, .coding = ZSTD }));
+    library_begin(library);
+    library_add(library, ".nv_fatbin", SHT_PROGBITS, SHF_ALLOC, &tiled);
+    library_add(library, ".ldata", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, frames);
+    library_end(library, 0);
+}
+
+Test(bare_cubins, go_only_where_that_is_asked_for)
+{
+    AUTO(library_close) struct library library = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf frames = { 0 };
+    put_bare(&frames, 80, 500000);
+    put_bare(&frames, 90, 3000);
+    put_bare(&frames, 120, 140000);
+    make_bare(&library, &frames);
+    expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0 b80 1-0 b90 1-0 b120 1-0");
+    with_bare = true;
+    expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0 b80 1-1 b90 1-0 b120 1-1");
+    AUTO(sfs_device_plan_done) struct sfs_device_plan plan;
+    cr_assert_eq(try_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, &plan), 0, "%s", err.text);
+    uint64_t start = library.sections[2].sh_offset;
+    cr_assert_eq(plan.zeros.items[0].offset, start, "the frame goes from its first byte");
+    apply(&plan, &library.bytes);
+    expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0 b90 1-0");
+}
+
+Test(bare_cubins, are_whole_frames_of_cubins)
+{
+    AUTO(library_close) struct library library = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf frames = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    with_bare = true;
+    put_bare(&frames, 80, 3000);
+    frames.data[4] |= 3; /* it would need a dictionary */
+    put_zeros(&text, 32);
+    sfs_buf_add(&text, frames.data, frames.size);
+    put_bare(&text, 120, 400000);
+    text.size -= 1; /* cut */
+    make_bare(&library, &text);
+    expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0");
+}
+
+/* Frames of a container that is not understood are not bare. */
+Test(bare_cubins, beside_what_is_not_understood_stay)
+{
+    AUTO(library_close) struct library library = { 0 };
+    AUTO(sfs_buf_close) struct sfs_buf frames = { 0 };
+    with_bare = true;
+    put_bare(&frames, 80, 3000);
+    put_zeros(&frames, -frames.size % 16);
+    size_t at = frames.size;
+    put_container(&frames, PIECES({ .kind = CUBIN, .arch = 120, .coding = ZSTD }));
+    frames.data[at + 4] = 9;
+    make_bare(&library, &frames);
+    expect_plan(&library.bytes, "sm_90", SFS_PTX_NEEDED, "c90 1-0");
 }
 
 /* ---- what is broken ---- */
@@ -446,6 +529,7 @@ Test(device_code, survives_many_wrong_bytes, .timeout = 3600)
     for (size_t round = 0; round < rounds; round++) {
         AUTO(library_close) struct library library = { 0 };
         struct sfs_device_plan plan = { 0 };
+        with_bare = round % 2;
         library_of(&library,
                    PIECES({ .kind = CUBIN, .arch = 80, .coding = round % 3, .size = 200 },
                           { .kind = CUBIN, .arch = 90, .coding = round % 3, .size = 200 },

@@ -2,6 +2,7 @@
  * says. */
 #include "fatbin_bytes.h"
 #include "image_support.h"
+#include "mount/forest.h"
 #include "stage/stage_private.h"
 #include "support.h"
 #include <stagefs/commit.h>
@@ -86,6 +87,27 @@ static struct sfs_commit_result commit(const char *ref)
     return result;
 }
 
+/* How many bytes of an image's layers are decoded while it is narrowed. */
+static uint64_t bytes_decoded(const char *image, const char *archs)
+{
+    AUTO(sfs_cache_close) struct sfs_cache *own = NULL;
+    struct sfs_cache_stats stats;
+    const struct sfs_slim_spec narrow = { .gpu_archs = archs };
+    const struct sfs_stage_spec spec = { .image = image };
+    cr_assert_eq(sfs_cache_open(8 << 20, 2, &own, &error), 0, "%s", error.text);
+    sfs_slim_close(&slim);
+    sfs_stage_close(&stage);
+    const struct sfs_context context = { .store = store, .cache = own };
+    int r = sfs_stage_open(&spec, &context, &stage, &error);
+    if (r == 0)
+        r = sfs_slim_open(stage, &narrow, NULL, &slim, &error);
+    cr_assert_eq(r, 0, "%s", error.text);
+    sfs_cache_get_stats(own, &stats);
+    sfs_slim_close(&slim);
+    sfs_stage_close(&stage);
+    return stats.demand_out + stats.ahead_out;
+}
+
 /* The whole of a file of the tree; freed at the end of the process. */
 static char *read_whole(const struct sfs_tree *tree, const char *path, uint64_t size)
 {
@@ -147,6 +169,26 @@ Test(prune, is_read_as_commit_writes_it)
     cr_assert(sfs_digest_equal(&first.manifest, &second.manifest));
 }
 
+/* What went reads as a hole, and becomes bytes where it is written: a mount by EROFS, which cannot
+ * tell holes, shows no less of it. */
+Test(prune, leaves_no_holes_that_a_mount_must_tell_of)
+{
+    const struct sfs_buf *library = make_library();
+    put_builder("libx.so", library);
+    open_narrowed(NULL, "sm_90");
+    const struct sfs_tree *tree = sfs_stage_tree(stage);
+    sfs_node node;
+    uint64_t hole;
+    cr_assert_eq(sfs_tree_resolve(tree, "/opt/libx.so", 0, &node, &error), 0);
+    cr_assert_eq(sfs_tree_seek(tree, node, 0, true, &hole), 0);
+    cr_assert_lt(hole, library->size);
+    AUTO(sfs_forest_done) struct sfs_forest forest = { 0 };
+    struct sfs_forest_holes holes;
+    cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &error), 0, "%s", error.text);
+    sfs_forest_count_holes(&forest, 1 << 20, &holes);
+    cr_assert_eq(holes.files, 0);
+}
+
 Test(prune, tells_what_there_was_and_what_went)
 {
     put_builder("libx.so", make_library());
@@ -191,6 +233,65 @@ Test(prune, says_that_no_library_knows_a_gpu)
     open_narrowed(NULL, "sm_90,sm_70");
     cr_assert_eq(warnings.count, 1);
     cr_assert_str_eq(warnings.last, "no library has machine code that runs on sm_70");
+}
+
+/* Another command finds what this one did: it does not read what it knows. */
+Test(prune, is_found_once)
+{
+    const struct sfs_buf *library = make_library();
+    put_builder("libx.so", library);
+    open_narrowed(NULL, "sm_80,sm_90,sm_120");
+    char *image = say("oci:%s/image:a", scratch);
+    commit(image);
+    uint64_t first = bytes_decoded(image, "sm_90"), second = bytes_decoded(image, "sm_80");
+    cr_assert_gt(first, 4096);
+    cr_assert_eq(second, 0, "%llu bytes were read", (unsigned long long)second);
+}
+
+/* ---- symbols ---- */
+
+static void open_stripped(void)
+{
+    const struct sfs_slim_spec strip = { .strip = true };
+    open_narrowed(NULL, "sm_90");
+    warnings.count = 0;
+    sfs_slim_close(&slim);
+    cr_assert_eq(sfs_slim_open(stage, &strip, &warnings.progress, &slim, &error), 0, "%s",
+                 error.text);
+}
+
+Test(prune, strips_what_nobody_seals)
+{
+    static struct library library;
+    uint64_t bytes, files;
+    library_with_symbols(&library, 100000);
+    const struct sfs_buf *whole = &library.bytes;
+    put_builder("libx.so", whole);
+    put_builder("fips.so", whole);
+    put_builder("liby.so.1", whole);
+    put_builder(".liby.so.1.hmac", &(struct sfs_buf){ .data = (char[]){ "00ff" }, .size = 4 });
+    open_stripped();
+    sfs_slim_stripped(slim, &bytes, &files);
+    cr_assert(bytes == SYMBOL_BYTES && files == 1);
+    const struct sfs_tree *tree = sfs_stage_tree(stage);
+    cr_assert_gt(count_zeroed(whole, read_whole(tree, "/opt/libx.so", whole->size)), 40000);
+    cr_assert_eq(count_zeroed(whole, read_whole(tree, "/opt/fips.so", whole->size)), 0);
+    cr_assert_eq(count_zeroed(whole, read_whole(tree, "/opt/liby.so.1", whole->size)), 0);
+    cr_assert_str_eq(sfs_stage_created_by(stage), "COPY / /opt # buildkit # stagefs: --strip");
+    cr_assert_eq(warnings.count, 0, "%s", warnings.last);
+}
+
+Test(prune, names_what_it_does_not_strip)
+{
+    static struct library library;
+    library_with_symbols(&library, 100000);
+    Elf64_Ehdr *head = (void *)library.bytes.data;
+    head->e_shentsize = 40;
+    put_builder("libx.so", &library.bytes);
+    open_stripped();
+    cr_assert_eq(warnings.count, 1);
+    cr_assert_str_eq(warnings.last, "/opt/libx.so: its symbols stay, since it is not understood: "
+                                    "its table of sections is malformed");
 }
 
 Test(prune, leaves_the_base_alone)

@@ -1,12 +1,11 @@
 /* What a survey says of files: kinds by their paths, copies, and what may be left out. */
+#include "fatbin_bytes.h"
 #include "slim/survey_parts.h"
 #include "support.h"
 
 #include "tree/tree_inner.h"
 #include <criterion/criterion.h>
-#include <elf.h>
 #include <stagefs/auto.h>
-#include <stddef.h>
 #include <sys/stat.h>
 
 Test(file_kind, is_told_by_the_path)
@@ -137,87 +136,30 @@ Test(advice, counts_what_its_patterns_match)
     cr_assert_str_eq(advice[1].option, "--drop '**/*.a'");
 }
 
-/* A library: a header, names, a table of symbols with its names, debug information. */
-struct library_file {
-    Elf64_Ehdr head;
-    Elf64_Shdr sections[5];
-    char names[40];
-    char padding[100000];
-};
-
-static uint64_t symbols_of(void (*change)(struct library_file *))
+Test(symbols, are_what_strip_takes)
 {
-    static char path[] = "/tmp/stagefs-test-XXXXXX";
-    AUTO(sfs_free) struct library_file *file = calloc(1, sizeof *file);
-    AUTO(sfs_free) char *dir = strdup(path);
-    cr_assert(file && dir && mkdtemp(dir));
-    memcpy(file->head.e_ident, "\177ELF\2\1\1", 7);
-    file->head.e_shoff = offsetof(struct library_file, sections);
-    file->head.e_shentsize = sizeof(Elf64_Shdr);
-    file->head.e_shnum = 5;
-    file->head.e_shstrndx = 1;
-    memcpy(file->names, "\0.shstrtab\0.symtab\0.strtab\0.debug_x", 36);
-    file->sections[1] = (Elf64_Shdr){ .sh_type = SHT_STRTAB,
-                                      .sh_offset = offsetof(struct library_file, names),
-                                      .sh_size = sizeof file->names };
-    file->sections[2] = (Elf64_Shdr){ .sh_type = SHT_SYMTAB, .sh_link = 3, .sh_size = 2400 };
-    file->sections[3] = (Elf64_Shdr){ .sh_type = SHT_STRTAB, .sh_size = 1000 };
-    file->sections[4] = (Elf64_Shdr){ .sh_type = SHT_PROGBITS, .sh_name = 27, .sh_size = 40000 };
-    if (change)
-        change(file);
-    AUTO(sfs_free) char *name = sfs_format("%s/x.so", dir);
-    FILE *out = fopen(name, "w");
-    cr_assert(out && fwrite(file, sizeof *file, 1, out) == 1 && fclose(out) == 0);
+    AUTO(library_close) struct library library = { 0 };
+    library_with_symbols(&library, 100000);
     struct sfs_error err = { "" };
     AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
     AUTO(sfs_tree_close) struct sfs_tree *tree = NULL;
+    AUTO(sfs_free) char *dir = strdup("/tmp/stagefs-test-XXXXXX");
+    cr_assert(dir && mkdtemp(dir));
+    AUTO(sfs_free) char *name = sfs_format("%s/x.so", dir);
+    FILE *out = fopen(name, "w");
+    cr_assert(out && fwrite(library.bytes.data, library.bytes.size, 1, out) == 1 &&
+              fclose(out) == 0);
     cr_assert_eq(sfs_layer_open_dir(dir, 0, "dir", &layer, &err), 0, "%s", err.text);
     cr_assert_eq(sfs_tree_merge(&layer, 1, &tree, &err), 0, "%s", err.text);
     AUTO(sfs_survey_close) struct sfs_survey *survey = survey_of(tree, 0);
     unlink(name);
     rmdir(dir);
-    return survey->symbols.bytes;
-}
-
-static void claim_much(struct library_file *file)
-{
-    file->sections[2].sh_size = file->sections[3].sh_size = file->sections[4].sh_size = UINT64_MAX;
-}
-
-static void point_out(struct library_file *file)
-{
-    file->head.e_shoff = UINT64_MAX - 10;
-}
-
-static void name_nothing(struct library_file *file)
-{
-    file->sections[4].sh_name = UINT32_MAX;
-    file->sections[2].sh_link = UINT32_MAX;
-}
-
-static void load_all(struct library_file *file)
-{
-    for (size_t i = 0; i < 5; i++)
-        file->sections[i].sh_flags = SHF_ALLOC;
-}
-
-static void hide_names(struct library_file *file)
-{
-    file->sections[1].sh_offset = UINT64_MAX;
-}
-
-Test(symbols, are_what_strip_would_take)
-{
-    cr_assert_eq(symbols_of(NULL), 43400);
-    cr_assert_eq(symbols_of(load_all), 0);
-    cr_assert_eq(symbols_of(name_nothing), 2400);
-}
-
-Test(symbols, of_a_file_that_lies_are_none)
-{
-    cr_assert_eq(symbols_of(claim_much), 0);
-    cr_assert_eq(symbols_of(point_out), 0);
-    cr_assert_eq(symbols_of(hide_names), 0);
+    cr_assert_eq(survey->symbols.files, 1);
+    cr_assert_eq(survey->symbols.bytes, SYMBOL_BYTES);
+    size_t count;
+    const struct sfs_advice *advice = sfs_survey_advice(survey, &count);
+    cr_assert_eq(count, 1);
+    cr_assert_str_eq(advice[0].option, "--strip");
 }
 
 Test(advice, leaves_the_base_alone)

@@ -462,6 +462,34 @@ Test(trim, survives_path_files_of_any_bytes)
 
 /* ---- the system ---- */
 
+/* What is required comes without the libraries that nothing loads; Python itself is not kept whole
+ * for the sake of a file of it. */
+Test(trim, by_package_keeps_conda_packages_and_what_they_depend_on)
+{
+    struct trim_case what = {
+        .tree = support_tree(
+            "opt/lib/libmkl.so=1", "opt/share/mkl/data=1", "opt/lib/libmkl.a=1",
+            "opt/conda-meta/mkl-1-0.json={\"name\": \"mkl\", \"depends\": [\"omp >=2,<3\", "
+            "\"python 3.11.*\", \"__glibc\"], \"files\": [\"lib/libmkl.so\", "
+            "\"lib/libmkl.a\", \"share/mkl/data\"]}",
+            "opt/lib/libomp.so=1", "opt/etc/omp=1",
+            "opt/conda-meta/omp-2-0.json={\"name\": \"omp\", \"files\": [\"lib/libomp.so\", "
+            "\"etc/omp\"]}",
+            "opt/bin/python3.11=1", "opt/lib/libpython3.11.a=1",
+            "opt/conda-meta/python-3.11-0.json={\"name\": \"python\", \"files\": "
+            "[\"bin/python3.11\", \"lib/libpython3.11.a\"]}",
+            "opt/other=1",
+            "opt/conda-meta/other-1-0.json={\"name\": \"other\", \"files\": [\"other\"]}"),
+        .profile = "read /opt/lib/libmkl.so 0+1\nread /opt/bin/python3.11 0+1\n",
+        .policy = SFS_TRIM_PACKAGE
+    };
+    expect_why(&what, "/opt/share/mkl/data", "package < /opt/lib/libmkl.so", "/opt/etc/omp",
+               "package < /opt/lib/libmkl.so", "/opt/conda-meta/omp-2-0.json",
+               "package < /opt/lib/libmkl.so", "/opt/lib/libomp.so", "left out",
+               "/opt/lib/libmkl.a", "left out", "/opt/lib/libpython3.11.a", "left out",
+               "/opt/other", "left out");
+}
+
 Test(trim, by_package_keeps_debian_packages_and_always_their_licence)
 {
     struct trim_case what = {

@@ -101,6 +101,25 @@ static void tell_device_code(const struct commit_args *args)
                 print_size(bytes, all), print_size(zeros, gone), stage->gpu_archs);
 }
 
+static void get_stripped(const struct commit_args *args, uint64_t *ret_bytes, uint64_t *ret_files)
+{
+    const struct stage_args *stage = &args->session.stage_args;
+    *ret_bytes = *ret_files = 0;
+    if (stage->slim)
+        sfs_slim_stripped(stage->slim, ret_bytes, ret_files);
+}
+
+/* "symbols of 12 files, 300M, became zeros". */
+static void tell_stripped(const struct commit_args *args)
+{
+    char size[SIZE_TEXT];
+    uint64_t bytes, files;
+    get_stripped(args, &bytes, &files);
+    if (args->session.stage_args.strip)
+        fprintf(stderr, "symbols and debug information of %llu file%s, %s, became zeros\n",
+                (unsigned long long)files, sfs_plural(files), print_size(bytes, size));
+}
+
 /* A directory holds no layer. */
 static void tell_files(const struct commit_args *args, const struct sfs_commit_result *result)
 {
@@ -119,14 +138,18 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
         if (!args->session.tool.quiet)
             tell_device_code(args);
         if (!args->session.tool.quiet)
+            tell_stripped(args);
+        if (!args->session.tool.quiet)
             (result->layer_size > 0 || result->has_manifest ? tell_sizes : tell_files)(args,
                                                                                        result);
         return EXIT_DONE;
     }
-    uint64_t device_code, device_zeros;
+    uint64_t device_code, device_zeros, stripped_bytes, stripped_files;
+    get_stripped(args, &stripped_bytes, &stripped_files);
     device_code_sums(&args->session.stage_args, &device_code, &device_zeros);
     return print_json(json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, "
+        "s:I}",
         "base_size", (json_int_t)result->base_size, "image_size",
         (json_int_t)(result->base_size + result->layer_size), "builder_size",
         (json_int_t)commit_builder_size(args), "manifest", digest_or_null(&result->manifest),
@@ -136,7 +159,7 @@ static int print_result(const struct commit_args *args, const struct sfs_commit_
         "entries", (json_int_t)result->entries, "files", (json_int_t)result->files, "whiteouts",
         (json_int_t)result->whiteouts, "file_bytes", (json_int_t)result->file_bytes, "dry_run",
         args->dry_run, "device_code_bytes", (json_int_t)device_code, "device_code_zeros",
-        (json_int_t)device_zeros));
+        (json_int_t)device_zeros, "stripped_bytes", (json_int_t)stripped_bytes));
 }
 
 static void add_edit(struct commit_args *args, enum sfs_edit_key key, const char *value)

@@ -208,13 +208,14 @@ static int measure_all(struct slim_args *slim, struct commit_args *args,
     const struct check_args *checks = &args->checks;
     struct text_list *trims = &args->session.stage_args.trims;
     struct sfs_slim_spec spec = args->session.stage_args.slim_spec;
-    int count = spec.gpu_archs ? 4 : 3, r;
+    bool is_pruned = spec.gpu_archs || spec.strip;
+    int count = is_pruned ? 4 : 3, r;
     struct slim_row *last = &rows[count - 1];
     measure_builder(args, &rows[0]);
     for (int i = 1; i < count; i++)
         rows[i] = (struct slim_row){ args->session.image ? "one layer" : "plain COPY", UNKNOWN,
                                      UNKNOWN, UNKNOWN, UNKNOWN };
-    last->name = spec.gpu_archs ? "pruned" : "trimmed";
+    last->name = is_pruned ? "pruned" : "trimmed";
     last->compressed = written->base_size + written->layer_size;
     count_files(sfs_stage_tree(args->session.stage), last);
     if (checks->commands.count > 0)
@@ -229,6 +230,7 @@ static int measure_all(struct slim_args *slim, struct commit_args *args,
     if (r == 0 && count == 4) {
         rows[2].name = "trimmed";
         spec.gpu_archs = NULL;
+        spec.strip = false;
         spec.profiles = trims->items;
         spec.profile_count = trims->count;
         r = measure_narrowed(args, slim, &spec, &rows[2], err);

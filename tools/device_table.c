@@ -53,9 +53,10 @@ bool device_code_sums(const struct stage_args *args, uint64_t *ret_bytes, uint64
 
 static const char *kind_name(enum sfs_device_kind kind)
 {
-    static const char *const names[] = {
-        [SFS_DEVICE_CUBIN] = "cubin", [SFS_DEVICE_PTX] = "ptx", [SFS_DEVICE_OTHER] = "other"
-    };
+    static const char *const names[] = { [SFS_DEVICE_CUBIN] = "cubin",
+                                         [SFS_DEVICE_PTX] = "ptx",
+                                         [SFS_DEVICE_OTHER] = "other",
+                                         [SFS_DEVICE_BARE] = "bare" };
     return names[kind];
 }
 

@@ -47,6 +47,10 @@ void stage_options(struct stage_args *args, struct option_set *set)
           "zero the device code of other GPUs, as in sm_90,sm_80" },
         { "ptx", 0, OPTION_TEXT, &args->ptx, "WHICH",
           "with --gpu-arch, PTX that stays: needed (default), newest or all" },
+        { "bare-cubins", 0, OPTION_FLAG, &args->bare_cubins, NULL,
+          "with --gpu-arch, also code that no fat binary holds (cuBLASLt)" },
+        { "strip", 0, OPTION_FLAG, &args->strip, NULL,
+          "zero symbols and debug information of libraries and programs" },
     };
     set->stage_first = set->count;
     options_add(set, specs, sizeof specs / sizeof *specs);
@@ -60,7 +64,7 @@ bool stage_is_given(const struct stage_args *args)
 
 bool stage_is_narrowed(const struct stage_args *args)
 {
-    return args->trims.count > 0 || args->drops.count > 0 || args->gpu_archs;
+    return args->trims.count > 0 || args->drops.count > 0 || args->gpu_archs || args->strip;
 }
 
 /* Splits each item at its first `separator`, in place of argv's own bytes. */
@@ -157,6 +161,8 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
         return sfs_fail(err, EINVAL, "--keep goes with --trim PROFILE or --drop GLOB");
     if (args->ptx && !args->gpu_archs)
         return sfs_fail(err, EINVAL, "--ptx goes with --gpu-arch");
+    if (args->bare_cubins && !args->gpu_archs)
+        return sfs_fail(err, EINVAL, "--bare-cubins goes with --gpu-arch");
     args->slim_spec = (struct sfs_slim_spec){
         .policy = (enum sfs_trim_policy)policy,
         .keeps = args->keeps.items,
@@ -165,6 +171,8 @@ static int narrow(struct stage_args *args, struct sfs_stage *stage,
         .drop_count = args->drops.count,
         .gpu_archs = args->gpu_archs,
         .ptx = (enum sfs_ptx_policy)which,
+        .bare_cubins = args->bare_cubins,
+        .strip = args->strip,
     };
     if (args->held || !stage_is_narrowed(args))
         return 0;

@@ -119,7 +119,7 @@ static json_t *same_json(const struct survey_view *view)
 
 static json_t *code_json(const struct sfs_device_code *code)
 {
-    static const char *const kinds[] = { "machine code", "PTX", "other" };
+    static const char *const kinds[] = { "machine code", "PTX", "other", "bare machine code" };
     AUTO(sfs_free) char *arch = NULL;
     arch = code->arch ? sfs_format("%s_%u%s", code->kind == SFS_DEVICE_PTX ? "compute" : "sm",
                                    code->arch, (char[]){ code->feature, 0 })

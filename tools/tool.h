@@ -142,6 +142,7 @@ struct stage_args {
     struct sfs_stage_pair *pairs; /* what the lists were split into; owned */
     struct text_list trims, keeps, drops;
     const char *policy, *gpu_archs, *ptx;
+    bool bare_cubins, strip;
     /* What those come to, once the stage is open, but for profiles: those are trims. */
     struct sfs_slim_spec slim_spec;
     struct sfs_slim *slim; /* NULL: the stage is not narrowed; owned */

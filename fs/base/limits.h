@@ -20,6 +20,10 @@
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 #define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 
+/* What is kept of them in the cache directory. */
+#define SFS_MAX_FINDINGS     (64u << 20)    /* bytes for the libraries of one blob */
+#define SFS_MAX_ALL_FINDINGS (256ull << 20) /* bytes of all of them */
+
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */
 #define SFS_MAX_PACKAGE_FILE  (64u << 20)    /* bytes of one list of files */

@@ -5,6 +5,7 @@
 #include "commit/target.h"
 
 #include "base/buf.h"
+#include "base/temp_dir.h"
 #include "layer/tar_write.h"
 #include "image/document.h"
 #include "image/members.h"

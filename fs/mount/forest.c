@@ -240,6 +240,8 @@ void sfs_forest_count_holes(const struct sfs_forest *forest, uint64_t least,
             if (!S_ISREG(attr.mode) || attr.size < least)
                 continue;
             uint64_t holes = attr.size - count_data(tree, node, attr.size);
+            if (holes >= least) /* some may stand for device code that went: commit writes zeros */
+                holes = sfs_tree_source_holes(tree, node);
             ret_holes->files += holes >= least;
             ret_holes->bytes += holes >= least ? holes : 0;
         }

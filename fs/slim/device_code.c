@@ -2,10 +2,11 @@
  * the compiler fills with containers alone must be understood to the last byte. In other sections
  * of such a library containers lie between something else: what begins like one, and is none, is
  * passed over. A container's entries are listed first, and count only once all of it was read. */
-#include "slim/device_code.h"
+#include "slim/findings.h"
 
 #include "base/array.h"
 #include "base/limits.h"
+#include "slim/bare_cubin.h"
 #include "slim/device_elf.h"
 #include "slim/fatbin.h"
 #include <errno.h>
@@ -15,12 +16,11 @@
 struct found { /* an entry of the container that is being read */
     uint64_t offset;
     struct sfs_fatbin_entry entry;
-    bool is_sure, goes;
+    bool is_sure;
 };
 
 struct scan {
-    const struct sfs_gpu_rules *rules;
-    struct sfs_device_plan plan;
+    struct sfs_findings findings;
     struct sfs_window window;
     struct sfs_fatbin_decoder *decoder;
     struct sfs_device_elf elf;
@@ -28,61 +28,21 @@ struct scan {
     size_t found_count, found_capacity;
     uint64_t *starts; /* addresses of containers, ascending but for sections out of order */
     size_t start_count, start_capacity;
-    uint64_t entries; /* that were looked at, in vain or not */
+    uint64_t entries;    /* that were looked at, in vain or not */
+    uint32_t containers; /* and bare pieces, that count */
     unsigned false_starts;
+    bool has_false; /* the section that is being read has one */
     struct sfs_error *err;
 };
 
 static void scan_done(struct scan *scan)
 {
-    sfs_device_plan_done(&scan->plan);
+    sfs_findings_done(&scan->findings);
     sfs_window_done(&scan->window);
     sfs_fatbin_decoder_close(&scan->decoder);
     sfs_device_elf_done(&scan->elf);
     free(scan->found);
     free(scan->starts);
-}
-
-void sfs_device_plan_done(struct sfs_device_plan *plan)
-{
-    sfs_device_codes_done(&plan->codes);
-    sfs_ranges_done(&plan->zeros);
-}
-
-void sfs_device_codes_done(struct sfs_device_codes *codes)
-{
-    free(codes->items);
-    *codes = (struct sfs_device_codes){ 0 };
-}
-
-static int compare_codes(const struct sfs_device_code *a, const struct sfs_device_code *b)
-{
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
-    if (a->arch != b->arch)
-        return a->arch < b->arch ? -1 : 1;
-    return a->feature - b->feature;
-}
-
-int sfs_device_codes_add(struct sfs_device_codes *codes, const struct sfs_device_code *code)
-{
-    size_t at = codes->count;
-    while (at > 0 && compare_codes(&codes->items[at - 1], code) >= 0)
-        at--;
-    if (at == codes->count || compare_codes(&codes->items[at], code) != 0) {
-        if (SFS_ARRAY_GROW(codes->items, codes->count, codes->capacity, 16) < 0)
-            return -ENOMEM;
-        memmove(&codes->items[at + 1], &codes->items[at],
-                (codes->count++ - at) * sizeof *codes->items);
-        codes->items[at] =
-            (struct sfs_device_code){ code->kind, code->arch, code->feature, 0, 0, 0, 0 };
-    }
-    struct sfs_device_code *sum = &codes->items[at];
-    sum->entries += code->entries;
-    sum->bytes += code->bytes;
-    sum->gone_entries += code->gone_entries;
-    sum->gone_bytes += code->gone_bytes;
-    return 0;
 }
 
 /* ---- entries ---- */
@@ -109,8 +69,7 @@ static bool is_plain(const struct sfs_fatbin_entry *entry, enum sfs_fatbin_kind 
     return entry->kind == kind && !entry->is_obfuscated;
 }
 
-/* May it go, if the rules say so? Only what says itself that it is for the architecture that its
- * entry tells. */
+/* Does the code say itself that it is for the architecture that its entry tells? */
 static int confirm(struct scan *scan, struct found *found)
 {
     const char *payload;
@@ -135,11 +94,7 @@ static int check_payload(struct scan *scan, struct found *found)
         r = sfs_fatbin_check_payload(entry, bytes, start, scan->err);
     if (r < 0)
         return r;
-    bool may_go = is_plain(entry, SFS_FATBIN_PTX)
-                      ? scan->rules && scan->rules->ptx != SFS_PTX_ALL
-                      : is_plain(entry, SFS_FATBIN_CUBIN) && scan->rules &&
-                            !sfs_gpu_keeps_cubin(scan->rules, entry->code);
-    if (may_go)
+    if (is_plain(entry, SFS_FATBIN_PTX) || is_plain(entry, SFS_FATBIN_CUBIN))
         r = confirm(scan, found);
     if (r == 0 && entry->kind == SFS_FATBIN_NOTHING)
         return expect_zeros(scan, payload, size);
@@ -171,64 +126,42 @@ static int read_entry(struct scan *scan, uint64_t offset, uint64_t room, uint64_
 
 /* ---- containers ---- */
 
-/* Decides what goes. PTX depends on what stands beside it. */
-static void choose(struct scan *scan)
+static int add_piece(struct scan *scan, const struct sfs_device_piece *piece)
 {
-    struct sfs_gpu_choice choice = { 0 };
-    for (size_t i = 0; i < scan->found_count; i++) {
-        const struct sfs_fatbin_entry *entry = &scan->found[i].entry;
-        if (is_plain(entry, SFS_FATBIN_CUBIN))
-            sfs_gpu_choice_add_cubin(&choice, scan->rules, entry->code);
-        else if (is_plain(entry, SFS_FATBIN_PTX))
-            sfs_gpu_choice_add_ptx(&choice, scan->rules, entry->code);
-    }
-    for (size_t i = 0; i < scan->found_count; i++) {
-        struct found *found = &scan->found[i];
-        const struct sfs_fatbin_entry *entry = &found->entry;
-        bool unwanted = is_plain(entry, SFS_FATBIN_CUBIN)
-                            ? !sfs_gpu_keeps_cubin(scan->rules, entry->code)
-                            : is_plain(entry, SFS_FATBIN_PTX) &&
-                                  !sfs_gpu_keeps_ptx(&choice, scan->rules, entry->code);
-        found->goes = unwanted && found->is_sure;
-        scan->plan.doubtful += unwanted && !found->is_sure;
-    }
+    struct sfs_findings *findings = &scan->findings;
+    if (SFS_ARRAY_GROW(findings->pieces, findings->piece_count, findings->piece_capacity, 64) < 0)
+        return sfs_fail_memory(scan->err);
+    findings->pieces[findings->piece_count++] = *piece;
+    return 0;
 }
 
-static int settle_entry(struct sfs_device_plan *plan, const struct found *found)
-{
-    const struct sfs_fatbin_entry *entry = &found->entry;
-    uint64_t payload = found->offset + entry->header_size, size = entry->payload_size;
-    struct sfs_device_code code = {
-        .kind = is_plain(entry, SFS_FATBIN_CUBIN) ? SFS_DEVICE_CUBIN
-                : is_plain(entry, SFS_FATBIN_PTX) ? SFS_DEVICE_PTX
-                                                  : SFS_DEVICE_OTHER,
-        .arch = entry->code.arch,
-        .feature = entry->code.feature,
-        .entries = 1,
-        .bytes = size,
-        .gone_entries = found->goes,
-        .gone_bytes = found->goes ? size : 0,
-    };
-    if (entry->kind == SFS_FATBIN_NOTHING)
-        return 0;
-    if (found->goes && (sfs_ranges_add(&plan->zeros, found->offset, sizeof(uint16_t)) < 0 ||
-                        (size > 0 && sfs_ranges_add(&plan->zeros, payload, size) < 0)))
-        return -ENOMEM;
-    return sfs_device_codes_add(&plan->codes, &code);
-}
-
-/* What the container that was read comes to. */
+/* The container that was read counts from now on. */
 static int settle(struct scan *scan, uint64_t address)
 {
-    if (scan->rules)
-        choose(scan);
-    for (size_t i = 0; i < scan->found_count; i++)
-        if (settle_entry(&scan->plan, &scan->found[i]) < 0)
-            return sfs_fail_memory(scan->err);
-    if (SFS_ARRAY_GROW(scan->starts, scan->start_count, scan->start_capacity, 64) < 0)
+    int r = 0;
+    for (size_t i = 0; i < scan->found_count && r == 0; i++) {
+        const struct found *found = &scan->found[i];
+        const struct sfs_fatbin_entry *entry = &found->entry;
+        const struct sfs_device_piece piece = {
+            .offset = found->offset,
+            .payload_size = entry->payload_size,
+            .container = scan->containers,
+            .header_size = (uint16_t)entry->header_size,
+            .kind = (uint16_t)entry->kind,
+            .arch = (uint16_t)entry->code.arch,
+            .feature = (uint8_t)entry->code.feature,
+            .flags = (found->is_sure ? SFS_PIECE_SURE : 0) |
+                     (entry->is_obfuscated ? SFS_PIECE_OBFUSCATED : 0),
+        };
+        if (entry->kind != SFS_FATBIN_NOTHING)
+            r = add_piece(scan, &piece);
+    }
+    scan->containers++;
+    if (r == 0 && SFS_ARRAY_GROW(scan->starts, scan->start_count, scan->start_capacity, 64) < 0)
         return sfs_fail_memory(scan->err);
-    scan->starts[scan->start_count++] = address;
-    return 0;
+    if (r == 0)
+        scan->starts[scan->start_count++] = address;
+    return r;
 }
 
 static int read_container(struct scan *scan, const struct sfs_device_section *section,
@@ -279,8 +212,16 @@ static int read_tiled(struct scan *scan, const struct sfs_device_section *sectio
     return 0;
 }
 
-/* How far the next thing that begins like a container is, at a multiple of 8. */
-static int find_start(struct scan *scan, uint64_t at, uint64_t end, uint64_t *ret_at)
+static bool is_start(const char *bytes, uint64_t address)
+{
+    return sfs_fatbin_is_magic(bytes) ||
+           (address % SFS_BARE_ALIGN == 0 && sfs_bare_cubin_may_start(bytes));
+}
+
+/* How far the next thing that begins like a container, or like a cubin without one, is: at a
+ * multiple of 8. `to_address` is what an offset lacks to the address. */
+static int find_start(struct scan *scan, uint64_t at, uint64_t end, uint64_t to_address,
+                      uint64_t *ret_at)
 {
     while (end - at >= SFS_FATBIN_CONTAINER) {
         const char *bytes;
@@ -290,7 +231,7 @@ static int find_start(struct scan *scan, uint64_t at, uint64_t end, uint64_t *re
             return r;
         part = part < end - at ? part / 8 * 8 : (size_t)(end - at) / 8 * 8;
         for (size_t i = 0; i < part; i += 8)
-            if (sfs_fatbin_is_magic(bytes + i)) {
+            if (is_start(bytes + i, at + i + to_address)) {
                 *ret_at = at + i;
                 return 0;
             }
@@ -300,26 +241,84 @@ static int find_start(struct scan *scan, uint64_t at, uint64_t end, uint64_t *re
     return 0;
 }
 
+/* Reads what begins like a cubin without a container, and adds it if it is one. */
+static int read_bare(struct scan *scan, uint64_t at, uint64_t end, uint64_t *ret_next)
+{
+    uint64_t size = 8;
+    unsigned arch;
+    int r = sfs_bare_cubin_read(&scan->window, scan->decoder, at, end, &size, &arch, scan->err);
+    *ret_next = at + (r > 0 ? size : 8);
+    if (r <= 0)
+        return r;
+    if (++scan->entries > SFS_MAX_FATBINS)
+        return sfs_fail(scan->err, E2BIG, "it has more than %u pieces of device code",
+                        SFS_MAX_FATBINS);
+    const struct sfs_device_piece piece = { .offset = at,
+                                            .payload_size = size,
+                                            .container = scan->containers++,
+                                            .kind = SFS_FATBIN_CUBIN,
+                                            .arch = (uint16_t)arch,
+                                            .flags = SFS_PIECE_SURE | SFS_PIECE_BARE };
+    return add_piece(scan, &piece);
+}
+
+/* Passes over what begins like a container, and is none. */
+static int pass_over(struct scan *scan, uint64_t entries)
+{
+    scan->has_false = true;
+    if (scan->entries > entries + 1 && ++scan->false_starts > MAX_FALSE)
+        return sfs_fail(scan->err, EBADMSG,
+                        "more than %u things in it begin like fat binaries, and are none",
+                        MAX_FALSE);
+    return 0;
+}
+
+/* What looks like a bare cubin may be in a container that was not understood: whoever has one that
+ * is none in a section says nothing of that section's bare cubins. */
+static void drop_bare(struct scan *scan, size_t first)
+{
+    struct sfs_findings *findings = &scan->findings;
+    size_t left = first;
+    for (size_t i = first; i < findings->piece_count; i++)
+        if (!(findings->pieces[i].flags & SFS_PIECE_BARE))
+            findings->pieces[left++] = findings->pieces[i];
+    findings->piece_count = left;
+}
+
+/* Reads what begins at `at`; *ret_next is where to look on. */
+static int read_start(struct scan *scan, const struct sfs_device_section *section, uint64_t at,
+                      uint64_t *ret_next)
+{
+    const char *bytes;
+    int r = sfs_window_get(&scan->window, at, 8, &bytes, scan->err);
+    if (r < 0)
+        return r;
+    if (!sfs_fatbin_is_magic(bytes))
+        return read_bare(scan, at, section->offset + section->size, ret_next);
+    uint64_t entries = scan->entries;
+    r = read_container(scan, section, at, ret_next);
+    if (r != -EBADMSG)
+        return r;
+    *ret_next = at + 8;
+    return pass_over(scan, entries);
+}
+
 static int read_mixed(struct scan *scan, const struct sfs_device_section *section)
 {
     uint64_t end = section->offset + section->size, at = section->offset;
+    size_t first = scan->findings.piece_count;
+    int r = 0;
     at += -section->address % 8; /* containers are aligned in memory */
-    while (at < end) {
-        int r = find_start(scan, at, end, &at);
-        if (r < 0 || at >= end)
-            return r;
-        uint64_t next;
-        size_t before = scan->entries;
-        r = read_container(scan, section, at, &next);
-        if (r == -EBADMSG && scan->entries > before + 1 && ++scan->false_starts > MAX_FALSE)
-            return sfs_fail(scan->err, EBADMSG,
-                            "more than %u things in it begin like fat binaries, and are none",
-                            MAX_FALSE);
-        if (r < 0 && r != -EBADMSG)
-            return r;
-        at = r == 0 ? next : at + 8;
+    scan->has_false = false;
+    while (at < end && r == 0) {
+        r = find_start(scan, at, end, section->address - section->offset, &at);
+        if (r == 0 && at < end)
+            r = read_start(scan, section, at, &at);
+        at += -(at - section->offset + section->address) % 8;
     }
-    return 0;
+    if (scan->has_false)
+        drop_bare(scan, first);
+    return r;
 }
 
 /* ---- wrappers ---- */
@@ -363,11 +362,10 @@ static int read_sections(struct scan *scan)
     return r;
 }
 
-int sfs_device_plan_make(const struct sfs_device_source *source, const struct sfs_gpu_rules *rules,
-                         struct sfs_device_plan *ret_plan, struct sfs_error *err)
+int sfs_device_code_find(const struct sfs_device_source *source, struct sfs_findings *findings,
+                         struct sfs_error *err)
 {
-    AUTO(scan_done)
-    struct scan scan = { .rules = rules, .window = { .source = source }, .err = err };
+    AUTO(scan_done) struct scan scan = { .window = { .source = source }, .err = err };
     int r = sfs_device_elf_read(&scan.elf, &scan.window, err);
     if (r == 0 && scan.elf.section_count > 0) {
         scan.decoder = sfs_fatbin_decoder_open();
@@ -377,8 +375,8 @@ int sfs_device_plan_make(const struct sfs_device_source *source, const struct sf
     }
     if (r < 0)
         return r == -E2BIG ? -EBADMSG : r;
-    sfs_ranges_merge(&scan.plan.zeros, 0);
-    *ret_plan = scan.plan;
-    scan.plan = (struct sfs_device_plan){ 0 };
+    findings->pieces = TAKE(scan.findings.pieces);
+    findings->piece_count = scan.findings.piece_count;
+    findings->piece_capacity = scan.findings.piece_capacity;
     return 0;
 }

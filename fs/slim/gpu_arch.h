@@ -26,6 +26,7 @@ struct sfs_gpu_rules {
     unsigned gpus[SFS_GPU_MAX]; /* capabilities as 90, ascending, each once */
     size_t count;
     enum sfs_ptx_policy ptx;
+    bool bare; /* cubins without a fat binary around them go, too */
 };
 /* Reads "sm_90,sm_80". "90", "9.0" and "sm_90a" are the GPU sm_90 too: a letter is of code, not of
  * GPUs. EINVAL: the words name what is none. */

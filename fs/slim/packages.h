@@ -21,7 +21,7 @@ enum sfs_package_kind { /* who installed it; where a file has owners of several,
 struct sfs_package {
     enum sfs_package_kind kind;
     char *name, *version;  /* bytes as the database has them; "": it does not say */
-    char *requires;        /* of Python and Debian, a line each (requirement.h); NULL: nothing */
+    char *requires;        /* but of Alpine, a line each (requirement.h); NULL: nothing */
     sfs_node home;         /* the file or directory that tells of it: its list, its dist-info */
     sfs_node place;        /* the directory that home is in: packages of one Python share it */
     const sfs_node *nodes; /* all that it names and the tree has, ascending; with directories */

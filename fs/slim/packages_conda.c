@@ -30,6 +30,21 @@ static int claim_files(struct packages_maker *maker, const char *prefix, const j
     return r;
 }
 
+/* "numpy >=1.26,<3": what it requires, of which versions do not count. */
+static int require_all(struct packages_maker *maker, const json_t *depends)
+{
+    AUTO(sfs_buf_close) struct sfs_buf lines = { 0 };
+    size_t i;
+    const json_t *item;
+    json_array_foreach(depends, i, item)
+    {
+        const char *text = json_string_value(item);
+        if (text)
+            sfs_buf_printf(&lines, "%.*s\n", (int)strcspn(text, " \t\n[<>=!"), text);
+    }
+    return sfs_packages_require(maker, &lines);
+}
+
 static int read_record(struct packages_maker *maker, const char *prefix, const char *path)
 {
     AUTO(sfs_free) char *text = NULL;
@@ -49,6 +64,8 @@ static int read_record(struct packages_maker *maker, const char *prefix, const c
                            text_of(record, "version"));
     if (r == 0)
         r = sfs_packages_claim(maker, "", path, strlen(path));
+    if (r == 0)
+        r = require_all(maker, json_object_get(record, "depends"));
     return r == 0 ? claim_files(maker, prefix, json_object_get(record, "files")) : r;
 }
 

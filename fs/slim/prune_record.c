@@ -59,25 +59,45 @@ static void print_kept(const struct sfs_gpu_rules *rules, const json_t *config,
         sfs_buf_add_str(text, NO_GPU);
 }
 
-int sfs_prune_record(const struct sfs_gpu_rules *rules, struct sfs_stage *stage,
+static int label_gpus(const struct sfs_gpu_rules *rules, struct sfs_stage *stage)
+{
+    AUTO(sfs_buf_close) struct sfs_buf kept = { 0 };
+    print_kept(rules, stage->config, &kept);
+    json_t *labels = labels_of(stage->config);
+    return kept.failed || !labels || set_label(labels, LABEL, kept.data) < 0 ||
+                   set_label(labels, LABEL_PTX, sfs_ptx_policy_name(rules->ptx)) < 0 ||
+                   set_label(labels, LABEL_RULES, SFS_GPU_RULES) < 0
+               ? -ENOMEM
+               : 0;
+}
+
+/* " # stagefs: --gpu-arch sm_90 --ptx needed (rules 1) --strip" behind what made the layer. */
+static void print_history(const struct sfs_prune_rules *rules, const struct sfs_stage *stage,
+                          struct sfs_buf *text)
+{
+    sfs_buf_printf(text, "%s # stagefs:", stage->created_by);
+    if (rules->has_gpus) {
+        sfs_buf_add_str(text, " --gpu-arch ");
+        sfs_gpu_rules_print(&rules->gpus, text);
+        sfs_buf_printf(text, " --ptx %s%s (rules " SFS_GPU_RULES ")",
+                       sfs_ptx_policy_name(rules->gpus.ptx),
+                       rules->gpus.bare ? " --bare-cubins" : "");
+    }
+    if (rules->strip)
+        sfs_buf_add_str(text, " --strip");
+}
+
+int sfs_prune_record(const struct sfs_prune_rules *rules, struct sfs_stage *stage,
                      struct sfs_error *err)
 {
-    AUTO(sfs_buf_close) struct sfs_buf archs = { 0 };
-    AUTO(sfs_buf_close) struct sfs_buf kept = { 0 };
-    sfs_gpu_rules_print(rules, &archs);
-    print_kept(rules, stage->config, &kept);
-    const char *ptx = sfs_ptx_policy_name(rules->ptx);
-    json_t *labels = labels_of(stage->config);
-    char *created_by = sfs_format("%s # stagefs: --gpu-arch %s --ptx %s (rules " SFS_GPU_RULES ")",
-                                  stage->created_by, archs.failed ? "" : archs.data, ptx);
-    if (archs.failed || kept.failed || !labels || !created_by ||
-        set_label(labels, LABEL, kept.data) < 0 || set_label(labels, LABEL_PTX, ptx) < 0 ||
-        set_label(labels, LABEL_RULES, SFS_GPU_RULES) < 0) {
-        free(created_by);
+    AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
+    print_history(rules, stage, &text);
+    if (sfs_buf_check(&text, err) < 0)
+        return -ENOMEM;
+    if (rules->has_gpus && label_gpus(&rules->gpus, stage) < 0)
         return sfs_fail_memory(err);
-    }
     free(stage->created_by);
-    stage->created_by = created_by;
+    stage->created_by = TAKE(text.data);
     return 0;
 }
 

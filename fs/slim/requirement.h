@@ -1,6 +1,6 @@
 /* What packages say that they require: Requires-Dist of Python's METADATA, requires.txt of its
- * older egg-info, Depends of Debian. All are brought into one form, a requirement a line, as
- * METADATA has it: "name[extra, ..] >= 1; marker".
+ * older egg-info, Depends of Debian, depends of conda. All are brought into one form, a requirement
+ * a line, as METADATA has it: "name[extra, ..] >= 1; marker".
  *
  * Versions are not compared, since what is installed is taken to fit. Of a marker only what is
  * certain counts: `extra`, and that the system is a Linux. In doubt a requirement applies. */

@@ -11,7 +11,7 @@
 struct sfs_slim {
     const struct sfs_tree *full;   /* the stage's */
     struct sfs_trim *trim;         /* NULL: all names stay */
-    const struct sfs_prune *prune; /* the stage's; NULL: device code stays */
+    const struct sfs_prune *prune; /* the stage's; NULL: libraries stay as they are */
 };
 
 void sfs_slim_close(struct sfs_slim **slim_ptr)
@@ -32,6 +32,13 @@ const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim
 {
     static const struct sfs_device_codes none;
     return slim->prune ? sfs_prune_codes(slim->prune) : &none;
+}
+
+void sfs_slim_stripped(const struct sfs_slim *slim, uint64_t *ret_bytes, uint64_t *ret_files)
+{
+    *ret_bytes = *ret_files = 0;
+    if (slim->prune)
+        sfs_prune_stripped(slim->prune, ret_bytes, ret_files);
 }
 
 static const struct sfs_ranges *find_zeros(void *user, sfs_node node)
@@ -92,6 +99,17 @@ static int note_trim(struct sfs_stage *stage, const struct sfs_slim *slim, struc
     return 0;
 }
 
+/* What of the spec is about what is inside of libraries. */
+static int read_rules(const struct sfs_slim_spec *spec, struct sfs_prune_rules *ret_rules,
+                      struct sfs_error *err)
+{
+    *ret_rules = (struct sfs_prune_rules){ .has_gpus = spec->gpu_archs, .strip = spec->strip };
+    int r = spec->gpu_archs ? sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &ret_rules->gpus, err)
+                            : 0;
+    ret_rules->gpus.bare = spec->gpu_archs && spec->bare_cubins;
+    return r;
+}
+
 int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
                   const struct sfs_progress *progress, struct sfs_slim **ret_slim,
                   struct sfs_error *err)
@@ -106,13 +124,11 @@ int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
                                    .zeros = find_zeros,
                                    .user = slim };
     AUTO(sfs_layer_close) struct sfs_layer *layer = NULL;
-    struct sfs_gpu_rules rules = { 0 };
-    int r = 0;
-    if (spec->gpu_archs)
-        r = sfs_gpu_rules_parse(spec->gpu_archs, spec->ptx, &rules, err);
+    struct sfs_prune_rules rules;
+    int r = read_rules(spec, &rules, err);
     if (r == 0 && (spec->profile_count > 0 || spec->drop_count > 0))
         r = sfs_trim_open(stage, slim->full, spec, progress, &slim->trim, err);
-    if (r == 0 && spec->gpu_archs)
+    if (r == 0 && (rules.has_gpus || rules.strip))
         r = sfs_prune_stage(stage, &pick, &rules, progress, &slim->prune, err);
     if (r == 0)
         r = sfs_pick_layer(&pick, "the narrowed stage", &layer, err);
@@ -120,7 +136,7 @@ int sfs_slim_open(struct sfs_stage *stage, const struct sfs_slim_spec *spec,
         r = sfs_stage_narrow(stage, &layer, err);
     if (r == 0)
         r = note_trim(stage, slim, err);
-    if (r == 0 && spec->gpu_archs)
+    if (r == 0 && (rules.has_gpus || rules.strip))
         r = sfs_prune_record(&rules, stage, err);
     if (r == 0)
         *ret_slim = TAKE(slim);

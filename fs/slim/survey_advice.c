@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "copy/pattern.h"
+#include "slim/gpu_arch.h"
 #include <errno.h>
 #include <stagefs/auto.h>
 
@@ -228,12 +229,12 @@ static int advise_symbols(struct sfs_survey *survey)
     struct sfs_advice advice = {
         .what = "symbols and debug information in libraries",
         .risk = SFS_RISK_LOW,
-        .why = "No option does it: run strip --strip-unneeded on them in the stage that builds "
-               "them. Debuggers and profilers then know no names.",
+        .why = "Debuggers and profilers then know no names, and checksums of packages no longer "
+               "hold for these files.",
         .bytes = survey->symbols.bytes,
         .files = survey->symbols.files,
     };
-    return settle(survey, &advice, strdup(""));
+    return settle(survey, &advice, strdup("--strip"));
 }
 
 /* ---- device code ---- */
@@ -274,6 +275,28 @@ static int advise_device_code(struct sfs_survey *survey)
     return settle(survey, &advice, sfs_format("--gpu-arch sm_%u", gpu->capability));
 }
 
+/* What of it no fat binary holds has an option of its own. */
+static int advise_bare_cubins(struct sfs_survey *survey)
+{
+    bool is_here;
+    const struct sfs_survey_gpu *gpu = choose_gpu(survey, &is_here);
+    struct sfs_advice advice = {
+        .what = "device code of other GPUs without a fat binary around it",
+        .risk = SFS_RISK_HIGH,
+        .why = "It is found by a library's own table, which nobody documents: run all that the "
+               "image is for once without it. On other GPUs kernels fail.",
+    };
+    for (size_t i = 0; gpu && i < survey->own_codes.count; i++) {
+        const struct sfs_device_code *code = &survey->own_codes.items[i];
+        if (code->kind == SFS_DEVICE_BARE &&
+            !sfs_gpu_runs_cubin(gpu->capability, (struct sfs_gpu_code){ code->arch, 0 }))
+            advice.bytes += code->bytes;
+    }
+    if (advice.bytes == 0)
+        return 0;
+    return settle(survey, &advice, sfs_format("--gpu-arch sm_%u --bare-cubins", gpu->capability));
+}
+
 static int compare_advice(const void *left, const void *right)
 {
     const struct sfs_advice *a = left, *b = right;
@@ -291,7 +314,7 @@ int sfs_survey_advise(struct sfs_survey *survey, const struct sfs_survey_spec *s
             return r;
     }
     if (advise_duplicates(survey) < 0 || advise_device_code(survey) < 0 ||
-        advise_symbols(survey) < 0 ||
+        advise_bare_cubins(survey) < 0 || advise_symbols(survey) < 0 ||
         (survey->has_profile &&
          (advise_files(survey, spec) < 0 || advise_packages(survey, spec) < 0)))
         return sfs_fail_memory(err);

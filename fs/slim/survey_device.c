@@ -2,7 +2,7 @@
 #include "slim/survey_parts.h"
 
 #include "base/warn.h"
-#include "slim/device_code.h"
+#include "slim/device_plan.h"
 #include <errno.h>
 #include <stagefs/auto.h>
 
@@ -19,7 +19,7 @@ struct device_search {
 static bool is_candidate(const struct sfs_survey_file *file)
 {
     return (file->kind == SFS_KIND_SHARED_LIBRARY || file->kind == SFS_KIND_PROGRAM) &&
-           file->bytes >= SFS_DEVICE_FILE_MIN;
+           file->bytes >= SFS_FINDINGS_FILE_MIN;
 }
 
 static int add_codes(struct device_search *search, const struct sfs_device_codes *codes,

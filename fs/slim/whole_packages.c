@@ -72,7 +72,7 @@ static bool uses_package(const struct sfs_kept *kept, sfs_name name,
 static void find_used(struct whole *whole)
 {
     static const enum sfs_package_kind kinds[] = { SFS_PACKAGE_PYTHON, SFS_PACKAGE_DEBIAN,
-                                                   SFS_PACKAGE_ALPINE };
+                                                   SFS_PACKAGE_ALPINE, SFS_PACKAGE_CONDA };
     const struct sfs_kept *kept = whole->kept;
     for (uint32_t i = 0; i < kept->kept_count; i++) {
         sfs_name name = kept->queue[i];
@@ -234,16 +234,25 @@ static bool ends_with(const struct sfs_dirent *entry, const char *end)
 /* Which distributions have Python code? Files without a byte only make packages of directories. */
 static void find_code(struct whole *whole, bool *has_code)
 {
+    static const enum sfs_package_kind kinds[] = { SFS_PACKAGE_PYTHON, SFS_PACKAGE_CONDA };
     const struct sfs_kept *kept = whole->kept;
     for (sfs_name name = 0; name < kept->count; name++) {
         const struct sfs_dirent *entry = sfs_kept_entry(kept, name);
         if (!ends_with(entry, ".py") || sfs_node_inode(kept->tree, entry->node)->size == 0)
             continue;
-        uint32_t owner =
-            sfs_packages_owner_of_kind(whole->packages, entry->node, SFS_PACKAGE_PYTHON);
-        if (owner != SFS_NO_PACKAGE)
-            has_code[owner] = true;
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            uint32_t owner = sfs_packages_owner_of_kind(whole->packages, entry->node, kinds[i]);
+            if (owner != SFS_NO_PACKAGE)
+                has_code[owner] = true;
+        }
     }
+}
+
+/* Of conda's Python itself the standard library is kept (closure_python.c), and programs that are
+ * used: not its own tests, nor the library that one links to embed it. */
+static bool is_kept_otherwise(const struct sfs_package *package)
+{
+    return package->kind == SFS_PACKAGE_CONDA && strcmp(package->name, "python") == 0;
 }
 
 /* What is only required, and has no Python code that might load a library by its path, is there for
@@ -252,6 +261,8 @@ static void note_causes(struct whole *whole, const bool *has_code)
 {
     for (uint32_t i = 0; i < sfs_packages_count(whole->packages); i++) {
         const struct sfs_package *package = sfs_packages_get(whole->packages, i);
+        if (is_kept_otherwise(package))
+            continue;
         uint32_t *causes =
             whole->is_required[i] && !has_code[i] ? whole->rest_causes : whole->causes;
         for (uint32_t j = 0; whole->users[i] && j < package->node_count; j++)
@@ -302,12 +313,17 @@ static bool is_for_other_gpus(struct sfs_kept *kept, sfs_name name)
     return false;
 }
 
-/* Of a Python distribution, what the policy does without. */
+static bool is_owned(const struct whole *whole, sfs_node node, enum sfs_package_kind kind)
+{
+    return sfs_packages_owner_of_kind(whole->packages, node, kind) != SFS_NO_PACKAGE;
+}
+
+/* Of a Python distribution, or a conda package, what the policy does without. */
 static bool is_left_out(const struct whole *whole, sfs_name name)
 {
     const struct sfs_dirent *entry = sfs_kept_entry(whole->kept, name);
-    return sfs_packages_owner_of_kind(whole->packages, entry->node, SFS_PACKAGE_PYTHON) !=
-               SFS_NO_PACKAGE &&
+    return (is_owned(whole, entry->node, SFS_PACKAGE_PYTHON) ||
+            is_owned(whole, entry->node, SFS_PACKAGE_CONDA)) &&
            (is_static_twin(whole->kept, name) ||
             (whole->nvidia_only && is_for_other_gpus(whole->kept, name)));
 }

@@ -8,7 +8,7 @@
 
 enum sfs_trim_policy {
     SFS_TRIM_EXACT,     /* what was used, and what that needs */
-    SFS_TRIM_PACKAGE,   /* and the Python distributions and Debian packages of it, whole */
+    SFS_TRIM_PACKAGE,   /* and the packages of it, whole: of Python, Debian, Alpine, conda */
     SFS_TRIM_DIRECTORY, /* and the files beside it */
 };
 
@@ -28,6 +28,8 @@ struct sfs_slim_spec {
     size_t keep_count, drop_count;
     const char *gpu_archs; /* "sm_90,sm_80": whose device code stays; NULL: all of it */
     enum sfs_ptx_policy ptx;
+    bool bare_cubins; /* with gpu_archs: cubins that stand without a fat binary go, too */
+    bool strip;       /* symbols and debug information that no loader reads go */
 };
 
 struct json_t; /* jansson */
@@ -84,6 +86,7 @@ enum sfs_device_kind {
     SFS_DEVICE_CUBIN, /* machine code of one architecture */
     SFS_DEVICE_PTX,   /* text that the driver compiles */
     SFS_DEVICE_OTHER, /* for linking at run time, and what is not understood so far */
+    SFS_DEVICE_BARE,  /* machine code without a fat binary around it */
 };
 
 /* All device code of one kind and architecture. */
@@ -111,6 +114,9 @@ int sfs_device_codes_read(const struct sfs_tree *tree, sfs_node node,
 /* What sfs_slim_open() found in the files that gpu_archs was applied to; empty without gpu_archs.
  * Lives until the stage is narrowed again, or closed. */
 const struct sfs_device_codes *sfs_slim_device_codes(const struct sfs_slim *slim);
+
+/* What `strip` made zeros of: bytes, and libraries and programs that they were in. 0 without it. */
+void sfs_slim_stripped(const struct sfs_slim *slim, uint64_t *ret_bytes, uint64_t *ret_files);
 
 /* ---- the GPUs that an image was narrowed to ---- */
 

@@ -91,6 +91,37 @@ assert set(rows) >= {('cubin', 'sm_90'), ('ptx', 'sm_80')}, rows
 assert rows['cubin', 'sm_80']['pieces'] == 1, rows
 X
 
+# ---- symbols: the loader takes what is left, and strip finds nothing to do
+cat >"$T/y.c" <<'X'
+static int hidden(int a) { return a + 1; }
+int (*seen)(int) = hidden;
+const char filler[70000] = "a file that is large enough";
+X
+cc -g -shared -fPIC -o "$T/root/opt/liby.so" "$T/y.c"
+echo 00 >"$T/root/opt/.libz.so.hmac"
+cp "$T/root/opt/liby.so" "$T/root/opt/libz.so"
+tar -C "$T/root" --sort=name --owner=0 --group=0 -cf "$T/root.tar" .
+image "$T/layout:root" gzip:"$T/root.tar" >/dev/null
+expect 0 stage commit --strip -t "oci:$T/out:b"
+grep -q "symbols and debug information of 3 files, .* became zeros" "$T/stderr" || fail "commit tells nothing: $(cat "$T/stderr")"
+expect 0 "$STAGEFS" cat "oci:$T/out:b" /opt/libz.so
+cmp "$T/stdout" "$T/root/opt/libz.so" || fail "what has a checksum beside it was changed"
+expect 0 "$STAGEFS" cat "oci:$T/out:b" /opt/liby.so
+cp "$T/stdout" "$T/stripped.so"
+[ "$(wc -c <"$T/stripped.so")" = "$(wc -c <"$T/root/opt/liby.so")" ] || fail "another size"
+python3 - "$T/stripped.so" <<'X' || fail "it cannot be loaded"
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int).in_dll(library, 'seen')(6) == 7
+X
+if command -v readelf >/dev/null; then
+    readelf -SsW "$T/stripped.so" >"$T/sections" 2>"$T/complaints" || fail "readelf fails: $(cat "$T/complaints")"
+    [ -s "$T/complaints" ] && fail "readelf complains: $(cat "$T/complaints")"
+    grep -E "debug|symtab|hidden" "$T/sections" && fail "symbols are left"
+    grep -q " seen$" "$T/sections" || fail "a symbol that the loader needs went"
+fi
+"$STAGEFS" cache ls | grep -q "^findings  sha256:" || fail "nothing is kept for the next command"
+
 # ---- what is none
 expect 2 stage ls --gpu-arch hopper
 says "'hopper' is not a GPU's architecture"
@@ -98,5 +129,7 @@ expect 2 stage ls --gpu-arch sm_90 --ptx some
 says "--ptx is needed, newest or all, not 'some'"
 expect 2 stage ls --ptx all
 says "--ptx goes with --gpu-arch"
+expect 2 stage ls --bare-cubins
+says "--bare-cubins goes with --gpu-arch"
 expect 2 stage du --device-code /opt
 says "--device-code is of the whole stage"
