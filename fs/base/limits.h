@@ -16,7 +16,7 @@
 #define SFS_MAX_TAR_TEXT  (1u << 20)   /* bytes of a pax header or long name, as Go has it */
 #define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
 #define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
-#define SFS_MAX_TAR_SPLIT (4ull << 30)  /* bytes of what is beside a store's layer, decoded */
+#define SFS_MAX_TAR_SPLIT (4ull << 30) /* bytes of what is beside a store's layer, decoded */
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 #define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 

@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "base/thread.h"
+#include "image/storage.h"
 #include "layer/layer.h"
 #include <errno.h>
 
@@ -83,14 +84,30 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
     return r;
 }
 
+/* A store may belong to somebody who changes it meanwhile: what is read is the directory that was
+ * opened without following a symlink, and not what its path leads to by then. */
+static int open_stored(const struct opening *opening, size_t i, const char *label,
+                       struct sfs_error *err)
+{
+    const struct sfs_storage *storage = sfs_storage_of(opening->image->members);
+    AUTO(sfs_close_fd) int fd = -1;
+    AUTO(sfs_free) char *path = NULL;
+    char opened[32];
+    int r = sfs_storage_open_files(storage, &storage->layers[i], &fd, &path, err);
+    if (r < 0)
+        return r;
+    snprintf(opened, sizeof opened, "/proc/self/fd/%d", fd);
+    return sfs_layer_open_dir(opened, SFS_LAYER_DIR_OVERLAY, label, &opening->layers[i], err);
+}
+
 static int open_directory(const struct opening *opening, size_t i, const char *label,
                           struct sfs_error *err)
 {
-    const char *kept = opening->image->parts[i].directory, *left_out;
-    const char *path = kept ? kept : opening->image->directory;
+    const char *stored = opening->image->parts[i].directory, *left_out;
+    const char *path = stored ? stored : opening->image->directory;
     const struct sfs_progress *progress = opening->progress;
-    int r =
-        sfs_layer_open_dir(path, kept ? SFS_LAYER_DIR_OVERLAY : 0, label, &opening->layers[i], err);
+    int r = stored ? open_stored(opening, i, label, err)
+                   : sfs_layer_open_dir(path, 0, label, &opening->layers[i], err);
     if (r < 0 || !progress || !progress->warn)
         return r;
     left_out = sfs_layer_dir_left_out(opening->layers[i]);
