@@ -264,6 +264,23 @@ image "$T/img:x" gzip:"$T/s.tar" >/dev/null
 expect 0 "$STAGEFS" run -q "oci:$T/img:x" -- /bin/ls /gone
 rm "$T/s/gone"
 
+# ---- what is freed beside a command takes nothing from it, and follows no links ----
+
+mkdir "$T/kept.d" && echo text >"$T/kept.d/file"
+ln -s "$T/kept.d" "$STAGEFS_CACHE_DIR/run/.stagefs-tmp-aaaaaaaaaaaa"
+: >"$T/stdout"
+"$STAGEFS" run -q "oci:$T/img:x" -- /bin/sh -c 'echo runs; sleep 3; cat /moved/inside; ls /bin' >"$T/stdout" 2>"$T/stderr" &
+pid=$!
+for _ in $(seq 600); do
+    [ -s "$T/stdout" ] && break
+    sleep 0.1
+done
+"$STAGEFS" cache prune -q >/dev/null || fail "pruning beside a command"
+wait $pid || fail "a command beside which was pruned: $(cat "$T/stderr")"
+grep -qx text "$T/stdout" && grep -qx busybox "$T/stdout" || fail "a command lost files by pruning: $(cat "$T/stdout" "$T/stderr")"
+[ -f "$T/kept.d/file" ] || fail "pruning followed a link"
+rm -f "$STAGEFS_CACHE_DIR/run/.stagefs-tmp-aaaaaaaaaaaa"
+
 # ---- statuses and signals ----
 
 expect 127 "$STAGEFS" run -q "dir:$T/s" -- /bin/nothing
