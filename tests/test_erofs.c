@@ -37,20 +37,16 @@ static void judge(const struct sfs_tree *tree)
     cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &err), 0);
     cr_assert_eq(sfs_flat_open(&flat, &forest, &err), 0, "%s", err.text);
     cr_assert_eq(sfs_erofs_image_make(&flat, &image, &err), 0, "%s", err.text);
-    char names[96], contents[96], command[512];
-    snprintf(names, sizeof names, "%s.names", mount_now.dir);
-    snprintf(contents, sizeof contents, "%s.contents", mount_now.dir);
-    FILE *file = fopen(names, "w");
+    char path[96], command[512];
+    snprintf(path, sizeof path, "%s.image", mount_now.dir);
+    FILE *file = fopen(path, "w");
     cr_assert_eq(fwrite(image.data, image.size, 1, file), 1);
     fclose(file);
-    fclose(fopen(contents, "w"));
-    cr_assert_eq(truncate(contents, (off_t)sfs_flat_size(&flat)), 0);
+    cr_assert_eq(truncate(path, (off_t)(SFS_FLAT_AT + sfs_flat_size(&flat))), 0);
     snprintf(command, sizeof command,
-             "! command -v fsck.erofs >/dev/null || fsck.erofs --device=%s %s >/dev/null 2>&1",
-             contents, names);
+             "! command -v fsck.erofs >/dev/null || fsck.erofs %s >/dev/null 2>&1", path);
     int status = system(command);
-    unlink(names);
-    unlink(contents);
+    unlink(path);
     sfs_erofs_image_done(&image);
     sfs_flat_done(&flat);
     sfs_forest_done(&forest);
