@@ -11,7 +11,7 @@ TestSuite(erofs, .init = mount_init, .fini = mount_fini, .timeout = 600);
 /* Mounts and waits, or skips where this kernel cannot. */
 static void erofs_up_trees(const struct mount_trees *trees)
 {
-    mount_start(trees, (struct sfs_mount_options){ .erofs = true, .dev = true });
+    mount_start(trees, (struct sfs_mount_options){ .front = SFS_FRONT_EROFS, .dev = true });
     const char *heard = mount_hear();
     if (strncmp(heard, "---erofs: ", 10) == 0)
         MOUNT_SKIP("this kernel mounts no EROFS from files");
@@ -299,7 +299,7 @@ Test(erofs, is_cleared_when_its_process_was_killed)
     struct sfs_error err;
     struct sfs_tree *tree = mount_small_tree();
     erofs_up(tree);
-    struct sfs_mount_options second = { .mountpoint = mount_now.dir, .erofs = true };
+    struct sfs_mount_options second = { .mountpoint = mount_now.dir, .front = SFS_FRONT_EROFS };
     cr_assert_eq(sfs_mount_serve(tree, &second, &err), -EBUSY);
     mount_end_by(SIGKILL);
     cr_assert(mount_is_up());
@@ -314,7 +314,7 @@ Test(erofs, excludes_what_wants_to_see_every_name)
 {
     struct sfs_error err;
     struct sfs_tree *tree = mount_small_tree();
-    struct sfs_mount_options options = { .mountpoint = mount_now.dir, .erofs = true };
+    struct sfs_mount_options options = { .mountpoint = mount_now.dir, .front = SFS_FRONT_EROFS };
     options.trace_path = "/tmp/none";
     cr_assert_eq(sfs_mount_serve(tree, &options, &err), -EINVAL);
     options.trace_path = NULL;

@@ -84,6 +84,21 @@ static const char *xattr_suffix(const char *name, uint8_t *ret_prefix)
     return NULL;
 }
 
+bool sfs_erofs_knows_xattrs(const struct sfs_forest *forest)
+{
+    struct sfs_place place;
+    struct sfs_forest_xattr xattr;
+    uint8_t prefix;
+    for (sfs_ino ino = SFS_INO_ROOT; ino < forest->first[forest->count]; ino++) {
+        uint32_t count =
+            sfs_forest_locate(forest, ino, &place) ? sfs_forest_xattr_count(forest, &place) : 0;
+        for (uint32_t i = 0; i < count; i++)
+            if (sfs_forest_xattr(forest, &place, i, &xattr) && !xattr_suffix(xattr.name, &prefix))
+                return false;
+    }
+    return true;
+}
+
 static size_t xattr_size(const struct sfs_forest_xattr *xattr)
 {
     uint8_t prefix;

@@ -19,6 +19,8 @@ struct sfs_erofs_image {
  * no room for. */
 int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
                          struct sfs_error *err);
+/* Is no extended attribute left out? */
+bool sfs_erofs_knows_xattrs(const struct sfs_forest *forest);
 /* Unmaps it. Fine on an all-zero struct. */
 void sfs_erofs_image_done(struct sfs_erofs_image *image);
 

@@ -21,6 +21,9 @@ struct sfs_server {
     struct sfs_forest forest;
     struct sfs_flat *flat; /* NULL: the session shows the forest itself */
     struct sfs_erofs_image names;
+    struct sfs_error plain; /* why FUSE is in front, where the choice was ours; "": it is not, or
+                             * was asked for */
+    bool front_failed;      /* EROFS could not be mounted: err of the session says why */
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
@@ -43,10 +46,10 @@ struct sfs_server {
 };
 
 /* Makes all parts that the options ask for; the caller closes *ret_server. Borrows everything that
- * it is given. */
+ * it is given. `plain`: why SFS_FRONT_AUTO comes to FUSE; NULL: it is still open. */
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
-                    const struct sfs_mount_options *options, struct sfs_server **ret_server,
-                    struct sfs_error *err);
+                    const struct sfs_mount_options *options, const char *plain,
+                    struct sfs_server **ret_server, struct sfs_error *err);
 /* Frees all parts, and sets NULL; NULL is fine. After the session was unmounted. */
 void sfs_server_close(struct sfs_server **server);
 
