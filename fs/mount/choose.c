@@ -8,7 +8,7 @@
 
 /* Making the image of names takes a millisecond for some 7,000 files: more of them would make
  * mounting slow for who wants to see one file. */
-#define MOST_FILES 250000u
+#define MOST_FILES 150000u
 /* A page of holes is what somebody may see: EROFS shows it as data (server.c). */
 #define HOLES 4096u
 
@@ -51,7 +51,7 @@ const char *sfs_choose_by_files(const struct sfs_forest *forest, bool xattrs)
 {
     struct sfs_forest_holes holes;
     if (forest->first[forest->count] > MOST_FILES)
-        return "there are more than 250,000 files";
+        return "there are more than 150,000 files";
     sfs_forest_count_holes(forest, HOLES, &holes);
     if (holes.files > 0)
         return "there are sparse files";
