@@ -11,7 +11,7 @@ TestSuite(erofs, .init = mount_init, .fini = mount_fini, .timeout = 600);
 /* Mounts and waits, or skips where this kernel cannot. */
 static void erofs_up_trees(const struct mount_trees *trees)
 {
-    mount_start(trees, (struct sfs_mount_options){ .erofs = true, .dev = true });
+    mount_start(trees, (struct sfs_mount_options){ .front = SFS_FRONT_EROFS, .dev = true });
     const char *heard = mount_hear();
     if (strncmp(heard, "---erofs: ", 10) == 0)
         MOUNT_SKIP("this kernel mounts no EROFS from files");
@@ -37,20 +37,16 @@ static void judge(const struct sfs_tree *tree)
     cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &err), 0);
     cr_assert_eq(sfs_flat_open(&flat, &forest, &err), 0, "%s", err.text);
     cr_assert_eq(sfs_erofs_image_make(&flat, &image, &err), 0, "%s", err.text);
-    char names[96], contents[96], command[512];
-    snprintf(names, sizeof names, "%s.names", mount_now.dir);
-    snprintf(contents, sizeof contents, "%s.contents", mount_now.dir);
-    FILE *file = fopen(names, "w");
+    char path[96], command[512];
+    snprintf(path, sizeof path, "%s.image", mount_now.dir);
+    FILE *file = fopen(path, "w");
     cr_assert_eq(fwrite(image.data, image.size, 1, file), 1);
     fclose(file);
-    fclose(fopen(contents, "w"));
-    cr_assert_eq(truncate(contents, (off_t)sfs_flat_size(&flat)), 0);
+    cr_assert_eq(truncate(path, (off_t)(SFS_FLAT_AT + sfs_flat_size(&flat))), 0);
     snprintf(command, sizeof command,
-             "! command -v fsck.erofs >/dev/null || fsck.erofs --device=%s %s >/dev/null 2>&1",
-             contents, names);
+             "! command -v fsck.erofs >/dev/null || fsck.erofs %s >/dev/null 2>&1", path);
     int status = system(command);
-    unlink(names);
-    unlink(contents);
+    unlink(path);
     sfs_erofs_image_done(&image);
     sfs_flat_done(&flat);
     sfs_forest_done(&forest);
@@ -303,7 +299,7 @@ Test(erofs, is_cleared_when_its_process_was_killed)
     struct sfs_error err;
     struct sfs_tree *tree = mount_small_tree();
     erofs_up(tree);
-    struct sfs_mount_options second = { .mountpoint = mount_now.dir, .erofs = true };
+    struct sfs_mount_options second = { .mountpoint = mount_now.dir, .front = SFS_FRONT_EROFS };
     cr_assert_eq(sfs_mount_serve(tree, &second, &err), -EBUSY);
     mount_end_by(SIGKILL);
     cr_assert(mount_is_up());
@@ -318,7 +314,7 @@ Test(erofs, excludes_what_wants_to_see_every_name)
 {
     struct sfs_error err;
     struct sfs_tree *tree = mount_small_tree();
-    struct sfs_mount_options options = { .mountpoint = mount_now.dir, .erofs = true };
+    struct sfs_mount_options options = { .mountpoint = mount_now.dir, .front = SFS_FRONT_EROFS };
     options.trace_path = "/tmp/none";
     cr_assert_eq(sfs_mount_serve(tree, &options, &err), -EINVAL);
     options.trace_path = NULL;

@@ -3,6 +3,7 @@
 #include "backends.h"
 #include "cmd.h"
 #include "ending.h"
+#include "front_name.h"
 #include "recording.h"
 #include "words.h"
 
@@ -24,7 +25,8 @@
 struct bench_args {
     struct session session;
     struct text_list libs, execs;
-    const char *against, *html;
+    const char *against, *html, *front_name;
+    enum sfs_front front;
     bool cold, gpu;
     long runs;
     struct backends backends;
@@ -94,6 +96,7 @@ static int serve(struct bench_args *args, const char *mountpoint, int ready_fd)
             .dev = geteuid() == 0,         /* programs that run in it want /dev/null */
             .allow_other = geteuid() == 0, /* they are whom the config says */
             .cache = args->session.tool.cache,
+            .front = args->front,
             .ready = tell_ready,
             .user = &ready_fd,
         };
@@ -460,6 +463,8 @@ int cmd_bench(const struct command *command, int argc, char **argv)
           "run CMD with the stage as its root (repeatable; takes root)" },
         { "against", 0, OPTION_TEXT, &args.against, "LIST",
           "other back ends: dir,overlay,squashfs,erofs" },
+        { "front", 0, OPTION_TEXT, &args.front_name, "NAME",
+          "whom the kernel asks: fuse, erofs or auto (default), as in mount" },
         { "cold", 0, OPTION_FLAG, &args.cold, NULL, "also with nothing cached (takes root)" },
         { "runs", 0, OPTION_NUMBER, &args.runs, "N", "samples of each (default 5)" },
         { "gpu", 0, OPTION_FLAG, &args.gpu, NULL, "also the stages of a CUDA start" },
@@ -474,6 +479,8 @@ int cmd_bench(const struct command *command, int argc, char **argv)
         return tool_usage(command, "needs one STAGE");
     if (args.libs.count == 0 && args.execs.count == 0 && !args.gpu)
         return tool_usage(command, "needs --lib GLOB, --exec CMD or --gpu");
+    if (!front_parse(args.front_name, &args.front))
+        return tool_usage(command, "--front %s: it is auto, fuse or erofs", args.front_name);
     ending_watch(); /* what measures is ended, and tells what it has; we then clean up */
     struct sfs_error err;
     int r = measure(&args, &err);

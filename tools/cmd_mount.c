@@ -1,6 +1,7 @@
 /* mount, umount, stats. */
 #include "cmd.h"
 #include "daemon.h"
+#include "front_name.h"
 #include "rlimits.h"
 
 #include <errno.h>
@@ -17,6 +18,8 @@ struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
     bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
+    const char *front_name;
+    enum sfs_front front;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
@@ -50,6 +53,14 @@ static void warn(void *user, const char *text)
         syslog(LOG_DAEMON | LOG_WARNING, "%s", text);
 }
 
+/* Told with -v, and only while somebody may look. */
+static void note(void *user, const char *text)
+{
+    const struct mount_args *args = user;
+    if (args->terminal.note && !atomic_load(&args->answers))
+        args->terminal.note(args->terminal.user, text);
+}
+
 static int serve(struct mount_args *args, const char *source, const char *mountpoint,
                  struct sfs_error *err)
 {
@@ -70,7 +81,8 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .profile_count = args->profiles.count,
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
-        .erofs = args->erofs,
+        .front = args->front,
+        .note = note,
         .for_overlay = args->layers,
         .upper = args->upper,
         .passthrough = args->passthrough,
@@ -148,9 +160,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },
-        { "erofs", 0, OPTION_FLAG, &args.erofs, NULL,
-          "let the kernel's EROFS serve names and attributes, and ask only for contents (root, "
-          "Linux 6.12)" },
+        { "front", 0, OPTION_TEXT, &args.front_name, "NAME",
+          "whom the kernel asks: fuse (stagefs), erofs (itself, and stagefs only for contents: "
+          "root, Linux 6.12), or auto (default)" },
+        { "erofs", 0, OPTION_FLAG, &args.erofs, NULL, "the same as --front erofs" },
         { "passthrough", 0, OPTION_FLAG, &args.passthrough, NULL,
           "keep large files that are read much decompressed, for the kernel to read (root only)" },
         { "passthrough-limit", 0, OPTION_SIZE, &args.passthrough_limit, "SIZE",
@@ -167,6 +180,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
                           wanted == 1 ? "needs one MOUNTPOINT" : "needs STAGE and MOUNTPOINT");
     if (args.layers && args.upper)
         return tool_usage(command, "--layers and --upper exclude each other");
+    if (args.erofs && args.front_name)
+        return tool_usage(command, "--erofs is --front erofs: one of them is enough");
+    if (!front_parse(args.erofs ? "erofs" : args.front_name, &args.front))
+        return tool_usage(command, "--front %s: it is auto, fuse or erofs", args.front_name);
     const char *mountpoint = args.session.rest[wanted - 1];
     if (!args.foreground && args.trace && strcmp(args.trace, "-") == 0)
         return tool_usage(command, "--trace - needs --foreground");
@@ -205,6 +222,8 @@ static void print_numbers(const char *prefix, const json_t *object)
             print_numbers(name, value);
         else if (json_is_real(value))
             printf("%-40s %.6g\n", name, json_real_value(value));
+        else if (json_is_string(value))
+            printf("%-40s %s\n", name, json_string_value(value));
         else
             printf("%-40s %lld\n", name, (long long)json_integer_value(value));
     }

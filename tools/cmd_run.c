@@ -1,5 +1,6 @@
 /* run, trace: a command with a stage as its root. */
 #include "cmd.h"
+#include "front_name.h"
 #include "run_request.h"
 
 #include <errno.h>
@@ -11,6 +12,8 @@ struct run_args {
     struct session session;
     struct run_setup setup;
     struct text_list profiles;
+    const char *front_name;
+    enum sfs_front front;
     const char *trace; /* the profile to be written; NULL: none */
     bool interactive, terminal, init, suid, append, pages;
     bool rm; /* as docker has it: nothing would stay anyway */
@@ -47,6 +50,7 @@ static int run_stage(struct run_args *args, struct sfs_error *err)
     request.suid = args->suid;
     request.init = args->init;
     request.terminal = wants_terminal(args);
+    request.front = args->front;
     request.trace_path = args->trace;
     request.trace_append = args->append;
     request.trace_pages = args->pages;
@@ -76,6 +80,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
     const struct option_spec of_run[] = {
         { "profile", 0, OPTION_PATHS, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
+        { "front", 0, OPTION_TEXT, &args->front_name, "NAME",
+          "whom the kernel asks for files: fuse, erofs or auto (default), as in mount" },
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },
@@ -85,7 +91,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "tell which bytes of files are used, too, which makes the run slower" },
     };
     args->session.set.before_command = &args->session.stage_args;
-    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 2);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->setup.env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
@@ -118,6 +124,10 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     int leave = parse_args(&args, command, is_trace, argc, argv);
     if (leave)
         return leave == EXIT_DONE + 1 ? EXIT_DONE : EXIT_OWN;
+    if (!front_parse(args.front_name, &args.front)) {
+        tool_usage(command, "--front %s: it is auto, fuse or erofs", args.front_name);
+        return EXIT_OWN;
+    }
     struct sfs_error err;
     int r = is_trace && !(args.trace && *args.trace)
                 ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE")

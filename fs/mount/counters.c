@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <time.h>
 
 static uint64_t now_ns(void)
@@ -18,6 +19,7 @@ void sfs_stats_init(struct sfs_stats *stats)
 {
     memset(stats, 0, sizeof *stats);
     stats->started_ns = now_ns();
+    stats->front = "fuse";
 }
 
 struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind)
@@ -88,6 +90,13 @@ static void print_registry(struct sfs_buf *buf)
                    seconds(s.wait_ns));
 }
 
+static void print_front(const struct sfs_stats *stats, struct sfs_buf *buf)
+{
+    json_auto_t *why = json_string(stats->why ? stats->why : "");
+    AUTO(sfs_free) char *text = why ? json_dumps(why, JSON_ENCODE_ANY) : NULL;
+    sfs_buf_printf(buf, "\"front\":\"%s\",\"front_why\":%s,", stats->front, text ? text : "\"\"");
+}
+
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
 {
     sfs_buf_printf(
@@ -99,6 +108,7 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
         (uint64_t)atomic_load(&stats->bytes_stored), (uint64_t)atomic_load(&stats->libraries),
         (uint64_t)atomic_load(&stats->read_errors), (uint64_t)atomic_load(&stats->opens_through),
         (uint64_t)atomic_load(&stats->files_kept), (uint64_t)atomic_load(&stats->bytes_kept));
+    print_front(stats, buf);
     print_requests(stats, buf);
     if (cache)
         print_cache(cache, buf);

@@ -37,6 +37,8 @@ struct sfs_stats {
     atomic_uint_least64_t files_kept;    /* files that were written to the store for that */
     atomic_uint_least64_t bytes_kept;    /* bytes of those files */
     uint64_t started_ns;                 /* when the mount began, by the monotonic clock */
+    const char *front;                   /* "fuse" or "erofs" */
+    const char *why; /* why "fuse", where it was chosen; NULL: it was asked for */
 };
 
 /* Starts all counters at 0, and the clock. */

@@ -1,6 +1,7 @@
 /* Two passes over all inodes: the first gives each its place, the second writes it there. Order in
- * the image: super block, device slot, inodes with what is kept behind them, blocks of directories
- * and long links. */
+ * the image: super block, inodes with what is kept behind them, blocks of directories and long
+ * links. Contents have no device of their own: of one that is found by block addresses the kernel
+ * joins no two pages to one request (Linux 6.18). */
 #include "mount/erofs_image.h"
 
 #include "base/limits.h"
@@ -11,10 +12,7 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
-/* Data blocks have addresses from here on; the image itself must end before. */
-#define DATA_AT      (UINT32_MAX - SFS_FLAT_MAX_PAGES)
-#define DEVICE_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
-#define INODES_AT    (DEVICE_AT + sizeof(struct erofs_device))
+#define INODES_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
 #define INODE_ALIGN  64u /* so that no inode lies across two blocks */
 #define XATTR_UNIT   4u
 #define MAX_XATTRS   (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
@@ -40,6 +38,7 @@ struct image_writer {
     sfs_ino inodes; /* how many there are */
     uint64_t inodes_end;
     uint64_t blocks; /* how many blocks directories and links have */
+    uint64_t used;   /* 512-byte blocks of all files, as a mount without EROFS counts them */
     struct name *names;
     size_t names_capacity;
     struct sfs_erofs_image image;
@@ -83,6 +82,21 @@ static const char *xattr_suffix(const char *name, uint8_t *ret_prefix)
         }
     }
     return NULL;
+}
+
+bool sfs_erofs_knows_xattrs(const struct sfs_forest *forest)
+{
+    struct sfs_place place;
+    struct sfs_forest_xattr xattr;
+    uint8_t prefix;
+    for (sfs_ino ino = SFS_INO_ROOT; ino < forest->first[forest->count]; ino++) {
+        uint32_t count =
+            sfs_forest_locate(forest, ino, &place) ? sfs_forest_xattr_count(forest, &place) : 0;
+        for (uint32_t i = 0; i < count; i++)
+            if (sfs_forest_xattr(forest, &place, i, &xattr) && !xattr_suffix(xattr.name, &prefix))
+                return false;
+    }
+    return true;
 }
 
 static size_t xattr_size(const struct sfs_forest_xattr *xattr)
@@ -310,8 +324,11 @@ static int place(struct image_writer *writer, const struct node *node, struct sf
                                                    .block = (uint32_t)writer->blocks,
                                                    .type = type_of(node->attr.mode) };
     writer->blocks += round_up(node->size - tail, EROFS_BLOCK) / EROFS_BLOCK;
+    if (S_ISREG(node->attr.mode))
+        writer->used += node->attr.size / 512 + (node->attr.size % 512 != 0);
     writer->inodes++;
-    if (round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK + writer->blocks >= DATA_AT)
+    if (round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK + writer->blocks >=
+        SFS_FLAT_FIRST_PAGE)
         return sfs_fail(err, EFBIG, "the names are more than 64 GiB, which EROFS cannot hold");
     return 0;
 }
@@ -337,7 +354,7 @@ static uint32_t first_block(const struct image_writer *writer, const struct node
 {
     uint32_t mode = node->attr.mode;
     if (S_ISREG(mode))
-        return DATA_AT + writer->flat->page[node->ino];
+        return SFS_FLAT_FIRST_PAGE + writer->flat->page[node->ino];
     if (S_ISCHR(mode) || S_ISBLK(mode))
         return (uint32_t)sfs_forest_rdev(writer->flat->forest, &node->attr);
     if (!S_ISDIR(mode) && !S_ISLNK(mode))
@@ -387,6 +404,14 @@ static void write_inode(struct image_writer *writer, const struct node *node)
         write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }
 
+/* The kernel uses the count of blocks for statfs() alone, so that it is of the files' bytes and not
+ * of what lies between names and row. */
+static uint32_t blocks_told(const struct image_writer *writer)
+{
+    uint64_t per_block = EROFS_BLOCK / 512, blocks = (writer->used + per_block - 1) / per_block;
+    return blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks;
+}
+
 static void write_super(struct image_writer *writer)
 {
     struct erofs_super super = {
@@ -395,19 +420,10 @@ static void write_super(struct image_writer *writer)
         .block_bits = EROFS_BLOCK_BITS,
         .root = htole16((uint16_t)writer->slots[SFS_INO_ROOT].number),
         .inodes = htole64(writer->inodes),
-        .blocks = htole32((uint32_t)(writer->image.size / EROFS_BLOCK)),
+        .blocks = htole32(blocks_told(writer)),
         .label = "stagefs",
-        .incompatible = htole32(EROFS_DEVICE_TABLE),
-        .devices = htole16(1),
-        .device_slot = htole16(DEVICE_AT / EROFS_DEVICE_SLOT),
-    };
-    struct erofs_device device = {
-        .tag = "stagefs",
-        .blocks = htole32((uint32_t)(sfs_flat_size(writer->flat) / EROFS_BLOCK)),
-        .mapped_at = htole32(DATA_AT),
     };
     memcpy(writer->image.data + EROFS_SUPER_AT, &super, sizeof super);
-    memcpy(writer->image.data + DEVICE_AT, &device, sizeof device);
 }
 
 static int map_memory(struct image_writer *writer, struct sfs_error *err)

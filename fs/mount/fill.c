@@ -26,6 +26,7 @@ struct sfs_fill {
     struct sfs_blocks *blocks;
     struct sfs_pool *pool;
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
+    atomic_bool only_names;            /* the kernel would not look at contents that are stored */
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
@@ -71,6 +72,11 @@ void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
     atomic_store(&ahead->fuse, fuse);
 }
 
+void sfs_fill_only_names(struct sfs_fill *ahead)
+{
+    atomic_store(&ahead->only_names, true);
+}
+
 void sfs_fill_stop(struct sfs_fill *ahead)
 {
     atomic_store(&ahead->fuse, NULL);
@@ -111,13 +117,13 @@ static int store_flat(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, cons
 {
     uint64_t at = sfs_flat_offset(ahead->flat, ino) + offset;
     size_t cut = size % PAGE, whole = size - cut;
-    int r = whole > 0 ? store_at(ahead, SFS_FLAT_INO, at, data, whole) : 0;
+    int r = whole > 0 ? store_at(ahead, SFS_IMAGE_INO, SFS_FLAT_AT + at, data, whole) : 0;
     if (r < 0 || cut == 0)
         return r;
     char page[PAGE];
     memcpy(page, data + whole, cut);
     memset(page + cut, 0, PAGE - cut);
-    return store_at(ahead, SFS_FLAT_INO, at + whole, page, PAGE);
+    return store_at(ahead, SFS_IMAGE_INO, SFS_FLAT_AT + at + whole, page, PAGE);
 }
 
 static int store(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const void *data,
@@ -207,9 +213,9 @@ static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *part
     }
 }
 
-/* --- the two files before EROFS --------------------------------------------------------------- */
+/* --- the image before EROFS ------------------------------------------------------------------- */
 
-/* The two files have blocks as large files have: under the numbers behind the last inode. */
+/* Row and names have blocks as large files have: under the numbers behind the last inode. */
 static sfs_ino row_of(const struct sfs_flat *flat)
 {
     return flat->count;
@@ -234,7 +240,7 @@ static void store_names(struct sfs_fill *ahead, struct sfs_range range)
 {
     uint64_t left = ahead->names->size - range.offset;
     size_t size = (size_t)(range.size < left ? range.size : left);
-    if (store_at(ahead, SFS_NAMES_INO, range.offset, ahead->names->data + range.offset, size) == 0)
+    if (store_at(ahead, SFS_IMAGE_INO, range.offset, ahead->names->data + range.offset, size) == 0)
         atomic_fetch_add(&ahead->stats->bytes_stored, size);
 }
 
@@ -335,7 +341,7 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (!atomic_load(&ahead->fuse))
+    if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names))
         return;
     if (file_size >= MIN_LIBRARY) {
         /* The loader starts with the headers; the kernel asks for them once while it keeps them. */

@@ -12,7 +12,7 @@
 struct sfs_fill;
 
 /* Starts the threads, with signals blocked; no work is taken before sfs_fill_start(). Borrows all.
- * `flat` and `names`: the session shows these as its two files; NULL: it shows the forest. The
+ * `flat` and `names`: the session shows an image of these; NULL: it shows the forest. The
  * caller closes *ret_ahead. */
 int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
@@ -23,6 +23,9 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
                     void *user);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
+/* Contents are not brought any more: EROFS reads them directly into pages of its own, which nobody
+ * else can store into. */
+void sfs_fill_only_names(struct sfs_fill *ahead);
 /* Ends what is running, waits for it, and takes no more work. To be called before the session is
  * unmounted. */
 void sfs_fill_stop(struct sfs_fill *ahead);
@@ -34,7 +37,7 @@ void sfs_fill_close(struct sfs_fill **ahead);
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size,
                     struct sfs_range range);
 
-/* The same for a range of the file of names. */
+/* The same for a range of the image's names. */
 void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range);
 
 /* A range of a file. */

@@ -1,5 +1,5 @@
 /* The bytes of all regular files of a forest in one row, each file at the start of a page, ordered
- * by inode: the data device of the EROFS image in erofs_image.h. Borrows the forest. Immutable once
+ * by inode: the data of the EROFS image in erofs_image.h. Borrows the forest. Immutable once
  * open. */
 #ifndef STAGEFS_FLAT_H
 #define STAGEFS_FLAT_H
@@ -11,8 +11,9 @@
  * names. */
 #define SFS_FLAT_MAX_PAGES (UINT32_MAX - (1u << 24))
 
-/* The inode number of the file by which a session shows the row (ops_flat.c). */
-#define SFS_FLAT_INO 2u
+/* Where the row starts in the image, behind the names: the page, and the byte. */
+#define SFS_FLAT_FIRST_PAGE (UINT32_MAX - SFS_FLAT_MAX_PAGES)
+#define SFS_FLAT_AT         ((uint64_t)SFS_FLAT_FIRST_PAGE * SFS_FLAT_PAGE)
 
 struct sfs_flat {
     const struct sfs_forest *forest;

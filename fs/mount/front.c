@@ -1,4 +1,4 @@
-/* Mounting EROFS over a session's two files, and setting its read-ahead. */
+/* Mounting EROFS over a session's image, and setting its read-ahead. */
 #include "mount/front.h"
 
 #include "base/io.h"
@@ -21,7 +21,7 @@ void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME])
             *at = '-';
 }
 
-/* Opens one of this session's two files, and not one of another session mounted over it
+/* Opens this session's image, and not one of another session mounted over it
  * meanwhile. */
 static int open_file(const char *path, const char *name, struct sfs_error *err)
 {
@@ -81,15 +81,28 @@ static void lower_read_ahead(long bdi)
 
 /* --- mounting --------------------------------------------------------------------------------- */
 
-static int mount_erofs(const struct sfs_server *server, int names, int contents, const char *path,
+/* Mounts the image that `name` leads to. Contents go straight into EROFS's own pages ("directio"),
+ * so that they are copied once and kept once; kernels before 6.15 do not know the word. With a
+ * profile they go by FUSE's pages, into which replay.h stores. Returns an error number. */
+static int mount_image(const struct sfs_server *server, const char *name, const char *path,
+                       unsigned long flags)
+{
+    bool direct = !server->replay && mount(name, path, "erofs", flags, "directio") == 0;
+    if (direct && server->ahead)
+        sfs_fill_only_names(server->ahead);
+    if (direct || mount(name, path, "erofs", flags, NULL) == 0)
+        return 0;
+    return errno;
+}
+
+static int mount_erofs(const struct sfs_server *server, int image, const char *path,
                        struct sfs_error *err)
 {
-    char name[SFS_FRONT_NAME], target[64], device[64];
+    char name[SFS_FRONT_NAME], target[64];
     unsigned long flags =
         MS_RDONLY | (server->options->dev ? 0 : MS_NODEV) | (server->options->suid ? 0 : MS_NOSUID);
     sfs_front_name(server, name);
-    snprintf(target, sizeof target, "/proc/thread-self/fd/%d", names);
-    snprintf(device, sizeof device, "device=/proc/thread-self/fd/%d", contents);
+    snprintf(target, sizeof target, "/proc/thread-self/fd/%d", image);
     int r = sfs_io_make_dirs(SFS_FRONT_DIR, err);
     if (r < 0)
         return r;
@@ -97,7 +110,7 @@ static int mount_erofs(const struct sfs_server *server, int names, int contents,
     if (symlink(target, name) < 0)
         return sfs_fail_errno(err, errno, "%s", name);
     long before = newest_bdi();
-    int code = mount(name, path, "erofs", flags, device) < 0 ? errno : 0;
+    int code = mount_image(server, name, path, flags);
     unlink(name);
     long bdi = newest_bdi();
     if (code == 0 && server->replay && bdi > before)
@@ -107,12 +120,11 @@ static int mount_erofs(const struct sfs_server *server, int names, int contents,
 
 int sfs_front_mount(const struct sfs_server *server, const char *path, struct sfs_error *err)
 {
-    AUTO(sfs_close_fd) int names = open_file(path, SFS_NAMES_FILE, err);
-    AUTO(sfs_close_fd) int contents = names < 0 ? names : open_file(path, SFS_FLAT_FILE, err);
-    if (contents < 0)
-        return contents;
-    /* From here on the open files are what keeps the session. */
+    AUTO(sfs_close_fd) int image = open_file(path, SFS_IMAGE_FILE, err);
+    if (image < 0)
+        return image;
+    /* From here on the open file is what keeps the session. */
     if (umount2(path, MNT_DETACH) < 0)
         return sfs_fail_errno(err, errno, "unmounting %s", path);
-    return mount_erofs(server, names, contents, path, err);
+    return mount_erofs(server, image, path, err);
 }

@@ -11,7 +11,7 @@
 /* Writes that name into `name`. */
 void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME]);
 
-/* Where the session that shows the two files (sfs_flat_ops) is mounted on `path` and answers: puts
+/* Where the session that shows the image (sfs_flat_ops) is mounted on `path` and answers: puts
  * EROFS in its place. From then on only EROFS holds the session: when it is unmounted, the session
  * ends.
  * Waits for answers of the session, so the calling thread has open files of its own

@@ -210,6 +210,25 @@ bool sfs_mounted_is_dead(const struct sfs_mounted *mounted, const char *path)
     return fuse && statfs(path, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
+/* May only root go through this directory? */
+static bool is_roots(const char *dir)
+{
+    struct stat st;
+    return stat(dir, &st) == 0 && st.st_uid == 0 && !(st.st_mode & (S_IXGRP | S_IXOTH));
+}
+
+bool sfs_mountpoint_is_private(const char *path)
+{
+    AUTO(sfs_free) char *dir = strdup(path);
+    char *slash = dir ? strrchr(dir, '/') : NULL;
+    for (; slash && slash > dir; slash = strrchr(dir, '/')) {
+        *slash = 0;
+        if (*dir && is_roots(dir))
+            return true;
+    }
+    return false;
+}
+
 static int clear_dead(const char *path, struct sfs_error *err)
 {
     for (int i = 0; i < MAX_DEAD_MOUNTS; i++) {

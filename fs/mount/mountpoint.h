@@ -47,6 +47,9 @@ bool sfs_mountpoint_has_helper(void);
  * also when it is in use. EBUSY: in use. */
 int sfs_mountpoint_detach(const char *path, bool lazy, struct sfs_error *err);
 
+/* Can only root come to this real path, because of a directory above it? */
+bool sfs_mountpoint_is_private(const char *path);
+
 /* Resolves the path, unmounts dead mounts there, and checks that something may be mounted. The
  * caller frees *ret_path. EBUSY: something is mounted there. Else as sfs_mountpoint_resolve(). */
 int sfs_mountpoint_prepare(const char *mountpoint, char **ret_path, struct sfs_error *err);

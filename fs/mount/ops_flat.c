@@ -1,5 +1,5 @@
-/* What a session shows whose names the kernel's EROFS has: a directory with the two files that it
- * mounts. Nobody else sees them (front.h). */
+/* What a session shows whose names the kernel's EROFS has: a directory with the image that it
+ * mounts. Nobody else sees it (front.h). */
 #include "mount/server.h"
 
 #include <errno.h>
@@ -13,10 +13,8 @@ static int describe(const struct sfs_server *server, fuse_ino_t ino, struct stat
                                .st_mtim.tv_sec = getpid() }; /* by it front.c knows its own files */
     if (ino == SFS_INO_ROOT)
         ret_stat->st_mode = S_IFDIR | 0500;
-    else if (ino == SFS_FLAT_INO)
-        ret_stat->st_size = (off_t)sfs_flat_size(server->flat);
-    else if (ino == SFS_NAMES_INO)
-        ret_stat->st_size = (off_t)server->names.size;
+    else if (ino == SFS_IMAGE_INO)
+        ret_stat->st_size = (off_t)(SFS_FLAT_AT + sfs_flat_size(server->flat));
     else
         return -ESTALE;
     return 0;
@@ -28,10 +26,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_LOOKUP);
     struct fuse_entry_param entry = { .attr_timeout = SFS_FOREVER, .entry_timeout = SFS_FOREVER };
-    if (parent == SFS_INO_ROOT && strcmp(name, SFS_FLAT_FILE) == 0)
-        entry.ino = SFS_FLAT_INO;
-    else if (parent == SFS_INO_ROOT && strcmp(name, SFS_NAMES_FILE) == 0)
-        entry.ino = SFS_NAMES_INO;
+    if (parent == SFS_INO_ROOT && strcmp(name, SFS_IMAGE_FILE) == 0)
+        entry.ino = SFS_IMAGE_INO;
     if (entry.ino == 0 || describe(server, entry.ino, &entry.attr) < 0)
         fuse_reply_err(req, ENOENT);
     else
@@ -50,18 +46,31 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_err(req, ESTALE);
 }
 
+/* Behind the names there is nothing, but the kernel reads ahead; a short answer would be the file's
+ * end to it. */
+static void read_names_end(fuse_req_t req, const struct sfs_erofs_image *names, size_t size,
+                           uint64_t at)
+{
+    AUTO(sfs_free) char *data = calloc(1, size);
+    if (!data) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    if (at < names->size)
+        memcpy(data, names->data + at, names->size - at);
+    fuse_reply_buf(req, data, size);
+}
+
 /* Answers a read of the names; EROFS asks for a page at a time. */
 static void read_names(fuse_req_t req, size_t size, uint64_t at)
 {
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_READ);
     const struct sfs_erofs_image *names = &server->names;
-    if (at >= names->size) {
-        fuse_reply_buf(req, NULL, 0);
+    if (at >= names->size || size > names->size - at) {
+        read_names_end(req, names, size, at);
         return;
     }
-    if (size > names->size - at)
-        size = (size_t)(names->size - at);
     fuse_reply_buf(req, names->data + at, size);
     if (server->ahead)
         sfs_fill_touch_names(server->ahead, (struct sfs_range){ at, size });
@@ -71,12 +80,15 @@ static void read_op(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                     struct fuse_file_info *info)
 {
     (void)info;
-    if (ino == SFS_FLAT_INO)
-        sfs_op_read_flat(req, size, offset);
-    else if (ino == SFS_NAMES_INO)
-        read_names(req, size, (uint64_t)offset);
-    else
+    uint64_t at = (uint64_t)offset;
+    if (ino != SFS_IMAGE_INO)
         fuse_reply_err(req, EISDIR);
+    else if (at >= SFS_FLAT_AT)
+        sfs_op_read_flat(req, size, (off_t)(at - SFS_FLAT_AT));
+    else if (size <= SFS_FLAT_AT - at)
+        read_names(req, size, at);
+    else /* read ahead over the end of 64 GiB of names */
+        fuse_reply_err(req, EIO);
 }
 
 const struct fuse_lowlevel_ops sfs_flat_ops = {

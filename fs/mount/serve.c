@@ -1,5 +1,6 @@
 /* The public functions of mount.h: they check what the caller asks for, and put the parts
  * together. */
+#include "mount/choose.h"
 #include "mount/control.h"
 #include "mount/mountpoint.h"
 #include "mount/session.h"
@@ -30,9 +31,9 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
         return sfs_fail(err, EINVAL, "a mount either records or replays");
     if (options->passthrough && options->trace_path)
         return sfs_fail(err, EINVAL, "a mount that records sees all reads: no passthrough");
-    if (options->erofs && options->trace_path)
+    if (options->front == SFS_FRONT_EROFS && options->trace_path)
         return sfs_fail(err, EINVAL, "a mount that records sees all names: not with --erofs");
-    if (options->erofs && options->passthrough)
+    if (options->front == SFS_FRONT_EROFS && options->passthrough)
         return sfs_fail(err, EINVAL, "--erofs and --passthrough exclude each other");
     if (options->passthrough && !options->store)
         return sfs_fail(err, EINVAL, "passthrough needs a place to keep files");
@@ -44,7 +45,7 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
         return 0;
     if (!sfs_mountpoint_has_helper())
         return sfs_fail(err, ENOENT, "mounting for who is not root: " SFS_NO_HELPER);
-    if (options->erofs)
+    if (options->front == SFS_FRONT_EROFS)
         return sfs_fail(err, EACCES, "--erofs: only root may mount EROFS");
     if (options->upper)
         return sfs_fail(err, EACCES,
@@ -57,6 +58,56 @@ static int check_options(const struct sfs_mount_options *options, struct sfs_err
                         "allowing others to see the mount needs the line user_allow_other "
                         "in " FUSE_CONF);
     return 0;
+}
+
+/* What is served, and where. */
+struct serving {
+    const struct sfs_tree *const *trees;
+    size_t count;
+    bool numbered;
+    const struct sfs_mount_options *options;
+    const char *path;
+    const struct sfs_upper *upper;
+};
+
+static void tell_front(const struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_error words;
+    sfs_fail(&words, ENOTSUP, "without EROFS in front: %s", server->plain.text);
+    if (*server->plain.text && options->note)
+        options->note(options->user, words.text);
+}
+
+/* Serves until the end. `plain`: why FUSE is in front, where EROFS could be; NULL: EROFS is tried.
+ * If it was tried, and could not be mounted, *ret_plain says why, and nothing was served. */
+static int serve_once(const struct serving *serving, const char *plain, struct sfs_error *ret_plain,
+                      struct sfs_error *err)
+{
+    AUTO(sfs_server_close) struct sfs_server *server = NULL;
+    int r = sfs_server_open(serving->trees, serving->count, serving->numbered, serving->options,
+                            plain, &server, err);
+    if (r < 0)
+        return r;
+    server->upper = serving->upper;
+    tell_front(server);
+    r = sfs_session_run(server, serving->path, err);
+    if (r < 0 && server->front_failed)
+        *ret_plain = *err;
+    return r;
+}
+
+/* A mount that is tried and fails is the only sure answer to whether this kernel lets this process
+ * have EROFS. */
+static int serve_by_choice(const struct serving *serving, struct sfs_error *err)
+{
+    struct sfs_error plain = { .text = "" };
+    const char *why = sfs_choose_by_options(
+        serving->options, sfs_mountpoint_is_private(serving->path), serving->numbered);
+    int r = serve_once(serving, why, &plain, err);
+    if (r < 0 && *plain.text)
+        r = serve_once(serving, plain.text, &plain, err);
+    return r;
 }
 
 static int serve(const struct sfs_tree *const *trees, size_t count, bool numbered,
@@ -76,12 +127,11 @@ static int serve(const struct sfs_tree *const *trees, size_t count, bool numbere
         r = sfs_upper_open(options, trees[0], path, &upper, err);
     if (r < 0)
         return r;
-    AUTO(sfs_server_close) struct sfs_server *server = NULL;
-    r = sfs_server_open(trees, count, numbered, options, &server, err);
-    if (r < 0)
-        return r;
-    server->upper = upper;
-    return sfs_session_run(server, path, err);
+    const struct serving serving = { trees, count, numbered, options, path, upper };
+    struct sfs_error unused;
+    if (options->front == SFS_FRONT_AUTO)
+        return serve_by_choice(&serving, err);
+    return serve_once(&serving, NULL, &unused, err);
 }
 
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,

@@ -2,6 +2,7 @@
 #include "mount/server.h"
 
 #include "mount/asker.h"
+#include "mount/choose.h"
 #include <stagefs/format.h>
 #include <errno.h>
 
@@ -97,6 +98,31 @@ static int open_flat(struct sfs_server *server, struct sfs_error *err)
     return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
 }
 
+static void close_flat(struct sfs_server *server)
+{
+    if (server->flat)
+        sfs_flat_done(server->flat);
+    free(server->flat);
+    server->flat = NULL;
+    sfs_erofs_image_done(&server->names);
+}
+
+/* Puts EROFS in front, as it was asked for, or as nothing speaks against it. */
+static int open_front(struct sfs_server *server, struct sfs_error *err)
+{
+    enum sfs_front front = server->options->front;
+    if (front == SFS_FRONT_EROFS && !has_holes(server))
+        return open_flat(server, err);
+    if (front != SFS_FRONT_AUTO || *server->plain.text)
+        return 0;
+    const char *why = sfs_choose_by_files(&server->forest, server->xattrs);
+    if (why)
+        sfs_fail(&server->plain, ENOTSUP, "%s", why);
+    else if (open_flat(server, &server->plain) < 0)
+        close_flat(server);
+    return 0;
+}
+
 static int open_recorder(struct sfs_server *server, struct sfs_error *err)
 {
     const struct sfs_mount_options *options = server->options;
@@ -114,8 +140,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     if (r < 0 || (server->recorder && options->trace_pages))
         return r;
     r = options->passthrough ? open_passthrough(server, err) : 0;
-    if (r == 0 && options->erofs && !has_holes(server))
-        r = open_flat(server, err);
+    if (r == 0)
+        r = open_front(server, err);
     if (r < 0)
         return r;
     r = options->no_prefetch ? 0
@@ -150,8 +176,8 @@ static void prepare_for_overlay(struct sfs_server *server)
 }
 
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
-                    const struct sfs_mount_options *options, struct sfs_server **ret_server,
-                    struct sfs_error *err)
+                    const struct sfs_mount_options *options, const char *plain,
+                    struct sfs_server **ret_server, struct sfs_error *err)
 {
     AUTO(sfs_server_close)
     struct sfs_server *server = aligned_alloc(_Alignof(struct sfs_server), sizeof *server);
@@ -159,6 +185,8 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
         return sfs_fail_memory(err);
     memset(server, 0, sizeof *server);
     server->options = options;
+    if (plain)
+        sfs_fail(&server->plain, ENOTSUP, "%s", plain);
     sfs_stats_init(&server->stats);
     int r = sfs_forest_open(&server->forest, trees, count, numbered, err);
     if (r < 0)
@@ -171,6 +199,8 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
     r = open_parts(server, err);
     if (r < 0)
         return r;
+    server->stats.front = server->flat ? "erofs" : "fuse";
+    server->stats.why = *server->plain.text ? server->plain.text : NULL;
     *ret_server = TAKE(server);
     return 0;
 }
@@ -183,10 +213,7 @@ void sfs_server_close(struct sfs_server **server)
     sfs_fill_close(&(*server)->ahead);
     sfs_passthrough_close(&(*server)->passthrough);
     sfs_recorder_close(&(*server)->recorder);
-    if ((*server)->flat)
-        sfs_flat_done((*server)->flat);
-    free((*server)->flat);
-    sfs_erofs_image_done(&(*server)->names);
+    close_flat(*server);
     sfs_forest_done(&(*server)->forest);
     free((*server)->first_layer);
     free((*server)->warned);

@@ -21,6 +21,9 @@ struct sfs_server {
     struct sfs_forest forest;
     struct sfs_flat *flat; /* NULL: the session shows the forest itself */
     struct sfs_erofs_image names;
+    struct sfs_error plain; /* why FUSE is in front, where the choice was ours; "": it is not, or
+                             * was asked for */
+    bool front_failed;      /* EROFS could not be mounted: err of the session says why */
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
@@ -43,10 +46,10 @@ struct sfs_server {
 };
 
 /* Makes all parts that the options ask for; the caller closes *ret_server. Borrows everything that
- * it is given. */
+ * it is given. `plain`: why SFS_FRONT_AUTO comes to FUSE; NULL: it is still open. */
 int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
-                    const struct sfs_mount_options *options, struct sfs_server **ret_server,
-                    struct sfs_error *err);
+                    const struct sfs_mount_options *options, const char *plain,
+                    struct sfs_server **ret_server, struct sfs_error *err);
 /* Frees all parts, and sets NULL; NULL is fine. After the session was unmounted. */
 void sfs_server_close(struct sfs_server **server);
 
@@ -57,12 +60,11 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
 /* Notes a use in the recorder, if there is one. */
 void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);
 
-/* The operations; userdata is the server. sfs_flat_ops shows two files for EROFS to mount: names
- * and contents. */
+/* The operations; userdata is the server. sfs_flat_ops shows one file, the image for EROFS to
+ * mount. */
 extern const struct fuse_lowlevel_ops sfs_ops;
 extern const struct fuse_lowlevel_ops sfs_flat_ops;
-#define SFS_FLAT_FILE  "contents"
-#define SFS_NAMES_FILE "names"
+#define SFS_IMAGE_FILE "image"
 
 /* Operations that have files of their own, or are in both tables. Each answers the request as
  * libfuse and its name say; any thread. */
@@ -84,7 +86,7 @@ void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 /* Reads bytes of a file (ops_read.c). Waits for disk and decoder. */
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info);
-/* The same of the row of all files (flat.h). */
+/* The same of the row of all files (flat.h), from an offset of the row on. */
 void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset);
 /* Finds data or holes of a file. */
 void sfs_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,

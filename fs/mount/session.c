@@ -234,6 +234,7 @@ static void *ask_mount(void *arg)
         raise_read_ahead(session, st.st_dev);
     if (r == 0 && session->server->flat) {
         r = sfs_front_mount(session->server, session->path, &session->err);
+        session->server->front_failed = r < 0 && r != -EBUSY;
         if (r == 0)
             r = stat_mount(session, &st);
     }

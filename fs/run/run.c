@@ -37,6 +37,14 @@ static void tell_warning(void *user, const char *text)
         progress->warn(progress->user, text);
 }
 
+static void tell_note(void *user, const char *text)
+{
+    const struct run *run = user;
+    const struct sfs_progress *progress = run->request->progress;
+    if (progress && progress->note)
+        progress->note(progress->user, text);
+}
+
 static void tell_missing(void *user, const char *path, const char *who)
 {
     const struct run *run = user;
@@ -68,12 +76,14 @@ static void *serve(void *arg)
         .no_signals = true,
         .ready = tell_ready,
         .warn = tell_warning,
+        .note = tell_note,
         .user = run,
         .trace_path = run->request->trace_path,
         .was_used = has_started,
         .trace_append = run->request->trace_append,
         .trace_pages = run->request->trace_pages,
         .missing = run->request->missing ? tell_missing : NULL,
+        .front = run->request->front,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .first_tree = true,

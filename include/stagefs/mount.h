@@ -5,6 +5,14 @@
 #include <stagefs/cache.h>
 #include <stagefs/tree.h>
 
+/* Whom the kernel asks for names, attributes and pages that were read once: this process (FUSE), or
+ * its own EROFS, which asks this process only for contents. */
+enum sfs_front {
+    SFS_FRONT_FUSE,
+    SFS_FRONT_AUTO, /* EROFS where it can be had and shows the same to the same users, else FUSE */
+    SFS_FRONT_EROFS,
+};
+
 struct sfs_mount_options {
     const char *mountpoint;
     const char *source;      /* shown in /proc/mounts */
@@ -23,7 +31,7 @@ struct sfs_mount_options {
      * its position among the trees served. Called from any thread, before the bytes are read, which
      * wait for it: for prefetch and for recording. May be NULL. */
     void (*touch)(void *user, size_t tree, sfs_node node, uint64_t offset, size_t size);
-    void *user; /* handed to ready, warn, touch, was_used and missing */
+    void *user; /* handed to ready, warn, note, touch, was_used and missing */
     /* What was used is written to this file, replacing it, at the end and on SIGUSR1, as a profile
      * (stagefs(1), PROFILES, has the form). Not together with profiles, whose replay would be what
      * is seen. NULL: nothing is recorded. */
@@ -57,11 +65,13 @@ struct sfs_mount_options {
     /* The kernel asks for the pages that are used and no others, one at a time: slow, and what a
      * trace should see that tells pages. Goes before read_ahead_kb. */
     bool no_read_ahead;
-    /* The kernel's EROFS is mounted in front: names, attributes and pages that were read are its
-     * own, and only file contents are asked for. Everybody may see such a mount, as any other of
-     * root's. Root, Linux 6.12; not together with trace_path or passthrough. EROFS does not tell
-     * holes: where a file has a MiB of them, warn is told, and the mount is as without it. */
-    bool erofs;
+    /* With SFS_FRONT_EROFS everybody may see the mount, as any other of root's. Root, Linux 6.12;
+     * not together with trace_path or passthrough. EROFS does not tell holes: where a file has a
+     * MiB of them, warn is told, and FUSE is in front. */
+    enum sfs_front front;
+    /* One sentence for who wants to know more: why FUSE is in front where the choice was ours.
+     * May be NULL. */
+    void (*note)(void *user, const char *text);
     /* An overlay may lie on top, which is root's or, where another user serves, of a namespace of
      * theirs: the image's own attributes of overlays are shown by names that do not steer it, and
      * opaque directories of layers alone (sfs_tree_split()) have the mark that does; of a merged
@@ -80,10 +90,10 @@ struct sfs_mount_options {
  * is in use. Changes the process's signal mask and SIGUSR2 while it serves; threads started before
  * must have signals blocked (sfs_pool's have). A dead mount (ENOTCONN) left by a killed process at
  * the mountpoint is cleared first.
- * EBUSY: something is mounted there already. ENOTSUP: the kernel lacks what `erofs` needs. ENOENT,
- * ENOTDIR, EACCES: the mountpoint. EBADMSG: a profile is malformed. EINVAL: options that exclude
- * each other. EEXIST, EBUSY, ENOTSUP: `upper` belongs to something else, is in use, or lies where
- * no overlay can write. Anything else may come from writing the trace. */
+ * EBUSY: something is mounted there already. ENOTSUP: the kernel lacks what SFS_FRONT_EROFS needs.
+ * ENOENT, ENOTDIR, EACCES: the mountpoint. EBADMSG: a profile is malformed. EINVAL: options that
+ * exclude each other. EEXIST, EBUSY, ENOTSUP: `upper` belongs to something else, is in use, or lies
+ * where no overlay can write. Anything else may come from writing the trace. */
 int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options *options,
                     struct sfs_error *err);
 

@@ -9,6 +9,7 @@
 
 #include <stagefs/cache.h>
 #include <stagefs/error.h>
+#include <stagefs/mount.h>
 #include <stagefs/nvidia.h>
 #include <stagefs/progress.h>
 #include <stagefs/tree.h>
@@ -62,6 +63,7 @@ struct sfs_run_request {
     void *user;                  /* handed to missing */
     const char *const *profiles; /* what it is known to use, to be fetched ahead (mount.h) */
     size_t profile_count;
+    enum sfs_front front;                /* who is asked for the tree's files (mount.h) */
     const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
     struct sfs_store *store;             /* what takes time to make is kept there; may be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */

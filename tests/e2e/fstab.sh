@@ -13,7 +13,7 @@ export PATH="$T/bin:$PATH"
 sed "s|^stagefs=.*|stagefs=$STAGEFS|" "$helper" >"$T/mount.stagefs"
 chmod +x "$T/mount.stagefs"
 
-"$T/mount.stagefs" "oci:$T/layout:x" "$T/mnt" -o rw,allow_other,nosuid,no_prefetch,memory=32M,x-systemd.automount
+"$T/mount.stagefs" "oci:$T/layout:x" "$T/mnt" -o rw,allow_other,nosuid,front=fuse,no_prefetch,memory=32M,x-systemd.automount
 findmnt -n -o FSTYPE,SOURCE,OPTIONS "$T/mnt" | grep -q "^fuse.stagefs oci:$T/layout:x .*nosuid.*allow_other" || fail "$(findmnt "$T/mnt")"
 [ -f "$T/mnt/etc/passwd" ] || fail "the mount does not answer"
 expect 32 "$T/mount.stagefs" "oci:$T/layout:x" "$T/mnt" -o ro

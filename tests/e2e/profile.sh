@@ -29,7 +29,7 @@ gone() {
 }
 
 # --trace, with a path that is relative to where the command was started
-(cd "$T" && "$STAGEFS" mount --trace first "oci:$T/layout:x" "$T/mnt")
+(cd "$T" && "$STAGEFS" mount --front fuse --trace first "oci:$T/layout:x" "$T/mnt")
 use
 "$STAGEFS" umount "$T/mnt"
 gone "$T/first"
@@ -39,14 +39,14 @@ done
 grep -q unused "$T/first" && fail "the trace has what was not used"
 
 # the same use gives the same trace
-"$STAGEFS" mount --trace "$T/second" "oci:$T/layout:x" "$T/mnt"
+"$STAGEFS" mount --front fuse --trace "$T/second" "oci:$T/layout:x" "$T/mnt"
 use
 "$STAGEFS" umount "$T/mnt"
 gone "$T/second"
 cmp "$T/first" "$T/second" || fail "two traces of the same use differ"
 
 # --profile
-"$STAGEFS" mount --profile "$T/first" "oci:$T/layout:x" "$T/mnt"
+"$STAGEFS" mount --front fuse --profile "$T/first" "oci:$T/layout:x" "$T/mnt"
 for _ in $(seq 200); do
     [ "$(number bytes_stored)" -ge 3000006 ] && break
     sleep 0.05
@@ -60,18 +60,18 @@ use
 
 # umount right after mounting
 for _ in 1 2 3 4 5; do
-    "$STAGEFS" mount --profile "$T/first" "oci:$T/layout:x" "$T/mnt"
+    "$STAGEFS" mount --front fuse --profile "$T/first" "oci:$T/layout:x" "$T/mnt"
     umount "$T/mnt" || fail "a mount that fetches cannot be unmounted"
 done
 
 # what is not a profile, and what does not go together
 echo nonsense >"$T/bad"
-expect 1 "$STAGEFS" mount --profile "$T/bad" "oci:$T/layout:x" "$T/mnt"
+expect 1 "$STAGEFS" mount --front fuse --profile "$T/bad" "oci:$T/layout:x" "$T/mnt"
 says "bad:1"
-expect 2 "$STAGEFS" mount --profile "$T/first" --trace "$T/third" "oci:$T/layout:x" "$T/mnt"
+expect 2 "$STAGEFS" mount --front fuse --profile "$T/first" --trace "$T/third" "oci:$T/layout:x" "$T/mnt"
 says "records or replays"
 echo "read /gone 0+5" >"$T/gone"
-"$STAGEFS" mount --foreground --profile "$T/gone" "oci:$T/layout:x" "$T/mnt" 2>"$T/words" &
+"$STAGEFS" mount --front fuse --foreground --profile "$T/gone" "oci:$T/layout:x" "$T/mnt" 2>"$T/words" &
 for _ in $(seq 100); do
     grep -q " $T/mnt fuse" /proc/self/mounts && break
     sleep 0.05
@@ -83,13 +83,13 @@ grep -q "/gone" "$T/words" || fail "no word of a path that is not there: $(cat "
 # a pipe or device is written to and stays
 mkfifo "$T/pipe"
 cat "$T/pipe" >"$T/piped" &
-"$STAGEFS" mount --trace "$T/pipe" "oci:$T/layout:x" "$T/mnt"
+"$STAGEFS" mount --front fuse --trace "$T/pipe" "oci:$T/layout:x" "$T/mnt"
 cat "$T/mnt/d/a b" >/dev/null
 "$STAGEFS" umount "$T/mnt"
 wait $!
 [ -p "$T/pipe" ] || fail "--trace replaced a pipe"
 grep -qxF 'read /d/a\040b 0+6' "$T/piped" || fail "the pipe got $(cat "$T/piped")"
-expect 2 "$STAGEFS" mount --trace - "oci:$T/layout:x" "$T/mnt"
+expect 2 "$STAGEFS" mount --front fuse --trace - "oci:$T/layout:x" "$T/mnt"
 says "--foreground"
 
 # trace and run: the same through a command
