@@ -96,6 +96,9 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     struct sfs_error err;
     const char *source =
         stage_is_given(&args->session.stage_args) ? "stagefs" : args->session.rest[0];
+    /* Rights and links that the kernel heeds by itself are none to be made up by others. */
+    if (args->dev || args->suid || args->erofs || args->upper)
+        args->session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     int r = session_open(&args->session, true, &err);
     /* What layers tell of while they are read, as of a registry that does not answer, goes there
      * too. */

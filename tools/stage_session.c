@@ -28,6 +28,10 @@ int session_open(struct session *session, bool read_data, struct sfs_error *err)
      * libraries need. */
     read_data = read_data || stage_is_given(&session->stage_args) ||
                 stage_is_narrowed(&session->stage_args);
+    /* What is copied out of an image, or left out of it, is made of its names. */
+    if (session->tool.usual_trust == SFS_INDEX_TRUST_REGISTRY &&
+        (stage_is_given(&session->stage_args) || stage_is_narrowed(&session->stage_args)))
+        session->tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     int r = tool_open(&session->tool, read_data, err);
     if (r < 0)
         return r;

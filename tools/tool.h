@@ -81,7 +81,11 @@ struct tool {
     long threads;    /* 0: one for each CPU */
     bool strict;
     struct sfs_registry_options registry;
-    const char *tls_verify; /* "true", "false"; NULL: not given */
+    const char *tls_verify;  /* "true", "false"; NULL: not given */
+    const char *index_trust; /* "registry", "manifest", "none"; NULL: not given */
+    /* What that is where it is not given: what is written, or has rights, is not made of an index
+     * that only the registry vouches for. Set by commands before tool_open(). */
+    enum sfs_index_trust usual_trust;
     struct sfs_store *store;
     struct sfs_cache *cache;
     struct sfs_progress progress;
