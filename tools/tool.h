@@ -178,6 +178,8 @@ struct session { /* zero it before use */
         *image;  /* the reference that the stage was opened by; NULL: options tell the stage */
     char **rest; /* positional arguments that are left */
     int rest_count;
+    int profile_fd; /* what session_find_profiles() found; 0: nothing */
+    char profile_path[32];
 };
 /* Parses the shared options, those of a stage, and the command's own. As tool_parse(). */
 int session_parse(const struct command *command, struct session *session,
@@ -187,6 +189,10 @@ bool session_is_empty(const struct session *session);
 /* Opens the stage: the one that the options tell, else the IMAGE that stands first in rest (and is
  * taken off). */
 int session_open(struct session *session, bool read_data, struct sfs_error *err);
+/* Where no profiles are given, takes those beside the image at its registry, as one file that lasts
+ * as long as the session. The list's array is owned by its owner, as ever. What cannot be had is
+ * done without: a profile only makes things faster. */
+void session_find_profiles(struct session *session, struct text_list *profiles);
 /* Closes all, tells of a failure, and returns the exit status. r: what the work came to, a negative
  * errno with err, or an exit status. */
 int session_close(struct session *session, int r, const struct sfs_error *err);

@@ -336,7 +336,7 @@ static void list_names(struct sfs_header_check *check)
     }
 }
 
-int sfs_header_check_open(const struct sfs_index *index, struct sfs_spans *spans, const char *label,
+int sfs_header_check_open(const struct sfs_index *index, const char *label,
                           struct sfs_header_check **ret_check, struct sfs_error *err)
 {
     const struct sfs_tables *tables = &index->tables;
@@ -345,7 +345,6 @@ int sfs_header_check_open(const struct sfs_index *index, struct sfs_spans *spans
         return sfs_fail_memory(err);
     pthread_mutex_init(&check->lock, NULL);
     check->index = index;
-    check->spans = spans;
     check->label = label;
     check->by_place = calloc(tables->entry_count, sizeof *check->by_place);
     check->first_name = calloc(tables->inode_count, sizeof *check->first_name);
@@ -363,6 +362,11 @@ int sfs_header_check_open(const struct sfs_index *index, struct sfs_spans *spans
     list_names(check);
     *ret_check = TAKE(check);
     return 0;
+}
+
+void sfs_header_check_use(struct sfs_header_check *check, struct sfs_spans *spans)
+{
+    check->spans = spans;
 }
 
 void sfs_header_check_close(struct sfs_header_check **check_ptr)

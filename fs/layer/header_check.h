@@ -13,11 +13,13 @@
 
 struct sfs_header_check;
 
-/* Makes one for an index that was sent, and its decoded bytes; borrows both. `label` names the
- * layer in messages; borrowed. No byte is read. EBADMSG: files share bytes, or places do not lie in
- * the tar: no honest index is like that. ENOMEM. */
-int sfs_header_check_open(const struct sfs_index *index, struct sfs_spans *spans, const char *label,
+/* Makes one for an index that was sent, which it borrows. `label` names the layer in messages;
+ * borrowed. No byte is read. EBADMSG: files share bytes, or places do not lie in the tar: no honest
+ * index is like that. ENOMEM. */
+int sfs_header_check_open(const struct sfs_index *index, const char *label,
                           struct sfs_header_check **ret_check, struct sfs_error *err);
+/* Says where the decoded bytes are, before anything is asked; borrowed. */
+void sfs_header_check_use(struct sfs_header_check *check, struct sfs_spans *spans);
 /* Frees, and sets NULL; NULL is fine. */
 void sfs_header_check_close(struct sfs_header_check **check);
 

@@ -278,12 +278,15 @@ static int use_sent(struct tar_layer *layer, struct sfs_cache *cache, struct sfs
         return sfs_fail(err, EBADMSG, "its windows are missing");
     index->seek.windows_blob = sent->windows;
     layer->is_open_to_doubt = !sent->is_vouched;
-    int r =
-        cache ? sfs_spans_open(cache, blob, &index->seek, source->label, &layer->spans, err) : 0;
-    if (r == 0 && cache && layer->is_open_to_doubt)
-        r = sfs_header_check_open(index, layer->spans, layer->base.label, &layer->check, err);
+    int r = cache && layer->is_open_to_doubt
+                ? sfs_header_check_open(index, layer->base.label, &layer->check, err)
+                : 0;
+    if (r == 0 && cache)
+        r = sfs_spans_open(cache, blob, &index->seek, source->label, &layer->spans, err);
     if (r < 0)
         return r;
+    if (layer->check)
+        sfs_header_check_use(layer->check, layer->spans);
     layer->windows = TAKE(sent->windows);
     layer->base.tables = index->tables;
     sfs_blob_close(blob);
