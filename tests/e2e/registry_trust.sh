@@ -127,6 +127,31 @@ for kind in shift add other-layer many-names raw-cut raw-huge raw-noise raw-wind
     echo "$kind $found $(grep -c 'of no use' "$T/words")" >>"$T/told"
 done
 
+# --- filled up: the whole layer is here, compared with its digest, and has an index that was made here, which is what counts then
+filled() { # NAME: waits for that
+    for _ in $(seq 60); do
+        "$STAGEFS" cache ls | grep -q "^index  *$layer " && return
+        sleep 1
+    done
+    fail "$1: not filled up after a minute: $("$STAGEFS" cache ls) $(cat "$T/words")"
+}
+real
+forge omit
+mount_it fill --fill
+filled fill
+sleep 1
+unmount_it
+grep -q "layer 0 (.*is not what the layer holds" "$T/words" || fail "a forged index was not told of: $(cat "$T/words")"
+"$STAGEFS" cache ls | grep -q "^blob  *$layer " || fail "not whole: $("$STAGEFS" cache ls)"
+mount_it fill
+all_same "once it is filled up"
+unmount_it
+# It ends at once when it is unmounted before.
+mount_it unfilled --fill
+began=$(date +%s)
+unmount_it
+[ $(($(date +%s) - began)) -le 5 ] || fail "unmounting waited for the fill"
+
 # --- bytes that are not the layer's: a corrupted span, another blob in its place
 real
 stored=$T/plain/store/docker/registry/v2/blobs/sha256/$(echo "${layer#sha256:}" | cut -c1-2)/${layer#sha256:}/data
