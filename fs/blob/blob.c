@@ -45,6 +45,11 @@ int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct 
     return size > 0 ? blob->ops->fill(blob, offset, size, err) : 0;
 }
 
+bool sfs_blob_is_remote(const struct sfs_blob *blob)
+{
+    return blob->ops->fill && sfs_blob_file(blob) < 0;
+}
+
 void sfs_blob_stop(struct sfs_blob *blob)
 {
     if (blob->ops->stop)

@@ -61,6 +61,8 @@ void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
  * for it. EAGAIN: the other machine does not answer, or wants to be left alone. ENOSPC: there is no
  * room to keep it. ECANCELED: sfs_blob_stop(). Else why the other machine does not give it. */
 int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
+/* Does the blob, or a part of it, lie on another machine? */
+bool sfs_blob_is_remote(const struct sfs_blob *blob);
 /* Ends a fill that another thread is in, and whatever else waits in this blob, which can then only
  * be closed. */
 void sfs_blob_stop(struct sfs_blob *blob);

@@ -93,6 +93,21 @@ mount_it profile --profile "$T/start.profile"
 grep -q 'start profile' "$T/words" && fail "--profile: $(cat "$T/words")"
 unmount_it
 
+# --- one that names most of the image: the rest is fetched, too, and that is told
+printf 'read /numbers\nread /big 0+3000000\nread /dir/f100\nread /numbers 0+9000000\n' >"$T/most.profile"
+mount_it eager --profile "$T/most.profile"
+grep -q 'the profile names [0-9]* % of the image' "$T/words" || fail "not eager: $(cat "$T/words")"
+for _ in $(seq 100); do
+    "$STAGEFS" stats --json "$T/mnt" >"$T/stats"
+    [ "$(jq .registry.fetched "$T/stats")" -ge "$(stat -c %s "$T/layout/blobs/sha256/${layer#sha256:}")" ] && break
+    sleep 0.1
+done
+[ "$(jq .registry.fetched "$T/stats")" -ge "$(stat -c %s "$T/layout/blobs/sha256/${layer#sha256:}")" ] || fail "not all: $(cat "$T/stats")"
+unmount_it
+mount_it lazy --profile "$T/start.profile"
+grep -q 'of the image' "$T/words" && fail "eager for little: $(cat "$T/words")"
+unmount_it
+
 # --- forged: EIO and a line that names the layer, or the index is refused and the layer read whole; never other bytes
 forge() { python3 "$HERE/forge_index.py" "$R" some/name "$manifest" "$1" || fail "forging $1"; }
 real() {
