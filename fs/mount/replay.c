@@ -50,7 +50,8 @@ struct sfs_replay {
     struct sfs_profile profile;
     sfs_ino *inos; /* of the profile's uses; 0: not in the forest, or known to be absent */
     size_t unknown, first_unknown;
-    bool is_eager; /* whatever else is in the blobs is fetched, too */
+    bool is_eager;   /* whatever else is in the blobs is fetched, too */
+    bool has_remote; /* some of it lies on another machine */
     struct sfs_fill *ahead;
     char path[4096];
     pthread_t thread;
@@ -84,7 +85,7 @@ static sfs_ino find_path(const struct sfs_replay *replay, const struct sfs_use *
         return SFS_INO_ROOT;
     const struct sfs_tree *tree =
         replay->numbered ? take_number(forest, &path, &index) : forest->trees[0];
-    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW;
+    unsigned flags = SFS_RESOLVE_UNCONFIRMED | (use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW);
     if (!tree || sfs_tree_resolve(tree, path, flags, &node, NULL) < 0)
         return 0;
     return forest->first[index] + node;
@@ -298,14 +299,13 @@ static struct sfs_blob *find_remote(const struct sfs_replay *replay, size_t inde
 unsigned sfs_replay_is_eager(struct sfs_replay *replay)
 {
     struct sfs_forest_sums sums;
-    bool is_remote = false;
     double named = 0;
     for (size_t i = 0; i < replay->profile.count; i++) {
         guess_ranges(replay, i);
         named += (double)bytes_of(&replay->profile.uses[i]);
-        is_remote = is_remote || find_remote(replay, i);
+        replay->has_remote = replay->has_remote || find_remote(replay, i);
     }
-    if (!is_remote)
+    if (!replay->has_remote)
         return 0;
     sfs_forest_sum(replay->forest, &sums);
     double hundredths = sums.blocks > 0 ? 100 * named / (512.0 * (double)sums.blocks) : 0;
@@ -355,6 +355,13 @@ static uint64_t most_bytes(void)
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 : BATCH;
 }
 
+/* May looking it up have to wait for another machine? A link's target may be read there first
+ * (sfs_tree_confirm()), and nothing that is to be fetched shall wait for that. */
+static bool is_slow(const struct sfs_replay *replay, size_t index)
+{
+    return replay->has_remote && replay->profile.uses[index].kind == SFS_USE_LINK;
+}
+
 static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
@@ -369,7 +376,8 @@ static void *walk(void *arg)
         if (atomic_load(&replay->stop) ||
             (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
             return NULL;
-        look_up(root, &replay->profile.uses[i]);
+        if (!is_slow(replay, i))
+            look_up(root, &replay->profile.uses[i]);
         guess_ranges(replay, i);
         uint64_t more = bytes_of(&replay->profile.uses[i]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
@@ -382,6 +390,9 @@ static void *walk(void *arg)
     }
     if (replay->is_eager)
         fetch_rest(replay);
+    for (size_t i = 0; i < replay->profile.count && !atomic_load(&replay->stop); i++)
+        if (is_slow(replay, i) && (i % NAMES_A_LOOK || is_mounted(replay->path, st.st_dev)))
+            look_up(root, &replay->profile.uses[i]);
     return NULL;
 }
 
