@@ -21,7 +21,7 @@ struct sfs_registry_options {
     const char *creds;    /* --creds USER[:PASSWORD]: for all registries; NULL: none */
     bool no_tls_verify;   /* --tls-verify=false: any certificate will do, and so will plain HTTP */
     enum sfs_index_trust index_trust;
-    uint64_t keep;        /* bytes of blobs that may be kept on the disk; 0: 32 GiB */
+    uint64_t keep; /* bytes of blobs that may be kept on the disk; 0: 32 GiB */
 };
 
 #endif
