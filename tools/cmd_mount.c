@@ -17,7 +17,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
+    bool allow_other, no_prefetch, no_read_ahead, no_profile, passthrough, erofs, fill;
     const char *front_name;
     enum sfs_front front;
     uint64_t passthrough_limit;
@@ -108,14 +108,24 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     struct sfs_error err;
     const char *source =
         stage_is_given(&args->session.stage_args) ? "stagefs" : args->session.rest[0];
+    /* Rights and links that the kernel heeds by itself are none to be made up by others. */
+    if (args->dev || args->suid || args->front == SFS_FRONT_EROFS || args->upper)
+        args->session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     int r = session_open(&args->session, true, &err);
+    if (r == 0 && !args->trace && !args->no_prefetch && !args->no_profile && !args->layers)
+        session_find_profiles(&args->session, &args->profiles);
     /* What layers tell of while they are read, as of a registry that does not answer, goes there
      * too. */
     args->terminal = args->session.tool.progress;
     args->session.tool.progress.warn = warn;
     args->session.tool.progress.user = args;
+    struct sfs_image *image = r == 0 ? sfs_stage_image(args->session.stage) : NULL;
+    struct sfs_image_fill *fill = NULL;
+    if (args->fill && image)
+        r = sfs_image_fill_open(image, &args->session.tool.progress, &fill, &err);
     if (r == 0)
         r = serve(args, source, mountpoint, &err);
+    sfs_image_fill_close(&fill);
     return session_close(&args->session, r, &err);
 }
 
@@ -157,6 +167,10 @@ int cmd_mount(const struct command *command, int argc, char **argv)
           "write down what is used, at the end and on SIGUSR1" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
+        { "fill", 0, OPTION_FLAG, &args.fill, NULL,
+          "bring the whole image from its registry, while nobody waits for anything else" },
+        { "no-profile", 0, OPTION_FLAG, &args.no_profile, NULL,
+          "heed no profile that is beside the image at its registry" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },

@@ -15,7 +15,7 @@ struct run_args {
     const char *front_name;
     enum sfs_front front;
     const char *trace; /* the profile to be written; NULL: none */
-    bool interactive, terminal, init, suid, append, pages;
+    bool interactive, terminal, init, suid, append, pages, no_profile;
     bool rm; /* as docker has it: nothing would stay anyway */
 };
 
@@ -82,6 +82,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "fetch at once what such a file of trace tells (repeatable)" },
         { "front", 0, OPTION_TEXT, &args->front_name, "NAME",
           "whom the kernel asks for files: fuse, erofs or auto (default), as in mount" },
+        { "no-profile", 0, OPTION_FLAG, &args->no_profile, NULL,
+          "heed no profile that is beside the image at its registry" },
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },
@@ -132,8 +134,13 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     int r = is_trace && !(args.trace && *args.trace)
                 ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE")
                 : 0;
+    /* Rights that the kernel heeds by itself are none to be made up by others. */
+    if (args.suid)
+        args.session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     if (r == 0)
         r = session_open(&args.session, true, &err);
+    if (r == 0 && !is_trace && !args.no_profile)
+        session_find_profiles(&args.session, &args.profiles);
     int status = 0;
     if (r == 0)
         status = run_stage(&args, &err);

@@ -23,6 +23,10 @@
 /* What is kept of them in the cache directory. */
 #define SFS_MAX_FINDINGS     (64u << 20)    /* bytes for the libraries of one blob */
 #define SFS_MAX_ALL_FINDINGS (256ull << 20) /* bytes of all of them */
+/* The index of a layer that another machine sent. */
+#define SFS_MAX_SENT_HEAD    (64u << 20)    /* bytes without its windows, compressed */
+#define SFS_MAX_SENT_INDEX   (512ull << 20) /* the same, unpacked */
+#define SFS_MAX_SENT_WINDOWS (2ull << 30)   /* bytes of the windows */
 
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */

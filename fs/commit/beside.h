@@ -2,6 +2,7 @@
 #ifndef STAGEFS_BESIDE_H
 #define STAGEFS_BESIDE_H
 
+#include "image/artifacts.h"
 #include "registry/referrers.h"
 #include "registry/upload.h"
 #include <stagefs/artifact.h>
@@ -22,8 +23,6 @@ void sfs_beside_done(struct sfs_beside *beside);
 int sfs_beside_add(struct sfs_beside *beside, struct sfs_artifact *artifact,
                    struct sfs_digest *ret_digest, struct sfs_error *err);
 
-#define SFS_PROFILE_ARTIFACT "application/vnd.stagefs.profile.v1"
-#define SFS_INDEX_ARTIFACT   "application/vnd.stagefs.index.v1"
 /* What a part is called where it becomes a file: without it, `oras pull` leaves the part out. */
 #define SFS_TITLE_NOTE "org.opencontainers.image.title"
 

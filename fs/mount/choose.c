@@ -2,6 +2,7 @@
 #include "mount/choose.h"
 
 #include "mount/asker.h"
+#include "tree/tree_inner.h"
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -52,6 +53,9 @@ const char *sfs_choose_by_files(const struct sfs_forest *forest, bool xattrs)
     struct sfs_forest_holes holes;
     if (forest->first[forest->count] > MOST_FILES)
         return "there are more than 150,000 files";
+    for (size_t i = 0; i < forest->count; i++)
+        if (sfs_tree_is_unconfirmed(forest->trees[i]))
+            return "the names are a registry's word until they are read";
     sfs_forest_count_holes(forest, HOLES, &holes);
     if (holes.files > 0)
         return "there are sparse files";

@@ -118,6 +118,22 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
         sfs_layer_follow(tree->layers[at->layer], at->inode, offset, size);
 }
 
+int sfs_tree_confirm(const struct sfs_tree *tree, sfs_node node, struct sfs_error *err)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    if (at->layer == SFS_NO_LAYER)
+        return 0;
+    return sfs_layer_confirm(tree->layers[at->layer], at->inode, err);
+}
+
+bool sfs_tree_is_unconfirmed(const struct sfs_tree *tree)
+{
+    for (size_t i = 0; i < tree->layer_count; i++)
+        if (tree->layers[i]->unconfirmed)
+            return true;
+    return false;
+}
+
 uint64_t sfs_tree_source_holes(const struct sfs_tree *tree, sfs_node node)
 {
     const struct sfs_tree_node *at = &tree->nodes[node];
