@@ -16,7 +16,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
+    bool allow_other, no_prefetch, no_read_ahead, no_learn, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
@@ -76,6 +76,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
+        .learn = !args->no_learn,
     };
     if (!args->layers)
         return sfs_mount_serve(sfs_stage_tree(args->session.stage), &options, err);
@@ -146,6 +147,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
+        { "no-learn", 0, OPTION_FLAG, &args.no_learn, NULL,
+          "neither remember what a start uses, nor fetch what earlier ones used" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },
         { "erofs", 0, OPTION_FLAG, &args.erofs, NULL,

@@ -12,7 +12,7 @@ struct run_args {
     struct run_setup setup;
     struct text_list profiles;
     const char *trace; /* the profile to be written; NULL: none */
-    bool interactive, terminal, init, suid, append, pages;
+    bool interactive, terminal, init, suid, append, pages, no_learn;
     bool rm; /* as docker has it: nothing would stay anyway */
 };
 
@@ -52,6 +52,7 @@ static int run_stage(struct run_args *args, struct sfs_error *err)
     request.trace_pages = args->pages;
     request.profiles = args->profiles.items;
     request.profile_count = args->profiles.count;
+    request.learn = !args->no_learn;
     progress_close();
     struct sfs_run_result result;
     r = sfs_sandbox.run(&request, &result, err);
@@ -76,6 +77,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
     const struct option_spec of_run[] = {
         { "profile", 0, OPTION_PATHS, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
+        { "no-learn", 0, OPTION_FLAG, &args->no_learn, NULL,
+          "neither remember what a start uses, nor fetch what earlier ones used" },
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },
@@ -85,7 +88,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "tell which bytes of files are used, too, which makes the run slower" },
     };
     args->session.set.before_command = &args->session.stage_args;
-    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 2);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->setup.env, "KEY=VALUE",
           "a variable for the command (repeatable)" },

@@ -23,7 +23,8 @@ static const struct {
     [SFS_STORE_FILE] = { "file", ".bin" },          [SFS_STORE_SEEN] = { "seen", ".id" },
     [SFS_STORE_RESULT] = { "result", ".tar" },      [SFS_STORE_FILTER] = { "filter", ".bpf" },
     [SFS_STORE_BLOB] = { "blob", ".blob" },         [SFS_STORE_PART] = { "part", ".part" },
-    [SFS_STORE_DOCUMENT] = { "document", ".json" }, [SFS_STORE_NAME] = { "name", ".ref" }
+    [SFS_STORE_DOCUMENT] = { "document", ".json" }, [SFS_STORE_NAME] = { "name", ".ref" },
+    [SFS_STORE_START] = { "start", ".profile" },
 };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key

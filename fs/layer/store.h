@@ -10,6 +10,7 @@
  *   DIR/part/sha256-HEX.SIZE.part  and .map: what was fetched of one (blob/range_file.h)
  *   DIR/document/sha256-HEX.json   manifests and configs of registries
  *   DIR/name/sha256-HEX.ref    the digest that a name had when its registry was asked last
+ *   DIR/start/sha256-HEX.profile   what starts of an image use (mount/learner.h)
  *
  * Besides: DIR/run, where commands that run write to, and DIR/run-cache, of RUN --mount=type=cache.
  *

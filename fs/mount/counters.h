@@ -36,7 +36,11 @@ struct sfs_stats {
     atomic_uint_least64_t opens_through; /* opens that were answered with a backing file */
     atomic_uint_least64_t files_kept;    /* files that were written to the store for that */
     atomic_uint_least64_t bytes_kept;    /* bytes of those files */
-    uint64_t started_ns;                 /* when the mount began, by the monotonic clock */
+    /* Of what starts use (learner.h): what was known of it when the mount began; how much of that
+     * was looked at, and used, and how much was seen in all, once the start has ended. */
+    atomic_uint_least64_t learned_paths, learned_bytes;
+    atomic_uint_least64_t checked_paths, checked_bytes, used_paths, used_bytes, seen_paths;
+    uint64_t started_ns; /* when the mount began, by the monotonic clock */
 };
 
 /* Starts all counters at 0, and the clock. */

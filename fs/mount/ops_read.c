@@ -130,13 +130,15 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
     return 0;
 }
 
-/* Tells of a read, before it is answered, all that watch reads: the caller, recorder, fill. */
+/* Tells of a read, before it is answered, all that watch reads: the caller, learner, fill. */
 static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_ino ino,
                   uint64_t file_size, struct sfs_range range)
 {
     const struct sfs_mount_options *options = server->options;
     if (options->touch)
         options->touch(options->user, place->index, place->node, range.offset, range.size);
+    if (server->learner)
+        sfs_learner_read(server->learner, ino, range);
     if (server->ahead)
         sfs_fill_touch(server->ahead, ino, file_size, range);
 }

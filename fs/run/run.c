@@ -76,6 +76,8 @@ static void *serve(void *arg)
         .missing = run->request->missing ? tell_missing : NULL,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
+        .learn = run->request->learn,
+        .store = run->request->store,
         .first_tree = true,
         .only_overlay = true,
         .ret_bytes = &run->server_bytes,
