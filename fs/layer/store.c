@@ -289,6 +289,17 @@ int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, con
     return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
 }
 
+int sfs_store_name_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                        struct sfs_io_temp *temp, struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    int r = make_name(key, kinds[kind].suffix, name, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_temp_rename(temp, name, err);
+    return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
+}
+
 int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lock *ret_lock,
                    struct sfs_error *err)
 {

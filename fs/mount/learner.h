@@ -47,7 +47,7 @@ void sfs_learner_read(struct sfs_learner *learner, sfs_ino ino, struct sfs_range
 /* Starts the thread that waits until the mount is quiet, and then writes. */
 int sfs_learner_start(struct sfs_learner *learner, struct sfs_error *err);
 /* At a clean end: writes what was seen, if the thread has not. Whatever fails, the mount has
- * served: only the next start knows less. Waits for the disk. */
+ * served: only the next start knows less. */
 void sfs_learner_finish(struct sfs_learner *learner);
 
 #endif

@@ -239,6 +239,7 @@ static void count_learned(const struct sfs_learner *learner, const struct sfs_le
     atomic_store(&stats->used_bytes, sums->used_bytes);
 }
 
+/* (The disk is not waited for, since a `run` ends after this, and a digest tells damage.) */
 static int keep_text(const struct sfs_learner *learner, const struct sfs_buf *text,
                      struct sfs_error *err)
 {
@@ -250,7 +251,7 @@ static int keep_text(const struct sfs_learner *learner, const struct sfs_buf *te
     if (r == 0)
         r = sfs_io_write_all(temp.fd, text->data, text->size);
     if (r == 0)
-        r = sfs_store_commit_file(store, SFS_STORE_START, learner->key, &temp, err);
+        r = sfs_store_name_file(store, SFS_STORE_START, learner->key, &temp, err);
     return r;
 }
 
