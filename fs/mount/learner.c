@@ -52,45 +52,60 @@ void sfs_learner_take(struct sfs_learner *learner, struct sfs_profile *ret_profi
 
 /* ---- notes ---- */
 
+/* Asked without the lock first, since it is asked for as long as the mount lives; and with it,
+ * since who writes what was noted reads it without. */
+static bool listens(const struct sfs_learner *learner)
+{
+    return atomic_load_explicit(&learner->listens, memory_order_relaxed);
+}
+
 /* Adds a note; the lock is held. What is over the bounds is not noted: the first uses count. */
 static void add_note(struct sfs_learner *learner, const struct sfs_note *note)
 {
-    if (learner->notes.size >= MAX_NOTES * sizeof *note ||
+    if (!listens(learner) || learner->notes.size >= MAX_NOTES * sizeof *note ||
         sfs_buf_add(&learner->notes, note, sizeof *note) < 0)
         return;
+    learner->bytes += note->kind == SFS_USE_READ ? note->range.size : 0;
     if (learner->notes.size == sizeof *note)
         pthread_cond_signal(&learner->changed);
 }
 
 void sfs_learner_read(struct sfs_learner *learner, sfs_ino ino, struct sfs_range range)
 {
-    if (!atomic_load_explicit(&learner->listens, memory_order_relaxed))
+    if (!listens(learner))
         return;
     LOCK(&learner->lock);
-    learner->bytes += range.size;
     add_note(learner, &(struct sfs_note){ ino, SFS_USE_READ, range });
 }
 
 void sfs_learner_use(struct sfs_learner *learner, sfs_ino ino, enum sfs_use_kind kind)
 {
-    if (!atomic_load_explicit(&learner->listens, memory_order_relaxed))
+    if (!listens(learner))
         return;
     LOCK(&learner->lock);
     add_note(learner, &(struct sfs_note){ .ino = ino, .kind = kind });
 }
 
-void sfs_learner_lookup(struct sfs_learner *learner, sfs_ino dir, const char *name, sfs_ino ino)
+/* Notes a name that is not there. */
+static void note_missing(struct sfs_learner *learner, sfs_ino dir, const char *name)
 {
-    if (ino || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        sfs_learner_use(learner, ino, SFS_USE_STAT);
-        return;
-    }
-    if (!atomic_load_explicit(&learner->listens, memory_order_relaxed))
+    if (!listens(learner))
         return;
     LOCK(&learner->lock);
     const uint64_t at = learner->names.size;
-    if (at < MAX_NAMES && sfs_buf_add(&learner->names, name, strlen(name) + 1) == 0)
+    if (listens(learner) && at < MAX_NAMES &&
+        sfs_buf_add(&learner->names, name, strlen(name) + 1) == 0)
         add_note(learner, &(struct sfs_note){ dir, SFS_USE_NONE, { .offset = at } });
+}
+
+void sfs_learner_lookup(struct sfs_learner *learner, sfs_ino dir, const char *name, sfs_ino ino)
+{
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return; /* of mounts that are exported */
+    if (ino)
+        sfs_learner_use(learner, ino, SFS_USE_STAT);
+    else
+        note_missing(learner, dir, name);
 }
 
 /* ---- when it is enough ---- */
