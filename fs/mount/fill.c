@@ -29,7 +29,8 @@ struct sfs_fill {
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
-    bool (*spares)(void *user, sfs_ino ino, bool is_guess); /* NULL: no file is spared */
+    bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
+                   bool is_guess); /* NULL: no file is spared */
     void *spares_user;
 };
 
@@ -68,7 +69,8 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
     ahead->user = user;
 }
 
-void sfs_fill_spare(struct sfs_fill *ahead, bool (*spares)(void *user, sfs_ino ino, bool is_guess),
+void sfs_fill_spare(struct sfs_fill *ahead,
+                    bool (*spares)(void *user, sfs_ino ino, struct sfs_range range, bool is_guess),
                     void *user)
 {
     ahead->spares = spares;
@@ -179,7 +181,7 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     sfs_tree_attr(place.tree, place.node, &attr);
     if (range.offset >= attr.size)
         return 0;
-    if (ahead->spares && ahead->spares(ahead->spares_user, ino, is_guess)) {
+    if (ahead->spares && ahead->spares(ahead->spares_user, ino, range, is_guess)) {
         sfs_tree_prefetch(place.tree, place.node, range.offset, range.size, 1);
         return 0;
     }
