@@ -26,7 +26,9 @@ static const char head[] =
     ".bar>*{min-width:0;overflow-wrap:anywhere}.num{font-variant-numeric:tabular-nums}\n"
     ".track{position:relative;height:1.15rem;background:var(--track);border-radius:3px;"
     "display:flex;overflow:hidden}\n"
-    ".track i{display:block;height:100%}.cold{background:#3b78c3}.warm{background:#d08a1d}\n"
+    ".track "
+    "i{display:block;height:100%}.first{background:#3b78c3}.second{background:#7a5bb5}.warm{"
+    "background:#d08a1d}\n"
     ".whisker{position:absolute;top:45%;height:10%!important;background:var(--ink);opacity:.75}\n"
     ".key{display:flex;flex-wrap:wrap;gap:.3rem 1rem;font-size:.85rem}.key b{display:inline-block;"
     "width:.8em;height:.8em;margin-right:.35em;border-radius:2px}\n"
@@ -157,12 +159,14 @@ static struct worst find_worst(const struct bench_report *report, unsigned dir)
     return worst;
 }
 
-/* What to type: a profile has the bytes fetched before they are asked for. */
+/* What to type: a profile has the bytes fetched before they are asked for, in a first start too. */
 static void put_cure(const struct worst *worst, FILE *out)
 {
     fputs(
         "Warm it is as fast as the rest, so the time goes into fetching and decoding its bytes for "
-        "the first time. Have them fetched before they are asked for: <code>stagefs trace IMAGE "
+        "the first time. The second start of a mount has them fetched before they are asked for; "
+        "the "
+        "first does with a profile: <code>stagefs trace IMAGE "
         "-o start.profile -- ",
         out);
     bench_html_text(out, worst->job->kind == BENCH_EXEC ? worst->job->name : "COMMAND");
@@ -256,6 +260,53 @@ static void put_all_advice(const struct bench_report *report, FILE *out)
               out);
 }
 
+/* ---- the three starts */
+
+static void put_start(const struct bench_report *report, const struct bench_row *row,
+                      enum bench_state state, unsigned dir, FILE *out)
+{
+    struct bench_ratio ratio = bench_row_ratio(report, row, state, dir);
+    char median[32];
+    if (!row->samples[state][dir].count) {
+        fputs("<td>&ndash;</td>", out);
+        return;
+    }
+    fprintf(out, "<td class=\"num %s\">%s", bench_verdict_name(ratio.verdict),
+            bench_format_time(bench_row_summary(row, state, dir).median, median, sizeof median));
+    if (ratio.verdict != BENCH_NOTHING)
+        fprintf(out, " (%.2f x)", ratio.ratio);
+    fputs("</td>", out);
+}
+
+static void put_starts_of(const struct bench_report *report, const struct bench_job *job,
+                          const struct bench_row *row, FILE *out)
+{
+    for (unsigned d = 0; d < report->options->dir_count; d++) {
+        fputs("<tr><td>", out);
+        bench_html_text(out, job->kind == BENCH_GPU ? row->name : job->name);
+        fputs("</td><td>", out);
+        bench_html_text(out, report->options->dirs[d].label);
+        fputs("</td>", out);
+        for (unsigned s = 0; s < BENCH_STATES; s++)
+            put_start(report, row, s, d, out);
+        fputs("</tr>\n", out);
+    }
+}
+
+static void put_starts(const struct bench_report *report, FILE *out)
+{
+    fputs(
+        "<h2>Starts</h2>\n<p class=\"soft\">First: nothing is cached or known. Second: nothing is "
+        "cached, but the mount has learned from one start what is used. Warm: again.</p>\n"
+        "<div class=\"scroll\"><table><thead><tr><th>What</th><th>From</th><th>First start</th>"
+        "<th>Second start</th><th>Warm</th></tr></thead><tbody>\n",
+        out);
+    for (size_t i = 0; i < report->job_count; i++)
+        for (unsigned r = 0; r < report->jobs[i].row_count; r++)
+            put_starts_of(report, &report->jobs[i], &report->jobs[i].rows[r], out);
+    fputs("</tbody></table></div>\n", out);
+}
+
 /* ---- the table */
 
 static void put_cell(const struct bench_report *report, const struct bench_row *row,
@@ -317,6 +368,8 @@ int bench_report_html(const struct bench_report *report, FILE *out)
 {
     fputs(head, out);
     put_intro(report, out);
+    if (report->second)
+        put_starts(report, out);
     put_all_advice(report, out);
     for (size_t i = 0; i < report->job_count; i++)
         if (report->jobs[i].kind == BENCH_GPU)

@@ -5,6 +5,7 @@
 #include "cold.h"
 #include "gpu.h"
 #include "load.h"
+#include "record.h"
 #include "root.h"
 #include "tree_copy.h"
 
@@ -18,7 +19,8 @@
 
 const char *bench_state_name(enum bench_state state)
 {
-    return state == BENCH_COLD ? "cold" : "warm";
+    static const char *const names[] = { "first", "second", "warm" };
+    return names[state];
 }
 
 /* ---- jobs */
@@ -185,15 +187,51 @@ static void run_alive(const struct bench_options *options, const struct bench_jo
     bench_fail(&result->reason, "the mount has died: %s", strerror(errno));
 }
 
+/* Runs on a fresh mount that has what earlier ones learned. */
+static void run_learned(const struct bench_options *options, const struct bench_job *job,
+                        struct bench_result *result)
+{
+    char path[4096];
+    struct bench_dir dir = options->dirs[options->found_in];
+    if (bench_record_learning(options->record_fd, options->timeout_s, path, sizeof path,
+                              &result->reason) < 0) {
+        result->failed = true;
+        return;
+    }
+    dir.path = path;
+    bench_run_once(options, job, &dir, result);
+    struct bench_reason reason;
+    if (bench_record_end(options->record_fd, options->timeout_s, &reason) < 0 && !result->failed) {
+        result->failed = true;
+        result->reason = reason;
+    }
+}
+
+/* The first start is what all second ones learn from, so it is done once, and does not count. */
+static void teach(const struct bench_options *options, struct bench_job *job)
+{
+    struct bench_result result = { 0 };
+    if (bench_record_forget(options->record_fd, options->timeout_s, &result.reason) < 0 ||
+        bench_cold_make(options, &options->dirs[options->found_in], &job->plan, &result.reason) < 0)
+        result.failed = true;
+    else
+        run_learned(options, job, &result);
+    struct bench_row *row = result.failed && !bench_stopped() ? find_row(job, main_row(job)) : NULL;
+    if (row)
+        fail_samples(&row->samples[BENCH_SECOND][options->found_in], &result.reason);
+}
+
 /* One run that counts. A directory on which the job failed is not tried again. */
 static int sample(struct bench_report *report, struct bench_job *job, enum bench_state state,
                   unsigned dir)
 {
     const struct bench_options *options = report->options;
     struct bench_result result = { 0 };
-    if (state == BENCH_COLD &&
+    if (state != BENCH_WARM &&
         bench_cold_make(options, &options->dirs[dir], &job->plan, &result.reason) < 0)
         result.failed = true;
+    else if (state == BENCH_SECOND && dir == options->found_in)
+        run_learned(options, job, &result);
     else
         run_alive(options, job, dir, &result);
     if (bench_stopped())
@@ -233,6 +271,8 @@ static int measure_state(struct bench_report *report, struct bench_job *job, enu
 {
     const struct bench_options *options = report->options;
     unsigned order[BENCH_MAX_DIRS];
+    if (state == BENCH_SECOND)
+        teach(options, job);
     for (unsigned i = 0; i < options->dir_count; i++) {
         order[i] = i;
         if (state == BENCH_WARM && !bench_stopped())
@@ -277,7 +317,9 @@ static int measure_job(struct bench_report *report, struct bench_job *job,
         return 0;
     int r = 0;
     if (report->cold)
-        r = measure_and_tell_state(report, job, BENCH_COLD, watcher, random);
+        r = measure_and_tell_state(report, job, BENCH_FIRST, watcher, random);
+    if (r == 0 && report->second)
+        r = measure_and_tell_state(report, job, BENCH_SECOND, watcher, random);
     return r < 0 ? r : measure_and_tell_state(report, job, BENCH_WARM, watcher, random);
 }
 
@@ -287,6 +329,7 @@ int bench_measure(const struct bench_options *options, const struct bench_watche
     *report = (struct bench_report){ .options = options };
     uint64_t random = options->seed;
     report->cold = options->cold && bench_cold_check(&report->cold_reason) == 0;
+    report->second = report->cold && options->record_fd;
     if (make_jobs(report) < 0)
         return -1;
     for (size_t i = 0; i < report->job_count && !bench_stopped(); i++)

@@ -8,9 +8,12 @@
 #include "touched.h"
 #include <stdio.h>
 
-enum bench_state { BENCH_COLD, BENCH_WARM, BENCH_STATES };
+/* FIRST: with nothing in the page cache, and nothing known of what is loaded. SECOND: the same once
+ * a mount has learned from one start; elsewhere nothing is learned, so it is as FIRST. WARM: again,
+ * with all caches as the run before left them. */
+enum bench_state { BENCH_FIRST, BENCH_SECOND, BENCH_WARM, BENCH_STATES };
 
-/* "cold" or "warm". A constant string. */
+/* "first", "second" or "warm". A constant string. */
 const char *bench_state_name(enum bench_state state);
 
 /* The times of one row, in one state, in one directory. */
@@ -45,7 +48,8 @@ struct bench_report {
     const struct bench_options *options;
     struct bench_job *jobs;
     size_t job_count;
-    bool cold;                       /* cold runs were measured */
+    bool cold;                       /* first runs were measured */
+    bool second;                     /* and second ones, too */
     struct bench_reason cold_reason; /* if not: why not */
     int ended_by;                    /* a signal; 0: all was measured */
 };

@@ -87,6 +87,24 @@ int bench_record_start(int fd, unsigned timeout_s, char *dir, size_t size,
     return ask(fd, "start\n", "ready", timeout_s, dir, size, reason);
 }
 
+int bench_record_learning(int fd, unsigned timeout_s, char *dir, size_t size,
+                          struct bench_reason *reason)
+{
+    return ask(fd, "learn\n", "ready", timeout_s, dir, size, reason);
+}
+
+int bench_record_end(int fd, unsigned timeout_s, struct bench_reason *reason)
+{
+    char path[4096];
+    return ask(fd, "stop\n", "done", timeout_s, path, sizeof path, reason);
+}
+
+int bench_record_forget(int fd, unsigned timeout_s, struct bench_reason *reason)
+{
+    char words[4096];
+    return ask(fd, "forget\n", "forgot", timeout_s, words, sizeof words, reason);
+}
+
 /* ---- what it wrote */
 
 /* In place. */

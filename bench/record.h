@@ -1,9 +1,14 @@
-/* What a run touched, out of the records of a mount. Whoever started the harness may lend it such
+/* Mounts for one run each: what a run touched, out of the records of a mount, and mounts that have
+ * learned from earlier runs. Whoever started the harness may lend it such
  * mounts, on a socket (--record-fd):
  *
  *   "start\n"  is answered "ready DIR\n": a fresh mount at DIR, which records; or "failed WORDS\n"
  *   "stop\n"   is answered "done FILE\n": it is gone, and FILE tells in lines
  *              "read PATH OFFSET+SIZE ..." what was read, paths with bytes as \ooo; or "failed ..."
+ *
+ *   "learn\n"  is answered as "start\n": the fresh mount learns what is used of it, and has what
+ *              earlier ones learned; "stop\n" ends it, and FILE is then without meaning
+ *   "forget\n" is answered "forgot ...\n": nothing is known any more
  *
  * A fresh mount a run, since the kernel asks a mount for a page only once. */
 #ifndef BENCH_RECORD_H
@@ -42,6 +47,13 @@ void bench_reads_close(struct bench_reads *reads);
  * is none, for that reason. */
 int bench_record_start(int fd, unsigned timeout_s, char *dir, size_t size,
                        struct bench_reason *reason);
+/* The same for a mount that learns. */
+int bench_record_learning(int fd, unsigned timeout_s, char *dir, size_t size,
+                          struct bench_reason *reason);
+/* Ends such a mount. -1: as above. */
+int bench_record_end(int fd, unsigned timeout_s, struct bench_reason *reason);
+/* Has all forgotten that such mounts learned. -1: as above. */
+int bench_record_forget(int fd, unsigned timeout_s, struct bench_reason *reason);
 /* Ends the mount, waits at most timeout_s, and reads what was read of it; the caller closes *reads.
  * -1: the reason says why that could not be; there is no mount any more. */
 int bench_record_stop(int fd, unsigned timeout_s, struct bench_reads *reads,

@@ -31,7 +31,7 @@ static void print_measured(const struct bench_report *report, const struct bench
     char median[32], low[32], high[32], interval[72];
     snprintf(interval, sizeof interval, "%s .. %s", bench_format_time(summary.low, low, sizeof low),
              bench_format_time(summary.high, high, sizeof high));
-    fprintf(out, "  %-12s %-5s %10s  %-24s ", report->options->dirs[dir].label,
+    fprintf(out, "  %-12s %-6s %10s  %-24s ", report->options->dirs[dir].label,
             bench_state_name(state), bench_format_time(summary.median, median, sizeof median),
             interval);
     if (ratio.verdict != BENCH_NOTHING)
@@ -53,7 +53,7 @@ static void print_state(const struct bench_report *report, const struct bench_ro
         if (samples->count)
             print_measured(report, row, state, d, out);
         else if (samples->failed || samples->left_out)
-            fprintf(out, "  %-12s %-5s %s: %s\n", report->options->dirs[d].label,
+            fprintf(out, "  %-12s %-6s %s: %s\n", report->options->dirs[d].label,
                     bench_state_name(state), samples->failed ? "FAILED" : "left out",
                     samples->reason.text);
     }
@@ -102,6 +102,42 @@ static void print_notes(const struct bench_report *report, FILE *out)
                 coverage < 0.95 ? " (6 runs or more give 95 %)" : "");
 }
 
+/* The three starts of one directory side by side, as people ask for them. */
+static void print_starts_of(const struct bench_report *report, const struct bench_row *row,
+                            unsigned dir, FILE *out)
+{
+    fprintf(out, "  %-12s", report->options->dirs[dir].label);
+    for (unsigned s = 0; s < BENCH_STATES; s++) {
+        struct bench_ratio ratio = bench_row_ratio(report, row, s, dir);
+        char median[32], text[64];
+        if (!row->samples[s][dir].count)
+            snprintf(text, sizeof text, "-");
+        else if (ratio.verdict == BENCH_NOTHING)
+            snprintf(
+                text, sizeof text, "%s",
+                bench_format_time(bench_row_summary(row, s, dir).median, median, sizeof median));
+        else
+            snprintf(
+                text, sizeof text, "%s (%.2f x)",
+                bench_format_time(bench_row_summary(row, s, dir).median, median, sizeof median),
+                ratio.ratio);
+        fprintf(out, "  %20s", text);
+    }
+    fputc('\n', out);
+}
+
+static void print_starts(const struct bench_report *report, FILE *out)
+{
+    fprintf(out, "\n  %-12s  %20s  %20s  %20s\n", "", "first start", "second start", "warm");
+    for (size_t i = 0; i < report->job_count; i++)
+        for (unsigned r = 0; r < report->jobs[i].row_count; r++) {
+            const struct bench_job *job = &report->jobs[i];
+            fprintf(out, "%s\n", job->kind == BENCH_GPU ? job->rows[r].name : job->name);
+            for (unsigned d = 0; d < report->options->dir_count; d++)
+                print_starts_of(report, &job->rows[r], d, out);
+        }
+}
+
 void bench_report_end(const struct bench_report *report, FILE *out)
 {
     const struct bench_options *options = report->options;
@@ -111,7 +147,13 @@ void bench_report_end(const struct bench_report *report, FILE *out)
         bench_report_touched(report, &report->jobs[i], out);
         has_touched |= touched->lib_count > 0 || touched->other_files > 0;
     }
+    if (report->second)
+        print_starts(report, out);
     print_notes(report, out);
+    if (report->second)
+        fputs("first: nothing is cached or known. second: nothing is cached, but the mount has "
+              "learned from one start\nwhat is used. warm: again.\n",
+              out);
     if (has_touched)
         fputs(bench_touched_words, out);
     if (options->cold && !report->cold)

@@ -17,7 +17,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, no_profile, passthrough, erofs, fill;
+    bool allow_other, no_prefetch, no_read_ahead, no_profile, no_learn, passthrough, erofs, fill;
     const char *front_name;
     enum sfs_front front;
     uint64_t passthrough_limit;
@@ -88,6 +88,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .passthrough = args->passthrough,
         .passthrough_limit = args->passthrough_limit,
         .store = args->session.tool.store,
+        .learn = !args->no_learn,
     };
     if (!args->layers)
         return sfs_mount_serve(sfs_stage_tree(args->session.stage), &options, err);
@@ -172,6 +173,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
         { "no-profile", 0, OPTION_FLAG, &args.no_profile, NULL,
           "heed no profile that is beside the image at its registry" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
+        { "no-learn", 0, OPTION_FLAG, &args.no_learn, NULL,
+          "neither remember what a start uses, nor fetch what earlier ones used" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },
         { "front", 0, OPTION_TEXT, &args.front_name, "NAME",

@@ -15,7 +15,7 @@ struct run_args {
     const char *front_name;
     enum sfs_front front;
     const char *trace; /* the profile to be written; NULL: none */
-    bool interactive, terminal, init, suid, append, pages, no_profile;
+    bool interactive, terminal, init, suid, append, pages, no_profile, no_learn;
     bool rm; /* as docker has it: nothing would stay anyway */
 };
 
@@ -56,6 +56,7 @@ static int run_stage(struct run_args *args, struct sfs_error *err)
     request.trace_pages = args->pages;
     request.profiles = args->profiles.items;
     request.profile_count = args->profiles.count;
+    request.learn = !args->no_learn;
     progress_close();
     struct sfs_run_result result;
     r = sfs_sandbox.run(&request, &result, err);
@@ -84,6 +85,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "whom the kernel asks for files: fuse, erofs or auto (default), as in mount" },
         { "no-profile", 0, OPTION_FLAG, &args->no_profile, NULL,
           "heed no profile that is beside the image at its registry" },
+        { "no-learn", 0, OPTION_FLAG, &args->no_learn, NULL,
+          "neither remember what a start uses, nor fetch what earlier ones used" },
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },

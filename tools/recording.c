@@ -1,4 +1,5 @@
-/* The process that serves recording mounts one after another, and the answers to the harness. */
+/* The process that serves recording or learning mounts one after another, and the answers to the
+ * harness. */
 #include "recording.h"
 
 #include "ending.h"
@@ -12,6 +13,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+/* What the server is asked for. */
+#define RECORD 'r'
+#define LEARN  'l'
+#define FORGET 'f'
+
 int recording_open(struct recording *recording, struct session *session, const char *work,
                    struct sfs_error *err)
 {
@@ -23,7 +29,8 @@ int recording_open(struct recording *recording, struct session *session, const c
     };
     recording->dir = sfs_format("%s/recorded", work);
     recording->trace = sfs_format("%s/record", work);
-    if (!recording->dir || !recording->trace)
+    recording->learned = sfs_format("%s/learned", work);
+    if (!recording->dir || !recording->trace || !recording->learned)
         return sfs_fail_memory(err);
     if (mkdir(recording->dir, 0755) < 0)
         return sfs_fail_errno(err, errno, "making %s", recording->dir);
@@ -38,28 +45,44 @@ static void tell_byte(void *user)
         _exit(EXIT_FAILED);
 }
 
+static int serve_one(const struct recording *recording, struct sfs_store *store, bool learns,
+                     int told, struct sfs_error *err)
+{
+    const struct session *session = recording->session;
+    const struct sfs_mount_options options = {
+        .mountpoint = recording->dir,
+        .source = "stagefs-bench",
+        .dev = geteuid() == 0,
+        .allow_other = geteuid() == 0,
+        .cache = session->tool.cache,
+        .ready = tell_byte,
+        .user = &told,
+        .trace_path = learns ? NULL : recording->trace,
+        .no_read_ahead = !learns,
+        .trace_pages = !learns,
+        .learn = learns,
+        .store = store,
+    };
+    if (learns)
+        sfs_cache_drop(session->tool.cache);
+    return sfs_mount_serve(sfs_stage_tree(session->stage), &options, err);
+}
+
 /* A mount for each byte that comes. SIGTERM ends a mount, which takes the signal; between two it
  * ends the process. */
 static int serve_all(const struct recording *recording, int wanted, int told)
 {
     struct session *session = recording->session;
     struct sfs_error err;
+    AUTO(sfs_store_close) struct sfs_store *store = NULL;
+    uint64_t freed, items;
     char byte;
     int r = session_open(session, true, &err);
+    if (r == 0)
+        r = sfs_store_open(recording->learned, &store, &err);
     while (r == 0 && read(wanted, &byte, 1) == 1) {
-        struct sfs_mount_options options = {
-            .mountpoint = recording->dir,
-            .source = "stagefs-bench",
-            .dev = geteuid() == 0,
-            .allow_other = geteuid() == 0,
-            .cache = session->tool.cache,
-            .ready = tell_byte,
-            .user = &told,
-            .trace_path = recording->trace,
-            .no_read_ahead = true,
-            .trace_pages = true,
-        };
-        r = sfs_mount_serve(sfs_stage_tree(session->stage), &options, &err);
+        r = byte == FORGET ? sfs_store_prune(store, 0, &freed, &items, &err)
+                           : serve_one(recording, store, byte == LEARN, told, &err);
         if (r == 0)
             tell_byte(&told);
     }
@@ -104,11 +127,16 @@ static bool hear(const struct recording *recording)
     return n == 1;
 }
 
-static bool start_mount(struct recording *recording)
+static bool ask_server(struct recording *recording, char what)
 {
     if (!recording->server && start_server(recording) < 0)
         return false;
-    recording->mounted = write(recording->wanted, "\n", 1) == 1 && hear(recording);
+    return write(recording->wanted, &what, 1) == 1 && hear(recording);
+}
+
+static bool start_mount(struct recording *recording, char what)
+{
+    recording->mounted = ask_server(recording, what);
     return recording->mounted;
 }
 
@@ -120,13 +148,23 @@ static bool stop_mount(struct recording *recording)
     return kill(recording->server, SIGTERM) == 0 && hear(recording);
 }
 
-static void answer(struct recording *recording, bool starts)
+static void answer(struct recording *recording, const char *question)
 {
     char text[4200];
-    bool good = starts ? start_mount(recording) : stop_mount(recording);
+    const char *word = "done", *path = recording->trace;
+    bool good;
+    if (strncmp(question, "start", 5) == 0 || strncmp(question, "learn", 5) == 0) {
+        good = start_mount(recording, *question == 's' ? RECORD : LEARN);
+        word = "ready";
+        path = recording->dir;
+    } else if (strncmp(question, "forget", 6) == 0) {
+        good = ask_server(recording, FORGET);
+        word = "forgot";
+    } else {
+        good = stop_mount(recording);
+    }
     int n = !good ? snprintf(text, sizeof text, "failed its process has ended\n")
-                  : snprintf(text, sizeof text, "%s %s\n", starts ? "ready" : "done",
-                             starts ? recording->dir : recording->trace);
+                  : snprintf(text, sizeof text, "%s %s\n", word, path);
     if (n > 0 && send(recording->asked, text, (size_t)n, MSG_NOSIGNAL) < 0)
         return; /* it is gone, which the next receive tells */
 }
@@ -147,7 +185,7 @@ void recording_answer(struct recording *recording)
         used += used + 1 < sizeof word;
         if (word[used - 1] != '\n')
             continue;
-        answer(recording, strncmp(word, "start", 5) == 0);
+        answer(recording, word);
         used = 0;
     }
 }
@@ -168,5 +206,6 @@ void recording_close(struct recording *recording)
     }
     free(recording->dir);
     free(recording->trace);
+    free(recording->learned);
     *recording = (struct recording){ 0 };
 }

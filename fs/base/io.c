@@ -250,13 +250,21 @@ int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, str
     return sfs_fail_errno(err, EEXIST, "making a file in %s", dir);
 }
 
+int sfs_io_temp_rename(struct sfs_io_temp *temp, const char *name, struct sfs_error *err)
+{
+    if (renameat(temp->dirfd, temp->name, temp->dirfd, name) < 0)
+        return sfs_fail_errno(err, errno, "naming %s", name);
+    temp->name[0] = 0;
+    return 0;
+}
+
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err)
 {
     if (fsync(temp->fd) < 0)
         return sfs_fail_errno(err, errno, "writing %s", name);
-    if (renameat(temp->dirfd, temp->name, temp->dirfd, name) < 0)
-        return sfs_fail_errno(err, errno, "naming %s", name);
-    temp->name[0] = 0;
+    int r = sfs_io_temp_rename(temp, name, err);
+    if (r < 0)
+        return r;
     if (fsync(temp->dirfd) < 0)
         return sfs_fail_errno(err, errno, "writing the directory of %s", name);
     return 0;

@@ -60,6 +60,9 @@ int sfs_io_temp_open(struct sfs_io_temp *temp, const char *dir, mode_t mode, str
 /* Brings the file to the disk under `name` in the same directory, replacing what is there: fsync,
  * rename, fsync of the directory. */
 int sfs_io_temp_commit(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
+/* The same without waiting for the disk: after a crash of the machine the file may be there and
+ * hold something else. For what is checked when it is read, and costs little if it is lost. */
+int sfs_io_temp_rename(struct sfs_io_temp *temp, const char *name, struct sfs_error *err);
 /* Removes it if it was not committed. Fine after commit, and on an all-zero struct with fd -1. */
 void sfs_io_temp_close(struct sfs_io_temp *temp);
 /* Where temporary files go that may be large: $TMPDIR, else /var/tmp, since /tmp is often in

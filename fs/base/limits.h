@@ -46,6 +46,10 @@
     (4u << 20) /* directories searched for libraries, by all files together                        \
                 */
 
+/* What a mount remembers of starts of one image. */
+#define SFS_MAX_LEARNED      (16u << 20)  /* bytes of text */
+#define SFS_MAX_LEARNED_USES (256u << 10) /* paths */
+
 /* Each is compared with all others of its kind, so these bound squares. A chain of stages is walked
  * by recursion. */
 #define SFS_MAX_STAGES    4096u /* FROMs of a Dockerfile */

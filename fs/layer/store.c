@@ -24,7 +24,7 @@ static const struct {
     [SFS_STORE_RESULT] = { "result", ".tar" },      [SFS_STORE_FILTER] = { "filter", ".bpf" },
     [SFS_STORE_BLOB] = { "blob", ".blob" },         [SFS_STORE_PART] = { "part", ".part" },
     [SFS_STORE_DOCUMENT] = { "document", ".json" }, [SFS_STORE_NAME] = { "name", ".ref" },
-    [SFS_STORE_FINDINGS] = { "findings", ".find" }
+    [SFS_STORE_FINDINGS] = { "findings", ".find" }, [SFS_STORE_START] = { "start", ".profile" },
 };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
@@ -286,6 +286,17 @@ int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, con
     if (r < 0)
         return r;
     r = sfs_io_temp_commit(temp, name, err);
+    return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
+}
+
+int sfs_store_name_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                        struct sfs_io_temp *temp, struct sfs_error *err)
+{
+    char name[KEY_MAX + 8];
+    int r = make_name(key, kinds[kind].suffix, name, err);
+    if (r < 0)
+        return r;
+    r = sfs_io_temp_rename(temp, name, err);
     return r < 0 ? sfs_fail_while(err, r, "cache directory %s", store->dir) : 0;
 }
 

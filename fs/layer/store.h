@@ -11,6 +11,7 @@
  *   DIR/document/sha256-HEX.json   manifests and configs of registries
  *   DIR/name/sha256-HEX.ref    the digest that a name had when its registry was asked last
  *   DIR/findings/sha256-HEX.find  what is in a blob's libraries (slim/findings_store.h)
+ *   DIR/start/sha256-HEX.profile   what starts of an image use (mount/learner.h)
  *
  * Besides: DIR/run, where commands that run write to, and DIR/run-cache, of RUN --mount=type=cache.
  *
@@ -38,6 +39,9 @@ int sfs_store_start_file(struct sfs_store *store, enum sfs_store_kind kind,
 /* Gives the file its name, replacing one that is there. Waits for the disk. Errors as above. */
 int sfs_store_commit_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                           struct sfs_io_temp *temp, struct sfs_error *err);
+/* The same without waiting for the disk, as sfs_io_temp_rename() has it. */
+int sfs_store_name_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                        struct sfs_io_temp *temp, struct sfs_error *err);
 
 /* Removes files of that kind, those not used for longest first, until `size` bytes more will not
  * exceed `limit`. ENOSPC: that cannot be. */

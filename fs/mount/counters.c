@@ -97,6 +97,22 @@ static void print_front(const struct sfs_stats *stats, struct sfs_buf *buf)
     sfs_buf_printf(buf, "\"front\":\"%s\",\"front_why\":%s,", stats->front, text ? text : "\"\"");
 }
 
+/* What is known of starts, and how much of what was looked at was fetched for nothing. */
+static void print_learned(struct sfs_stats *stats, struct sfs_buf *buf)
+{
+    uint64_t checked = atomic_load(&stats->checked_paths), used = atomic_load(&stats->used_paths);
+    uint64_t checked_bytes = atomic_load(&stats->checked_bytes),
+             used_bytes = atomic_load(&stats->used_bytes);
+    sfs_buf_printf(buf,
+                   ",\"learned\":{\"paths\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"seen\":%" PRIu64
+                   ",\"checked\":%" PRIu64 ",\"used\":%" PRIu64 ",\"used_bytes\":%" PRIu64
+                   ",\"wasted\":%" PRIu64 ",\"wasted_bytes\":%" PRIu64 "}",
+                   (uint64_t)atomic_load(&stats->learned_paths),
+                   (uint64_t)atomic_load(&stats->learned_bytes),
+                   (uint64_t)atomic_load(&stats->seen_paths), checked, used, used_bytes,
+                   checked - used, checked_bytes - used_bytes);
+}
+
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
 {
     sfs_buf_printf(
@@ -113,5 +129,6 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
     if (cache)
         print_cache(cache, buf);
     print_registry(buf);
+    print_learned(stats, buf);
     return sfs_buf_add_str(buf, "}\n");
 }

@@ -39,6 +39,10 @@ struct sfs_stats {
     uint64_t started_ns;                 /* when the mount began, by the monotonic clock */
     const char *front;                   /* "fuse" or "erofs" */
     const char *why; /* why "fuse", where it was chosen; NULL: it was asked for */
+    /* Of what starts use (learner.h): what was known of it when the mount began; how much of that
+     * was looked at, and used, and how much was seen in all, once the start has ended. */
+    atomic_uint_least64_t learned_paths, learned_bytes;
+    atomic_uint_least64_t checked_paths, checked_bytes, used_paths, used_bytes, seen_paths;
 };
 
 /* Starts all counters at 0, and the clock. */

@@ -30,6 +30,9 @@ struct sfs_fill {
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
+    bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
+                   bool is_guess); /* NULL: no file is spared */
+    void *spares_user;
 };
 
 struct fill_job {
@@ -65,6 +68,14 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
 {
     ahead->stored = stored;
     ahead->user = user;
+}
+
+void sfs_fill_spare(struct sfs_fill *ahead,
+                    bool (*spares)(void *user, sfs_ino ino, struct sfs_range range, bool is_guess),
+                    void *user)
+{
+    ahead->spares = spares;
+    ahead->spares_user = user;
 }
 
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
@@ -167,7 +178,7 @@ static ssize_t store_some(struct sfs_fill *ahead, const struct sfs_place *place,
     return r < 0 ? r : (ssize_t)size;
 }
 
-static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range)
+static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range, bool is_guess)
 {
     struct sfs_place place;
     struct sfs_attr attr;
@@ -176,6 +187,10 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     sfs_tree_attr(place.tree, place.node, &attr);
     if (range.offset >= attr.size)
         return 0;
+    if (ahead->spares && ahead->spares(ahead->spares_user, ino, range, is_guess)) {
+        sfs_tree_prefetch(place.tree, place.node, range.offset, range.size, 1);
+        return 0;
+    }
     uint64_t at = range.offset / PAGE * PAGE, end = attr.size;
     if (range.size < end - range.offset)
         end = range.offset + range.size;
@@ -199,7 +214,8 @@ static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
         sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
 }
 
-static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *parts, size_t count)
+static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *parts, size_t count,
+                        bool are_guesses)
 {
     uint64_t asked = 0, stored = 0;
     size_t next = 0;
@@ -208,7 +224,7 @@ static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *part
             prefetch(ahead, &parts[next]);
             asked += parts[next].range.size;
         }
-        store_range(ahead, parts[i].ino, parts[i].range);
+        store_range(ahead, parts[i].ino, parts[i].range, are_guesses);
         stored += parts[i].range.size;
     }
 }
@@ -233,7 +249,7 @@ static void store_row(struct sfs_fill *ahead, struct sfs_range range)
     uint64_t at = range.offset, end = range.offset + range.size;
     for (; at < end && sfs_flat_find(ahead->flat, at, &part); at += part.size + part.zeros)
         if (part.file_size < MIN_LIBRARY)
-            store_range(ahead, part.ino, (struct sfs_range){ part.start, part.size });
+            store_range(ahead, part.ino, (struct sfs_range){ part.start, part.size }, true);
 }
 
 static void store_names(struct sfs_fill *ahead, struct sfs_range range)
@@ -281,7 +297,7 @@ static void store_block(const struct fill_job *job)
     else if (flat && job->ino == names_of(flat))
         store_names(job->ahead, range);
     else
-        store_range(job->ahead, job->ino, range);
+        store_range(job->ahead, job->ino, range, true);
     LOCK(&job->ahead->lock);
     sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
 }
@@ -294,7 +310,7 @@ static void run_job(void *arg)
             store_block(job);
         else if (job->ino)
             plan_library(job);
-        store_parts(job->ahead, job->parts, job->count);
+        store_parts(job->ahead, job->parts, job->count, job->ino != 0);
     }
     free(job->parts);
     free(job);

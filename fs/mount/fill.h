@@ -21,6 +21,12 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
  * bring them. To be called before the start, if at all; `user` must outlive the fill. */
 void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
                     void *user);
+/* Leaves out of what the kernel gets the files that `spares` names: their bytes are only decoded,
+ * so that the kernel has to ask for them. is_guess: they are brought along with a read; else they
+ * were submitted. Called on any thread. To be set before the start, if at all. */
+void sfs_fill_spare(struct sfs_fill *ahead,
+                    bool (*spares)(void *user, sfs_ino ino, struct sfs_range range, bool is_guess),
+                    void *user);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Contents are not brought any more: EROFS reads them directly into pages of its own, which nobody

@@ -61,8 +61,11 @@ static void note_lookup(fuse_req_t req, sfs_ino dir, const char *name, sfs_ino i
     bool wants_who = !ino && server->options->missing;
     if (!ino && !wants_who && is_temporary(server, dir, name))
         return;
-    sfs_recorder_lookup(server->recorder, dir, name, ino,
-                        wants_who ? sfs_asker_program(fuse_req_ctx(req)->pid, who) : NULL);
+    if (sfs_server_learns_of(req))
+        sfs_learner_lookup(server->learner, dir, name, ino);
+    if (server->recorder)
+        sfs_recorder_lookup(server->recorder, dir, name, ino,
+                            wants_who ? sfs_asker_program(fuse_req_ctx(req)->pid, who) : NULL);
 }
 
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -72,7 +75,7 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct fuse_entry_param entry;
     sfs_ino ino;
     int r = sfs_forest_find(&server->forest, parent, name, &ino);
-    if (server->recorder && (r == 0 || r == -ENOENT))
+    if ((server->recorder || server->learner) && (r == 0 || r == -ENOENT))
         note_lookup(req, parent, name, r == 0 ? ino : 0);
     if (r == 0)
         r = sfs_server_entry(server, ino, &entry);

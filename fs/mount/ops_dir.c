@@ -74,8 +74,7 @@ static void answer(fuse_req_t req, sfs_ino dir, size_t size, off_t offset, bool 
 {
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, plus ? SFS_REQUEST_READDIRPLUS : SFS_REQUEST_READDIR);
-    if (server->recorder)
-        sfs_recorder_use(server->recorder, dir, SFS_USE_LIST);
+    sfs_server_note(req, dir, SFS_USE_LIST);
     AUTO(sfs_free) char *data = malloc(size);
     if (!data) {
         fuse_reply_err(req, ENOMEM);

@@ -17,7 +17,7 @@ void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
-    sfs_server_note(server, ino, info->flags & OPENED_TO_EXECUTE ? SFS_USE_EXEC : SFS_USE_OPEN);
+    sfs_server_note(req, ino, info->flags & OPENED_TO_EXECUTE ? SFS_USE_EXEC : SFS_USE_OPEN);
     if (atomic_load(&server->skip_open)) {
         fuse_reply_err(req, ENOSYS);
         return;

@@ -130,13 +130,15 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
     return 0;
 }
 
-/* Tells of a read, before it is answered, all that watch reads: the caller, recorder, fill. */
+/* Tells of a read, before it is answered, all that watch reads: the caller, learner, fill. */
 static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_ino ino,
                   uint64_t file_size, struct sfs_range range)
 {
     const struct sfs_mount_options *options = server->options;
     if (options->touch)
         options->touch(options->user, place->index, place->node, range.offset, range.size);
+    if (server->learner)
+        sfs_learner_read(server->learner, ino, range);
     if (server->ahead)
         sfs_fill_touch(server->ahead, ino, file_size, range);
 }
@@ -224,13 +226,13 @@ void sfs_op_readlink(fuse_req_t req, fuse_ino_t ino)
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_READLINK);
     struct sfs_place place;
+    sfs_server_note(req, ino, SFS_USE_LINK);
     if (!sfs_forest_locate(&server->forest, ino, &place))
         fuse_reply_err(req, ESTALE);
     else if (!place.tree)
         fuse_reply_err(req, EINVAL);
     else
         answer_link(req, &place);
-    sfs_server_note(server, ino, SFS_USE_LINK);
 }
 
 /* --- the row of all files --------------------------------------------------------------------- */

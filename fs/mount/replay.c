@@ -57,6 +57,7 @@ struct sfs_replay {
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
+    _Atomic pid_t number; /* the thread's */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -103,25 +104,35 @@ static void find_paths(struct sfs_replay *replay)
     }
 }
 
-int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
-                    size_t count, struct sfs_replay **ret_replay, struct sfs_error *err)
+int sfs_replay_open_known(const struct sfs_forest *forest, bool first_tree,
+                          struct sfs_profile *profile, struct sfs_replay **ret_replay,
+                          struct sfs_error *err)
 {
     AUTO(sfs_replay_close) struct sfs_replay *replay = calloc(1, sizeof *replay);
     if (!replay)
         return sfs_fail_memory(err);
     replay->forest = forest;
     replay->numbered = forest->numbered && !first_tree;
-    for (size_t i = 0; i < count; i++) {
-        int r = sfs_profile_read(&replay->profile, profiles[i], err);
-        if (r < 0)
-            return r;
-    }
+    replay->profile = *profile;
+    *profile = (struct sfs_profile){ 0 };
     replay->inos = calloc(replay->profile.count + 1, sizeof *replay->inos);
     if (!replay->inos)
         return sfs_fail_memory(err);
     find_paths(replay);
     *ret_replay = TAKE(replay);
     return 0;
+}
+
+int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
+                    size_t count, struct sfs_replay **ret_replay, struct sfs_error *err)
+{
+    AUTO(sfs_profile_done) struct sfs_profile profile = { 0 };
+    for (size_t i = 0; i < count; i++) {
+        int r = sfs_profile_read(&profile, profiles[i], err);
+        if (r < 0)
+            return r;
+    }
+    return sfs_replay_open_known(forest, first_tree, &profile, ret_replay, err);
 }
 
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path)
@@ -365,6 +376,7 @@ static bool is_slow(const struct sfs_replay *replay, size_t index)
 static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
+    atomic_store(&replay->number, (pid_t)syscall(SYS_gettid));
     sfs_io_own_files();
     AUTO(sfs_close_fd) int root = open_root(replay->path);
     struct stat st;
@@ -407,6 +419,11 @@ int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const ch
     int r = sfs_thread_start(&replay->thread, walk, replay, "fetches ahead", err);
     replay->has_thread = r == 0;
     return r;
+}
+
+bool sfs_replay_is_thread(const struct sfs_replay *replay, pid_t asker)
+{
+    return atomic_load(&replay->number) == asker;
 }
 
 void sfs_replay_stop(struct sfs_replay *replay)

@@ -15,6 +15,10 @@ struct sfs_replay;
  * first of them. EBADMSG: not a profile. */
 int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char *const *profiles,
                     size_t count, struct sfs_replay **ret_replay, struct sfs_error *err);
+/* The same of one profile, whose uses are moved out: of the first tree, if `first_tree`. */
+int sfs_replay_open_known(const struct sfs_forest *forest, bool first_tree,
+                          struct sfs_profile *profile, struct sfs_replay **ret_replay,
+                          struct sfs_error *err);
 /* How many paths of the profiles are not in the forest; if any, *ret_path is the first of them,
  * borrowed. */
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
@@ -28,6 +32,8 @@ unsigned sfs_replay_is_eager(struct sfs_replay *replay);
  * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err);
+/* Is it the thread's number, by which the kernel tells who asks? */
+bool sfs_replay_is_thread(const struct sfs_replay *replay, pid_t asker);
 /* Tells the thread to end. Does not wait for it: it may be in a request that only unmounting
  * ends. */
 void sfs_replay_stop(struct sfs_replay *replay);

@@ -131,6 +131,34 @@ static int open_recorder(struct sfs_server *server, struct sfs_error *err)
     return r < 0 ? r : sfs_recorder_open(root, options->trace_pages, &server->recorder, err);
 }
 
+/* May this mount learn? Not where others than the program decide what is asked for, nor where
+ * somebody has said already what a start uses. */
+static bool may_learn(const struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    bool has_one_root = options->first_tree || !server->forest.numbered;
+    return options->learn && options->store && has_one_root && !server->recorder &&
+           options->profile_count == 0 && !options->passthrough && !options->no_prefetch &&
+           !options->no_read_ahead;
+}
+
+/* Has what is known of starts fetched ahead. Without memory for it, the start is as the first. */
+static void open_learner(struct sfs_server *server)
+{
+    const struct sfs_learner_options options = { .forest = &server->forest,
+                                                 .store = server->options->store,
+                                                 .sees_names = !server->flat,
+                                                 .stats = &server->stats };
+    AUTO(sfs_profile_done) struct sfs_profile known = { 0 };
+    if (!may_learn(server) || sfs_learner_open(&options, &server->learner, NULL) < 0)
+        return;
+    sfs_learner_take(server->learner, &known);
+    sfs_fill_spare(server->ahead, sfs_learner_spares, server->learner);
+    if (known.count > 0)
+        (void)sfs_replay_open_known(&server->forest, server->options->first_tree, &known,
+                                    &server->replay, NULL);
+}
+
 /* Opens the parts. The first read of a file is seen whatever is fetched ahead, but of the pages
  * that are used only those that nobody has fetched before. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
@@ -152,8 +180,12 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
+    if (r == 0)
+        open_learner(server);
     const char *path;
-    size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
+    size_t unknown = r == 0 && options->profile_count > 0 && server->replay
+                         ? sfs_replay_unknown(server->replay, &path)
+                         : 0;
     if (unknown > 0 && options->warn) {
         struct sfs_error words;
         sfs_fail(&words, ENOENT, "%zu of the profile's paths %s not here, such as %s", unknown,
@@ -219,6 +251,7 @@ void sfs_server_close(struct sfs_server **server)
         return;
     sfs_replay_close(&(*server)->replay);
     sfs_fill_close(&(*server)->ahead);
+    sfs_learner_close(&(*server)->learner);
     sfs_passthrough_close(&(*server)->passthrough);
     sfs_recorder_close(&(*server)->recorder);
     close_flat(*server);
@@ -243,10 +276,20 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
         server->options->warn(server->options->user, err->text);
 }
 
-void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind)
+bool sfs_server_learns_of(fuse_req_t req)
 {
+    const struct sfs_server *server = sfs_server_of(req);
+    return server->learner &&
+           !(server->replay && sfs_replay_is_thread(server->replay, fuse_req_ctx(req)->pid));
+}
+
+void sfs_server_note(fuse_req_t req, sfs_ino ino, enum sfs_use_kind kind)
+{
+    const struct sfs_server *server = sfs_server_of(req);
     if (server->recorder)
         sfs_recorder_use(server->recorder, ino, kind);
+    if (sfs_server_learns_of(req))
+        sfs_learner_use(server->learner, ino, kind);
 }
 
 int sfs_server_entry(const struct sfs_server *server, sfs_ino ino,

@@ -6,6 +6,7 @@
 #include "mount/fill.h"
 #include "mount/forest.h"
 #include "mount/fuse.h"
+#include "mount/learner.h"
 #include "mount/passthrough.h"
 #include "mount/recorder.h"
 #include "mount/replay.h"
@@ -27,6 +28,7 @@ struct sfs_server {
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
+    struct sfs_learner *learner;         /* NULL: nothing is learned */
     struct sfs_fill *ahead;              /* NULL: nothing is fetched ahead */
     struct sfs_replay *replay;           /* NULL: no profiles */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
@@ -57,8 +59,11 @@ void sfs_server_close(struct sfs_server **server);
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err);
 
-/* Notes a use in the recorder, if there is one. */
-void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);
+/* Notes a use where uses are noted, unless this process asks itself. Before the request is
+ * answered. */
+void sfs_server_note(fuse_req_t req, sfs_ino ino, enum sfs_use_kind kind);
+/* Is what is asked for to be learned? */
+bool sfs_server_learns_of(fuse_req_t req);
 
 /* The operations; userdata is the server. sfs_flat_ops shows one file, the image for EROFS to
  * mount. */

@@ -273,6 +273,9 @@ static bool try_mount(struct mount_session *session)
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);
+    /* Of what cannot be learned nobody has to be told. */
+    if (server->learner)
+        (void)sfs_learner_start(server->learner, NULL);
     if (options->ready)
         options->ready(options->user);
     if (server->replay &&
@@ -446,6 +449,8 @@ int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_erro
     if (r == 0)
         r = serve_mounted(&session, err);
     bool was_used = !server->options->was_used || server->options->was_used(server->options->user);
+    if (r == 0 && server->learner && was_used)
+        sfs_learner_finish(server->learner);
     if (r == 0 && server->trace_path && was_used)
         r = write_trace(server, err);
     if (r == 0 && server->options->missing && was_used)

@@ -86,6 +86,8 @@ static void *serve(void *arg)
         .front = run->request->front,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
+        .learn = run->request->learn,
+        .store = run->request->store,
         .first_tree = true,
         .only_overlay = true,
         .ret_bytes = &run->server_bytes,

@@ -22,6 +22,12 @@ void sfs_tree_close(struct sfs_tree **tree);
  * the tree. */
 struct sfs_layer *const *sfs_tree_layer_array(const struct sfs_tree *tree);
 
+/* A digest that is the same whenever a tree of the same layers is opened, whatever their
+ * compression and wherever they lie. For remembering what is worth having of a tree, and nothing
+ * that must be right: of layers without a digest of their own, names and sizes alone count. No I/O
+ * but on mapped indexes. -ENOMEM, -EIO. */
+int sfs_tree_identify(const struct sfs_tree *tree, struct sfs_digest *ret_digest);
+
 /* Finds the child of a directory by name ("." and ".." are none). ENOENT: there is none. ENOTDIR:
  * dir is no directory. */
 int sfs_tree_find(const struct sfs_tree *tree, sfs_node dir, const char *name, size_t name_size,

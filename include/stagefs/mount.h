@@ -61,7 +61,12 @@ struct sfs_mount_options {
      * cannot be had, warn is told why, and the mount is as without it. */
     bool passthrough;
     uint64_t passthrough_limit;
-    struct sfs_store *store; /* may be NULL without passthrough */
+    struct sfs_store *store; /* may be NULL without passthrough and `learn` */
+    /* What the first use after the mount asks for is kept in the store, names and ranges alone, and
+     * fetched ahead in the next mount of the same tree. Not where a trace is written, profiles are
+     * given, nothing may be fetched ahead, or several trees are shown without first_tree: then
+     * nothing is learned. Whatever fails of it is as if nothing were known, and tells nobody. */
+    bool learn;
     /* The kernel asks for the pages that are used and no others, one at a time: slow, and what a
      * trace should see that tells pages. Goes before read_ahead_kb. */
     bool no_read_ahead;

@@ -43,7 +43,11 @@ assert load['bytes'] == sum(n for _, n in load['ranges']) and 0 < load['share'] 
 assert any(o > 3 << 20 and n == 4096 for o, n in load['ranges']), load  # the page, and nothing around it
 if not report['left_out']:
     assert all(lib['brought'][label]['bytes'] >= load['bytes'] for label in ('stagefs', 'dir')), lib
+    # three states of both, of two samples each: the second start is a mount's that has learned
+    states = [(r['state'], r['directory'], len(r['samples'])) for r in big['rows'][0]['results']]
+    assert states == [(s, d, 2) for s in ('first', 'second', 'warm') for d in ('stagefs', 'dir')], states
 P
+grep -q '<h2>Starts</h2>' "$T/page" || fail "the page does not tell the three starts"
 grep -q 'class="strip used"' "$T/page" || fail "the page has no strip"
 gone
 

@@ -1,0 +1,115 @@
+#!/bin/sh
+# What a mount learns of starts, as its users meet it (test_learner.c has what is kept and what is forgotten).
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/rootfs.sh"
+need_root
+need_fuse
+need python3
+make_rootfs "$T/root"
+for i in $(seq 40); do echo "module $i" >"$T/root/home/app/m$i"; done
+head -c 6000000 /dev/urandom >"$T/root/home/app/large"
+tar --numeric-owner --owner=0 --group=0 -C "$T/root" -cf "$T/base.tar" .
+image "$T/layout:gzip" gzip:"$T/base.tar" >/dev/null
+image "$T/layout:zstd" zstd:"$T/base.tar" >/dev/null
+mkdir "$T/mnt"
+starts() { find "$STAGEFS_CACHE_DIR/start" -type f ! -name '.*' 2>/dev/null | wc -l; }
+number() { "$STAGEFS" stats --json "$T/mnt" | python3 -c "import json, sys; print(json.load(sys.stdin)['learned']['$1'])"; }
+# The mount is gone before its process has written what it learned.
+ended() {
+    "$STAGEFS" umount "$T/mnt"
+    for _ in $(seq 100); do
+        pgrep -f "mount .*$T/mnt" >/dev/null || return 0
+        sleep 0.05
+    done
+    fail "the process of $T/mnt does not end"
+}
+use() { cat "$T/mnt/home/app/"* >/dev/null; }
+
+# ---- who looks around teaches nothing, nor does who said so
+"$STAGEFS" mount "oci:$T/layout:gzip" "$T/mnt"
+ls -lR "$T/mnt" >/dev/null
+ended
+"$STAGEFS" mount --no-learn "oci:$T/layout:gzip" "$T/mnt"
+use
+ended
+[ "$(starts)" = 0 ] || fail "something was learned: $("$STAGEFS" cache ls)"
+
+# ---- a start, and the next one, of the same files in another compression, too
+"$STAGEFS" mount "oci:$T/layout:gzip" "$T/mnt"
+[ "$(number paths)" = 0 ] || fail "the first start knows something"
+use
+ended
+[ "$(starts)" = 1 ] || fail "one start is to be kept: $("$STAGEFS" cache ls)"
+"$STAGEFS" cache ls | grep -q '^start  *sha256:' || fail "cache ls: $("$STAGEFS" cache ls)"
+[ "$(stat -c %a "$STAGEFS_CACHE_DIR/start/"*)" = 600 ] || fail "others may read it"
+grep -q '^read /home/app/large 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "it does not tell what was read"
+"$STAGEFS" mount "oci:$T/layout:zstd" "$T/mnt"
+[ "$(number paths)" -gt 40 ] || fail "the second start knows $(number paths) paths"
+use
+ended
+[ "$(starts)" = 1 ] || fail "the same files have two starts"
+
+# ---- a profile that is given wins; what was learned is one, too
+cp "$STAGEFS_CACHE_DIR/start/"* "$T/profile"
+cp "$T/profile" "$T/before"
+"$STAGEFS" mount --profile "$T/profile" "oci:$T/layout:gzip" "$T/mnt"
+[ "$(number paths)" = 0 ] || fail "a mount with a profile uses what was learned"
+use
+ended
+cmp -s "$T/before" "$STAGEFS_CACHE_DIR/start/"* || fail "a mount with a profile changes what was learned"
+
+# ---- behind the kernel's EROFS the same is learned
+if "$STAGEFS" mount --erofs "oci:$T/layout:gzip" "$T/mnt" 2>"$T/why"; then
+    [ "$(number paths)" -gt 40 ] || fail "with EROFS nothing is known"
+    use
+    ended
+    "$STAGEFS" cache prune >/dev/null
+    "$STAGEFS" mount --erofs "oci:$T/layout:gzip" "$T/mnt"
+    use
+    ended
+    grep -q '^read /home/app/m7 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "with EROFS nothing is learned"
+fi
+
+# ---- run
+if command -v runc >/dev/null || command -v crun >/dev/null || command -v bwrap >/dev/null; then
+    "$STAGEFS" cache prune >/dev/null
+    expect 0 "$STAGEFS" run --no-learn "oci:$T/layout:gzip" -- /bin/cat /home/app/m1
+    [ "$(starts)" = 0 ] || fail "run --no-learn learns"
+    expect 0 "$STAGEFS" run "oci:$T/layout:gzip" -- /bin/cat /home/app/m1
+    grep -q '^read /home/app/m1 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "run does not learn"
+    expect 0 "$STAGEFS" run "oci:$T/layout:gzip" -- /bin/cat /home/app/m2
+    grep -q '^read /home/app/m1 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "the next run spoils what the first one taught"
+    grep -q '^read /home/app/m2 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "the next run adds nothing"
+fi
+
+# ---- a stage is known by its trees, wherever its layers come from
+stage="--base oci:$T/layout:gzip --from oci:$T/layout:zstd --copy /home/app:/opt"
+"$STAGEFS" cache prune >/dev/null
+for _ in 1 2; do
+    "$STAGEFS" mount $stage "$T/mnt"
+    known=$(number paths)
+    cat "$T/mnt/opt/"* >/dev/null
+    ended
+done
+[ "$known" -gt 40 ] || fail "a stage is not known again: $known"
+
+# ---- damage, and a full disk: as if nothing were known
+printf 'read /home' | dd of="$(find "$STAGEFS_CACHE_DIR/start" -type f)" conv=notrunc 2>/dev/null
+"$STAGEFS" mount $stage "$T/mnt" 2>"$T/stderr"
+[ "$(number paths)" = 0 ] || fail "damage is taken for what was learned"
+[ ! -s "$T/stderr" ] || fail "damage is told: $(cat "$T/stderr")"
+ended
+mkdir "$T/small"
+if mount -t tmpfs -o size=1m tmpfs "$T/small"; then
+    cp -r "$STAGEFS_CACHE_DIR/index" "$T/small/"
+    chmod -R go= "$T/small"
+    dd if=/dev/zero of="$T/small/filler" bs=4k 2>/dev/null || true
+    STAGEFS_CACHE_DIR="$T/small" "$STAGEFS" mount "oci:$T/layout:gzip" "$T/mnt"
+    use
+    ended
+    [ -z "$(find "$T/small/start" -type f 2>/dev/null)" ] || fail "a full disk keeps a start: $(ls -la "$T/small/start")"
+    umount "$T/small"
+fi
+
+"$STAGEFS" cache prune >/dev/null
+[ "$(starts)" = 0 ] || fail "prune leaves what was learned"
