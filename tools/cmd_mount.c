@@ -16,7 +16,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
+    bool allow_other, no_prefetch, no_pack, no_read_ahead, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
@@ -68,6 +68,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .trace_pages = args->trace != NULL,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
+        .no_pack = args->no_pack,
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
         .erofs = args->erofs,
@@ -145,6 +146,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
           "write down what is used, at the end and on SIGUSR1" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
+        { "no-pack", 0, OPTION_FLAG, &args.no_pack, NULL,
+          "keep nothing decoded of what --profile tells, for the next mount" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },

@@ -19,6 +19,10 @@
 #define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
 #define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
 
+/* A pack of a start (mount/pack.h). */
+#define SFS_MAX_PACK        (2ull << 30) /* bytes */
+#define SFS_MAX_PACK_PIECES (1u << 20)   /* pieces, and files */
+
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */
 #define SFS_MAX_PACKAGE_FILE  (64u << 20)    /* bytes of one list of files */

@@ -6,6 +6,7 @@
 
 #include "mount/erofs_image.h"
 #include "mount/fuse.h"
+#include "mount/pack.h"
 #include "tree/profile.h"
 #include "mount/counters.h"
 
@@ -21,6 +22,9 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
  * bring them. To be called before the start, if at all; `user` must outlive the fill. */
 void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
                     void *user);
+/* Has bytes taken from the pack, as far as it has them, and no more brought along with what it has.
+ * To be called before the start, if at all; `pack` is borrowed. */
+void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Ends what is running, waits for it, and takes no more work. To be called before the session is

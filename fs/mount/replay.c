@@ -24,6 +24,8 @@
 /* Bytes of one batch. Small batches keep to the order of use, large ones read the blobs in
  * order. */
 #define BATCH (32u << 20)
+/* The same where a pack has the bytes, which are in the order of use already. */
+#define PACK_BATCH (2u << 20)
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -47,6 +49,7 @@ struct sfs_replay {
     sfs_ino *inos; /* of the profile's uses; 0: not in the forest, or known to be absent */
     size_t unknown, first_unknown;
     struct sfs_fill *ahead;
+    const struct sfs_pack *pack; /* NULL: there is none */
     char path[4096];
     pthread_t thread;
     bool has_thread;
@@ -116,6 +119,11 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
     find_paths(replay);
     *ret_replay = TAKE(replay);
     return 0;
+}
+
+void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack)
+{
+    replay->pack = pack;
 }
 
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path)
@@ -200,6 +208,18 @@ static uint64_t bytes_of(const struct sfs_use *use)
     return bytes;
 }
 
+/* Adds the pieces that the pack has of a file. Returns how many. */
+static size_t collect_pieces(const struct sfs_replay *replay, sfs_ino ino,
+                             struct replay_part *parts)
+{
+    size_t count = sfs_pack_count(replay->pack, ino);
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = (struct replay_part){ .part.ino = ino, .blob = replay->pack };
+        parts[i].part.range = sfs_pack_piece(replay->pack, ino, i, &parts[i].position);
+    }
+    return count;
+}
+
 static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
                             struct replay_part *parts)
 {
@@ -209,6 +229,10 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
         struct sfs_use *use = &replay->profile.uses[i];
         if (!replay->inos[i] || !sfs_forest_locate(replay->forest, replay->inos[i], &place) ||
             !place.tree)
+            continue;
+        size_t pieces = collect_pieces(replay, replay->inos[i], parts + count);
+        count += pieces;
+        if (pieces > 0)
             continue;
         sfs_ranges_merge(&use->ranges, GAP);
         for (size_t j = 0; j < use->ranges.count; j++) {
@@ -259,7 +283,8 @@ static void fetch_parts(const struct sfs_replay *replay, const struct replay_par
     for (size_t i = 0; i < count; i++) {
         struct sfs_place place;
         struct sfs_range range = parts[i].part.range;
-        if (!sfs_forest_locate(replay->forest, parts[i].part.ino, &place) || !place.tree)
+        if (parts[i].blob == replay->pack ||
+            !sfs_forest_locate(replay->forest, parts[i].part.ino, &place) || !place.tree)
             continue;
         while (range.size > 0) {
             uint64_t position, size;
@@ -280,7 +305,8 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
 {
     size_t most = 0;
     for (size_t i = first; i < end; i++)
-        most += replay->profile.uses[i].ranges.count;
+        most +=
+            replay->profile.uses[i].ranges.count + sfs_pack_count(replay->pack, replay->inos[i]);
     AUTO(sfs_free) struct replay_part *sorted = calloc(most + 1, sizeof *sorted);
     AUTO(sfs_free) struct sfs_fill_part *parts = calloc(most + 1, sizeof *parts);
     if (!sorted || !parts || most == 0)
@@ -308,7 +334,7 @@ static void *walk(void *arg)
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
-    uint64_t bytes = 0, left = most_bytes();
+    uint64_t bytes = 0, left = most_bytes(), batch = replay->pack ? PACK_BATCH : BATCH;
     size_t first = 0;
     for (size_t i = 0; i < replay->profile.count && left > 0; i++) {
         if (atomic_load(&replay->stop) ||
@@ -318,7 +344,7 @@ static void *walk(void *arg)
         guess_ranges(replay, i);
         uint64_t more = bytes_of(&replay->profile.uses[i]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
-        if (bytes >= BATCH || i + 1 == replay->profile.count) {
+        if (bytes >= batch || i + 1 == replay->profile.count) {
             submit(replay, first, i + 1);
             first = i + 1;
             left -= bytes < left ? bytes : left;

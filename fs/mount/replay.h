@@ -19,6 +19,9 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
  * borrowed. */
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
 
+/* Has the pieces of a pack brought instead of the ranges of files that it has, in its order. To be
+ * called before the start, if at all; `pack` is borrowed. */
+void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack);
 /* Starts the thread. The mount at `path` already answers, and `ahead`, which is borrowed, already
  * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,

@@ -2,8 +2,11 @@
 #include "mount/server.h"
 
 #include "mount/asker.h"
+#include "mount/pack_make.h"
+#include "tree/tree_inner.h"
 #include <stagefs/format.h>
 #include <errno.h>
+#include <fcntl.h>
 
 /* Bytes of holes in one file from which on FUSE shows the image; EROFS shows smaller ones as
  * zeros. */
@@ -105,6 +108,36 @@ static int open_recorder(struct sfs_server *server, struct sfs_error *err)
     return r < 0 ? r : sfs_recorder_open(root, options->trace_pages, &server->recorder, err);
 }
 
+/* Without a pack, or with one that is damaged or of something else, a start is as before there were
+ * any. */
+static int open_pack(struct sfs_server *server, struct sfs_error *err)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_digest profile;
+    if (!options->store || options->no_pack || (server->forest.numbered && !options->first_tree))
+        return 0;
+    int r = sfs_pack_read_profiles(options->profiles, options->profile_count, &server->pack_profile,
+                                   &profile, err);
+    if (r < 0)
+        return r;
+    if (sfs_pack_key(server->forest.trees[0], &profile, server->pack_key) < 0)
+        return sfs_fail_memory(err);
+    if (sfs_pack_open(options->store, server->pack_key, &server->forest, &server->pack, NULL) < 0)
+        return 0;
+    sfs_profile_done(&server->pack_profile);
+    sfs_replay_use_pack(server->replay, server->pack);
+    sfs_fill_use_pack(server->ahead, server->pack);
+    return 0;
+}
+
+int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                   uint64_t offset, size_t size, struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    if (sfs_pack_pin(server->pack, ino, offset, size, ret_slice) == 0)
+        return 0;
+    return sfs_tree_pin(place->tree, place->node, offset, size, ret_slice, err);
+}
+
 /* Opens the parts. The first read of a file is seen whatever is fetched ahead, but of the pages
  * that are used only those that nobody has fetched before. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
@@ -126,6 +159,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
+    if (r == 0 && server->replay)
+        r = open_pack(server, err);
     const char *path;
     size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
     if (unknown > 0 && options->warn) {
@@ -181,6 +216,9 @@ void sfs_server_close(struct sfs_server **server)
         return;
     sfs_replay_close(&(*server)->replay);
     sfs_fill_close(&(*server)->ahead);
+    sfs_packer_close(&(*server)->packer);
+    sfs_pack_close(&(*server)->pack);
+    sfs_profile_done(&(*server)->pack_profile);
     sfs_passthrough_close(&(*server)->passthrough);
     sfs_recorder_close(&(*server)->recorder);
     if ((*server)->flat)

@@ -6,6 +6,8 @@
 #include "mount/fill.h"
 #include "mount/forest.h"
 #include "mount/fuse.h"
+#include "mount/pack.h"
+#include "mount/packer.h"
 #include "mount/passthrough.h"
 #include "mount/recorder.h"
 #include "mount/replay.h"
@@ -26,6 +28,10 @@ struct sfs_server {
     struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
     struct sfs_fill *ahead;              /* NULL: nothing is fetched ahead */
     struct sfs_replay *replay;           /* NULL: no profiles */
+    struct sfs_pack *pack;               /* NULL: there is none for this start */
+    struct sfs_packer *packer;           /* NULL: none is made for the next one */
+    char pack_key[SFS_DIGEST_TEXT];      /* "": none is wanted */
+    struct sfs_profile pack_profile;     /* what it is to have, where there is none */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
     char *trace_path;                    /* absolute; owned */
     const struct sfs_upper *upper;       /* NULL: nothing is written */
@@ -53,6 +59,11 @@ void sfs_server_close(struct sfs_server **server);
 /* Tells options->warn of a failed read, once for each layer. */
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err);
+
+/* Lends bytes of a file, from the pack if it has them. As sfs_tree_pin(). */
+int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                   uint64_t offset, size_t size, struct sfs_slice *ret_slice,
+                   struct sfs_error *err);
 
 /* Notes a use in the recorder, if there is one. */
 void sfs_server_note(struct sfs_server *server, sfs_ino ino, enum sfs_use_kind kind);

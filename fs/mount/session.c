@@ -254,6 +254,25 @@ static int try_in_thread(struct mount_session *session)
     return trial.result;
 }
 
+/* Has the pack of this start made for the next one, unless there is one that is whole. */
+static void start_packer(struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_error err;
+    if (server->pack || !*server->pack_key)
+        return;
+    const struct sfs_packer_options packer = { .tree = server->forest.trees[0],
+                                               .store = options->store,
+                                               .key = server->pack_key,
+                                               .profile = &server->pack_profile,
+                                               .limit = options->pack_limit,
+                                               .stats = &server->stats,
+                                               .warn = options->warn,
+                                               .user = options->user };
+    if (sfs_packer_open(&packer, &server->packer, &err) < 0 && options->warn)
+        options->warn(options->user, err.text);
+}
+
 /* Does the mount answer? True when a question has gone through the kernel and its answer come
  * back. */
 static bool try_mount(struct mount_session *session)
@@ -277,6 +296,7 @@ static bool try_mount(struct mount_session *session)
     if (server->replay &&
         sfs_replay_start(server->replay, server->ahead, session->path, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
+    start_packer(session->server);
     return true;
 }
 
@@ -285,7 +305,7 @@ static void tell_statistics(struct sfs_server *server)
     const struct sfs_mount_options *options = server->options;
     struct sfs_buf buf = { 0 };
     struct sfs_error err;
-    int r = sfs_stats_print(&server->stats, options->cache, &buf);
+    int r = sfs_stats_print(&server->stats, options->cache, server->pack, &buf);
     if (r == 0 && options->stats_path) {
         r = sfs_io_write_output(options->stats_path, buf.data, buf.size, 0644, &err);
         if (r < 0 && options->warn)
@@ -427,6 +447,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
+    sfs_packer_close(&session->server->packer);
     sfs_control_close(&session->control);
     sfs_abort_close(&session->abort);
     if (loop < 0)

@@ -74,6 +74,7 @@ enum sfs_store_kind {
     SFS_STORE_PART,   /* what was fetched so far of one */
     SFS_STORE_DOCUMENT, /* a manifest or a config of a registry */
     SFS_STORE_NAME,     /* a note: which digest a tag had when it was asked for last */
+    SFS_STORE_PACK,     /* what a start uses, decoded, in the order of use */
 };
 
 struct sfs_store_item {
