@@ -76,6 +76,7 @@ static void *serve(void *arg)
         .missing = run->request->missing ? tell_missing : NULL,
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
+        .store = run->request->store,
         .first_tree = true,
         .only_overlay = true,
         .ret_bytes = &run->server_bytes,
