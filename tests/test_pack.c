@@ -147,6 +147,11 @@ Test(pack, pages_of_large_files_and_small_files_whole)
     cr_assert_not(has("big", 196608, 106497));
     cr_assert(has("small", 0, 6));
     cr_assert_not(has("big", 0, BIG));
+    cr_assert(sfs_pack_has_some(pack, ino_of("big"), (struct sfs_range){ 0, 5000 }));
+    cr_assert(sfs_pack_has_some(pack, ino_of("big"), (struct sfs_range){ 8191, BIG }));
+    cr_assert_not(sfs_pack_has_some(pack, ino_of("big"), (struct sfs_range){ 0, 4096 }));
+    cr_assert_not(sfs_pack_has_some(pack, ino_of("big"), (struct sfs_range){ 303104, BIG }));
+    cr_assert_not(sfs_pack_has_some(pack, ino_of("link"), (struct sfs_range){ 0, 1 }));
 }
 
 Test(pack, nothing_is_left_behind_what_is_less_than_a_page_to_the_end)

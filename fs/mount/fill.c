@@ -28,6 +28,7 @@ struct sfs_fill {
     struct sfs_pack *pack;             /* NULL: there is none */
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
     struct sfs_stats *stats;
+    atomic_uint ended;                                      /* see sfs_fill_ended() */
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
 };
@@ -300,6 +301,8 @@ static void run_job(void *arg)
             plan_library(job);
         store_parts(job->ahead, job->parts, job->count);
     }
+    if (!job->is_block && !job->ino)
+        atomic_fetch_add(&job->ahead->ended, 1);
     free(job->parts);
     free(job);
 }
@@ -345,7 +348,7 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (!atomic_load(&ahead->fuse) || sfs_pack_has(ahead->pack, ino, range))
+    if (!atomic_load(&ahead->fuse) || sfs_pack_has_some(ahead->pack, ino, range))
         return;
     if (file_size >= MIN_LIBRARY) {
         /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
@@ -362,6 +365,11 @@ void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)
 {
     if (atomic_load(&ahead->fuse))
         touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
+}
+
+unsigned sfs_fill_ended(const struct sfs_fill *ahead)
+{
+    return atomic_load(&ahead->ended);
 }
 
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count)

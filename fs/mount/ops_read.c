@@ -147,7 +147,7 @@ static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_
 static void follow(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
                    struct sfs_range range)
 {
-    if (!sfs_pack_has(server->pack, ino, range))
+    if (!sfs_pack_has_some(server->pack, ino, range))
         sfs_tree_follow(place->tree, place->node, range.offset, range.size);
 }
 

@@ -196,22 +196,35 @@ static const struct pack_file *find_file(const struct sfs_pack *pack, sfs_ino in
     return found ? *found : NULL;
 }
 
-/* The number of the piece that holds the byte at `offset`, among all; UINT32_MAX: none does. */
-static uint32_t find_piece(const struct sfs_pack *pack, const struct pack_file *file,
-                           uint64_t offset)
+/* The number of the first piece that ends behind `offset`, among all; of the file's pieces there
+ * may be none, and it is that of the next file's first. */
+static uint32_t find_end(const struct sfs_pack *pack, const struct pack_file *file, uint64_t offset)
 {
     uint32_t low = file->first, high = file->first + file->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        const struct pack_piece *piece = &pack->pieces[middle];
-        if (offset < piece->offset)
+        if (pack->pieces[middle].offset + pack->pieces[middle].size > offset)
             high = middle;
-        else if (offset - piece->offset >= piece->size)
-            low = middle + 1;
         else
-            return middle;
+            low = middle + 1;
     }
-    return UINT32_MAX;
+    return low;
+}
+
+/* The number of the piece that holds the byte at `offset`; UINT32_MAX: none does. */
+static uint32_t find_piece(const struct sfs_pack *pack, const struct pack_file *file,
+                           uint64_t offset)
+{
+    uint32_t i = find_end(pack, file, offset);
+    return i < file->first + file->count && pack->pieces[i].offset <= offset ? i : UINT32_MAX;
+}
+
+bool sfs_pack_has_some(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    uint32_t i = file ? find_end(pack, file, range.offset) : 0;
+    return file && i < file->first + file->count &&
+           pack->pieces[i].offset < range.offset + range.size;
 }
 
 bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)

@@ -18,8 +18,9 @@ int sfs_pack_key(const struct sfs_tree *tree, const struct sfs_digest *profile,
 
 struct sfs_pack;
 /* Opens the pack, and checks its tables and which of its files are those of the first tree of the
- * forest; it and the store are borrowed. The caller closes *ret_pack. Waits for the disk. ENOENT: there is
- * none. EBADMSG: it is damaged, or of another version. ESTALE: nothing in it is of this tree. */
+ * forest; it and the store are borrowed. The caller closes *ret_pack. Waits for the disk. ENOENT:
+ * there is none. EBADMSG: it is damaged, or of another version. ESTALE: nothing in it is of this
+ * tree. */
 int sfs_pack_open(struct sfs_store *store, const char *key, const struct sfs_forest *forest,
                   struct sfs_pack **ret_pack, struct sfs_error *err);
 /* Frees, and sets NULL; NULL is fine. All slices must have been given back. */
@@ -34,6 +35,9 @@ int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t siz
                  struct sfs_slice *ret_slice);
 /* Is all of this range in it? */
 bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
+/* Is any of this range in it? Then it was asked for because of what is, and the rest is what the
+ * kernel reads around that. */
+bool sfs_pack_has_some(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
 /* Has a range of it read from the disk soon. Does not wait for that. */
 void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
 

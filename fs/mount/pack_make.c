@@ -13,8 +13,9 @@
 #include <stagefs/mount.h>
 #include <sys/stat.h>
 
-/* What is read of a file counts in units of this: the loader touches single pages, but its next
- * start touches others beside them. */
+/* What is read of a file counts in units of this. Two starts of one program touch the same pages
+ * (`import torch`: 50,061 both times), so coarser units only make the pack larger: 205, 270 and 443
+ * MB in units of 4, 16 and 64 KiB. */
 #define GRAIN PACK_PAGE
 /* Files of fewer bytes are in the pack whole. */
 #define SMALL (128u << 10)

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -50,6 +51,8 @@ struct sfs_replay {
     size_t unknown, first_unknown;
     struct sfs_fill *ahead;
     const struct sfs_pack *pack; /* NULL: there is none */
+    bool fills_front;            /* see sfs_replay_fill_front() */
+    unsigned submitted;          /* calls of sfs_fill_submit() */
     char path[4096];
     pthread_t thread;
     bool has_thread;
@@ -124,6 +127,11 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
 void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack)
 {
     replay->pack = pack;
+}
+
+void sfs_replay_fill_front(struct sfs_replay *replay)
+{
+    replay->fills_front = true;
 }
 
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path)
@@ -316,7 +324,51 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
     fetch_parts(replay, sorted, count);
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
-    sfs_fill_submit(replay->ahead, &parts, count);
+    if (sfs_fill_submit(replay->ahead, &parts, count) == 0)
+        replay->submitted++;
+}
+
+/* --- the front -------------------------------------------------------------------------------- */
+
+#define LOOK_US 200
+
+/* Waits until all that was submitted is stored. False: told to end. */
+static bool wait_for_fill(const struct sfs_replay *replay)
+{
+    const struct timespec pause = { .tv_nsec = LOOK_US * 1000 };
+    while (sfs_fill_ended(replay->ahead) != replay->submitted) {
+        if (atomic_load(&replay->stop))
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* Has the front read the pieces of a file, which are in the session's pages by now: then a fault
+ * finds them, and the pages beside them, in the front's own. */
+static void fill_file(const struct sfs_replay *replay, int root, size_t index)
+{
+    const struct sfs_use *use = &replay->profile.uses[index];
+    size_t count = sfs_pack_count(replay->pack, replay->inos[index]);
+    struct open_how how = {
+        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+    AUTO(sfs_close_fd)
+    int fd = count > 0 ? (int)syscall(SYS_openat2, root, use->path, &how, sizeof how) : -1;
+    for (size_t i = 0; fd >= 0 && i < count && !atomic_load(&replay->stop); i++) {
+        uint64_t unused;
+        struct sfs_range piece = sfs_pack_piece(replay->pack, replay->inos[index], i, &unused);
+        posix_fadvise(fd, (off_t)piece.offset, (off_t)piece.size, POSIX_FADV_WILLNEED);
+    }
+}
+
+static void fill_front(const struct sfs_replay *replay, int root, size_t first, size_t end)
+{
+    if (!replay->fills_front || !replay->pack || !wait_for_fill(replay))
+        return;
+    for (size_t i = first; i < end; i++)
+        fill_file(replay, root, i);
 }
 
 /* How many bytes are fetched at most: they should still be in memory when they are used. */
@@ -346,6 +398,7 @@ static void *walk(void *arg)
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
         if (bytes >= batch || i + 1 == replay->profile.count) {
             submit(replay, first, i + 1);
+            fill_front(replay, root, first, i + 1);
             first = i + 1;
             left -= bytes < left ? bytes : left;
             bytes = 0;

@@ -126,6 +126,8 @@ static int open_pack(struct sfs_server *server, struct sfs_error *err)
         return 0;
     sfs_profile_done(&server->pack_profile);
     sfs_replay_use_pack(server->replay, server->pack);
+    if (server->flat)
+        sfs_replay_fill_front(server->replay);
     sfs_fill_use_pack(server->ahead, server->pack);
     return 0;
 }
