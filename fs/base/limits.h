@@ -21,7 +21,7 @@
 
 /* A pack of a start (mount/pack.h). */
 #define SFS_MAX_PACK        (2ull << 30) /* bytes */
-#define SFS_MAX_PACK_PIECES (1u << 20)   /* pieces, and files */
+#define SFS_MAX_PACK_PIECES (256u << 10) /* pieces, and files */
 
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */

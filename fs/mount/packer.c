@@ -74,12 +74,17 @@ static int make(struct sfs_packer *packer, struct sfs_error *err)
 static void *run(void *arg)
 {
     struct sfs_packer *packer = arg;
+    const struct sfs_packer_options *options = &packer->options;
     struct sfs_error err;
     sfs_thread_give_way();
-    int r = wait_for_quiet(packer) ? make(packer, &err) : 0;
-    if (r < 0 && r != -ECANCELED && r != -ENODATA && packer->options.warn) {
+    if (!wait_for_quiet(packer))
+        return NULL;
+    if (options->end_start)
+        options->end_start(options->session);
+    int r = options->profile ? make(packer, &err) : 0;
+    if (r < 0 && r != -ECANCELED && r != -ENODATA && options->warn) {
         sfs_fail_while(&err, r, "no pack for the next start");
-        packer->options.warn(packer->options.user, err.text);
+        options->warn(options->user, err.text);
     }
     return NULL;
 }

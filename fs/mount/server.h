@@ -25,13 +25,14 @@ struct sfs_server {
     struct sfs_erofs_image names;
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
-    struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
-    struct sfs_fill *ahead;              /* NULL: nothing is fetched ahead */
-    struct sfs_replay *replay;           /* NULL: no profiles */
-    struct sfs_pack *pack;               /* NULL: there is none for this start */
-    struct sfs_packer *packer;           /* NULL: none is made for the next one */
-    char pack_key[SFS_DIGEST_TEXT];      /* "": none is wanted */
-    struct sfs_profile pack_profile;     /* what it is to have, where there is none */
+    struct sfs_recorder *recorder;   /* NULL: nothing is recorded */
+    struct sfs_fill *ahead;          /* NULL: nothing is fetched ahead */
+    struct sfs_replay *replay;       /* NULL: no profiles */
+    struct sfs_pack *pack;           /* NULL: there is none for this start */
+    long front_bdi;                  /* "erofs-N" in the kernel's list of read-aheads; 0: none */
+    struct sfs_packer *packer;       /* NULL: none is made for the next one */
+    char pack_key[SFS_DIGEST_TEXT];  /* "": none is wanted */
+    struct sfs_profile pack_profile; /* what it is to have, where there is none */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
     char *trace_path;                    /* absolute; owned */
     const struct sfs_upper *upper;       /* NULL: nothing is written */

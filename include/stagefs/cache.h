@@ -79,9 +79,9 @@ enum sfs_store_kind {
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
-    /* "sha256:HEX": the digest of the blob that it belongs to; of a RESULT: of all that it depends
-     * on. Of a FILE: the name that sfs_tree_content_name() gives. Of a PART: with ".SIZE" behind.
-     * Of a NAME: the digest of the name. */
+    /* "sha256:HEX": the digest of the blob that it belongs to; of a RESULT or PACK: of all that it
+     * depends on. Of a FILE: the name that sfs_tree_content_name() gives. Of a PART: with ".SIZE"
+     * behind. Of a NAME: the digest of the name. */
     char key[160];
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */

@@ -33,6 +33,7 @@ wait_for() { # wait_for COMMAND...
 }
 made() { [ "$(number pack.made)" -gt 0 ]; }
 is_stored() { [ "$(number bytes_stored)" -ge "$1" ]; }
+erofs=
 pack() { ls "$STAGEFS_CACHE_DIR"/pack/*.pack 2>/dev/null; }
 
 # The first start has none, and makes one.
@@ -63,6 +64,7 @@ served
 if "$STAGEFS" mount --erofs "oci:$T/layout:x" "$T/mnt" 2>/dev/null; then
     down
     served --erofs
+    erofs=--erofs
 fi
 up --no-pack
 right "without it"
@@ -114,6 +116,26 @@ up
 right "another user's"
 [ "$(number pack.size)" = 0 ] || fail "another user's pack is read"
 down
+
+# Unmounted or killed while the pack is brought, the server ends.
+cp "$T/good" "$name"
+ended() { timeout 10 tail --pid="$1" -f /dev/null || fail "$2: the server does not end"; }
+for option in '' $erofs; do
+    for i in 0 1 2 3 4 5 6 7; do
+        "$STAGEFS" mount --foreground -q $option --profile "$T/profile" "oci:$T/layout:x" "$T/mnt" &
+        server=$!
+        if [ $((i % 2)) = 0 ]; then
+            wait_for mountpoint -q "$T/mnt" || fail "it does not mount"
+            umount "$T/mnt" 2>/dev/null || "$STAGEFS" umount "$T/mnt"
+        else
+            sleep "0.0$i"
+            kill -KILL "$server" 2>/dev/null || true
+        fi
+        ended "$server" "mount $option, $i"
+        wait "$server" 2>/dev/null || true
+        while grep -q " $T/mnt " /proc/self/mounts; do umount -l "$T/mnt"; done
+    done
+done
 
 # index --profile makes the same, again and again; without room there is none, and the start is as without it.
 rm -f "$name"
