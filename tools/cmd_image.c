@@ -50,6 +50,7 @@ static int close_image(struct image_args *args, int r, const struct sfs_error *e
     int status = r < 0 ? tool_fail(r, err) : tool_finish(r);
     sfs_image_close(&args->image);
     tool_close(&args->tool);
+    free(args->profiles.items);
     return status;
 }
 
@@ -284,6 +285,32 @@ static int make_pack(const struct image_args *args, const char *ref, json_t *jso
     return 0;
 }
 
+/* Makes the indexes of all layers that have none. */
+static int index_layers(const struct image_args *args, struct sfs_error *err)
+{
+    const struct tool *tool = &args->tool;
+    struct sfs_layer **layers = NULL;
+    int r = sfs_image_open_layers(args->image, tool->store, NULL, &tool->progress, &layers, err);
+    if (r == 0)
+        sfs_image_close_layers(&layers, sfs_image_layer_count(args->image));
+    progress_close();
+    return r;
+}
+
+/* Tells what is there now. Takes over `json`. */
+static int tell_index(const struct image_args *args, json_t *json)
+{
+    if (args->tool.json) {
+        json_object_del(json, "manifest");
+        json_object_del(json, "config");
+        return print_json(json);
+    }
+    if (!args->tool.quiet && !args->push)
+        print_image(json);
+    json_decref(json);
+    return EXIT_DONE;
+}
+
 int cmd_index(const struct command *command, int argc, char **argv)
 {
     struct image_args args = { 0 };
@@ -298,31 +325,17 @@ int cmd_index(const struct command *command, int argc, char **argv)
     if (leave)
         return leave - 1;
     struct sfs_error err;
-    struct sfs_layer **layers = NULL;
-    int r = sfs_image_open_layers(args.image, args.tool.store, NULL, &args.tool.progress, &layers,
-                                  &err);
+    int r = index_layers(&args, &err);
     if (r < 0)
         return close_image(&args, r, &err);
-    sfs_image_close_layers(&layers, sfs_image_layer_count(args.image));
-    progress_close();
     json_t *json = image_json(&args);
     r = args.push ? push_index(&args, json, &err) : 0;
     if (r == 0 && args.profiles.count > 0)
         r = make_pack(&args, sfs_image_ref(args.image), json, &err);
-    free(args.profiles.items);
-    if (r < 0) {
+    if (r == 0)
+        r = tell_index(&args, json);
+    else
         json_decref(json);
-        return close_image(&args, r, &err);
-    }
-    if (args.tool.json) {
-        json_object_del(json, "manifest");
-        json_object_del(json, "config");
-        r = print_json(json);
-    } else {
-        if (!args.tool.quiet && !args.push)
-            print_image(json);
-        json_decref(json);
-    }
     return close_image(&args, r, &err);
 }
 
