@@ -15,6 +15,7 @@ static const char *kind_name(enum sfs_store_kind kind)
         [SFS_STORE_BLOB] = "blob",         [SFS_STORE_PART] = "part",
         [SFS_STORE_DOCUMENT] = "document", [SFS_STORE_NAME] = "name",
         [SFS_STORE_FINDINGS] = "findings", [SFS_STORE_START] = "start",
+        [SFS_STORE_PACK] = "pack",
     };
     return names[kind];
 }

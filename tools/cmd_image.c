@@ -6,6 +6,8 @@
 #include <stagefs/artifact.h>
 #include <stagefs/format.h>
 #include <stagefs/json.h>
+#include <stagefs/mount.h>
+#include <stagefs/stage.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +15,8 @@
 struct image_args {
     struct tool tool;
     struct sfs_image *image;
-    bool push;         /* index --push */
+    bool push;                 /* index --push */
+    struct text_list profiles; /* index --profile */
     const char *place; /* where the image is at a registry, if it was opened from elsewhere */
 };
 
@@ -32,7 +35,7 @@ static int open_image(const struct command *command, struct image_args *args,
     args->place = rest[count - 1];
     struct sfs_error err;
     args->tool.usual_trust = SFS_INDEX_TRUST_NONE; /* an index is what is to be made */
-    int r = tool_open(&args->tool, false, &err);
+    int r = tool_open(&args->tool, args->profiles.count > 0, &err);
     if (r == 0)
         r = tool_open_image(&args->tool, rest[0], &args->image, &err);
     if (r < 0) {
@@ -48,6 +51,7 @@ static int close_image(struct image_args *args, int r, const struct sfs_error *e
     int status = r < 0 ? tool_fail(r, err) : tool_finish(r);
     sfs_image_close(&args->image);
     tool_close(&args->tool);
+    free(args->profiles.items);
     return status;
 }
 
@@ -258,39 +262,81 @@ static int push_index(const struct image_args *args, json_t *json, struct sfs_er
     return 0;
 }
 
+/* Makes the pack that a mount of this image with these profiles reads. */
+static int make_pack(const struct image_args *args, const char *ref, json_t *json,
+                     struct sfs_error *err)
+{
+    const struct tool *tool = &args->tool;
+    const struct sfs_mount_options options = { .profiles = args->profiles.items,
+                                               .profile_count = args->profiles.count,
+                                               .store = tool->store };
+    const struct sfs_stage_spec spec = { .image = ref };
+    char text[SIZE_TEXT];
+    uint64_t size = 0;
+    AUTO(sfs_stage_close) struct sfs_stage *stage = NULL;
+    int r = sfs_stage_open(&spec, &tool->context, &stage, err);
+    if (r == 0)
+        r = sfs_mount_pack(sfs_stage_tree(stage), &options, &size, err);
+    progress_close();
+    if (r < 0)
+        return r;
+    json_object_set_new(json, "pack_size", json_integer((json_int_t)size));
+    if (!tool->json && !tool->quiet)
+        fprintf(stderr, "pack of a start, %s\n", print_size(size, text));
+    return 0;
+}
+
+/* Makes the indexes of all layers that have none. */
+static int index_layers(const struct image_args *args, struct sfs_error *err)
+{
+    const struct tool *tool = &args->tool;
+    struct sfs_layer **layers = NULL;
+    int r = sfs_image_open_layers(args->image, tool->store, NULL, &tool->progress, &layers, err);
+    if (r == 0)
+        sfs_image_close_layers(&layers, sfs_image_layer_count(args->image));
+    progress_close();
+    return r;
+}
+
+/* Tells what is there now. Takes over `json`. */
+static int tell_index(const struct image_args *args, json_t *json)
+{
+    if (args->tool.json) {
+        json_object_del(json, "manifest");
+        json_object_del(json, "config");
+        return print_json(json);
+    }
+    if (!args->tool.quiet && !args->push)
+        print_image(json);
+    json_decref(json);
+    return EXIT_DONE;
+}
+
 int cmd_index(const struct command *command, int argc, char **argv)
 {
     struct image_args args = { 0 };
     const struct option_spec own[] = {
         { "push", 0, OPTION_FLAG, &args.push, NULL,
           "put the indexes beside the image at its registry, for other machines" },
+        { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
+          "keep what such a file tells decoded, for mounts with the same --profile; may be "
+          "repeated" },
     };
     int leave = open_image(command, &args, own, sizeof own / sizeof *own, argc, argv);
     if (leave)
         return leave - 1;
     struct sfs_error err;
-    struct sfs_layer **layers = NULL;
-    int r = sfs_image_open_layers(args.image, args.tool.store, NULL, &args.tool.progress, &layers,
-                                  &err);
+    int r = index_layers(&args, &err);
     if (r < 0)
         return close_image(&args, r, &err);
-    sfs_image_close_layers(&layers, sfs_image_layer_count(args.image));
-    progress_close();
     json_t *json = image_json(&args);
     r = args.push ? push_index(&args, json, &err) : 0;
-    if (r < 0) {
+    if (r == 0 && args.profiles.count > 0)
+        r = make_pack(&args, sfs_image_ref(args.image), json, &err);
+    if (r == 0)
+        r = tell_index(&args, json);
+    else
         json_decref(json);
-        return close_image(&args, r, &err);
-    }
-    if (args.tool.json) {
-        json_object_del(json, "manifest");
-        json_object_del(json, "config");
-        r = print_json(json);
-    } else {
-        if (!args.tool.quiet && !args.push)
-            print_image(json);
-        json_decref(json);
-    }
     return close_image(&args, r, &err);
 }
 

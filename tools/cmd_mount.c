@@ -17,7 +17,8 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, no_profile, no_learn, passthrough, erofs, fill;
+    bool allow_other, no_prefetch, no_read_ahead, no_profile, no_learn, no_pack, passthrough, erofs,
+        fill;
     const char *front_name;
     enum sfs_front front;
     uint64_t passthrough_limit;
@@ -79,6 +80,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .trace_pages = args->trace != NULL,
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
+        .no_pack = args->no_pack,
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
         .front = args->front,
@@ -172,6 +174,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
           "bring the whole image from its registry, while nobody waits for anything else" },
         { "no-profile", 0, OPTION_FLAG, &args.no_profile, NULL,
           "heed no profile that is beside the image at its registry" },
+        { "no-pack", 0, OPTION_FLAG, &args.no_pack, NULL,
+          "keep nothing decoded of what --profile tells, for the next mount" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-learn", 0, OPTION_FLAG, &args.no_learn, NULL,
           "neither remember what a start uses, nor fetch what earlier ones used" },

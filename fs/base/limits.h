@@ -27,6 +27,9 @@
 #define SFS_MAX_SENT_HEAD    (64u << 20)    /* bytes without its windows, compressed */
 #define SFS_MAX_SENT_INDEX   (512ull << 20) /* the same, unpacked */
 #define SFS_MAX_SENT_WINDOWS (2ull << 30)   /* bytes of the windows */
+/* A pack of a start (mount/pack.h). */
+#define SFS_MAX_PACK        (2ull << 30) /* bytes */
+#define SFS_MAX_PACK_PIECES (256u << 10) /* pieces, and files */
 
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */

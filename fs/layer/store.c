@@ -25,6 +25,7 @@ static const struct {
     [SFS_STORE_BLOB] = { "blob", ".blob" },         [SFS_STORE_PART] = { "part", ".part" },
     [SFS_STORE_DOCUMENT] = { "document", ".json" }, [SFS_STORE_NAME] = { "name", ".ref" },
     [SFS_STORE_FINDINGS] = { "findings", ".find" }, [SFS_STORE_START] = { "start", ".profile" },
+    [SFS_STORE_PACK] = { "pack", ".pack" },
 };
 #define KINDS   (sizeof kinds / sizeof *kinds)
 #define KEY_MAX sizeof((struct sfs_store_item *)0)->key
@@ -491,6 +492,16 @@ void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *diges
 {
     AUTO(sfs_free) char *path = NULL;
     if (blob_path(store, digest, &path) == 0)
+        unlink(path);
+}
+
+void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key)
+{
+    char name[KEY_MAX + 8];
+    AUTO(sfs_free) char *path = NULL;
+    if (make_name(key, kinds[kind].suffix, name, NULL) == 0)
+        path = sfs_format("%s/%s/%s", store->dir, kinds[kind].dir, name);
+    if (path)
         unlink(path);
 }
 

@@ -9,6 +9,7 @@
  *   DIR/blob/sha256-HEX.blob   a registry's blob, whole
  *   DIR/part/sha256-HEX.SIZE.part  and .map: what was fetched of one (blob/range_file.h)
  *   DIR/document/sha256-HEX.json   manifests and configs of registries
+ *   DIR/pack/sha256-HEX.pack   what a start uses, decoded (mount/pack.h)
  *   DIR/name/sha256-HEX.ref    the digest that a name had when its registry was asked last
  *   DIR/findings/sha256-HEX.find  what is in a blob's libraries (slim/findings_store.h)
  *   DIR/start/sha256-HEX.profile   what starts of an image use (mount/learner.h)
@@ -58,6 +59,8 @@ int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest
 int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size);
 /* Removes a BLOB, whether it is in use or not: it was found to be damaged. */
 void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest);
+/* The same of another file. */
+void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key);
 /* As sfs_store_make_room(), for BLOB and PART together. */
 int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
                              struct sfs_error *err);

@@ -60,7 +60,7 @@ static int peer_user(int fd, uid_t *ret_user)
 static int print_stats(struct sfs_server *server, struct sfs_control_text *text)
 {
     struct sfs_buf buf = { 0 };
-    int r = sfs_stats_print(&server->stats, server->options->cache, &buf);
+    int r = sfs_stats_print(&server->stats, server->options->cache, server->pack, &buf);
     if (r == 0 && buf.size >= sizeof text->text)
         r = -EOVERFLOW;
     if (r == 0)

@@ -2,6 +2,7 @@
 #include "mount/counters.h"
 
 #include "blob/blob_range.h"
+#include "mount/pack.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -113,7 +114,18 @@ static void print_learned(struct sfs_stats *stats, struct sfs_buf *buf)
                    checked - used, checked_bytes - used_bytes);
 }
 
-int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
+static void print_pack(struct sfs_stats *stats, struct sfs_pack *pack, struct sfs_buf *buf)
+{
+    struct sfs_pack_stats s;
+    sfs_pack_get_stats(pack, &s);
+    sfs_buf_printf(buf,
+                   ",\"pack\":{\"size\":%" PRIu64 ",\"lent\":%" PRIu64 ",\"failed\":%" PRIu64
+                   ",\"made\":%" PRIu64 "}",
+                   s.size, s.lent, s.failed, (uint64_t)atomic_load(&stats->pack_made));
+}
+
+int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_pack *pack,
+                    struct sfs_buf *buf)
 {
     sfs_buf_printf(
         buf,
@@ -126,6 +138,7 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
         (uint64_t)atomic_load(&stats->files_kept), (uint64_t)atomic_load(&stats->bytes_kept));
     print_front(stats, buf);
     print_requests(stats, buf);
+    print_pack(stats, pack, buf);
     if (cache)
         print_cache(cache, buf);
     print_registry(buf);

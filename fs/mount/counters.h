@@ -32,6 +32,7 @@ struct sfs_stats {
     atomic_uint_least64_t bytes_stored; /* put into the kernel's cache before they were asked for */
     atomic_uint_least64_t
         libraries; /* libraries of which was fetched what their loader will touch */
+    atomic_uint_least64_t pack_made; /* bytes of the pack that was made for the next start */
     atomic_uint_least64_t read_errors;
     atomic_uint_least64_t opens_through; /* opens that were answered with a backing file */
     atomic_uint_least64_t files_kept;    /* files that were written to the store for that */
@@ -65,7 +66,10 @@ struct sfs_timer sfs_timer_start(struct sfs_stats *stats, enum sfs_request kind)
 /* Adds the time since the start. */
 void sfs_timer_stop(struct sfs_timer *timer);
 
-/* Appends the statistics as one JSON document with a newline. cache may be NULL. 0 or -ENOMEM. */
-int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf);
+struct sfs_pack;
+/* Appends the statistics as one JSON document with a newline. cache and pack may be NULL. 0 or
+ * -ENOMEM. */
+int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_pack *pack,
+                    struct sfs_buf *buf);
 
 #endif

@@ -25,9 +25,11 @@ struct sfs_fill {
     pthread_mutex_t lock; /* around giving work to the pool, and closing it; guards `blocks` */
     struct sfs_blocks *blocks;
     struct sfs_pool *pool;
+    struct sfs_pack *pack;             /* NULL: there is none */
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
     atomic_bool only_names;            /* the kernel would not look at contents that are stored */
     struct sfs_stats *stats;
+    atomic_uint ended;                                      /* see sfs_fill_ended() */
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
     bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
@@ -76,6 +78,11 @@ void sfs_fill_spare(struct sfs_fill *ahead,
 {
     ahead->spares = spares;
     ahead->spares_user = user;
+}
+
+void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack)
+{
+    ahead->pack = pack;
 }
 
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
@@ -158,7 +165,9 @@ static ssize_t store_some(struct sfs_fill *ahead, const struct sfs_place *place,
     char page[PAGE];
     AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
     size_t size = range.size < PIECE ? (size_t)range.size : PIECE;
-    ssize_t r = sfs_tree_pin(place->tree, place->node, range.offset, size, &slice, NULL);
+    ssize_t r = sfs_pack_pin(ahead->pack, ino, range.offset, size, &slice);
+    if (r < 0)
+        r = sfs_tree_pin(place->tree, place->node, range.offset, size, &slice, NULL);
     if (r < 0)
         return r;
     const void *data = slice.data;
@@ -210,7 +219,9 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
 static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
 {
     struct sfs_place place;
-    if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
+    if (sfs_pack_has(ahead->pack, part->ino, part->range))
+        sfs_pack_will_read(ahead->pack, part->ino, part->range);
+    else if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
         sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
 }
 
@@ -312,6 +323,8 @@ static void run_job(void *arg)
             plan_library(job);
         store_parts(job->ahead, job->parts, job->count, job->ino != 0);
     }
+    if (!job->is_block && !job->ino)
+        atomic_fetch_add(&job->ahead->ended, 1);
     free(job->parts);
     free(job);
 }
@@ -357,7 +370,8 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names))
+    if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names) ||
+        sfs_pack_has_some(ahead->pack, ino, range))
         return;
     if (file_size >= MIN_LIBRARY) {
         /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
@@ -374,6 +388,11 @@ void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)
 {
     if (atomic_load(&ahead->fuse))
         touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
+}
+
+unsigned sfs_fill_ended(const struct sfs_fill *ahead)
+{
+    return atomic_load(&ahead->ended);
 }
 
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count)

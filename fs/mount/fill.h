@@ -6,6 +6,7 @@
 
 #include "mount/erofs_image.h"
 #include "mount/fuse.h"
+#include "mount/pack.h"
 #include "tree/profile.h"
 #include "mount/counters.h"
 
@@ -27,6 +28,9 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
 void sfs_fill_spare(struct sfs_fill *ahead,
                     bool (*spares)(void *user, sfs_ino ino, struct sfs_range range, bool is_guess),
                     void *user);
+/* Has bytes taken from the pack, as far as it has them, and no more brought along with what it has.
+ * To be called before the start, if at all; `pack` is borrowed. */
+void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Contents are not brought any more: EROFS reads them directly into pages of its own, which nobody
@@ -51,6 +55,8 @@ struct sfs_fill_part {
     sfs_ino ino;
     struct sfs_range range;
 };
+/* How many calls of sfs_fill_submit() have come to their end. */
+unsigned sfs_fill_ended(const struct sfs_fill *ahead);
 /* Has these parts of files brought, in this order. Takes over *parts on success. Does not wait. 0
  * or -ENOMEM. */
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count);

@@ -51,6 +51,8 @@ static int explain(int code, const char *path, struct sfs_error *err)
 
 /* Around a page that a profile did not bring, little else is wanted either. */
 #define PROFILE_READ_AHEAD_KB 16u
+/* The same while a start goes on that has a pack, which holds what is touched and no more. */
+#define START_READ_AHEAD_KB 4u
 
 /* The number of the newest EROFS in the kernel's list of read-aheads, whose names have a counter
  * and not the mount: "erofs-7". -1: there is none. */
@@ -69,17 +71,23 @@ static long newest_bdi(void)
     return newest;
 }
 
-static void lower_read_ahead(long bdi)
+static void set_bdi(long bdi, unsigned kb)
 {
     char path[64], value[24];
     snprintf(path, sizeof path, "/sys/class/bdi/erofs-%ld/read_ahead_kb", bdi);
-    int size = snprintf(value, sizeof value, "%u\n", PROFILE_READ_AHEAD_KB);
+    int size = snprintf(value, sizeof value, "%u\n", kb);
     AUTO(sfs_close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, value, (size_t)size) < 0)
         return; /* the mount is slower, and nothing else */
 }
 
 /* --- mounting --------------------------------------------------------------------------------- */
+
+void sfs_front_end_start(const struct sfs_server *server)
+{
+    if (server->front_bdi > 0)
+        set_bdi(server->front_bdi, PROFILE_READ_AHEAD_KB);
+}
 
 /* Mounts the image that `name` leads to. Contents go straight into EROFS's own pages ("directio"),
  * so that they are copied once and kept once; kernels before 6.15 do not know the word. With a
@@ -95,7 +103,7 @@ static int mount_image(const struct sfs_server *server, const char *name, const 
     return errno;
 }
 
-static int mount_erofs(const struct sfs_server *server, int image, const char *path,
+static int mount_erofs(struct sfs_server *server, int image, const char *path,
                        struct sfs_error *err)
 {
     char name[SFS_FRONT_NAME], target[64];
@@ -114,11 +122,12 @@ static int mount_erofs(const struct sfs_server *server, int image, const char *p
     unlink(name);
     long bdi = newest_bdi();
     if (code == 0 && server->replay && bdi > before)
-        lower_read_ahead(bdi);
+        set_bdi(bdi, server->pack ? START_READ_AHEAD_KB : PROFILE_READ_AHEAD_KB);
+    server->front_bdi = code == 0 && bdi > before ? bdi : 0;
     return code == 0 ? 0 : explain(code, path, err);
 }
 
-int sfs_front_mount(const struct sfs_server *server, const char *path, struct sfs_error *err)
+int sfs_front_mount(struct sfs_server *server, const char *path, struct sfs_error *err)
 {
     AUTO(sfs_close_fd) int image = open_file(path, SFS_IMAGE_FILE, err);
     if (image < 0)

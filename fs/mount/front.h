@@ -17,6 +17,8 @@ void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME]);
  * Waits for answers of the session, so the calling thread has open files of its own
  * (sfs_io_own_files()). ENOTSUP: this kernel cannot. EBUSY: another process mounted there at the
  * same time. */
-int sfs_front_mount(const struct sfs_server *server, const char *path, struct sfs_error *err);
+int sfs_front_mount(struct sfs_server *server, const char *path, struct sfs_error *err);
+/* The start that has a pack is over: EROFS may read more around a fault. */
+void sfs_front_end_start(const struct sfs_server *server);
 
 #endif

@@ -42,12 +42,13 @@ static void add_slice(struct gathered *gathered, const struct sfs_slice *slice)
 }
 
 /* Gathers slices of the range. Stops early, without failing, when there is no room for more. */
-static int gather(const struct sfs_place *place, uint64_t offset, size_t size,
-                  struct gathered *gathered, struct sfs_error *err)
+static int gather(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                  struct sfs_range range, struct gathered *gathered, struct sfs_error *err)
 {
-    for (size_t got = 0; got < size && gathered->count < MAX_SLICES;) {
+    for (size_t got = 0; got < range.size && gathered->count < MAX_SLICES;) {
         struct sfs_slice slice = { 0 };
-        int r = sfs_tree_pin(place->tree, place->node, offset + got, size - got, &slice, err);
+        int r =
+            sfs_server_pin(server, ino, place, range.offset + got, range.size - got, &slice, err);
         if (r < 0)
             return r;
         add_slice(gathered, &slice);
@@ -56,13 +57,14 @@ static int gather(const struct sfs_place *place, uint64_t offset, size_t size,
     return 0;
 }
 
-static int answer_lent(fuse_req_t req, const struct sfs_place *place, uint64_t offset, size_t size,
-                       struct sfs_error *err)
+static int answer_lent(fuse_req_t req, sfs_ino ino, const struct sfs_place *place, uint64_t offset,
+                       size_t size, struct sfs_error *err)
 {
     struct gathered gathered;
     gathered.count = 0;
     gathered.size = 0;
-    int r = gather(place, offset, size, &gathered, err);
+    int r =
+        gather(sfs_server_of(req), ino, place, (struct sfs_range){ offset, size }, &gathered, err);
     if (r == 0 && gathered.size == size)
         fuse_reply_iov(req, gathered.iov, gathered.count);
     else if (r == 0)
@@ -87,10 +89,10 @@ static int answer_copied(fuse_req_t req, const struct sfs_place *place, uint64_t
 }
 
 /* Answers, or returns why not. `size` lies inside the file. */
-static int answer(fuse_req_t req, const struct sfs_place *place, uint64_t offset, size_t size,
-                  struct sfs_error *err)
+static int answer(fuse_req_t req, sfs_ino ino, const struct sfs_place *place, uint64_t offset,
+                  size_t size, struct sfs_error *err)
 {
-    int r = answer_lent(req, place, offset, size, err);
+    int r = answer_lent(req, ino, place, offset, size, err);
     return r == -E2BIG ? answer_copied(req, place, offset, size, err) : r;
 }
 
@@ -143,6 +145,14 @@ static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_
         sfs_fill_touch(server->ahead, ino, file_size, range);
 }
 
+/* Tells the decoder of a read that was answered, unless it had nothing to do with it. */
+static void follow(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                   struct sfs_range range)
+{
+    if (!sfs_pack_has_some(server->pack, ino, range))
+        sfs_tree_follow(place->tree, place->node, range.offset, range.size);
+}
+
 /* Is a process about to end? Its threads have SIGKILL pending, whatever signal it was. (The number
  * is a thread's; 0: it lives where this process cannot see it.) */
 static bool is_dying(pid_t thread)
@@ -193,12 +203,12 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     struct sfs_error err;
     const struct sfs_wanted wanted = { is_wanted, req };
     sfs_wanted_set(&wanted);
-    r = answer(req, &place, start, size, &err);
+    r = answer(req, ino, &place, start, size, &err);
     if (made_room(server, r))
-        r = answer(req, &place, start, size, &err);
+        r = answer(req, ino, &place, start, size, &err);
     sfs_wanted_set(NULL);
     if (r == 0) {
-        sfs_tree_follow(place.tree, place.node, start, size);
+        follow(server, ino, &place, (struct sfs_range){ start, size });
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
         return;
     }
@@ -296,7 +306,8 @@ static int answer_flat(fuse_req_t req, struct sfs_server *server, uint64_t offse
         if (part->size > 0) {
             touch(server, &part->place, part->ino, part->file_size,
                   (struct sfs_range){ part->start, part->size });
-            r = gather(&part->place, part->start, part->size, &gathered, err);
+            r = gather(server, part->ino, &part->place,
+                       (struct sfs_range){ part->start, part->size }, &gathered, err);
         }
         if (r == 0 && gathered.size < before + part->size)
             break;
@@ -332,7 +343,7 @@ void sfs_op_read_flat(fuse_req_t req, size_t size, off_t offset)
     sfs_wanted_set(NULL);
     if (r == 0) {
         if (part.size > 0)
-            sfs_tree_follow(part.place.tree, part.place.node, part.start, part.size);
+            follow(server, part.ino, &part.place, (struct sfs_range){ part.start, part.size });
         atomic_fetch_add_explicit(&server->stats.bytes_read, size, memory_order_relaxed);
         return;
     }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -24,6 +25,8 @@
 /* Bytes of one batch. Small batches keep to the order of use, large ones read the blobs in
  * order. */
 #define BATCH (32u << 20)
+/* The same where a pack has the bytes, which are in the order of use already. */
+#define PACK_BATCH (2u << 20)
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -53,6 +56,9 @@ struct sfs_replay {
     bool is_eager;   /* whatever else is in the blobs is fetched, too */
     bool has_remote; /* some of it lies on another machine */
     struct sfs_fill *ahead;
+    const struct sfs_pack *pack; /* NULL: there is none */
+    bool fills_front;            /* see sfs_replay_fill_front() */
+    unsigned submitted;          /* calls of sfs_fill_submit() */
     char path[4096];
     pthread_t thread;
     bool has_thread;
@@ -133,6 +139,16 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
             return r;
     }
     return sfs_replay_open_known(forest, first_tree, &profile, ret_replay, err);
+}
+
+void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack)
+{
+    replay->pack = pack;
+}
+
+void sfs_replay_fill_front(struct sfs_replay *replay)
+{
+    replay->fills_front = true;
 }
 
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path)
@@ -217,6 +233,18 @@ static uint64_t bytes_of(const struct sfs_use *use)
     return bytes;
 }
 
+/* Adds the pieces that the pack has of a file. Returns how many. */
+static size_t collect_pieces(const struct sfs_replay *replay, sfs_ino ino,
+                             struct replay_part *parts)
+{
+    size_t count = sfs_pack_count(replay->pack, ino);
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = (struct replay_part){ .part.ino = ino, .blob = replay->pack };
+        parts[i].part.range = sfs_pack_piece(replay->pack, ino, i, &parts[i].position);
+    }
+    return count;
+}
+
 static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
                             struct replay_part *parts)
 {
@@ -226,6 +254,10 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
         struct sfs_use *use = &replay->profile.uses[i];
         if (!replay->inos[i] || !sfs_forest_locate(replay->forest, replay->inos[i], &place) ||
             !place.tree)
+            continue;
+        size_t pieces = collect_pieces(replay, replay->inos[i], parts + count);
+        count += pieces;
+        if (pieces > 0)
             continue;
         sfs_ranges_merge(&use->ranges, GAP);
         for (size_t j = 0; j < use->ranges.count; j++) {
@@ -276,7 +308,8 @@ static void fetch_parts(const struct sfs_replay *replay, const struct replay_par
     for (size_t i = 0; i < count; i++) {
         struct sfs_place place;
         struct sfs_range range = parts[i].part.range;
-        if (!sfs_forest_locate(replay->forest, parts[i].part.ino, &place) || !place.tree)
+        if (parts[i].blob == replay->pack ||
+            !sfs_forest_locate(replay->forest, parts[i].part.ino, &place) || !place.tree)
             continue;
         while (range.size > 0) {
             uint64_t position, size;
@@ -346,7 +379,8 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
 {
     size_t most = 0;
     for (size_t i = first; i < end; i++)
-        most += replay->profile.uses[i].ranges.count;
+        most +=
+            replay->profile.uses[i].ranges.count + sfs_pack_count(replay->pack, replay->inos[i]);
     AUTO(sfs_free) struct replay_part *sorted = calloc(most + 1, sizeof *sorted);
     AUTO(sfs_free) struct sfs_fill_part *parts = calloc(most + 1, sizeof *parts);
     if (!sorted || !parts || most == 0)
@@ -356,7 +390,51 @@ static void submit(struct sfs_replay *replay, size_t first, size_t end)
     fetch_parts(replay, sorted, count);
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
-    sfs_fill_submit(replay->ahead, &parts, count);
+    if (sfs_fill_submit(replay->ahead, &parts, count) == 0)
+        replay->submitted++;
+}
+
+/* --- the front -------------------------------------------------------------------------------- */
+
+#define LOOK_US 200
+
+/* Waits until all that was submitted is stored. False: told to end. */
+static bool wait_for_fill(const struct sfs_replay *replay)
+{
+    const struct timespec pause = { .tv_nsec = LOOK_US * 1000 };
+    while (sfs_fill_ended(replay->ahead) != replay->submitted) {
+        if (atomic_load(&replay->stop))
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* Has the front read the pieces of a file, which are in the session's pages by now: then a fault
+ * finds them, and the pages beside them, in the front's own. */
+static void fill_file(const struct sfs_replay *replay, int root, size_t index)
+{
+    const struct sfs_use *use = &replay->profile.uses[index];
+    size_t count = sfs_pack_count(replay->pack, replay->inos[index]);
+    struct open_how how = {
+        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    };
+    AUTO(sfs_close_fd)
+    int fd = count > 0 ? (int)syscall(SYS_openat2, root, use->path, &how, sizeof how) : -1;
+    for (size_t i = 0; fd >= 0 && i < count && !atomic_load(&replay->stop); i++) {
+        uint64_t unused;
+        struct sfs_range piece = sfs_pack_piece(replay->pack, replay->inos[index], i, &unused);
+        posix_fadvise(fd, (off_t)piece.offset, (off_t)piece.size, POSIX_FADV_WILLNEED);
+    }
+}
+
+static void fill_front(const struct sfs_replay *replay, int root, size_t first, size_t end)
+{
+    if (!replay->fills_front || !replay->pack || !wait_for_fill(replay))
+        return;
+    for (size_t i = first; i < end; i++)
+        fill_file(replay, root, i);
 }
 
 /* How many bytes are fetched at most: they should still be in memory when they are used. */
@@ -382,7 +460,7 @@ static void *walk(void *arg)
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
-    uint64_t bytes = 0, left = most_bytes();
+    uint64_t bytes = 0, left = most_bytes(), batch = replay->pack ? PACK_BATCH : BATCH;
     size_t first = 0;
     for (size_t i = 0; i < replay->profile.count && left > 0; i++) {
         if (atomic_load(&replay->stop) ||
@@ -393,8 +471,9 @@ static void *walk(void *arg)
         guess_ranges(replay, i);
         uint64_t more = bytes_of(&replay->profile.uses[i]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
-        if (bytes >= BATCH || i + 1 == replay->profile.count) {
+        if (bytes >= batch || i + 1 == replay->profile.count) {
             submit(replay, first, i + 1);
+            fill_front(replay, root, first, i + 1);
             first = i + 1;
             left -= bytes < left ? bytes : left;
             bytes = 0;

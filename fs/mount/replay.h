@@ -28,6 +28,12 @@ size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path
  * brought than they name, or nothing lies on another machine. To be asked before the start. */
 unsigned sfs_replay_is_eager(struct sfs_replay *replay);
 
+/* Has the pieces of a pack brought instead of the ranges of files that it has, in its order. To be
+ * called before the start, if at all; `pack` is borrowed. */
+void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack);
+/* Says that another file system of the kernel's stands in front, which has a cache of its own: what
+ * the pack has is put into that, too. To be called before the start, if at all. */
+void sfs_replay_fill_front(struct sfs_replay *replay);
 /* Starts the thread. The mount at `path` already answers, and `ahead`, which is borrowed, already
  * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,

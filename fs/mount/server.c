@@ -3,8 +3,11 @@
 
 #include "mount/asker.h"
 #include "mount/choose.h"
+#include "mount/pack_make.h"
+#include "tree/tree_inner.h"
 #include <stagefs/format.h>
 #include <errno.h>
+#include <fcntl.h>
 
 /* Bytes of holes in one file from which on FUSE shows the image; EROFS shows smaller ones as
  * zeros. */
@@ -159,6 +162,38 @@ static void open_learner(struct sfs_server *server)
                                     &server->replay, NULL);
 }
 
+/* Without a pack, or with one that is damaged or of something else, a start is as before there were
+ * any. */
+static int open_pack(struct sfs_server *server, struct sfs_error *err)
+{
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_digest profile;
+    if (!options->store || options->no_pack || (server->forest.numbered && !options->first_tree))
+        return 0;
+    int r = sfs_pack_read_profiles(options->profiles, options->profile_count, &server->pack_profile,
+                                   &profile, err);
+    if (r < 0)
+        return r;
+    if (sfs_pack_key(server->forest.trees[0], &profile, server->pack_key) < 0)
+        return sfs_fail_memory(err);
+    if (sfs_pack_open(options->store, server->pack_key, &server->forest, &server->pack, NULL) < 0)
+        return 0;
+    sfs_profile_done(&server->pack_profile);
+    sfs_replay_use_pack(server->replay, server->pack);
+    if (server->flat)
+        sfs_replay_fill_front(server->replay);
+    sfs_fill_use_pack(server->ahead, server->pack);
+    return 0;
+}
+
+int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                   uint64_t offset, size_t size, struct sfs_slice *ret_slice, struct sfs_error *err)
+{
+    if (sfs_pack_pin(server->pack, ino, offset, size, ret_slice) == 0)
+        return 0;
+    return sfs_tree_pin(place->tree, place->node, offset, size, ret_slice, err);
+}
+
 /* Opens the parts. The first read of a file is seen whatever is fetched ahead, but of the pages
  * that are used only those that nobody has fetched before. */
 static int open_parts(struct sfs_server *server, struct sfs_error *err)
@@ -182,6 +217,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
                             options->profile_count, &server->replay, err);
     if (r == 0)
         open_learner(server);
+    if (r == 0 && server->replay && options->profile_count > 0)
+        r = open_pack(server, err);
     const char *path;
     size_t unknown = r == 0 && options->profile_count > 0 && server->replay
                          ? sfs_replay_unknown(server->replay, &path)
@@ -252,6 +289,9 @@ void sfs_server_close(struct sfs_server **server)
     sfs_replay_close(&(*server)->replay);
     sfs_fill_close(&(*server)->ahead);
     sfs_learner_close(&(*server)->learner);
+    sfs_packer_close(&(*server)->packer);
+    sfs_pack_close(&(*server)->pack);
+    sfs_profile_done(&(*server)->pack_profile);
     sfs_passthrough_close(&(*server)->passthrough);
     sfs_recorder_close(&(*server)->recorder);
     close_flat(*server);

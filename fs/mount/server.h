@@ -7,6 +7,8 @@
 #include "mount/forest.h"
 #include "mount/fuse.h"
 #include "mount/learner.h"
+#include "mount/pack.h"
+#include "mount/packer.h"
 #include "mount/passthrough.h"
 #include "mount/recorder.h"
 #include "mount/replay.h"
@@ -27,10 +29,15 @@ struct sfs_server {
     bool front_failed;      /* EROFS could not be mounted: err of the session says why */
     const struct sfs_mount_options *options;
     struct sfs_stats stats;
-    struct sfs_recorder *recorder;       /* NULL: nothing is recorded */
-    struct sfs_learner *learner;         /* NULL: nothing is learned */
-    struct sfs_fill *ahead;              /* NULL: nothing is fetched ahead */
-    struct sfs_replay *replay;           /* NULL: no profiles */
+    struct sfs_recorder *recorder;   /* NULL: nothing is recorded */
+    struct sfs_learner *learner;     /* NULL: nothing is learned */
+    struct sfs_fill *ahead;          /* NULL: nothing is fetched ahead */
+    struct sfs_replay *replay;       /* NULL: no profiles */
+    struct sfs_pack *pack;           /* NULL: there is none for this start */
+    long front_bdi;                  /* "erofs-N" in the kernel's list of read-aheads; 0: none */
+    struct sfs_packer *packer;       /* NULL: none is made for the next one */
+    char pack_key[SFS_DIGEST_TEXT];  /* "": none is wanted */
+    struct sfs_profile pack_profile; /* what it is to have, where there is none */
     struct sfs_passthrough *passthrough; /* NULL: not wanted */
     char *trace_path;                    /* absolute; owned */
     const struct sfs_upper *upper;       /* NULL: nothing is written */
@@ -64,6 +71,11 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
 void sfs_server_note(fuse_req_t req, sfs_ino ino, enum sfs_use_kind kind);
 /* Is what is asked for to be learned? */
 bool sfs_server_learns_of(fuse_req_t req);
+
+/* Lends bytes of a file, from the pack if it has them. As sfs_tree_pin(). */
+int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
+                   uint64_t offset, size_t size, struct sfs_slice *ret_slice,
+                   struct sfs_error *err);
 
 /* The operations; userdata is the server. sfs_flat_ops shows one file, the image for EROFS to
  * mount. */

@@ -27,6 +27,9 @@
 /* A page fault waits until all of this around it is decoded; what else is worth having is stored
  * behind its back (fill.h). More makes reading in order hardly faster. */
 #define DEFAULT_READ_AHEAD_KB 128u
+/* Where a pack has all that a start touches, and only that: what is around it would be decoded.
+ * When the start is over, files that are opened are read as in other mounts. */
+#define PACK_READ_AHEAD_KB 4u
 /* Pages that are recorded should be those that were used. */
 #define TRACE_READ_AHEAD_KB 64u
 
@@ -34,6 +37,7 @@ struct mount_session {
     struct fuse_session *fuse;
     struct sfs_server *server;
     const char *path;
+    dev_t device;         /* the mount's; 0: not known yet */
     sigset_t waited;      /* the signals that the watcher takes */
     sigset_t mask_before; /* this thread's mask before the session */
     struct sigaction usr2_before;
@@ -186,19 +190,42 @@ static int run_loop(struct mount_session *session)
 
 /* The kernel keeps 128 KiB for mounts of FUSE and lets their servers ask only for less. Without the
  * right to write there the mount is slower, not worse. */
-static void raise_read_ahead(const struct mount_session *session, dev_t device)
+static void set_read_ahead(dev_t device, unsigned kb)
 {
-    unsigned kb = session->server->options->read_ahead_kb;
-    if (session->server->options->no_read_ahead)
-        return; /* sfs_op_init() has told the kernel, which takes no rights */
-    if (!kb)
-        kb = session->server->options->trace_pages ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
     char name[64], value[24];
     snprintf(name, sizeof name, "/sys/class/bdi/%u:%u/read_ahead_kb", major(device), minor(device));
     int size = snprintf(value, sizeof value, "%u\n", kb);
     AUTO(sfs_close_fd) int fd = open(name, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, value, (size_t)size) < 0)
         return;
+}
+
+static unsigned choose_read_ahead(const struct sfs_mount_options *options)
+{
+    if (options->read_ahead_kb)
+        return options->read_ahead_kb;
+    return options->trace_pages ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
+}
+
+static void start_read_ahead(const struct mount_session *session)
+{
+    const struct sfs_server *server = session->server;
+    /* With no_read_ahead sfs_op_init() has told the kernel, which takes no rights. */
+    if (!server->options->no_read_ahead)
+        set_read_ahead(session->device,
+                       server->pack ? PACK_READ_AHEAD_KB : choose_read_ahead(server->options));
+}
+
+/* The start is over. (EROFS asks the row of all files for what it wants, and has a read-ahead of
+ * its own.) */
+static void end_start(void *user)
+{
+    const struct mount_session *session = user;
+    const struct sfs_server *server = session->server;
+    if (server->flat)
+        sfs_front_end_start(server);
+    else if (!server->options->no_read_ahead)
+        set_read_ahead(session->device, choose_read_ahead(server->options));
 }
 
 static int stat_mount(struct mount_session *session, struct stat *ret_stat)
@@ -230,8 +257,10 @@ static void *ask_mount(void *arg)
     struct stat st;
     sfs_io_own_files();
     int r = stat_mount(session, &st);
-    if (r == 0)
-        raise_read_ahead(session, st.st_dev);
+    if (r == 0) {
+        session->device = st.st_dev;
+        start_read_ahead(session);
+    }
     if (r == 0 && session->server->flat) {
         r = sfs_front_mount(session->server, session->path, &session->err);
         session->server->front_failed = r < 0 && r != -EBUSY;
@@ -253,6 +282,30 @@ static int try_in_thread(struct mount_session *session)
         return sfs_fail_errno(&session->err, code, "starting a thread");
     pthread_join(thread, NULL);
     return trial.result;
+}
+
+/* Has somebody wait for the end of the start, and make its pack for the next one, unless there is
+ * one. */
+static void start_packer(struct mount_session *session)
+{
+    struct sfs_server *server = session->server;
+    const struct sfs_mount_options *options = server->options;
+    struct sfs_error err;
+    if (!*server->pack_key)
+        return;
+    const struct sfs_packer_options packer = { .tree = server->forest.trees[0],
+                                               .store = options->store,
+                                               .key = server->pack_key,
+                                               .profile =
+                                                   server->pack ? NULL : &server->pack_profile,
+                                               .limit = options->pack_limit,
+                                               .stats = &server->stats,
+                                               .end_start = server->pack ? end_start : NULL,
+                                               .session = session,
+                                               .warn = options->warn,
+                                               .user = options->user };
+    if (sfs_packer_open(&packer, &server->packer, &err) < 0 && options->warn)
+        options->warn(options->user, err.text);
 }
 
 /* Does the mount answer? True when a question has gone through the kernel and its answer come
@@ -281,6 +334,7 @@ static bool try_mount(struct mount_session *session)
     if (server->replay &&
         sfs_replay_start(server->replay, server->ahead, session->path, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
+    start_packer(session);
     return true;
 }
 
@@ -289,7 +343,7 @@ static void tell_statistics(struct sfs_server *server)
     const struct sfs_mount_options *options = server->options;
     struct sfs_buf buf = { 0 };
     struct sfs_error err;
-    int r = sfs_stats_print(&server->stats, options->cache, &buf);
+    int r = sfs_stats_print(&server->stats, options->cache, server->pack, &buf);
     if (r == 0 && options->stats_path) {
         r = sfs_io_write_output(options->stats_path, buf.data, buf.size, 0644, &err);
         if (r < 0 && options->warn)
@@ -431,6 +485,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
+    sfs_packer_close(&session->server->packer);
     sfs_control_close(&session->control);
     sfs_abort_close(&session->abort);
     if (loop < 0)

@@ -76,13 +76,14 @@ enum sfs_store_kind {
     SFS_STORE_NAME,     /* a note: which digest a tag had when it was asked for last */
     SFS_STORE_FINDINGS, /* where device code and symbols are in the libraries of a blob */
     SFS_STORE_START,    /* what starts of an image were seen to use (mount.h) */
+    SFS_STORE_PACK,     /* what a start uses, decoded, in the order of use */
 };
 
 struct sfs_store_item {
     enum sfs_store_kind kind;
-    /* "sha256:HEX": the digest of the blob that it belongs to; of a RESULT: of all that it depends
-     * on. Of a FILE: the name that sfs_tree_content_name() gives. Of a PART: with ".SIZE" behind.
-     * Of a NAME: the digest of the name. Of a START: what identifies the tree. */
+    /* "sha256:HEX": the digest of the blob that it belongs to; of a RESULT or PACK: of all that
+     * it depends on. Of a FILE: the name that sfs_tree_content_name() gives. Of a PART: with
+     * ".SIZE" behind. Of a NAME: the digest of the name. Of a START: what identifies the tree. */
     char key[160];
     uint64_t size; /* bytes on disk */
     int64_t used;  /* last use, Unix seconds */

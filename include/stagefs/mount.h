@@ -55,6 +55,11 @@ struct sfs_mount_options {
      * what readers wait for. */
     const char *const *profiles;
     size_t profile_count;
+    /* With profiles and a store, what they name is kept there in a pack, decoded and in the order
+     * of use, at most pack_limit bytes of all packs (0: chosen): made when the first such mount has
+     * been quiet for some seconds, read by the next ones. */
+    bool no_pack;
+    uint64_t pack_limit;
     /* Large files that are read much are kept decompressed in the store, at most passthrough_limit
      * bytes of them (0: chosen), and later opens of them are handed to the kernel (FUSE
      * passthrough), which then reads them without asking. Every open costs a request then. Where it
@@ -105,6 +110,13 @@ int sfs_mount_serve(const struct sfs_tree *tree, const struct sfs_mount_options 
 /* The same for several trees, each under its number: "0/", "1/", ... */
 int sfs_mount_serve_layers(const struct sfs_tree *const *trees, size_t count,
                            const struct sfs_mount_options *options, struct sfs_error *err);
+
+/* Makes the pack that a mount of the tree with these profiles reads: takes profiles, store and
+ * pack_limit from the options. Decodes what they name, which takes long. Says how large it is.
+ * ENOSPC: there is no room. ENODATA: there is nothing to be packed. EBADMSG: a profile is
+ * malformed. */
+int sfs_mount_pack(const struct sfs_tree *tree, const struct sfs_mount_options *options,
+                   uint64_t *ret_size, struct sfs_error *err);
 
 /* Statistics of a mount that somebody serves, as one JSON document that the caller frees: requests
  * and time by kind, bytes, cache. `path` is any file or directory in it that may be opened.

@@ -1,0 +1,340 @@
+/* Opening a pack, finding pieces in it, and checking each before it is lent. */
+#include "mount/pack.h"
+
+#include "base/hash.h"
+#include "base/limits.h"
+#include "layer/layer.h"
+#include "mount/pack_format.h"
+#include "tree/tree_inner.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+/* After so many bytes that the kernel has in its cache as pages of files, their second copy there,
+ * as pages of the pack, is given up. */
+#define DROP (8u << 20)
+
+struct sfs_pack {
+    struct sfs_store *store;
+    char key[SFS_DIGEST_TEXT];
+    int fd; /* keeps the store's lock on the file */
+    struct pack_header header;
+    struct pack_file *files;
+    struct pack_piece *pieces;
+    struct pack_file **by_node; /* those that are of the tree, by node */
+    size_t known;
+    sfs_ino first; /* the inode of node 0 */
+    atomic_bool is_bad;
+    atomic_uint_least64_t lent, failed, spent;
+};
+
+int sfs_pack_key(const struct sfs_tree *tree, const struct sfs_digest *profile,
+                 char ret_key[SFS_DIGEST_TEXT])
+{
+    struct sfs_layer *const *layers = sfs_tree_layer_array(tree);
+    struct sfs_digest digest;
+    AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
+    int r = hash ? sfs_hash_add(hash, profile, sizeof *profile) : -ENOMEM;
+    for (uint32_t i = 0; r == 0 && i < sfs_tree_layers(tree); i++) {
+        memset(&digest, 0, sizeof digest);
+        sfs_layer_identify(layers[i], &digest);
+        r = sfs_hash_add(hash, &digest, sizeof digest);
+    }
+    if (r < 0 || sfs_hash_finish(hash, &digest) < 0)
+        return -ENOMEM;
+    sfs_digest_print(&digest, ret_key);
+    return 0;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int read_tables(struct sfs_pack *pack, struct sfs_error *err)
+{
+    const struct pack_header *header = &pack->header;
+    size_t files = header->files * sizeof *pack->files;
+    size_t pieces = header->pieces * sizeof *pack->pieces;
+    if (header->data_at < sizeof *header + files + pieces || header->data_at > header->size)
+        return sfs_fail(err, EBADMSG, "the pack's tables do not fit into it");
+    pack->files = malloc(files + 1);
+    pack->pieces = malloc(pieces + 1);
+    if (!pack->files || !pack->pieces)
+        return sfs_fail_memory(err);
+    ssize_t got = sfs_io_read_at(pack->fd, pack->files, files, sizeof *header);
+    ssize_t more = sfs_io_read_at(pack->fd, pack->pieces, pieces, sizeof *header + files);
+    if (got != (ssize_t)files || more != (ssize_t)pieces)
+        return sfs_fail(err, EBADMSG, "the pack is cut");
+    return 0;
+}
+
+static int check_tag(const struct sfs_pack *pack, struct sfs_error *err)
+{
+    struct pack_header header = pack->header;
+    uint8_t tag[SFS_GMAC_SIZE];
+    memset(header.tag, 0, sizeof header.tag);
+    AUTO(sfs_gmac_close) struct sfs_gmac *gmac = sfs_gmac_open();
+    if (!gmac || sfs_gmac_start(gmac, header.key, 0) < 0 ||
+        sfs_gmac_add(gmac, &header, sizeof header) < 0 ||
+        sfs_gmac_add(gmac, pack->files, header.files * sizeof *pack->files) < 0 ||
+        sfs_gmac_add(gmac, pack->pieces, header.pieces * sizeof *pack->pieces) < 0 ||
+        sfs_gmac_finish(gmac, tag) < 0)
+        return sfs_fail_memory(err);
+    return memcmp(tag, pack->header.tag, sizeof tag) == 0
+               ? 0
+               : sfs_fail(err, EBADMSG, "the pack's tables are damaged");
+}
+
+static int read_head(struct sfs_pack *pack, struct sfs_error *err)
+{
+    struct stat st;
+    struct pack_header *header = &pack->header;
+    if (fstat(pack->fd, &st) < 0)
+        return sfs_fail_errno(err, errno, "the pack");
+    ssize_t got = sfs_io_read_at(pack->fd, header, sizeof *header, 0);
+    if (got != (ssize_t)sizeof *header || memcmp(header->magic, PACK_MAGIC, 8) != 0 ||
+        header->version != PACK_VERSION)
+        return sfs_fail(err, EBADMSG, "not a pack of this version");
+    if (header->size != (uint64_t)st.st_size || header->size > SFS_MAX_PACK ||
+        header->files > SFS_MAX_PACK_PIECES || header->pieces > SFS_MAX_PACK_PIECES)
+        return sfs_fail(err, EBADMSG, "the pack is cut, or larger than one can be");
+    int r = read_tables(pack, err);
+    return r < 0 ? r : check_tag(pack, err);
+}
+
+/* The tag vouches that the tables are as they were written; this, that a mistake in them leads
+ * nowhere. */
+static bool is_sound(const struct sfs_pack *pack, const struct pack_file *file)
+{
+    const struct pack_header *header = &pack->header;
+    if (file->first > header->pieces || file->count > header->pieces - file->first)
+        return false;
+    uint64_t before = 0;
+    for (uint32_t i = 0; i < file->count; i++) {
+        const struct pack_piece *piece = &pack->pieces[file->first + i];
+        if (piece->size == 0 || piece->size > PACK_PIECE || piece->offset < before ||
+            piece->offset > file->size || piece->size > file->size - piece->offset ||
+            piece->at < header->data_at || piece->at > header->size ||
+            piece->size > header->size - piece->at)
+            return false;
+        before = piece->offset + piece->size;
+    }
+    return true;
+}
+
+/* Has the tree the same bytes of the same blob there? */
+static bool is_of_tree(const struct sfs_tree *tree, const struct pack_file *file)
+{
+    struct sfs_attr attr;
+    char name[SFS_CONTENT_NAME] = { 0 };
+    if (file->node >= sfs_tree_count(tree))
+        return false;
+    sfs_tree_attr(tree, (sfs_node)file->node, &attr);
+    return S_ISREG(attr.mode) && attr.size == file->size &&
+           sfs_tree_content_name(tree, (sfs_node)file->node, name) == 0 &&
+           memcmp(name, file->name, sizeof name) == 0;
+}
+
+static int compare_nodes(const void *left, const void *right)
+{
+    const struct pack_file *const *a = left, *const *b = right;
+    return ((*a)->node > (*b)->node) - ((*a)->node < (*b)->node);
+}
+
+static int find_files(struct sfs_pack *pack, const struct sfs_tree *tree, struct sfs_error *err)
+{
+    pack->by_node = calloc(pack->header.files + 1ull, sizeof(struct pack_file *));
+    if (!pack->by_node)
+        return sfs_fail_memory(err);
+    for (uint32_t i = 0; i < pack->header.files; i++)
+        if (is_sound(pack, &pack->files[i]) && is_of_tree(tree, &pack->files[i]))
+            pack->by_node[pack->known++] = &pack->files[i];
+    qsort(pack->by_node, pack->known, sizeof(struct pack_file *), compare_nodes);
+    return pack->known > 0 ? 0 : sfs_fail(err, ESTALE, "the pack is of other files");
+}
+
+int sfs_pack_open(struct sfs_store *store, const char *key, const struct sfs_forest *forest,
+                  struct sfs_pack **ret_pack, struct sfs_error *err)
+{
+    AUTO(sfs_pack_close) struct sfs_pack *pack = calloc(1, sizeof *pack);
+    if (!pack)
+        return sfs_fail_memory(err);
+    pack->fd = -1;
+    pack->store = store;
+    snprintf(pack->key, sizeof pack->key, "%s", key);
+    pack->first = forest->first[0];
+    int r = sfs_store_open_file(store, SFS_STORE_PACK, key, &pack->fd, err);
+    if (r == 0)
+        r = read_head(pack, err);
+    if (r == 0)
+        r = find_files(pack, forest->trees[0], err);
+    if (r == 0)
+        *ret_pack = TAKE(pack);
+    return r;
+}
+
+void sfs_pack_close(struct sfs_pack **pack)
+{
+    if (!*pack)
+        return;
+    sfs_close_fd(&(*pack)->fd);
+    free((*pack)->files);
+    free((*pack)->pieces);
+    free((*pack)->by_node);
+    free(*pack);
+    *pack = NULL;
+}
+
+/* --- finding ---------------------------------------------------------------------------------- */
+
+static const struct pack_file *find_file(const struct sfs_pack *pack, sfs_ino ino)
+{
+    if (!pack || ino < pack->first || atomic_load(&pack->is_bad))
+        return NULL;
+    const struct pack_file wanted = { .node = ino - pack->first }, *key = &wanted;
+    struct pack_file *const *found =
+        bsearch(&key, pack->by_node, pack->known, sizeof *pack->by_node, compare_nodes);
+    return found ? *found : NULL;
+}
+
+/* The number of the first piece that ends behind `offset`, among all; of the file's pieces there
+ * may be none, and it is that of the next file's first. */
+static uint32_t find_end(const struct sfs_pack *pack, const struct pack_file *file, uint64_t offset)
+{
+    uint32_t low = file->first, high = file->first + file->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (pack->pieces[middle].offset + pack->pieces[middle].size > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* The number of the piece that holds the byte at `offset`; UINT32_MAX: none does. */
+static uint32_t find_piece(const struct sfs_pack *pack, const struct pack_file *file,
+                           uint64_t offset)
+{
+    uint32_t i = find_end(pack, file, offset);
+    return i < file->first + file->count && pack->pieces[i].offset <= offset ? i : UINT32_MAX;
+}
+
+bool sfs_pack_has_some(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    uint32_t i = file ? find_end(pack, file, range.offset) : 0;
+    return file && i < file->first + file->count &&
+           pack->pieces[i].offset < range.offset + range.size;
+}
+
+bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    uint64_t at = range.offset, end = range.offset + range.size;
+    while (file && at < end) {
+        uint32_t i = find_piece(pack, file, at);
+        if (i == UINT32_MAX)
+            return false;
+        at = pack->pieces[i].offset + pack->pieces[i].size;
+    }
+    return file != NULL;
+}
+
+void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    uint32_t i = file ? find_piece(pack, file, range.offset) : UINT32_MAX;
+    if (i != UINT32_MAX)
+        posix_fadvise(pack->fd, (off_t)pack->pieces[i].at, (off_t)range.size, POSIX_FADV_WILLNEED);
+}
+
+size_t sfs_pack_count(const struct sfs_pack *pack, sfs_ino ino)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    return file ? file->count : 0;
+}
+
+struct sfs_range sfs_pack_piece(const struct sfs_pack *pack, sfs_ino ino, size_t i,
+                                uint64_t *ret_at)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    if (!file || i >= file->count)
+        return (struct sfs_range){ 0 };
+    const struct pack_piece *piece = &pack->pieces[file->first + i];
+    *ret_at = piece->at;
+    return (struct sfs_range){ piece->offset, piece->size };
+}
+
+/* --- lending ---------------------------------------------------------------------------------- */
+
+/* A piece in memory, checked. */
+struct lent_piece {
+    struct sfs_pack *pack;
+    const struct pack_piece *piece;
+    uint8_t data[];
+};
+
+/* The kernel has these bytes as a file's: their pages in the pack's own cache are of no use. */
+static void spend_piece(void *owner)
+{
+    const struct lent_piece *lent = owner;
+    uint64_t end = lent->piece->at + lent->piece->size;
+    uint64_t before = atomic_fetch_add(&lent->pack->spent, lent->piece->size);
+    if (before / DROP != (before + lent->piece->size) / DROP)
+        posix_fadvise(lent->pack->fd, 0, (off_t)end, POSIX_FADV_DONTNEED);
+}
+
+/* 0, -EBADMSG, -EIO or -ENOMEM. */
+static int read_piece(struct sfs_pack *pack, uint32_t i, struct lent_piece **ret_lent)
+{
+    const struct pack_piece *piece = &pack->pieces[i];
+    AUTO(sfs_gmac_close) struct sfs_gmac *gmac = sfs_gmac_open();
+    AUTO(sfs_free) struct lent_piece *lent = malloc(sizeof *lent + piece->size);
+    if (!gmac || !lent)
+        return -ENOMEM;
+    lent->pack = pack;
+    lent->piece = piece;
+    ssize_t got = sfs_io_read_at(pack->fd, lent->data, piece->size, piece->at);
+    if (got != (ssize_t)piece->size)
+        return got < 0 ? -EIO : -EBADMSG;
+    int r = sfs_gmac_check(gmac, pack->header.key, 1ull + i, lent->data, piece->size, piece->tag);
+    if (r <= 0)
+        return r < 0 ? r : -EBADMSG;
+    *ret_lent = TAKE(lent);
+    return 0;
+}
+
+int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t size,
+                 struct sfs_slice *ret_slice)
+{
+    struct lent_piece *lent = NULL;
+    const struct pack_file *file = find_file(pack, ino);
+    uint32_t i = file ? find_piece(pack, file, offset) : UINT32_MAX;
+    if (i == UINT32_MAX || size == 0)
+        return -ENOENT;
+    int r = read_piece(pack, i, &lent);
+    if (r == -EBADMSG || r == -EIO) {
+        atomic_fetch_add(&pack->failed, 1);
+        if (!atomic_exchange(&pack->is_bad, true))
+            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key);
+    }
+    if (r < 0)
+        return r;
+    size_t from = (size_t)(offset - lent->piece->offset), room = lent->piece->size - from;
+    *ret_slice = (struct sfs_slice){ .data = lent->data + from,
+                                     .size = size < room ? size : room,
+                                     .release = free,
+                                     .spend = spend_piece,
+                                     .owner = lent };
+    atomic_fetch_add_explicit(&pack->lent, ret_slice->size, memory_order_relaxed);
+    return 0;
+}
+
+void sfs_pack_get_stats(struct sfs_pack *pack, struct sfs_pack_stats *ret_stats)
+{
+    *ret_stats = (struct sfs_pack_stats){ 0 };
+    if (pack)
+        *ret_stats = (struct sfs_pack_stats){ .size = pack->header.size,
+                                              .lent = atomic_load(&pack->lent),
+                                              .failed = atomic_load(&pack->failed) };
+}
