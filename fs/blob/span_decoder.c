@@ -70,7 +70,7 @@ static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, u
     int r = size > decoder->in_capacity ? grow_input(decoder, size, err) : 0;
     if (r < 0)
         return r;
-    ssize_t count = sfs_blob_read_at(blob, decoder->in, size, start, err);
+    ssize_t count = sfs_blob_pick_at(blob, decoder->in, size, start, err);
     if (count < 0)
         return (int)count;
     if ((size_t)count < size)

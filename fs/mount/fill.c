@@ -2,6 +2,7 @@
 #include "mount/fill.h"
 
 #include "base/pool.h"
+#include "blob/blob.h"
 #include "blob/spans.h"
 #include "mount/blocks.h"
 #include "mount/library.h"
@@ -29,6 +30,7 @@ struct sfs_fill {
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
+    bool is_planned; /* see sfs_fill_leave_remote() */
 };
 
 struct fill_job {
@@ -64,6 +66,11 @@ void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino i
 {
     ahead->stored = stored;
     ahead->user = user;
+}
+
+void sfs_fill_leave_remote(struct sfs_fill *ahead)
+{
+    ahead->is_planned = true;
 }
 
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
@@ -333,9 +340,19 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
             i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
 }
 
+static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset)
+{
+    struct sfs_place place;
+    uint64_t position, size;
+    if (!sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+        return false;
+    struct sfs_spans *spans = sfs_tree_find_spans(place.tree, place.node, offset, &position, &size);
+    return spans && sfs_blob_ahead(sfs_spans_blob(spans)) > 0;
+}
+
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (!atomic_load(&ahead->fuse))
+    if (!atomic_load(&ahead->fuse) || (ahead->is_planned && is_remote(ahead, ino, range.offset)))
         return;
     if (file_size >= MIN_LIBRARY) {
         /* The loader starts with the headers; the kernel asks for them once while it keeps them. */

@@ -21,6 +21,9 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
  * bring them. To be called before the start, if at all; `user` must outlive the fill. */
 void sfs_fill_watch(struct sfs_fill *ahead, void (*stored)(void *user, sfs_ino ino, uint64_t size),
                     void *user);
+/* To be called before the start where a profile tells what is wanted: of blobs on other machines,
+ * of which each byte has to be brought, nothing else is guessed. */
+void sfs_fill_leave_remote(struct sfs_fill *ahead);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Ends what is running, waits for it, and takes no more work. To be called before the session is

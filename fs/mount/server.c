@@ -126,6 +126,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
     if (r == 0 && server->ahead && options->profile_count > 0)
         r = sfs_replay_open(&server->forest, options->first_tree, options->profiles,
                             options->profile_count, &server->replay, err);
+    if (r == 0 && server->replay)
+        sfs_fill_leave_remote(server->ahead);
     const char *path;
     size_t unknown = r == 0 && server->replay ? sfs_replay_unknown(server->replay, &path) : 0;
     if (unknown > 0 && options->warn) {
