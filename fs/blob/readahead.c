@@ -50,13 +50,24 @@ uint32_t sfs_readahead_note(struct sfs_readahead *readahead, uint64_t offset, ui
     return (uint32_t)(end - first);
 }
 
+static struct sfs_readahead_stream *find_last(struct sfs_readahead *readahead)
+{
+    struct sfs_readahead_stream *last = &readahead->streams[0];
+    for (int i = 1; i < SFS_READAHEAD_STREAMS; i++)
+        if (readahead->streams[i].age > last->age)
+            last = &readahead->streams[i];
+    return last;
+}
+
+uint64_t sfs_readahead_run(struct sfs_readahead *readahead)
+{
+    return find_last(readahead)->run;
+}
+
 bool sfs_readahead_fetch(struct sfs_readahead *readahead, uint64_t max, uint64_t end,
                          uint64_t *ret_from, uint64_t *ret_to)
 {
-    struct sfs_readahead_stream *stream = &readahead->streams[0];
-    for (int i = 1; i < SFS_READAHEAD_STREAMS; i++)
-        if (readahead->streams[i].age > stream->age)
-            stream = &readahead->streams[i];
+    struct sfs_readahead_stream *stream = find_last(readahead);
     uint64_t window = stream->run < LONG ? stream->run : 2 * stream->run;
     window = window < max ? window : max;
     if (stream->run < START || stream->next >= end)

@@ -23,6 +23,9 @@ struct sfs_readahead {
 uint32_t sfs_readahead_note(struct sfs_readahead *readahead, uint64_t offset, uint64_t size,
                             uint32_t span, uint32_t max, uint32_t *ret_first);
 
+/* How many bytes the reader that was told of last has read in a row. */
+uint64_t sfs_readahead_run(struct sfs_readahead *readahead);
+
 /* What should be fetched from another machine for the reader that was told of last: decoded bytes
  * [*ret_from, *ret_to), at most `max` ahead of it, and none from `end` on, where it will stop. As
  * much as it has read in a row, or twice that, so that it soon waits no more, and one that stops

@@ -9,6 +9,9 @@
 
 /* A reader is lent at most so many bytes at once. */
 #define MAX_LENT (1u << 20)
+/* Where it is known what will be read, a reader that is not expected has to read so much in a row
+ * before anything is brought ahead of it from another machine. */
+#define UNEXPECTED (8ull << 20)
 
 void sfs_slice_release(struct sfs_slice *slice)
 {
@@ -138,6 +141,8 @@ static struct spans_plan plan_ahead(struct sfs_spans *spans, uint64_t offset, ui
     uint32_t left = sfs_seek_find(&spans->table, end - 1) - span;
     plan.count = sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max,
                                     &plan.first);
+    if (remote && spans->is_planned && sfs_readahead_run(&spans->readahead) < UNEXPECTED)
+        return (struct spans_plan){ 0 };
     /* Compressed bytes are never fewer than half of the decoded ones by much, where it matters. */
     if (remote && sfs_readahead_fetch(&spans->readahead, 2 * remote, end, &from, &to)) {
         sfs_seek_input(&spans->table, sfs_seek_find(&spans->table, from), &plan.in_from, &unused);
@@ -271,6 +276,12 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, u
     if (spans->slots[span] && cache->spares.used <= cache->spares.limit)
         fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
                   SFS_POOL_BACKGROUND);
+}
+
+void sfs_spans_plan(struct sfs_spans *spans)
+{
+    LOCK(&spans->cache->lock);
+    spans->is_planned = true;
 }
 
 bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,

@@ -240,6 +240,7 @@ static void add_fetch(struct replay_fetch *fetch, struct sfs_spans *spans, uint6
     struct sfs_blob *blob = sfs_spans_blob(spans);
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     uint64_t start, end, unused;
+    sfs_spans_plan(spans);
     sfs_seek_input(table, sfs_seek_find(table, position), &start, &unused);
     sfs_seek_input(table, sfs_seek_find(table, position + size - 1), &unused, &end);
     bool is_near = fetch->blob == blob && start >= fetch->start && start <= fetch->end + FETCH_GAP;
