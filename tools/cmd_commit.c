@@ -342,6 +342,7 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
         r = collect_edits(&args, &err);
     if (args.session.tool.memory == 0)
         args.session.tool.memory = choose_memory(&args);
+    args.session.tool.usual_trust = SFS_INDEX_TRUST_NONE; /* what is written is for others */
     if (r == 0)
         r = session_open(&args.session, true, &err);
     if (r == 0 && args.session.rest_count > 0)

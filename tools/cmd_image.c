@@ -31,6 +31,7 @@ static int open_image(const struct command *command, struct image_args *args,
         return 1 + tool_usage(command, "needs one IMAGE");
     args->place = rest[count - 1];
     struct sfs_error err;
+    args->tool.usual_trust = SFS_INDEX_TRUST_NONE; /* an index is what is to be made */
     int r = tool_open(&args->tool, false, &err);
     if (r == 0)
         r = tool_open_image(&args->tool, rest[0], &args->image, &err);

@@ -16,7 +16,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, passthrough, erofs;
+    bool allow_other, no_prefetch, no_read_ahead, no_profile, passthrough, erofs;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
@@ -96,7 +96,12 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     struct sfs_error err;
     const char *source =
         stage_is_given(&args->session.stage_args) ? "stagefs" : args->session.rest[0];
+    /* Rights and links that the kernel heeds by itself are none to be made up by others. */
+    if (args->dev || args->suid || args->erofs || args->upper)
+        args->session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     int r = session_open(&args->session, true, &err);
+    if (r == 0 && !args->trace && !args->no_prefetch && !args->no_profile && !args->layers)
+        session_find_profiles(&args->session, &args->profiles);
     /* What layers tell of while they are read, as of a registry that does not answer, goes there
      * too. */
     args->terminal = args->session.tool.progress;
@@ -145,6 +150,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
           "write down what is used, at the end and on SIGUSR1" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
+        { "no-profile", 0, OPTION_FLAG, &args.no_profile, NULL,
+          "heed no profile that is beside the image at its registry" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },
         { "no-read-ahead", 0, OPTION_FLAG, &args.no_read_ahead, NULL,
           "let the kernel ask for single pages: for --trace, which then tells what was touched" },

@@ -12,7 +12,7 @@ struct run_args {
     struct run_setup setup;
     struct text_list profiles;
     const char *trace; /* the profile to be written; NULL: none */
-    bool interactive, terminal, init, suid, append, pages;
+    bool interactive, terminal, init, suid, append, pages, no_profile;
     bool rm; /* as docker has it: nothing would stay anyway */
 };
 
@@ -76,6 +76,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
     const struct option_spec of_run[] = {
         { "profile", 0, OPTION_PATHS, &args->profiles, "FILE",
           "fetch at once what such a file of trace tells (repeatable)" },
+        { "no-profile", 0, OPTION_FLAG, &args->no_profile, NULL,
+          "heed no profile that is beside the image at its registry" },
     };
     const struct option_spec of_trace[] = {
         { "output", 'o', OPTION_PATH, &args->trace, "PROFILE", "the file to be written" },
@@ -85,7 +87,7 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "tell which bytes of files are used, too, which makes the run slower" },
     };
     args->session.set.before_command = &args->session.stage_args;
-    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 1);
+    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 2);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->setup.env, "KEY=VALUE",
           "a variable for the command (repeatable)" },
@@ -122,8 +124,13 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     int r = is_trace && !(args.trace && *args.trace)
                 ? sfs_fail(&err, EINVAL, "trace needs a file: -o PROFILE")
                 : 0;
+    /* Rights that the kernel heeds by itself are none to be made up by others. */
+    if (args.suid)
+        args.session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     if (r == 0)
         r = session_open(&args.session, true, &err);
+    if (r == 0 && !is_trace && !args.no_profile)
+        session_find_profiles(&args.session, &args.profiles);
     int status = 0;
     if (r == 0)
         status = run_stage(&args, &err);

@@ -34,6 +34,9 @@ void tool_options(struct tool *tool, struct option_set *set)
           "logins to registries (default: those of podman and docker)" },
         { "cache-limit", 0, OPTION_SIZE, &tool->registry.keep, "SIZE",
           "bytes of registries' layers kept in the cache directory (default 32G)" },
+        { "index-trust", 0, OPTION_TEXT, &tool->index_trust, "WHOM",
+          "whose indexes of layers at a registry are used: registry (default: compared with the "
+          "layers), manifest, none" },
         { "creds", 0, OPTION_TEXT, &tool->registry.creds, "USER[:PASSWORD]",
           "the login to registries" },
         { "tls-verify", 0, OPTION_WHEN, &tool->tls_verify, "BOOL",
@@ -49,7 +52,8 @@ static void hide_image_options(const struct tool *tool, struct option_set *set)
     const void *const targets[] = { &tool->platform,       &tool->memory,
                                     &tool->threads,        &tool->strict,
                                     &tool->registry.creds, &tool->registry.authfile,
-                                    &tool->registry.keep,  &tool->tls_verify };
+                                    &tool->registry.keep,  &tool->tls_verify,
+                                    &tool->index_trust };
     for (size_t i = 0; i < set->count; i++)
         for (size_t k = 0; k < sizeof targets / sizeof *targets; k++)
             if (set->specs[i].target == targets[k])
@@ -105,12 +109,31 @@ static int read_tls_verify(struct tool *tool, struct sfs_error *err)
     return 0;
 }
 
+static int read_index_trust(struct tool *tool, struct sfs_error *err)
+{
+    static const char *const words[] = { [SFS_INDEX_TRUST_REGISTRY] = "registry",
+                                         [SFS_INDEX_TRUST_MANIFEST] = "manifest",
+                                         [SFS_INDEX_TRUST_NONE] = "none" };
+    tool->registry.index_trust = tool->usual_trust;
+    if (!tool->index_trust)
+        return 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(tool->index_trust, words[i]) == 0) {
+            tool->registry.index_trust = (enum sfs_index_trust)i;
+            return 0;
+        }
+    return sfs_fail(err, EINVAL, "--index-trust is registry, manifest or none, not '%s'",
+                    tool->index_trust);
+}
+
 int tool_open(struct tool *tool, bool read_data, struct sfs_error *err)
 {
     progress_open(&tool->progress, tool->quiet, tool->verbose);
     int r = read_epoch(&tool->context.epoch, err);
     if (r == 0)
         r = read_tls_verify(tool, err);
+    if (r == 0)
+        r = read_index_trust(tool, err);
     if (r == 0)
         r = sfs_store_open(NULL, &tool->store, err);
     if (r == 0 && read_data)

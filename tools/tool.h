@@ -81,7 +81,11 @@ struct tool {
     long threads;    /* 0: one for each CPU */
     bool strict;
     struct sfs_registry_options registry;
-    const char *tls_verify; /* "true", "false"; NULL: not given */
+    const char *tls_verify;  /* "true", "false"; NULL: not given */
+    const char *index_trust; /* "registry", "manifest", "none"; NULL: not given */
+    /* What that is where it is not given: what is written, or has rights, is not made of an index
+     * that only the registry vouches for. Set by commands before tool_open(). */
+    enum sfs_index_trust usual_trust;
     struct sfs_store *store;
     struct sfs_cache *cache;
     struct sfs_progress progress;
@@ -174,6 +178,8 @@ struct session { /* zero it before use */
         *image;  /* the reference that the stage was opened by; NULL: options tell the stage */
     char **rest; /* positional arguments that are left */
     int rest_count;
+    int profile_fd; /* what session_find_profiles() found; 0: nothing */
+    char profile_path[32];
 };
 /* Parses the shared options, those of a stage, and the command's own. As tool_parse(). */
 int session_parse(const struct command *command, struct session *session,
@@ -183,6 +189,10 @@ bool session_is_empty(const struct session *session);
 /* Opens the stage: the one that the options tell, else the IMAGE that stands first in rest (and is
  * taken off). */
 int session_open(struct session *session, bool read_data, struct sfs_error *err);
+/* Where no profiles are given, takes those beside the image at its registry, as one file that lasts
+ * as long as the session. The list's array is owned by its owner, as ever. What cannot be had is
+ * done without: a profile only makes things faster. */
+void session_find_profiles(struct session *session, struct text_list *profiles);
 /* Closes all, tells of a failure, and returns the exit status. r: what the work came to, a negative
  * errno with err, or an exit status. */
 int session_close(struct session *session, int r, const struct sfs_error *err);

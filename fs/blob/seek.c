@@ -74,18 +74,21 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
     if (point->window_size > 0 && (point->window > table->windows_size ||
                                    point->window_size > table->windows_size - point->window))
         return sfs_fail(err, EBADMSG, "seek table: the window of span %u is outside", span);
+    if (table->check == SFS_CHECK_PUBLIC && point->window_size > SFS_WINDOW_STORED_MAX)
+        return sfs_fail(err, EBADMSG, "seek table: the window of span %u is too large", span);
     return 0;
 }
 
 int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struct sfs_error *err)
 {
-    if (!sfs_codec_get(table->codec) || table->check > SFS_CHECK_SHA256)
+    if (!sfs_codec_get(table->codec) || table->check > SFS_CHECK_PUBLIC)
         return sfs_fail(err, EBADMSG, "seek table: unknown codec or check");
     if (table->in_size > blob_size)
         return sfs_fail(err, EBADMSG, "seek table: it is of a larger blob");
     if (table->check != SFS_CHECK_NONE && table->count > 0 && !table->tags)
         return sfs_fail(err, EBADMSG, "seek table: no tags");
-    if (table->windows_size > 0 && !table->windows && table->windows_fd <= 0)
+    if (table->windows_size > 0 && !table->windows && !table->windows_blob &&
+        table->windows_fd <= 0)
         return sfs_fail(err, EBADMSG, "seek table: no windows");
     if (table->count == 0)
         return table->out_size == 0 ? 0 : sfs_fail(err, EBADMSG, "seek table: no spans");

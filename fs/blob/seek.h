@@ -15,7 +15,9 @@
 #define SFS_SPAN_IN_MAX (40u << 20)
 
 #define SFS_WINDOW_MAX (32u << 10) /* how far back deflate refers */
-#define SFS_POINT_RAW  0x80        /* in `bits`: raw deflate goes on here */
+/* Bytes of a window as it is stored, at most: a frame of what cannot be made smaller. */
+#define SFS_WINDOW_STORED_MAX (SFS_WINDOW_MAX + 1024u)
+#define SFS_POINT_RAW         0x80 /* in `bits`: raw deflate goes on here */
 
 /* How a span's bytes are checked each time they are read. */
 enum sfs_check {
@@ -25,10 +27,12 @@ enum sfs_check {
     SFS_CHECK_GMAC = 1,
     /* 32-byte SHA-256 of the decoded bytes, from a table of contents that the image brought. */
     SFS_CHECK_SHA256 = 2,
-    /* 32-byte SHA-256 of the point's stored window and the span's compressed bytes: only in indexes
-     * on their way to other machines (layer/index_export.h). Nothing reads by it yet: refused. */
+    /* 32-byte SHA-256 of the point's stored window and the span's compressed bytes: of indexes that
+     * came from other machines (layer/index_export.h). */
     SFS_CHECK_PUBLIC = 3,
 };
+
+struct sfs_blob;
 
 struct sfs_point {   /* on disk: little-endian, 32 bytes */
     uint64_t out;    /* offset in the decoded stream */
@@ -61,7 +65,10 @@ struct sfs_seek_table {
     uint64_t windows_size;
     int windows_fd;      /* borrowed; used only where windows is NULL */
     uint64_t windows_at; /* offset of the windows in that file */
-    uint8_t key[16];     /* of the GMAC tags */
+    /* Where the check is PUBLIC: the windows as a blob of their own, borrowed, which may lie on
+     * another machine. NULL where they are in memory, or there are none. */
+    struct sfs_blob *windows_blob;
+    uint8_t key[16]; /* of the GMAC tags */
 };
 
 /* The compressed bytes of a span: [*ret_start, *ret_end). Neighbours overlap by one byte where bits

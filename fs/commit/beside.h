@@ -2,6 +2,7 @@
 #ifndef STAGEFS_BESIDE_H
 #define STAGEFS_BESIDE_H
 
+#include "image/artifacts.h"
 #include "registry/referrers.h"
 #include "registry/upload.h"
 #include <stagefs/artifact.h>
@@ -21,8 +22,5 @@ void sfs_beside_done(struct sfs_beside *beside);
 /* Puts an artifact there: its subject is filled in. Else as sfs_referrers_add(). */
 int sfs_beside_add(struct sfs_beside *beside, struct sfs_artifact *artifact,
                    struct sfs_digest *ret_digest, struct sfs_error *err);
-
-#define SFS_PROFILE_ARTIFACT "application/vnd.stagefs.profile.v1"
-#define SFS_INDEX_ARTIFACT   "application/vnd.stagefs.index.v1"
 
 #endif

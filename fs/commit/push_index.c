@@ -9,11 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define HEAD_TYPE    "application/vnd.stagefs.layer-index.v1+zstd"
-#define WINDOWS_TYPE "application/vnd.stagefs.layer-windows.v1"
-#define NOTE         "dev.stagefs.layer."
-#define FORMAT_NOTE  "dev.stagefs.index.format"
-
 struct index_push {
     struct sfs_image *image;
     struct sfs_store *store;
@@ -33,15 +28,16 @@ static void done_index_push(struct index_push *push)
 
 static json_t *make_notes(const struct sfs_image_layer *layer, const struct sfs_digest *windows)
 {
-    char digest[SFS_DIGEST_TEXT], diff_id[SFS_DIGEST_TEXT], format[16], text[SFS_DIGEST_TEXT];
-    snprintf(format, sizeof format, "%u", SFS_INDEX_VERSION);
-    json_t *notes = json_pack("{ss ss ss}", NOTE "digest", sfs_digest_print(&layer->digest, digest),
-                              NOTE "format", format, NOTE "span-digest", "sha256");
+    char digest[SFS_DIGEST_TEXT], diff_id[SFS_DIGEST_TEXT], text[SFS_DIGEST_TEXT];
+    json_t *notes = json_pack("{ss ss ss}", SFS_LAYER_NOTE "digest",
+                              sfs_digest_print(&layer->digest, digest), SFS_LAYER_NOTE "format",
+                              SFS_SENT_INDEX_FORMAT, SFS_LAYER_NOTE "span-digest", "sha256");
     if (layer->has_diff_id)
-        json_object_set_new(notes, NOTE "diff-id",
+        json_object_set_new(notes, SFS_LAYER_NOTE "diff-id",
                             json_string(sfs_digest_print(&layer->diff_id, diff_id)));
     if (windows)
-        json_object_set_new(notes, NOTE "windows", json_string(sfs_digest_print(windows, text)));
+        json_object_set_new(notes, SFS_LAYER_NOTE "windows",
+                            json_string(sfs_digest_print(windows, text)));
     return notes;
 }
 
@@ -70,11 +66,11 @@ static int put_layer(struct index_push *push, const struct sfs_image_layer *laye
     bool has_windows = exported->windows_size > 0;
     if (has_windows && sfs_digest_of(exported->windows, exported->windows_size, &windows) < 0)
         return sfs_fail_memory(err);
-    int r = add_part(push, HEAD_TYPE, exported->head, exported->head_size, layer,
+    int r = add_part(push, SFS_LAYER_INDEX_TYPE, exported->head, exported->head_size, layer,
                      has_windows ? &windows : NULL, err);
     if (r == 0 && has_windows)
-        r = add_part(push, WINDOWS_TYPE, exported->windows, exported->windows_size, layer, NULL,
-                     err);
+        r = add_part(push, SFS_LAYER_WINDOWS_TYPE, exported->windows, exported->windows_size, layer,
+                     NULL, err);
     return r;
 }
 
@@ -123,9 +119,8 @@ static int check_same(const struct index_push *push, const char *ref, struct sfs
 
 static int put_artifact(struct index_push *push, struct sfs_error *err)
 {
-    char format[16];
-    snprintf(format, sizeof format, "%u", SFS_INDEX_VERSION);
-    AUTO(sfs_json_close) json_t *notes = json_pack("{ss}", FORMAT_NOTE, format);
+    AUTO(sfs_json_close)
+    json_t *notes = json_pack("{ss}", SFS_INDEX_FORMAT_NOTE, SFS_SENT_INDEX_FORMAT);
     struct sfs_artifact artifact = { .type = SFS_INDEX_ARTIFACT,
                                      .parts = push->parts,
                                      .part_count = push->count,

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
-#define TEXT_TYPE     "application/vnd.stagefs.profile.v1+text"
 #define WORKLOAD_NOTE "dev.stagefs.profile.workload"
 #define RUNS_NOTE     "dev.stagefs.profile.runs"
 #define MOST_PROFILES 1000u
@@ -34,7 +33,7 @@ static int put_text(struct sfs_beside *beside, const char *text, size_t size,
                     struct sfs_error *err)
 {
     AUTO(sfs_json_close) json_t *notes = NULL;
-    struct sfs_artifact_part part = { .media_type = TEXT_TYPE, .size = size };
+    struct sfs_artifact_part part = { .media_type = SFS_PROFILE_TEXT_TYPE, .size = size };
     int r = make_notes(note, &notes, err);
     if (r == 0)
         r = sfs_repository_put_bytes(beside->repository, text, size, &part.digest, err);
@@ -127,12 +126,14 @@ static int find_text(const struct sfs_manifest *manifest, struct sfs_descriptor 
     const json_t *layers = json_object_get(*ret_json, "layers");
     for (size_t i = 0; r == 0 && i < json_array_size(layers); i++) {
         r = sfs_descriptor_parse(json_array_get(layers, i), "a part of a profile", ret_text, err);
-        if (r == 0 && strcmp(ret_text->media_type, TEXT_TYPE) == 0)
+        if (r == 0 && strcmp(ret_text->media_type, SFS_PROFILE_TEXT_TYPE) == 0)
             return ret_text->size <= SFS_MAX_PROFILE
                        ? 0
                        : sfs_fail(err, E2BIG, "a profile of more than %u bytes", SFS_MAX_PROFILE);
     }
-    return r < 0 ? r : sfs_fail(err, EBADMSG, "a profile without a part of the type " TEXT_TYPE);
+    return r < 0 ? r
+                 : sfs_fail(err, EBADMSG,
+                            "a profile without a part of the type " SFS_PROFILE_TEXT_TYPE);
 }
 
 static int read_beside(struct merging *merging, struct sfs_beside *beside, const json_t *entry,

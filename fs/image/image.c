@@ -1,6 +1,7 @@
 /* The table of transports that images are read from, and opening and closing an image. */
 #include <stagefs/image.h>
 
+#include "image/artifacts.h"
 #include "image/parts.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -86,7 +87,10 @@ static int open_image(const char *ref, const struct sfs_image_options *options, 
     if (r < 0)
         return r;
     AUTO(sfs_image_close) struct sfs_image *image = calloc(1, sizeof *image);
-    if (!image || !(image->ref = strdup(ref)))
+    if (!image)
+        return sfs_fail_memory(err);
+    pthread_mutex_init(&image->artifacts_lock, NULL);
+    if (!(image->ref = strdup(ref)))
         return sfs_fail_memory(err);
     image->options = *options;
     image->only_top = only_top;
@@ -137,6 +141,8 @@ void sfs_image_close(struct sfs_image **image_ptr)
     free_document(&image->top);
     json_decref(image->manifest);
     json_decref(image->config);
+    sfs_artifacts_close(&image->artifacts);
+    pthread_mutex_destroy(&image->artifacts_lock);
     sfs_members_close(&image->members);
     free(image->directory);
     free(image->ref);

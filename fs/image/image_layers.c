@@ -71,6 +71,9 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
         source.codec = layer->codec;
         r = sfs_layer_open_indexed(opening->store, opening->cache, &blob, &source,
                                    &opening->layers[i], err);
+        if (r == -ENOENT)
+            r = sfs_image_open_sent(opening->image, opening->cache, &blob, &source,
+                                    &opening->layers[i], err);
         if (r != -ENOENT)
             return r;
         r = 0;

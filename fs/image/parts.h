@@ -2,6 +2,7 @@
 #ifndef STAGEFS_PARTS_H
 #define STAGEFS_PARTS_H
 
+#include "base/thread.h"
 #include "blob/codecs.h"
 #include "image/document.h"
 #include "image/platform.h"
@@ -36,6 +37,9 @@ struct sfs_image {
     struct sfs_image_part *parts;
     size_t count;
     struct sfs_store *store; /* the one that its layers were opened with; borrowed; NULL: none */
+    pthread_mutex_t artifacts_lock;
+    struct sfs_artifacts *artifacts; /* guarded by the lock; NULL: there are none, or see below */
+    bool has_asked;                  /* for those; guarded by the lock */
 };
 
 /* As sfs_image_open_with(), but nothing is chosen for a platform: where the reference names an
@@ -99,6 +103,17 @@ char *sfs_image_label(const struct sfs_image *image, size_t i, char label[SFS_LA
 int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_blob *blob,
                            const struct sfs_progress *progress, enum sfs_codec *ret_codec,
                            struct sfs_error *err);
+
+/* What is beside the image at its registry (artifacts.h), borrowed from the image; asked for once.
+ * NULL: it is not at a registry, or the registry does not say. */
+struct sfs_artifacts *sfs_image_artifacts(struct sfs_image *image);
+struct sfs_layer_source;
+/* Opens a layer of the image by the index that is beside it, if that is to be trusted. Takes over
+ * *blob on success. ENOENT: it is to be opened otherwise; what is wrong with an index was told to
+ * progress->warn. */
+int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct sfs_blob **blob,
+                        const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
+                        struct sfs_error *err);
 
 /* The layers' numbers, largest blob first, so that the last one to be done is a small one. The
  * caller frees *ret_order. ENOMEM. */

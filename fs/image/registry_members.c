@@ -265,6 +265,44 @@ int sfs_registry_find_tag(struct sfs_members *base, struct sfs_digest *ret_diges
     return 0;
 }
 
+/* ---- for what is beside the image */
+
+struct sfs_source *sfs_registry_source(struct sfs_members *base)
+{
+    return ((struct registry_members *)base)->source;
+}
+
+void sfs_registry_keep(struct sfs_members *base, const struct sfs_digest *key, const void *data,
+                       size_t size)
+{
+    keep_file((struct registry_members *)base, SFS_STORE_DOCUMENT, key, data, size);
+}
+
+int sfs_registry_read_kept(struct sfs_members *base, const struct sfs_digest *key, size_t max,
+                           char **ret_data, size_t *ret_size)
+{
+    return read_kept((struct registry_members *)base, SFS_STORE_DOCUMENT, key, max, ret_data,
+                     ret_size);
+}
+
+int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest *digest,
+                               uint64_t size, char **ret_data, size_t *ret_size,
+                               struct sfs_error *err)
+{
+    struct registry_members *members = (struct registry_members *)base;
+    struct sfs_repository *repository;
+    if (read_kept_document(members, digest, ret_data, ret_size) == 0)
+        return 0;
+    int r = sfs_source_connect(members->source, &repository, err);
+    if (r == 0)
+        r = sfs_repository_read_blob(repository, digest, size, ret_data, err);
+    if (r < 0)
+        return r;
+    *ret_size = (size_t)size;
+    keep_file(members, SFS_STORE_DOCUMENT, digest, *ret_data, *ret_size);
+    return 0;
+}
+
 /* ---- the vtable */
 
 static int registry_open(struct sfs_members *base, const char *name, struct sfs_blob **ret_blob,

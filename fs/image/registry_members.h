@@ -6,6 +6,8 @@
 #include "image/members.h"
 #include <stagefs/image.h>
 
+struct sfs_source;
+
 /* Opens the repository that is named, as "HOST[:PORT]/NAME[:TAG|@DIGEST]". No request is made
  * before something is missing. What the options point to is borrowed until the members, and all
  * blobs opened from them, are closed; the store may be NULL (nothing is kept). The caller closes
@@ -17,5 +19,19 @@ int sfs_members_open_registry(const char *text, const struct sfs_image_options *
  * sfs_repository_get_tag(). */
 int sfs_registry_find_tag(struct sfs_members *base, struct sfs_digest *ret_digest,
                           struct sfs_error *err);
+
+/* What the members share with their blobs; borrowed. */
+struct sfs_source *sfs_registry_source(struct sfs_members *base);
+/* Keeps a text under that key among the documents, if it can be kept. */
+void sfs_registry_keep(struct sfs_members *base, const struct sfs_digest *key, const void *data,
+                       size_t size);
+/* Reads it again; the caller frees it. ENOENT: there is none of at most `max` bytes. */
+int sfs_registry_read_kept(struct sfs_members *base, const struct sfs_digest *key, size_t max,
+                           char **ret_data, size_t *ret_size);
+/* Reads a small blob of the repository, which is kept as a document is, and compared with its
+ * digest; the caller frees it. Errors as sfs_repository_read_blob(). */
+int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest *digest,
+                               uint64_t size, char **ret_data, size_t *ret_size,
+                               struct sfs_error *err);
 
 #endif

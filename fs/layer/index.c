@@ -150,25 +150,12 @@ int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err
     return r < 0 ? sfs_fail_errno(err, -r, "writing a layer index") : 0;
 }
 
-static const char *find_header_fault(const struct header *header, uint64_t file_size)
+/* The sections follow one another up to the end of the file, whose size the header says. */
+static const char *find_section_fault(const struct header *header)
 {
-    if (memcmp(header->magic, magic, sizeof magic) != 0)
-        return "not a layer index";
-    if (header->version != SFS_INDEX_VERSION || header->header_size != sizeof *header)
-        return "a layer index of another version";
-    if (header->file_size != file_size)
+    uint64_t offset = sizeof *header, file_size = header->file_size;
+    if (file_size < offset)
         return "cut off";
-    /* The form for other machines (index_export.h) is none to be read here: its names are as good
-     * as who sent it, and nobody compares them with the layer yet. */
-    if (header->check == SFS_CHECK_PUBLIC)
-        return "an index of another machine";
-    if (!sfs_codec_get(header->codec) || !sfs_codec_get(header->seek_codec) ||
-        header->check > SFS_CHECK_SHA256 || (header->flags & ~FLAGS))
-        return "unknown codec";
-    /* Nothing but the digests of its chunks vouches for the bytes. */
-    if ((header->flags & FLAG_FROM_TOC) && header->check != SFS_CHECK_SHA256)
-        return "a table of contents without digests";
-    uint64_t offset = sizeof *header;
     for (int i = 0; i < SECTIONS; i++) {
         uint64_t size;
         if (header->sections[i].offset != offset ||
@@ -186,6 +173,44 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
         header->sections[POINTS].count * tag_size((enum sfs_check)header->check))
         return "wrong number of checks";
     return NULL;
+}
+
+/* How many bytes the file of an index that was sent must have: it ends before WINDOWS, and has a
+ * place for each entry in their stead. Call it only for sections without a fault. */
+static uint64_t sent_size(const struct header *header)
+{
+    return header->sections[WINDOWS].offset + header->sections[ENTRIES].count * sizeof(uint64_t);
+}
+
+/* What is wrong with the form for other machines besides. */
+static const char *find_sent_fault(const struct header *header, uint64_t file_size)
+{
+    if (header->check != SFS_CHECK_PUBLIC || header->copy_size != 0 ||
+        header->codec != header->seek_codec || (header->flags & FLAG_FROM_TOC) ||
+        !(header->flags & FLAG_WINDOWS_CHECKED))
+        return "not an index for other machines";
+    return sent_size(header) == file_size ? NULL : "cut off";
+}
+
+static const char *find_header_fault(const struct header *header, uint64_t file_size, bool is_sent)
+{
+    if (memcmp(header->magic, magic, sizeof magic) != 0)
+        return "not a layer index";
+    if (header->version != SFS_INDEX_VERSION || header->header_size != sizeof *header)
+        return "a layer index of another version";
+    if (!is_sent && header->file_size != file_size)
+        return "cut off";
+    /* The form for other machines is none to be taken for one that was made here. */
+    if (!is_sent && header->check == SFS_CHECK_PUBLIC)
+        return "an index of another machine";
+    if (!sfs_codec_get(header->codec) || !sfs_codec_get(header->seek_codec) ||
+        header->check > SFS_CHECK_PUBLIC || (header->flags & ~FLAGS))
+        return "unknown codec";
+    /* Nothing but the digests of its chunks vouches for the bytes. */
+    if ((header->flags & FLAG_FROM_TOC) && header->check != SFS_CHECK_SHA256)
+        return "a table of contents without digests";
+    const char *fault = find_section_fault(header);
+    return fault || !is_sent ? fault : find_sent_fault(header, file_size);
 }
 
 static void use_sections(struct sfs_index *index, int fd)
@@ -229,10 +254,10 @@ static void use_sections(struct sfs_index *index, int fd)
     };
 }
 
-static int check_map(struct sfs_index *index, int fd, struct sfs_error *err)
+static int check_map(struct sfs_index *index, int fd, bool is_sent, struct sfs_error *err)
 {
     const struct header *header = index->map;
-    const char *fault = find_header_fault(header, index->map_size);
+    const char *fault = find_header_fault(header, index->map_size, is_sent);
     if (fault)
         return sfs_fail(err, EBADMSG, "%s", fault);
     uint64_t end = crc_end(header);
@@ -241,12 +266,14 @@ static int check_map(struct sfs_index *index, int fd, struct sfs_error *err)
         header->crc)
         return sfs_fail(err, EBADMSG, "damaged");
     use_sections(index, fd);
+    if (is_sent)
+        index->places = (const void *)((const char *)index->map + header->sections[WINDOWS].offset);
     int r =
         sfs_seek_check(&index->seek, index->copy_size ? index->copy_size : index->blob_size, err);
     return r < 0 ? r : sfs_tables_check(&index->tables, index->seek.out_size, err);
 }
 
-int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
+static int open_index(int *fd, bool is_sent, struct sfs_index *ret_index, struct sfs_error *err)
 {
     AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
     struct stat st;
@@ -259,13 +286,33 @@ int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
         return sfs_fail_errno(err, errno, "mapping a layer index");
     index.map = map;
     index.map_size = (size_t)st.st_size;
-    int r = check_map(&index, *fd, err);
+    int r = check_map(&index, *fd, is_sent, err);
     if (r < 0)
         return sfs_fail_while(err, r, "layer index");
     index.fd = TAKE_FD(*fd);
     *ret_index = index;
     index = (struct sfs_index){ .fd = -1 };
     return 0;
+}
+
+int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
+{
+    return open_index(fd, false, ret_index, err);
+}
+
+int sfs_index_open_sent(int *fd, struct sfs_index *ret_index, struct sfs_error *err)
+{
+    return open_index(fd, true, ret_index, err);
+}
+
+size_t sfs_index_head_size(const void *data, size_t size)
+{
+    struct header header;
+    if (size < sizeof header)
+        return 0;
+    memcpy(&header, data, sizeof header);
+    uint64_t end = header.sections[WINDOWS].offset;
+    return memcmp(header.magic, magic, sizeof magic) == 0 && end <= size ? (size_t)end : 0;
 }
 
 void sfs_index_close(struct sfs_index *index)

@@ -49,7 +49,13 @@ struct sfs_index {
     enum sfs_codec codec;          /* of the blob */
     struct sfs_seek_table seek;
     struct sfs_tables tables;
+    /* Of one that another machine sent: for each entry where in the tar its first header stands, or
+     * SFS_NO_PLACE. NULL: it was made here. */
+    const uint64_t *places;
 };
+
+/* The entry has no header of its own: a directory that is implied, a whiteout. */
+#define SFS_NO_PLACE UINT64_MAX
 
 /* Writes an index that was made, not opened (fd, map and map_size are not looked at), at the file's
  * position. Waits for the disk. */
@@ -57,6 +63,12 @@ int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err
 
 /* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */
 int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err);
+/* Maps and checks an index that another machine sent (index_export.h), without its windows: the
+ * caller sets seek.windows_blob where seek.windows_size is not 0. Its names, and what its digests
+ * are worth, are as good as who vouches for the file. Else as sfs_index_open(). */
+int sfs_index_open_sent(int *fd, struct sfs_index *ret_index, struct sfs_error *err);
+/* Bytes of the file up to WINDOWS, out of the first `size` bytes of an index; 0: it is none. */
+size_t sfs_index_head_size(const void *data, size_t size);
 /* Unmaps. Fine on an all-zero struct with fd -1. */
 void sfs_index_close(struct sfs_index *index);
 

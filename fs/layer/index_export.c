@@ -2,7 +2,7 @@
 #include "layer/index_export.h"
 
 #include "base/hash.h"
-#include "layer/index.h"
+#include "layer/index_places.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <zstd.h>
@@ -16,6 +16,7 @@ struct exporting {
     struct sfs_index *index;
     uint8_t *windows;    /* the section, in memory */
     uint8_t *digests;    /* DIGEST_SIZE a span */
+    uint64_t *places;    /* of the entries' headers */
     uint32_t span;       /* whose digest is being made */
     uint64_t start, end; /* its compressed bytes in the blob */
     struct sfs_hash *hash, *whole;
@@ -26,6 +27,7 @@ static void exporting_done(struct exporting *self)
 {
     free(self->windows);
     free(self->digests);
+    free(self->places);
     free(self->buf);
     sfs_hash_close(&self->hash);
     sfs_hash_close(&self->whole);
@@ -146,14 +148,22 @@ static int read_windows(struct exporting *self, struct sfs_error *err)
     return 0;
 }
 
-static int pack_head(const char *data, size_t size, struct sfs_exported_index *ret,
-                     struct sfs_error *err)
+/* Packs all before the windows, and the places behind it. */
+static int pack_head(const struct exporting *self, const char *data, size_t head_size,
+                     struct sfs_exported_index *ret, struct sfs_error *err)
 {
+    size_t places = self->index->tables.entry_count * sizeof *self->places;
+    size_t size = head_size + places;
+    AUTO(sfs_free) char *both = malloc(size);
+    if (!both)
+        return sfs_fail_memory(err);
+    memcpy(both, data, head_size);
+    memcpy(both + head_size, self->places, places);
     size_t room = ZSTD_compressBound(size);
     ret->head = malloc(room);
     if (!ret->head)
         return sfs_fail_memory(err);
-    ret->head_size = ZSTD_compress(ret->head, room, data, size, LEVEL);
+    ret->head_size = ZSTD_compress(ret->head, room, both, size, LEVEL);
     return ZSTD_isError(ret->head_size) ? sfs_fail_memory(err) : 0;
 }
 
@@ -180,7 +190,7 @@ static int write_parts(struct exporting *self, struct sfs_exported_index *ret,
         return r;
     /* The windows are the last section; what fills it up to the next eight bytes goes with it. */
     ret->windows_size = (size_t)((public.seek.windows_size + 7) & ~7ull);
-    r = pack_head(data, size - ret->windows_size, ret, err);
+    r = pack_head(self, data, size - ret->windows_size, ret, err);
     if (r == 0 && ret->windows_size > 0) {
         ret->windows = malloc(ret->windows_size);
         if (!ret->windows)
@@ -204,6 +214,8 @@ static int export_open(struct sfs_index *index, struct sfs_blob *blob,
     int r = read_windows(&self, err);
     if (r == 0)
         r = digest_blob(&self, err);
+    if (r == 0)
+        r = sfs_index_find_places(index, blob, &self.places, err);
     return r < 0 ? r : write_parts(&self, ret, err);
 }
 

@@ -5,13 +5,16 @@
  * SFS_CHECK_PUBLIC in place of that: 32 bytes a span, the SHA-256 of the point's window as it is
  * stored and, behind it, of the span's compressed bytes. So who trusts the file can take both,
  * bytes and windows, from anybody. It is made from a blob that held its digest, and sent as two
- * blobs: all before the section WINDOWS, as one zstd frame; and that section as it is, which is
- * large, of which little is wanted, and which can so be read by range. */
+ * blobs: all before the section WINDOWS, and behind it a u64 for each entry (where in the tar its
+ * first header stands, or all ones: index.h), as one zstd frame; and that section as it is, which
+ * is large, of which little is wanted, and which can so be read by range. */
 #ifndef STAGEFS_INDEX_EXPORT_H
 #define STAGEFS_INDEX_EXPORT_H
 
 #include "blob/blob.h"
 #include "layer/store.h"
+
+#define SFS_SENT_INDEX_FORMAT "5" /* what artifacts say: version 4 of the file, and the places */
 
 struct sfs_exported_index {
     void *head; /* the zstd frame; owned */

@@ -41,6 +41,11 @@ void sfs_layer_follow(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
         layer->ops->follow(layer, inode, offset, size);
 }
 
+int sfs_layer_confirm(struct sfs_layer *layer, sfs_inode inode, struct sfs_error *err)
+{
+    return layer->ops && layer->ops->confirm ? layer->ops->confirm(layer, inode, err) : 0;
+}
+
 int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
                            char ret_name[SFS_CONTENT_NAME])
 {

@@ -37,6 +37,8 @@ struct sfs_layer_ops {
     /* See sfs_tree_find_spans(); NULL: no file is in frames. */
     struct sfs_spans *(*find_spans)(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
                                     uint64_t *ret_position, uint64_t *ret_size);
+    /* See sfs_layer_confirm(); NULL: what the tables say is so. */
+    int (*confirm)(struct sfs_layer *layer, sfs_inode inode, struct sfs_error *err);
     /* See sfs_layer_source_holes(); NULL: all holes were there. */
     uint64_t (*source_holes)(const struct sfs_layer *layer, sfs_inode inode);
 };
@@ -68,6 +70,10 @@ int sfs_layer_content_name(struct sfs_layer *layer, sfs_inode inode,
 /* A digest of what the layer holds, the same wherever the same tar is opened. No I/O. False: none
  * is known, as for directories, whose contents nobody has read. */
 bool sfs_layer_identify(const struct sfs_layer *layer, struct sfs_digest *ret_digest);
+/* Finds out whether an inode is what the tables say, where that is still open: names, attributes
+ * and targets out of an index that somebody else made are compared with the layer when they are
+ * wanted. (pin() does so by itself.) May wait for the network. EIO: they are not. */
+int sfs_layer_confirm(struct sfs_layer *layer, sfs_inode inode, struct sfs_error *err);
 /* Where the bytes at an offset of a regular file are, as sfs_tree_find_spans() has it. NULL: in no
  * blob. */
 struct sfs_spans *sfs_layer_find_spans(struct sfs_layer *layer, sfs_inode inode, uint64_t offset,
@@ -111,6 +117,20 @@ int sfs_layer_open_tar(struct sfs_store *store, struct sfs_cache *cache, struct 
 int sfs_layer_open_indexed(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
                            const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
                            struct sfs_error *err);
+
+/* An index of a layer that another machine made, in the store (sent_index.h). */
+struct sfs_layer_sent {
+    const char *key; /* of it in the store */
+    /* The image's manifest vouches for it, so it is as good as one that was made here. Else its
+     * names are compared with the layer's headers as they are used. */
+    bool is_vouched;
+    struct sfs_blob *windows; /* of it; NULL: it has none. Taken over on success */
+};
+/* Opens the layer by such an index. Takes over *blob on success. ENOENT: the store has none of that
+ * key. EBADMSG: it is none of this layer. Else as sfs_layer_open_tar(). */
+int sfs_layer_open_sent(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
+                        const struct sfs_layer_source *source, struct sfs_layer_sent *sent,
+                        struct sfs_layer **ret_layer, struct sfs_error *err);
 
 enum sfs_layer_dir_flags {
     /* Read overlayfs's marks: 0/0 character devices are whiteouts, trusted.overlay.opaque=y, and

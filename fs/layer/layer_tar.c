@@ -1,6 +1,8 @@
 /* A tar, plain or compressed, as a layer: its index is in the store (tar_index.c); file bytes come
  * from the blob (or its seekable copy) through spans. */
 #include "base/hash.h"
+#include "layer/header_check.h"
+#include "layer/sent_index.h"
 #include "layer/tar_index.h"
 
 #define LARGE_FILE (8u << 20) /* whoever reads one to its end hardly goes on with the next */
@@ -8,8 +10,17 @@
 struct tar_layer {
     struct sfs_layer base;
     struct sfs_index index;
-    struct sfs_spans *spans; /* NULL: names and metadata only */
+    struct sfs_spans *spans;        /* NULL: names and metadata only */
+    struct sfs_blob *windows;       /* of an index that was sent; NULL: none */
+    bool is_open_to_doubt;          /* nobody vouches for the index */
+    struct sfs_header_check *check; /* what is asked then; NULL: nothing */
 };
+
+static int confirm(struct sfs_layer *base, sfs_inode inode, struct sfs_error *err)
+{
+    struct tar_layer *layer = (struct tar_layer *)base;
+    return layer->check ? sfs_header_check_inode(layer->check, inode, err) : 0;
+}
 
 static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t size,
                struct sfs_slice *ret_slice, struct sfs_error *err)
@@ -21,6 +32,9 @@ static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t 
     const struct sfs_extent *extents = base->tables.extents + file->first;
     if (!S_ISREG(file->mode) || offset >= file->size || size == 0)
         return sfs_fail(err, EINVAL, "%s: no such bytes", base->label);
+    int r = confirm(base, inode, err);
+    if (r < 0)
+        return r;
     uint32_t low = sfs_extent_find(extents, file->count, offset);
     uint64_t next = low < file->count ? extents[low].file_offset : file->size;
     if (offset < next) {
@@ -28,6 +42,10 @@ static int pin(struct sfs_layer *base, sfs_inode inode, uint64_t offset, size_t 
         return 0;
     }
     uint64_t skip = offset - extents[low].file_offset, room = extents[low].size - skip;
+    r = layer->check ? sfs_header_check_span(layer->check, extents[low].data_offset + skip, err)
+                     : 0;
+    if (r < 0)
+        return r;
     return sfs_spans_pin(layer->spans, extents[low].data_offset + skip,
                          size < room ? size : (size_t)room, ret_slice, err);
 }
@@ -114,7 +132,8 @@ static int content_name(struct sfs_layer *base, sfs_inode inode, char ret_name[S
 {
     const struct tar_layer *layer = (struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
-    if (!layer->spans || !S_ISREG(file->mode))
+    /* What is kept under a name outlives the doubt whether it was right. */
+    if (!layer->spans || layer->is_open_to_doubt || !S_ISREG(file->mode))
         return -ENOENT;
     uint64_t data = 0;
     for (uint32_t i = 0; i < file->count; i++)
@@ -147,8 +166,11 @@ static struct sfs_spans *find_spans(struct sfs_layer *base, sfs_inode inode, uin
  * and the blob's. */
 static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest)
 {
-    const struct sfs_index *index = &((const struct tar_layer *)base)->index;
+    const struct tar_layer *layer = (const struct tar_layer *)base;
+    const struct sfs_index *index = &layer->index;
     const struct sfs_digest digests[2] = { index->diff_id, index->digest };
+    if (layer->is_open_to_doubt)
+        return false;
     if (index->from_toc)
         return sfs_digest_of(digests, sizeof digests, ret_digest) == 0;
     *ret_digest = index->diff_id;
@@ -158,7 +180,9 @@ static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest
 static void close_tar(struct sfs_layer *base)
 {
     struct tar_layer *layer = (struct tar_layer *)base;
+    sfs_header_check_close(&layer->check);
     sfs_spans_close(&layer->spans);
+    sfs_blob_close(&layer->windows);
     sfs_index_close(&layer->index);
 }
 
@@ -166,6 +190,7 @@ static const struct sfs_layer_ops tar_ops = { .pin = pin,
                                               .prefetch = prefetch,
                                               .follow = follow,
                                               .content_name = content_name,
+                                              .confirm = confirm,
                                               .identify = identify,
                                               .find_spans = find_spans,
                                               .close = close_tar };
@@ -251,6 +276,46 @@ int sfs_layer_open_indexed(struct sfs_store *store, struct sfs_cache *cache, str
     int r = start_layer(source, &base, err);
     if (r == 0)
         r = open_kept((struct tar_layer *)base, store, cache, blob, source, err);
+    if (r == 0)
+        *ret_layer = TAKE(base);
+    return r;
+}
+
+static int use_sent(struct tar_layer *layer, struct sfs_cache *cache, struct sfs_blob **blob,
+                    const struct sfs_layer_source *source, struct sfs_layer_sent *sent,
+                    struct sfs_error *err)
+{
+    struct sfs_index *index = &layer->index;
+    if (index->seek.windows_size > 0 && !sent->windows)
+        return sfs_fail(err, EBADMSG, "its windows are missing");
+    index->seek.windows_blob = sent->windows;
+    layer->is_open_to_doubt = !sent->is_vouched;
+    int r = cache && layer->is_open_to_doubt
+                ? sfs_header_check_open(index, layer->base.label, &layer->check, err)
+                : 0;
+    if (r == 0 && cache)
+        r = sfs_spans_open(cache, blob, &index->seek, source->label, &layer->spans, err);
+    if (r < 0)
+        return r;
+    if (layer->check)
+        sfs_header_check_use(layer->check, layer->spans);
+    layer->windows = TAKE(sent->windows);
+    layer->base.tables = index->tables;
+    sfs_blob_close(blob);
+    return 0;
+}
+
+int sfs_layer_open_sent(struct sfs_store *store, struct sfs_cache *cache, struct sfs_blob **blob,
+                        const struct sfs_layer_source *source, struct sfs_layer_sent *sent,
+                        struct sfs_layer **ret_layer, struct sfs_error *err)
+{
+    AUTO(sfs_layer_close) struct sfs_layer *base = NULL;
+    int r = start_layer(source, &base, err);
+    struct tar_layer *layer = (struct tar_layer *)base;
+    if (r == 0)
+        r = sfs_sent_index_open(store, sent->key, source, &layer->index, err);
+    if (r == 0)
+        r = use_sent(layer, cache, blob, source, sent, err);
     if (r == 0)
         *ret_layer = TAKE(base);
     return r;

@@ -19,6 +19,7 @@ struct sfs_tar_stream {
     /* Bytes behind the header of the member at hand: all (size), and those not passed yet
      * (left). */
     uint64_t data_size, data_left;
+    uint64_t start; /* of the member at hand: where its first header stands */
     char last[128]; /* that member's name, for messages */
 };
 
@@ -34,6 +35,14 @@ struct sfs_tar_stream *sfs_tar_stream_open(const struct sfs_tar_source *source)
     struct sfs_tar_stream *stream = calloc(1, sizeof *stream);
     if (stream)
         stream->blocks.source = *source;
+    return stream;
+}
+
+struct sfs_tar_stream *sfs_tar_stream_open_at(const struct sfs_tar_source *source, uint64_t offset)
+{
+    struct sfs_tar_stream *stream = sfs_tar_stream_open(source);
+    if (stream)
+        stream->blocks.offset = offset;
     return stream;
 }
 
@@ -254,7 +263,8 @@ static int take_member(struct sfs_tar_stream *stream, const void *block,
 {
     const struct sfs_tar_pax *pax = &stream->extended.pax;
     uint32_t type = type_of(stream->header.type);
-    *member = (struct sfs_tar_member){ .data_offset = stream->blocks.offset,
+    *member = (struct sfs_tar_member){ .start = stream->start,
+                                       .data_offset = stream->blocks.offset,
                                        .hard_link = stream->header.type == '1',
                                        .records = (const void *)pax->others.data };
     member->record_count = pax->others.size / sizeof *member->records;
@@ -328,6 +338,7 @@ static int read_member(struct sfs_tar_stream *stream, struct sfs_tar_member *mem
 {
     const void *block;
     int r = pass_data(stream, err);
+    stream->start = stream->blocks.offset;
     if (r == 0)
         r = find_member(stream, &block, err);
     if (r <= 0)

@@ -28,6 +28,7 @@ struct sfs_tar_member { /* lives until the next call */
     bool hard_link;     /* a hard link: of the rest only name and link mean something */
     /* Size, mode, owner, time and device numbers are set; size is the file's, holes included. */
     struct sfs_inode_rec inode;
+    uint64_t start; /* where in the tar its first header stands, extended ones included */
     /* Where in the tar its bytes start; of a sparse file of form 1.0: the map before them. */
     uint64_t data_offset;
     const struct sfs_extent *extents; /* their data_offset counts from the tar's start */
@@ -38,6 +39,8 @@ struct sfs_tar_member { /* lives until the next call */
 
 /* A new one, which copies `source` and is closed by the caller. NULL: out of memory. */
 struct sfs_tar_stream *sfs_tar_stream_open(const struct sfs_tar_source *source);
+/* The same, for a source that begins at that byte of the tar, where a member's first header is. */
+struct sfs_tar_stream *sfs_tar_stream_open_at(const struct sfs_tar_source *source, uint64_t offset);
 /* Frees, and sets NULL; NULL is fine. */
 void sfs_tar_stream_close(struct sfs_tar_stream **stream);
 

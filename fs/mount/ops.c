@@ -100,20 +100,6 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_attr(req, &st, SFS_FOREVER);
 }
 
-static void readlink_op(fuse_req_t req, fuse_ino_t ino)
-{
-    struct sfs_server *server = sfs_server_of(req);
-    SFS_TIMED(&server->stats, SFS_REQUEST_READLINK);
-    struct sfs_place place;
-    if (!sfs_forest_locate(&server->forest, ino, &place))
-        fuse_reply_err(req, ESTALE);
-    else if (!place.tree)
-        fuse_reply_err(req, EINVAL);
-    else
-        fuse_reply_readlink(req, sfs_tree_target(place.tree, place.node));
-    sfs_server_note(server, ino, SFS_USE_LINK);
-}
-
 /* Counts blocks and inodes, once. Two threads may do it at a time, as both store the same. Inodes
  * are stored first, since `blocks` says that it is done. */
 static uint64_t count_blocks(struct sfs_server *server)
@@ -166,7 +152,7 @@ const struct fuse_lowlevel_ops sfs_ops = {
     .init = sfs_op_init,
     .lookup = lookup,
     .getattr = getattr,
-    .readlink = readlink_op,
+    .readlink = sfs_op_readlink,
     .open = sfs_op_open,
     .opendir = sfs_op_opendir,
     .release = sfs_op_release,

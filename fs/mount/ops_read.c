@@ -203,6 +203,36 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     fail_read(req, server, &place, r, &err);
 }
 
+/* The target may be out of an index that somebody else made: then it is compared with the layer
+ * first, which may wait. */
+static void answer_link(fuse_req_t req, const struct sfs_place *place)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    struct sfs_error err;
+    const struct sfs_wanted wanted = { is_wanted, req };
+    sfs_wanted_set(&wanted);
+    int r = sfs_tree_confirm(place->tree, place->node, &err);
+    sfs_wanted_set(NULL);
+    if (r < 0)
+        fail_read(req, server, place, r, &err);
+    else
+        fuse_reply_readlink(req, sfs_tree_target(place->tree, place->node));
+}
+
+void sfs_op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_READLINK);
+    struct sfs_place place;
+    if (!sfs_forest_locate(&server->forest, ino, &place))
+        fuse_reply_err(req, ESTALE);
+    else if (!place.tree)
+        fuse_reply_err(req, EINVAL);
+    else
+        answer_link(req, &place);
+    sfs_server_note(server, ino, SFS_USE_LINK);
+}
+
 /* --- the row of all files --------------------------------------------------------------------- */
 
 static const char zeros[SFS_FLAT_PAGE];

@@ -81,6 +81,8 @@ void sfs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 void sfs_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
 /* An open file is closed. */
 void sfs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info);
+/* Reads a symlink's target (ops_read.c). May wait for the network. */
+void sfs_op_readlink(fuse_req_t req, fuse_ino_t ino);
 /* Reads bytes of a file (ops_read.c). Waits for disk and decoder. */
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                  struct fuse_file_info *info);

@@ -21,6 +21,7 @@ static int open_image(const struct sfs_stage_spec *spec, struct sfs_stage *stage
     if (r < 0)
         return r;
     stage->tree = image->tree;
+    stage->image = image->image;
     AUTO(sfs_buf_close) struct sfs_buf text = { 0 };
     if (json_object_set_new(stage->config, "history", json_array()) < 0 ||
         sfs_buf_printf(&text, "stagefs commit # %zu layer%s as one", image->count,
@@ -180,6 +181,11 @@ const struct sfs_tree *sfs_stage_base_tree(const struct sfs_stage *stage)
 struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage)
 {
     return stage->base_image;
+}
+
+struct sfs_image *sfs_stage_image(const struct sfs_stage *stage)
+{
+    return stage->image;
 }
 
 bool sfs_stage_epoch(const struct sfs_stage *stage, int64_t *ret_epoch)

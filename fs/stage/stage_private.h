@@ -20,6 +20,7 @@ struct sfs_stage {
     const struct sfs_tree *tree, *base_tree;
     const struct sfs_tree *whole_tree; /* `tree` before it was narrowed; NULL: it was not */
     struct sfs_image *base_image;      /* NULL: none */
+    struct sfs_image *image;           /* that is the stage; NULL: it is made of several things */
     json_t *config;                    /* owned */
     char *created_by;                  /* owned */
     /* Of a stage that was narrowed, these two as they were at first; owned. */

@@ -118,6 +118,14 @@ void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset
         sfs_layer_follow(tree->layers[at->layer], at->inode, offset, size);
 }
 
+int sfs_tree_confirm(const struct sfs_tree *tree, sfs_node node, struct sfs_error *err)
+{
+    const struct sfs_tree_node *at = &tree->nodes[node];
+    if (at->layer == SFS_NO_LAYER)
+        return 0;
+    return sfs_layer_confirm(tree->layers[at->layer], at->inode, err);
+}
+
 uint64_t sfs_tree_source_holes(const struct sfs_tree *tree, sfs_node node)
 {
     const struct sfs_tree_node *at = &tree->nodes[node];

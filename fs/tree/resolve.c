@@ -25,6 +25,9 @@ static int follow(struct walker *walker, sfs_node link, const char *rest, const 
                   struct sfs_error *err)
 {
     const char *target = sfs_tree_target(walker->tree, link);
+    int r = sfs_tree_confirm(walker->tree, link, err);
+    if (r < 0)
+        return r;
     if (++walker->hops > SFS_MAX_LINK_HOPS)
         return sfs_fail(err, ELOOP, "too many symlinks, the last one to %.255s", target);
     if (!*target)

@@ -57,6 +57,10 @@ int sfs_tree_read_text(const struct sfs_tree *tree, const char *path, size_t max
 bool sfs_tree_prefetch(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size,
                        int priority);
 
+/* Finds out whether a node is what its layer says of it, as sfs_layer_confirm() has it: to be asked
+ * before a symlink's target is used. May wait. EIO: it is not. */
+int sfs_tree_confirm(const struct sfs_tree *tree, sfs_node node, struct sfs_error *err);
+
 /* A hint that a reader has read this range and will go on. sfs_tree_read() gives it by itself,
  * sfs_tree_pin() does not. Does not wait. */
 void sfs_tree_follow(const struct sfs_tree *tree, sfs_node node, uint64_t offset, uint64_t size);

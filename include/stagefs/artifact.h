@@ -41,6 +41,13 @@ int sfs_profile_merge_all(const char *const *names, size_t count,
                           const struct sfs_image_options *options, int fd, uint64_t *ret_runs,
                           struct sfs_error *err);
 
+/* Reads the start profiles beside an image that was opened at a registry, the latest ones if there
+ * are many, and appends what they say together to the file behind `fd`. What is no profile is left
+ * out. *ret_count: how many there were; of an image from elsewhere 0. Asks for nothing that is kept
+ * since the last time. */
+int sfs_profile_find_beside(struct sfs_image *image, int fd, uint64_t *ret_count,
+                            struct sfs_error *err);
+
 struct sfs_index_push_result {
     struct sfs_digest artifact; /* its manifest's */
     uint64_t layers;            /* how many indexes were put there */

@@ -71,6 +71,8 @@ const struct sfs_tree *sfs_stage_tree(const struct sfs_stage *stage);
 const struct sfs_tree *sfs_stage_base_tree(const struct sfs_stage *stage);
 /* The image whose layers and history go below the new layer; NULL where there is no base. */
 struct sfs_image *sfs_stage_base_image(const struct sfs_stage *stage);
+/* Of a plain image as the stage: that image; NULL: the stage is made of several things. */
+struct sfs_image *sfs_stage_image(const struct sfs_stage *stage);
 /* The image config as it will be written, except rootfs.diff_ids and history's entry for the new
  * layer, which commit adds: {"architecture","os","config":{..},"history":[..base and empty_layer
  * entries..]}. */

@@ -11,16 +11,20 @@ windows = open(sys.argv[2], 'rb').read()
 blob = open(sys.argv[3], 'rb').read()
 magic, version, header_size, file_size = struct.unpack_from('<8sIIQ', head)
 assert magic == b'SFSINDEX' and version == 4 and header_size == 288, 'header'
-assert file_size == len(head) + len(windows), 'size of the file'
+sections = [struct.unpack_from('<QQ', head, 160 + 16 * i) for i in range(8)]
+entries = sections[1][1]
+places = struct.unpack_from(f'<{entries}Q', head, sections[7][0])  # behind the file's part: where each name's header is
+assert len(head) == sections[7][0] + 8 * entries, 'a place for each entry'
+assert any(place != 2**64 - 1 for place in places), 'some place'
+assert file_size == sections[7][0] + len(windows), 'size of the file'
 assert head[32:64] == hashlib.sha256(blob).digest(), 'digest of the layer'
 blob_size, copy_size, codec, seek_codec, check, flags, in_size = struct.unpack_from('<QQIIIIQ', head, 96)
 assert blob_size == len(blob) and copy_size == 0 and check == 3, 'sizes and check'
 assert head[144:160] == bytes(16), 'no key goes out'
-sections = [struct.unpack_from('<QQ', head, 160 + 16 * i) for i in range(8)]
 points_at, points = sections[4]
 tags_at, tags = sections[5]
 windows_at, windows_size = sections[7]
-assert windows_at == len(head) and windows_size <= len(windows) and tags == 32 * points, 'sections'
+assert windows_size <= len(windows) and tags == 32 * points, 'sections'
 all_points = []
 for i in range(points):
     out, offset, window, packed, skip = struct.unpack_from('<QQQII', head, points_at + 32 * i)

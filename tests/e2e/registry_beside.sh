@@ -78,7 +78,7 @@ says "is not at a registry"
 expect 0 "$STAGEFS" index --push "oci:$T/layout:one" "docker://$R/some/name:one"
 index=$(cat "$T/stdout")
 raw "$R/some/name@$index" >"$T/artifact"
-jq -e --arg l "$layer" '.artifactType == "application/vnd.stagefs.index.v1" and .annotations["dev.stagefs.index.format"] == "4" and
+jq -e --arg l "$layer" '.artifactType == "application/vnd.stagefs.index.v1" and .annotations["dev.stagefs.index.format"] == "5" and
     .layers[0].annotations["dev.stagefs.layer.digest"] == $l and .layers[0].annotations["dev.stagefs.layer.windows"] == .layers[1].digest' \
     "$T/artifact" >/dev/null || fail "$(cat "$T/artifact")"
 blob "$(jq -r '.layers[0].digest' "$T/artifact")" | zstd -dq >"$T/head"

@@ -1,0 +1,318 @@
+/* The list of what is beside an image, its manifests, and the note that is kept of both. */
+#include "image/artifacts.h"
+
+#include "base/limits.h"
+#include "base/pool.h"
+#include "image/registry_members.h"
+#include "image/registry_source.h"
+#include "layer/index_export.h"
+#include "registry/referrers.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stagefs/format.h>
+#include <stagefs/json.h>
+#include <time.h>
+
+#define MOST_INDEXES  4u  /* artifacts with indexes that are looked at, the latest ones */
+#define MOST_PROFILES 16u /* the same of profiles */
+#define AT_ONCE       8u  /* manifests that are asked for */
+#define MOST_NOTE     (16u << 20)
+#define STALE         (24 * 3600) /* seconds */
+
+struct sfs_artifacts {
+    struct sfs_members *members;
+    struct sfs_digest key; /* of the note in the store */
+    /* {"asked": seconds, "indexes": [{"layer", "head", "head_size", "windows", "windows_size"}],
+     * "profiles": [{"digest", "size"}]}; what was put there last comes last. */
+    json_t *note;
+    bool is_partial; /* something on the list could not be had, so the note is not kept */
+};
+
+void sfs_artifacts_close(struct sfs_artifacts **artifacts_ptr)
+{
+    struct sfs_artifacts *artifacts = TAKE(*artifacts_ptr);
+    if (!artifacts)
+        return;
+    json_decref(artifacts->note);
+    free(artifacts);
+}
+
+/* ---- manifests */
+
+/* One artifact whose manifest is asked for. */
+struct inquiry {
+    struct sfs_repository *repository;
+    struct sfs_digest digest;
+    bool is_index; /* else a profile */
+    struct sfs_manifest manifest;
+    int result;
+};
+
+static void run_inquiry(void *arg)
+{
+    struct inquiry *inquiry = arg;
+    inquiry->result = sfs_repository_get_manifest(inquiry->repository, NULL, &inquiry->digest,
+                                                  &inquiry->manifest, NULL);
+}
+
+static int add_digest(json_t *object, const char *key, const struct sfs_descriptor *descriptor)
+{
+    char text[SFS_DIGEST_TEXT], size_key[32];
+    snprintf(size_key, sizeof size_key, "%s_size", key);
+    json_object_set_new(object, key, json_string(sfs_digest_print(&descriptor->digest, text)));
+    return json_object_set_new(object, size_key, json_integer((json_int_t)descriptor->size));
+}
+
+/* The part of the artifact that has that digest. */
+static bool find_windows(const json_t *layers, const char *digest,
+                         struct sfs_descriptor *ret_windows)
+{
+    for (size_t i = 0; digest && i < json_array_size(layers); i++) {
+        const json_t *part = json_array_get(layers, i);
+        const char *found = sfs_document_string(part, "digest");
+        if (found && strcmp(found, digest) == 0)
+            return sfs_descriptor_parse(part, "windows", ret_windows, NULL) == 0 &&
+                   ret_windows->size <= SFS_MAX_SENT_WINDOWS;
+    }
+    return false;
+}
+
+/* Notes one layer's index; whatever is not as it should be is passed over. */
+static void note_part(json_t *indexes, const json_t *layers, const json_t *part)
+{
+    struct sfs_descriptor head, windows;
+    const char *layer = sfs_document_annotation(part, SFS_LAYER_NOTE "digest");
+    const char *format = sfs_document_annotation(part, SFS_LAYER_NOTE "format");
+    const char *windows_digest = sfs_document_annotation(part, SFS_LAYER_NOTE "windows");
+    if (!layer || !format || strcmp(format, SFS_SENT_INDEX_FORMAT) != 0 ||
+        sfs_descriptor_parse(part, "an index", &head, NULL) < 0 ||
+        strcmp(head.media_type, SFS_LAYER_INDEX_TYPE) != 0 || head.size > SFS_MAX_SENT_HEAD)
+        return;
+    bool has_windows = find_windows(layers, windows_digest, &windows);
+    if (windows_digest && !has_windows)
+        return;
+    json_t *item = json_pack("{ss}", "layer", layer);
+    if (!item)
+        return;
+    add_digest(item, "head", &head);
+    if (has_windows)
+        add_digest(item, "windows", &windows);
+    json_array_append_new(indexes, item);
+}
+
+static void note_index(json_t *note, const json_t *layers)
+{
+    for (size_t i = 0; i < json_array_size(layers); i++)
+        note_part(json_object_get(note, "indexes"), layers, json_array_get(layers, i));
+}
+
+static void note_profile(json_t *note, const json_t *layers)
+{
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        struct sfs_descriptor text;
+        json_t *item;
+        if (sfs_descriptor_parse(json_array_get(layers, i), "a profile", &text, NULL) < 0 ||
+            strcmp(text.media_type, SFS_PROFILE_TEXT_TYPE) != 0 || text.size > SFS_MAX_JSON)
+            continue;
+        item = json_object();
+        if (item) {
+            add_digest(item, "profile", &text);
+            json_array_append_new(json_object_get(note, "profiles"), item);
+        }
+        return;
+    }
+}
+
+static void note_manifest(json_t *note, const struct inquiry *inquiry)
+{
+    AUTO(sfs_json_close) json_t *json = NULL;
+    if (inquiry->result < 0 || sfs_document_parse(inquiry->manifest.data, inquiry->manifest.size,
+                                                  "an artifact", &json, NULL) < 0)
+        return;
+    const json_t *layers = json_object_get(json, "layers");
+    if (inquiry->is_index)
+        note_index(note, layers);
+    else
+        note_profile(note, layers);
+}
+
+/* ---- the list */
+
+static bool is_type(const json_t *entry, const char *type)
+{
+    const char *found = sfs_document_string(entry, "artifactType");
+    return found && strcmp(found, type) == 0;
+}
+
+/* Chooses the latest artifacts of a type, and puts them behind the others in their order. */
+static size_t choose(const json_t *list, const char *type, const char *format, size_t most,
+                     struct sfs_repository *repository, struct inquiry *inquiries)
+{
+    size_t count = 0, from = json_array_size(list);
+    for (; from > 0 && count < most; from--) {
+        const json_t *entry = json_array_get(list, from - 1);
+        const char *found = sfs_document_annotation(entry, SFS_INDEX_FORMAT_NOTE);
+        struct inquiry *inquiry = &inquiries[most - 1 - count];
+        if (!is_type(entry, type) || (format && (!found || strcmp(found, format) != 0)) ||
+            sfs_digest_parse(sfs_document_string(entry, "digest"), &inquiry->digest, NULL) < 0)
+            continue;
+        inquiry->repository = repository;
+        inquiry->is_index = format != NULL;
+        count++;
+    }
+    memmove(inquiries, inquiries + (most - count), count * sizeof *inquiries);
+    return count;
+}
+
+/* Asks for all at the same time. What cannot be had is left out: it is a help, and no more. */
+static int ask_all(struct inquiry *inquiries, size_t count, struct sfs_error *err)
+{
+    AUTO(sfs_pool_close) struct sfs_pool *pool = NULL;
+    if (count == 1)
+        run_inquiry(&inquiries[0]);
+    if (count <= 1)
+        return 0;
+    int r = sfs_pool_open(count < AT_ONCE ? (unsigned)count : AT_ONCE, &pool, err);
+    for (size_t i = 0; i < count && r == 0; i++)
+        if (sfs_pool_submit(pool, SFS_POOL_DEMAND, run_inquiry, &inquiries[i]) < 0)
+            r = sfs_fail_memory(err);
+    return r;
+}
+
+static int make_note(struct sfs_artifacts *artifacts, struct sfs_repository *repository,
+                     const json_t *list, struct sfs_error *err)
+{
+    struct inquiry inquiries[MOST_INDEXES + MOST_PROFILES] = { 0 };
+    size_t count = choose(list, SFS_INDEX_ARTIFACT, SFS_SENT_INDEX_FORMAT, MOST_INDEXES, repository,
+                          inquiries);
+    count += choose(list, SFS_PROFILE_ARTIFACT, NULL, MOST_PROFILES, repository, inquiries + count);
+    json_t *note =
+        json_pack("{sI s[] s[]}", "asked", (json_int_t)time(NULL), "indexes", "profiles");
+    int r = note ? ask_all(inquiries, count, err) : sfs_fail_memory(err);
+    artifacts->is_partial = false;
+    for (size_t i = 0; i < count; i++) {
+        artifacts->is_partial = artifacts->is_partial || inquiries[i].result < 0;
+        if (r == 0)
+            note_manifest(note, &inquiries[i]);
+        sfs_manifest_done(&inquiries[i].manifest);
+    }
+    json_decref(artifacts->note);
+    artifacts->note = note;
+    return r;
+}
+
+static int ask(struct sfs_artifacts *artifacts, const struct sfs_digest *manifest,
+               struct sfs_error *err)
+{
+    AUTO(sfs_json_close) json_t *list = NULL;
+    struct sfs_repository *repository;
+    int r = sfs_source_connect(sfs_registry_source(artifacts->members), &repository, err);
+    if (r == 0)
+        r = sfs_referrers_list(repository, manifest, NULL, &list, err);
+    if (r == 0)
+        r = make_note(artifacts, repository, list, err);
+    if (r < 0 || artifacts->is_partial)
+        return r;
+    AUTO(sfs_free) char *text = sfs_json_print(artifacts->note, JSON_COMPACT);
+    if (text)
+        sfs_registry_keep(artifacts->members, &artifacts->key, text, strlen(text));
+    return 0;
+}
+
+/* ---- opening */
+
+static int name_note(struct sfs_artifacts *artifacts, const struct sfs_digest *manifest)
+{
+    char digest[SFS_DIGEST_TEXT];
+    const struct sfs_name *name = sfs_source_name(sfs_registry_source(artifacts->members));
+    AUTO(sfs_free)
+    char *text = sfs_format("beside %s/%s@%s", name->host, name->repository,
+                            sfs_digest_print(manifest, digest));
+    return text ? sfs_digest_of(text, strlen(text), &artifacts->key) : -ENOMEM;
+}
+
+static void read_note(struct sfs_artifacts *artifacts)
+{
+    AUTO(sfs_free) char *data = NULL;
+    size_t size;
+    if (sfs_registry_read_kept(artifacts->members, &artifacts->key, MOST_NOTE, &data, &size) == 0)
+        (void)sfs_document_parse(data, size, "a note", &artifacts->note, NULL);
+}
+
+/* A tag is asked about anyhow when an image is opened by it; a digest asks for nothing. */
+static bool is_fresh(const struct sfs_artifacts *artifacts)
+{
+    const struct sfs_name *name = sfs_source_name(sfs_registry_source(artifacts->members));
+    int64_t asked = json_integer_value(json_object_get(artifacts->note, "asked"));
+    int64_t now = time(NULL);
+    return artifacts->note && (name->has_digest || (asked <= now && now - asked < STALE));
+}
+
+int sfs_artifacts_open(struct sfs_members *members, const struct sfs_digest *manifest,
+                       struct sfs_artifacts **ret_artifacts, struct sfs_error *err)
+{
+    AUTO(sfs_artifacts_close) struct sfs_artifacts *artifacts = calloc(1, sizeof *artifacts);
+    if (!artifacts)
+        return sfs_fail_memory(err);
+    artifacts->members = members;
+    if (name_note(artifacts, manifest) < 0)
+        return sfs_fail_memory(err);
+    read_note(artifacts);
+    int r = is_fresh(artifacts) ? 0 : ask(artifacts, manifest, err);
+    if (r < 0 && !artifacts->note)
+        return r;
+    *ret_artifacts = TAKE(artifacts);
+    return 0;
+}
+
+/* ---- what is asked */
+
+static bool read_digest(const json_t *item, const char *key, struct sfs_digest *ret_digest,
+                        uint64_t *ret_size)
+{
+    char size_key[32];
+    snprintf(size_key, sizeof size_key, "%s_size", key);
+    const char *text = sfs_document_string(item, key);
+    const json_t *size = json_object_get(item, size_key);
+    *ret_size = (uint64_t)json_integer_value(size);
+    return text && json_is_integer(size) && json_integer_value(size) >= 0 &&
+           sfs_digest_parse(text, ret_digest, NULL) == 0;
+}
+
+bool sfs_artifacts_find_index(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
+                              const struct sfs_digest *head, struct sfs_artifact_index *ret_index)
+{
+    char wanted[SFS_DIGEST_TEXT];
+    const json_t *indexes = json_object_get(artifacts->note, "indexes");
+    sfs_digest_print(layer, wanted);
+    for (size_t i = json_array_size(indexes); i > 0; i--) {
+        const json_t *item = json_array_get(indexes, i - 1);
+        const char *found = sfs_document_string(item, "layer");
+        struct sfs_artifact_index index = { 0 };
+        if (!found || strcmp(found, wanted) != 0 ||
+            !read_digest(item, "head", &index.head, &index.head_size) ||
+            (head && !sfs_digest_equal(head, &index.head)))
+            continue;
+        if (!read_digest(item, "windows", &index.windows, &index.windows_size))
+            index.windows_size = 0;
+        *ret_index = index;
+        return true;
+    }
+    return false;
+}
+
+size_t sfs_artifacts_profile_count(const struct sfs_artifacts *artifacts)
+{
+    return json_array_size(json_object_get(artifacts->note, "profiles"));
+}
+
+int sfs_artifacts_read_profile(const struct sfs_artifacts *artifacts, size_t i, char **ret_text,
+                               size_t *ret_size, struct sfs_error *err)
+{
+    const json_t *item = json_array_get(json_object_get(artifacts->note, "profiles"), i);
+    struct sfs_digest digest;
+    uint64_t size;
+    if (!read_digest(item, "profile", &digest, &size))
+        return sfs_fail(err, EBADMSG, "the list of profiles is damaged");
+    return sfs_registry_read_document(artifacts->members, &digest, size, ret_text, ret_size, err);
+}

@@ -1,0 +1,152 @@
+/* Opening a layer by the index that is beside its image, so that nobody has to read the layer
+ * first. How far it is believed is what --index-trust says (stagefs/registry.h). */
+#include "image/artifacts.h"
+#include "image/parts.h"
+#include "image/registry_members.h"
+#include "image/registry_source.h"
+#include "layer/sent_index.h"
+
+#include <errno.h>
+#include <stagefs/format.h>
+#include <stagefs/registry.h>
+
+struct sfs_artifacts *sfs_image_artifacts(struct sfs_image *image)
+{
+    LOCK(&image->artifacts_lock);
+    if (image->has_asked || !image->members || !image->members->is_remote ||
+        !image->manifest_document.has_digest)
+        return image->artifacts;
+    struct sfs_error why;
+    const struct sfs_progress *progress = image->options.progress;
+    image->has_asked = true;
+    int r = sfs_artifacts_open(image->members, &image->manifest_document.digest, &image->artifacts,
+                               &why);
+    if (r < 0 && progress && progress->note) {
+        char text[sizeof why.text + 100];
+        snprintf(text, sizeof text, "what is beside the image cannot be found out: %s", why.text);
+        progress->note(progress->user, text);
+    }
+    return image->artifacts;
+}
+
+/* How one layer's index is to be had. */
+struct sent {
+    struct sfs_image *image;
+    struct sfs_store *store;
+    const struct sfs_layer_source *source;
+    struct sfs_artifact_index index;
+    bool is_vouched;
+    char key[SFS_DIGEST_TEXT]; /* of it in the store */
+};
+
+static enum sfs_index_trust trust_of(const struct sfs_image *image)
+{
+    return image->options.registry ? image->options.registry->index_trust
+                                   : SFS_INDEX_TRUST_REGISTRY;
+}
+
+/* What one repository says of a layer is believed for images of that repository alone: whoever
+ * can write to another one must not decide what is seen of this one. What a manifest vouches for
+ * goes by the digest that it names. */
+static int name_key(struct sent *sent, struct sfs_error *err)
+{
+    char layer[SFS_DIGEST_TEXT], head[SFS_DIGEST_TEXT];
+    const struct sfs_name *name = sfs_source_name(sfs_registry_source(sent->image->members));
+    sfs_digest_print(&sent->source->digest, layer);
+    sfs_digest_print(&sent->index.head, head);
+    AUTO(sfs_free)
+    char *text = sent->is_vouched
+                     ? sfs_format("vouched %s", head)
+                     : sfs_format("index %s %s/%s@%s", head, name->host, name->repository, layer);
+    struct sfs_digest key;
+    if (!text || sfs_digest_of(text, strlen(text), &key) < 0)
+        return sfs_fail_memory(err);
+    sfs_digest_print(&key, sent->key);
+    return 0;
+}
+
+/* False: there is no index that may be used. */
+static bool find(struct sent *sent)
+{
+    const json_t *annotations = sent->source->annotations;
+    const char *vouched = json_string_value(json_object_get(annotations, SFS_LAYER_VOUCHED_NOTE));
+    const struct sfs_artifacts *artifacts;
+    struct sfs_digest head;
+    enum sfs_index_trust trust = trust_of(sent->image);
+    if (trust == SFS_INDEX_TRUST_NONE || !sent->store)
+        return false;
+    sent->is_vouched = vouched && sfs_digest_parse(vouched, &head, NULL) == 0;
+    if (!sent->is_vouched && trust != SFS_INDEX_TRUST_REGISTRY)
+        return false;
+    artifacts = sfs_image_artifacts(sent->image);
+    return artifacts && sfs_artifacts_find_index(artifacts, &sent->source->digest,
+                                                 sent->is_vouched ? &head : NULL, &sent->index);
+}
+
+static int fetch(struct sent *sent, struct sfs_error *err)
+{
+    AUTO(sfs_free) char *head = NULL;
+    struct sfs_repository *repository;
+    int r = sfs_source_connect(sfs_registry_source(sent->image->members), &repository, err);
+    if (r == 0)
+        r = sfs_repository_read_blob(repository, &sent->index.head, sent->index.head_size, &head,
+                                     err);
+    if (r < 0)
+        return r;
+    return sfs_sent_index_keep(sent->store, sent->key, head, (size_t)sent->index.head_size, err);
+}
+
+static int open_kept(struct sent *sent, struct sfs_cache *cache, struct sfs_blob **blob,
+                     struct sfs_layer **ret_layer, struct sfs_error *err)
+{
+    AUTO(sfs_blob_close) struct sfs_blob *windows = NULL;
+    const struct sfs_artifact_index *index = &sent->index;
+    int r = 0;
+    if (index->windows_size > 0)
+        r = sfs_source_open_layer(sfs_registry_source(sent->image->members), &index->windows,
+                                  index->windows_size, &windows, err);
+    if (r < 0)
+        return r;
+    struct sfs_layer_sent layer = { .key = sent->key,
+                                    .is_vouched = sent->is_vouched,
+                                    .windows = windows };
+    r = sfs_layer_open_sent(sent->store, cache, blob, sent->source, &layer, ret_layer, err);
+    windows = layer.windows;
+    return r;
+}
+
+static void tell(const struct sent *sent, const struct sfs_error *why)
+{
+    const struct sfs_progress *progress = sent->image->options.progress;
+    char text[sizeof why->text + 300];
+    if (!progress || !progress->warn)
+        return;
+    snprintf(text, sizeof text,
+             "%.200s: the index beside the image is of no use, so the layer is read whole: %s",
+             sent->source->label, why->text);
+    progress->warn(progress->user, text);
+}
+
+int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct sfs_blob **blob,
+                        const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
+                        struct sfs_error *err)
+{
+    struct sent sent = { .image = image, .store = image->store, .source = source };
+    struct sfs_error why;
+    if (!find(&sent))
+        return -ENOENT;
+    int r = name_key(&sent, err);
+    if (r < 0)
+        return r;
+    r = open_kept(&sent, cache, blob, ret_layer, &why);
+    if (r == -ENOENT || r == -EBADMSG) {
+        r = fetch(&sent, &why);
+        if (r == 0)
+            r = open_kept(&sent, cache, blob, ret_layer, &why);
+    }
+    if (r == -ENOMEM)
+        return sfs_fail_memory(err);
+    if (r < 0)
+        tell(&sent, &why);
+    return r < 0 ? -ENOENT : 0;
+}
