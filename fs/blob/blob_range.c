@@ -233,9 +233,11 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {
     struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    static const enum sfs_remote_priority as[] = { [SFS_POOL_DEMAND] = SFS_REMOTE_DEMAND,
+                                                   [SFS_POOL_AHEAD] = SFS_REMOTE_PROFILE,
+                                                   [SFS_POOL_BACKGROUND] = SFS_REMOTE_FILL };
     LOCK(&range->lock);
-    submit_pieces(range, offset, offset + size,
-                  priority == SFS_POOL_BACKGROUND ? SFS_REMOTE_FILL : SFS_REMOTE_PROFILE);
+    submit_pieces(range, offset, offset + size, as[priority]);
 }
 
 /* What is in memory alone must not push itself out. */
