@@ -16,7 +16,7 @@
 struct mount_args {
     struct session session;
     bool foreground, layers, dev, suid;
-    bool allow_other, no_prefetch, no_read_ahead, no_profile, passthrough, erofs;
+    bool allow_other, no_prefetch, no_read_ahead, no_profile, passthrough, erofs, fill;
     uint64_t passthrough_limit;
     atomic_bool answers; /* the mount: nobody looks at the terminal any more */
     const char *trace, *upper;
@@ -107,8 +107,13 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     args->terminal = args->session.tool.progress;
     args->session.tool.progress.warn = warn;
     args->session.tool.progress.user = args;
+    struct sfs_image *image = r == 0 ? sfs_stage_image(args->session.stage) : NULL;
+    struct sfs_image_fill *fill = NULL;
+    if (args->fill && image)
+        r = sfs_image_fill_open(image, &args->session.tool.progress, &fill, &err);
     if (r == 0)
         r = serve(args, source, mountpoint, &err);
+    sfs_image_fill_close(&fill);
     return session_close(&args->session, r, &err);
 }
 
@@ -150,6 +155,8 @@ int cmd_mount(const struct command *command, int argc, char **argv)
           "write down what is used, at the end and on SIGUSR1" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
           "fetch at once what such a file tells; may be repeated" },
+        { "fill", 0, OPTION_FLAG, &args.fill, NULL,
+          "bring the whole image from its registry, while nobody waits for anything else" },
         { "no-profile", 0, OPTION_FLAG, &args.no_profile, NULL,
           "heed no profile that is beside the image at its registry" },
         { "no-prefetch", 0, OPTION_FLAG, &args.no_prefetch, NULL, "read only what is asked for" },

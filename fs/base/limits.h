@@ -2,25 +2,27 @@
 #ifndef STAGEFS_LIMITS_H
 #define STAGEFS_LIMITS_H
 
-#define SFS_MAX_JSON         (64u << 20)  /* bytes of a manifest, index or config */
-#define SFS_MAX_LAYERS       1024u        /* layers of one image */
-#define SFS_MAX_ENTRIES      (64u << 20)  /* names in one layer */
-#define SFS_MAX_STRINGS      (3u << 30)   /* bytes of names and link targets of one layer */
-#define SFS_MAX_NAME         255u         /* bytes of one path component, as the kernel has it */
-#define SFS_MAX_PATH         (64u << 10)  /* bytes of a path inside an image */
-#define SFS_MAX_SYMLINK      4095u        /* bytes of a link target that the kernel will follow */
-#define SFS_MAX_LINK_HOPS    40           /* symlinks followed in one resolution */
-#define SFS_MAX_DEPTH        2048u        /* nesting of directories */
-#define SFS_MAX_XATTR        (64u << 10)  /* bytes of one value, as the kernel has it */
-#define SFS_MAX_XATTRS       (1u << 20)   /* bytes of all extended attributes of one file */
-#define SFS_MAX_TAR_TEXT     (1u << 20)   /* bytes of a pax header or long name, as Go has it */
-#define SFS_MAX_EXTENTS      (1u << 20)   /* runs of bytes in a sparse file of a tar */
-#define SFS_MAX_TOC          (150u << 20) /* bytes of a table of contents that an image brings */
-#define SFS_MAX_SENT_HEAD    (128u << 20) /* bytes of a layer's index as it is sent, compressed */
-#define SFS_MAX_SENT_INDEX   (1ull << 30) /* the same, unpacked */
-#define SFS_MAX_SENT_WINDOWS (2ull << 30) /* bytes of the windows that belong to it */
-#define SFS_MAX_EXPANDED     (1u << 20) /* bytes of a Dockerfile's word with its variables put in */
-#define SFS_MAX_FATBINS      (1u << 20) /* pieces of device code in one library */
+#define SFS_MAX_JSON      (64u << 20)  /* bytes of a manifest, index or config */
+#define SFS_MAX_LAYERS    1024u        /* layers of one image */
+#define SFS_MAX_ENTRIES   (64u << 20)  /* names in one layer */
+#define SFS_MAX_STRINGS   (3u << 30)   /* bytes of names and link targets of one layer */
+#define SFS_MAX_NAME      255u         /* bytes of one path component, as the kernel has it */
+#define SFS_MAX_PATH      (64u << 10)  /* bytes of a path inside an image */
+#define SFS_MAX_SYMLINK   4095u        /* bytes of a link target that the kernel will follow */
+#define SFS_MAX_LINK_HOPS 40           /* symlinks followed in one resolution */
+#define SFS_MAX_DEPTH     2048u        /* nesting of directories */
+#define SFS_MAX_XATTR     (64u << 10)  /* bytes of one value, as the kernel has it */
+#define SFS_MAX_XATTRS    (1u << 20)   /* bytes of all extended attributes of one file */
+#define SFS_MAX_TAR_TEXT  (1u << 20)   /* bytes of a pax header or long name, as Go has it */
+#define SFS_MAX_EXTENTS   (1u << 20)   /* runs of bytes in a sparse file of a tar */
+#define SFS_MAX_TOC       (150u << 20) /* bytes of a table of contents that an image brings */
+#define SFS_MAX_EXPANDED  (1u << 20)   /* bytes of a Dockerfile's word with its variables put in */
+#define SFS_MAX_FATBINS   (1u << 20)   /* pieces of device code in one library */
+
+/* The index of a layer that another machine sent. */
+#define SFS_MAX_SENT_HEAD    (64u << 20)    /* bytes without its windows, compressed */
+#define SFS_MAX_SENT_INDEX   (512ull << 20) /* the same, unpacked */
+#define SFS_MAX_SENT_WINDOWS (2ull << 30)   /* bytes of the windows */
 
 /* What is read to learn which package a file belongs to; what is above is not looked at. */
 #define SFS_MAX_PACKAGES      (64u << 10)    /* packages of one tree */

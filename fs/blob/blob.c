@@ -55,6 +55,26 @@ void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
         blob->ops->fetch(blob, offset, size, priority);
 }
 
+int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err)
+{
+    if (!blob->ops->fill || offset >= blob->size)
+        return 0;
+    if (size > blob->size - offset)
+        size = blob->size - offset;
+    return size > 0 ? blob->ops->fill(blob, offset, size, err) : 0;
+}
+
+bool sfs_blob_is_remote(const struct sfs_blob *blob)
+{
+    return blob->ops->fill && sfs_blob_file(blob) < 0;
+}
+
+void sfs_blob_stop(struct sfs_blob *blob)
+{
+    if (blob->ops->stop)
+        blob->ops->stop(blob);
+}
+
 bool sfs_blob_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size)
 {
     return blob->ops->distrust && size > 0 && offset < blob->size && size <= blob->size - offset &&

@@ -34,6 +34,9 @@ struct sfs_blob_ops {
     /* See sfs_blob_fetch(); NULL: there is nothing to do. */
     void (*fetch)(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                   enum sfs_pool_priority priority);
+    /* See sfs_blob_fill(), sfs_blob_stop(); NULL: all of it is here. */
+    int (*fill)(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
+    void (*stop)(struct sfs_blob *blob);
     /* See sfs_blob_distrust(), sfs_blob_judge(); NULL: always false. */
     bool (*distrust)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
     bool (*judge)(struct sfs_blob *blob, enum sfs_verdict verdict);
@@ -65,6 +68,15 @@ void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
  * blob that is here already does nothing. */
 void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                     enum sfs_pool_priority priority);
+/* Brings a range of a blob on another machine here, behind all that anybody waits for, and waits
+ * for it. EAGAIN: the other machine does not answer, or wants to be left alone. ENOSPC: there is no
+ * room to keep it. ECANCELED: sfs_blob_stop(). Else why the other machine does not give it. */
+int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
+/* Does the blob, or a part of it, lie on another machine? */
+bool sfs_blob_is_remote(const struct sfs_blob *blob);
+/* Ends a fill that another thread is in, and whatever else waits in this blob, which can then only
+ * be closed. */
+void sfs_blob_stop(struct sfs_blob *blob);
 /* Tells that bytes which were read are not those that they should be. True: reading them again may
  * give others. */
 bool sfs_blob_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size);

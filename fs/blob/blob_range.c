@@ -205,7 +205,9 @@ static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last, st
     int r = 0;
     LOCK(&range->lock);
     for (uint32_t block = first; block <= last && r == 0;) {
-        if (sfs_range_has(range, block) || sfs_range_take_kept(range, block))
+        if (range->closing)
+            r = sfs_fail(err, ECANCELED, "cancelled");
+        else if (sfs_range_has(range, block) || sfs_range_take_kept(range, block))
             block++;
         else
             r = wait_for(range, block, last, &patience, err);
@@ -539,6 +541,8 @@ static const struct sfs_blob_ops range_ops = { .read_at = range_read_at,
                                                .pick_at = range_pick_at,
                                                .ahead = range_ahead,
                                                .fetch = range_fetch,
+                                               .fill = sfs_range_fill,
+                                               .stop = sfs_range_stop,
                                                .distrust = range_distrust,
                                                .judge = range_judge,
                                                .file = range_file,

@@ -82,6 +82,10 @@ struct sfs_range_counters {
 };
 extern struct sfs_range_counters sfs_range_counters;
 
+/* The vtable's `fill` and `stop` (range_fill.c). */
+int sfs_range_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
+void sfs_range_stop(struct sfs_blob *blob);
+
 /* Is the block here, READY or LOOSE? The lock is held, as for all below. */
 bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block);
 /* Has the block become READY if the file has it. */

@@ -50,11 +50,11 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
     return 0;
 }
 
-static int open_tar(const struct opening *opening, size_t i, const char *label,
-                    struct sfs_error *err)
+struct sfs_layer_source sfs_image_layer_source(const struct sfs_image *image, size_t i,
+                                               const char *label)
 {
-    const struct sfs_image_layer *layer = &opening->image->parts[i].layer;
-    struct sfs_layer_source source = {
+    const struct sfs_image_layer *layer = &image->parts[i].layer;
+    return (struct sfs_layer_source){
         .key = layer->key,
         .has_digest = layer->has_digest,
         .digest = layer->digest,
@@ -64,6 +64,13 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
         .label = label,
         .annotations = layer->annotations,
     };
+}
+
+static int open_tar(const struct opening *opening, size_t i, const char *label,
+                    struct sfs_error *err)
+{
+    const struct sfs_image_layer *layer = &opening->image->parts[i].layer;
+    struct sfs_layer_source source = sfs_image_layer_source(opening->image, i, label);
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_image_open_blob(opening->image, i, &blob, err);
     if (r == 0 && opening->image->members->is_remote) {

@@ -108,6 +108,14 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
  * NULL: it is not at a registry, or the registry does not say. */
 struct sfs_artifacts *sfs_image_artifacts(struct sfs_image *image);
 struct sfs_layer_source;
+/* What is known of layer i, but for its codec, which is left zero. The label is borrowed. */
+struct sfs_layer_source sfs_image_layer_source(const struct sfs_image *image, size_t i,
+                                               const char *label);
+struct sfs_index;
+/* Does the index that is beside the image say the same of that layer as one that was made here?
+ * True also where there is none. */
+bool sfs_image_sent_is_same(struct sfs_image *image, const struct sfs_layer_source *source,
+                            const struct sfs_index *made);
 /* Opens a layer of the image by the index that is beside it, if that is to be trusted. Takes over
  * *blob on success. ENOENT: it is to be opened otherwise; what is wrong with an index was told to
  * progress->warn. */

@@ -275,14 +275,13 @@ struct sfs_source *sfs_registry_source(struct sfs_members *base)
 void sfs_registry_keep(struct sfs_members *base, const struct sfs_digest *key, const void *data,
                        size_t size)
 {
-    keep_file((struct registry_members *)base, SFS_STORE_DOCUMENT, key, data, size);
+    keep_file((struct registry_members *)base, SFS_STORE_NAME, key, data, size);
 }
 
 int sfs_registry_read_kept(struct sfs_members *base, const struct sfs_digest *key, size_t max,
                            char **ret_data, size_t *ret_size)
 {
-    return read_kept((struct registry_members *)base, SFS_STORE_DOCUMENT, key, max, ret_data,
-                     ret_size);
+    return read_kept((struct registry_members *)base, SFS_STORE_NAME, key, max, ret_data, ret_size);
 }
 
 int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest *digest,

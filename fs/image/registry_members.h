@@ -22,7 +22,7 @@ int sfs_registry_find_tag(struct sfs_members *base, struct sfs_digest *ret_diges
 
 /* What the members share with their blobs; borrowed. */
 struct sfs_source *sfs_registry_source(struct sfs_members *base);
-/* Keeps a text under that key among the documents, if it can be kept. */
+/* Keeps a note of what the registry said under that key, if it can be kept. */
 void sfs_registry_keep(struct sfs_members *base, const struct sfs_digest *key, const void *data,
                        size_t size);
 /* Reads it again; the caller frees it. ENOENT: there is none of at most `max` bytes. */

@@ -150,3 +150,26 @@ int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct
         tell(&sent, &why);
     return r < 0 ? -ENOENT : 0;
 }
+
+static bool same_tables(const struct sfs_tables *a, const struct sfs_tables *b)
+{
+    return a->entry_count == b->entry_count && a->inode_count == b->inode_count &&
+           a->extent_count == b->extent_count && a->xattr_count == b->xattr_count &&
+           a->strings_size == b->strings_size &&
+           memcmp(a->entries, b->entries, a->entry_count * sizeof *a->entries) == 0 &&
+           memcmp(a->inodes, b->inodes, a->inode_count * sizeof *a->inodes) == 0 &&
+           memcmp(a->extents, b->extents, a->extent_count * sizeof *a->extents) == 0 &&
+           memcmp(a->xattrs, b->xattrs, a->xattr_count * sizeof *a->xattrs) == 0 &&
+           memcmp(a->strings, b->strings, a->strings_size) == 0;
+}
+
+bool sfs_image_sent_is_same(struct sfs_image *image, const struct sfs_layer_source *source,
+                            const struct sfs_index *made)
+{
+    struct sent sent = { .image = image, .store = image->store, .source = source };
+    AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
+    if (!find(&sent) || name_key(&sent, NULL) < 0 ||
+        sfs_sent_index_open(sent.store, sent.key, source, &index, NULL) < 0)
+        return true;
+    return same_tables(&index.tables, &made->tables);
+}

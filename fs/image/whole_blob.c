@@ -4,6 +4,7 @@
 
 #include "base/thread.h"
 #include "layer/store.h"
+#include <errno.h>
 
 struct whole_blob {
     struct sfs_blob blob;
@@ -12,7 +13,8 @@ struct whole_blob {
     struct sfs_digest digest;
     struct sfs_blob *file;            /* the store's */
     _Atomic(struct sfs_blob *) other; /* NULL: the file is trusted */
-    pthread_mutex_t lock;             /* of making the other */
+    atomic_bool is_stopped;
+    pthread_mutex_t lock; /* of making the other */
 };
 
 static struct sfs_blob *get_blob(const struct whole_blob *whole)
@@ -24,6 +26,8 @@ static struct sfs_blob *get_blob(const struct whole_blob *whole)
 static ssize_t whole_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                              struct sfs_error *err)
 {
+    if (atomic_load(&((struct whole_blob *)blob)->is_stopped))
+        return sfs_fail(err, ECANCELED, "cancelled");
     return sfs_blob_read_at(get_blob((struct whole_blob *)blob), buf, size, offset, err);
 }
 
@@ -47,6 +51,18 @@ static void whole_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {
     sfs_blob_fetch(get_blob((struct whole_blob *)blob), offset, size, priority);
+}
+
+static int whole_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err)
+{
+    return sfs_blob_fill(get_blob((struct whole_blob *)blob), offset, size, err);
+}
+
+static void whole_stop(struct sfs_blob *blob)
+{
+    struct whole_blob *whole = (struct whole_blob *)blob;
+    atomic_store(&whole->is_stopped, true);
+    sfs_blob_stop(get_blob(whole));
 }
 
 /* Gives the file up. True: it was not given up before. */
@@ -99,6 +115,8 @@ static const struct sfs_blob_ops whole_ops = { .read_at = whole_read_at,
                                                .ahead = whole_ahead,
                                                .will_read = whole_will_read,
                                                .fetch = whole_fetch,
+                                               .fill = whole_fill,
+                                               .stop = whole_stop,
                                                .distrust = whole_distrust,
                                                .judge = whole_judge,
                                                .file = whole_file,

@@ -32,6 +32,10 @@
 #define FETCH_GAP (64u << 10)
 /* So many bytes are fetched of a file of which the profile tells no bytes, but that it was read. */
 #define GUESS (1u << 20)
+/* From so many hundredths of all bytes on it is faster to bring the rest at once than to wait until
+ * somebody asks for a part of it. */
+#define EAGER_FROM 60u
+#define MOST_BLOBS 128u /* that are fetched whole for that */
 /* After so many names it is looked whether all this is still wanted. */
 #define NAMES_A_LOOK 64u
 
@@ -47,6 +51,8 @@ struct sfs_replay {
     struct sfs_profile profile;
     sfs_ino *inos; /* of the profile's uses; 0: not in the forest, or known to be absent */
     size_t unknown, first_unknown;
+    bool is_eager;   /* whatever else is in the blobs is fetched, too */
+    bool has_remote; /* some of it lies on another machine */
     struct sfs_fill *ahead;
     char path[4096];
     pthread_t thread;
@@ -80,7 +86,7 @@ static sfs_ino find_path(const struct sfs_replay *replay, const struct sfs_use *
         return SFS_INO_ROOT;
     const struct sfs_tree *tree =
         replay->numbered ? take_number(forest, &path, &index) : forest->trees[0];
-    unsigned flags = use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW;
+    unsigned flags = SFS_RESOLVE_UNCONFIRMED | (use->kind == SFS_USE_LINK ? 0 : SFS_RESOLVE_FOLLOW);
     if (!tree || sfs_tree_resolve(tree, path, flags, &node, NULL) < 0)
         return 0;
     return forest->first[index] + node;
@@ -289,6 +295,55 @@ static void fetch_parts(const struct sfs_replay *replay, const struct replay_par
     send_fetch(&fetch);
 }
 
+/* The blob that the first bytes of a use lie in, if it is on another machine; else NULL. */
+static struct sfs_blob *find_remote(const struct sfs_replay *replay, size_t index)
+{
+    const struct sfs_use *use = &replay->profile.uses[index];
+    struct sfs_place place;
+    uint64_t position, size;
+    if (!replay->inos[index] || use->ranges.count == 0 ||
+        !sfs_forest_locate(replay->forest, replay->inos[index], &place) || !place.tree)
+        return NULL;
+    struct sfs_spans *spans =
+        sfs_tree_find_spans(place.tree, place.node, use->ranges.items[0].offset, &position, &size);
+    struct sfs_blob *blob = spans ? sfs_spans_blob(spans) : NULL;
+    return blob && sfs_blob_is_remote(blob) ? blob : NULL;
+}
+
+unsigned sfs_replay_is_eager(struct sfs_replay *replay)
+{
+    struct sfs_forest_sums sums;
+    double named = 0;
+    for (size_t i = 0; i < replay->profile.count; i++) {
+        guess_ranges(replay, i);
+        named += (double)bytes_of(&replay->profile.uses[i]);
+        replay->has_remote = replay->has_remote || find_remote(replay, i);
+    }
+    if (!replay->has_remote)
+        return 0;
+    sfs_forest_sum(replay->forest, &sums);
+    double hundredths = sums.blocks > 0 ? 100 * named / (512.0 * (double)sums.blocks) : 0;
+    replay->is_eager = hundredths >= EAGER_FROM;
+    return !replay->is_eager ? 0 : hundredths < 100 ? (unsigned)hundredths : 100;
+}
+
+/* Has all that the blobs hold besides fetched, behind everything else; each blob once. */
+static void fetch_rest(const struct sfs_replay *replay)
+{
+    const struct sfs_blob *done[MOST_BLOBS];
+    size_t count = 0;
+    for (size_t i = 0; i < replay->profile.count && count < MOST_BLOBS; i++) {
+        struct sfs_blob *blob = find_remote(replay, i);
+        bool is_new = blob != NULL;
+        for (size_t k = 0; k < count; k++)
+            is_new = is_new && done[k] != blob;
+        if (!is_new)
+            continue;
+        done[count++] = blob;
+        sfs_blob_fetch(blob, 0, blob->size, SFS_POOL_BACKGROUND);
+    }
+}
+
 /* The parts of some uses, in the order of their blobs; the caller frees them. NULL: none, or no
  * memory, and then they are read when they are needed. */
 static struct replay_part *sort_parts(struct sfs_replay *replay, size_t first, size_t end,
@@ -359,6 +414,13 @@ static void fetch_all(struct sfs_replay *replay)
     }
 }
 
+/* May looking it up have to wait for another machine? A link's target may be read there first
+ * (sfs_tree_confirm()), and nothing that is to be fetched shall wait for that. */
+static bool is_slow(const struct sfs_replay *replay, size_t index)
+{
+    return replay->has_remote && replay->profile.uses[index].kind == SFS_USE_LINK;
+}
+
 static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
@@ -375,10 +437,16 @@ static void *walk(void *arg)
             if (atomic_load(&replay->stop) ||
                 (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
                 return NULL;
-            look_up(root, &replay->profile.uses[i]);
+            if (!is_slow(replay, i))
+                look_up(root, &replay->profile.uses[i]);
         }
         fill_batch(replay, first, end);
     }
+    if (replay->is_eager)
+        fetch_rest(replay);
+    for (size_t i = 0; i < replay->profile.count && !atomic_load(&replay->stop); i++)
+        if (is_slow(replay, i) && (i % NAMES_A_LOOK || is_mounted(replay->path, st.st_dev)))
+            look_up(root, &replay->profile.uses[i]);
     return NULL;
 }
 

@@ -19,6 +19,11 @@ int sfs_replay_open(const struct sfs_forest *forest, bool first_tree, const char
  * borrowed. */
 size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path);
 
+/* How many hundredths of all file bytes the profiles name, if they name so many that all the rest
+ * is brought from the other machine behind them, without waiting for a reader; 0: no more is
+ * brought than they name, or nothing lies on another machine. To be asked before the start. */
+unsigned sfs_replay_is_eager(struct sfs_replay *replay);
+
 /* Starts the thread. The mount at `path` already answers, and `ahead`, which is borrowed, already
  * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,

@@ -136,6 +136,14 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
                  unknown == 1 ? "is" : "are", path);
         options->warn(options->user, words.text);
     }
+    unsigned named = r == 0 && server->replay ? sfs_replay_is_eager(server->replay) : 0;
+    if (named > 0 && options->warn) {
+        struct sfs_error words;
+        sfs_fail(&words, EAGAIN,
+                 "the profile names %u %% of the image's bytes, so all of it is fetched at once",
+                 named);
+        options->warn(options->user, words.text);
+    }
     return r;
 }
 

@@ -11,6 +11,7 @@ struct walker {
     sfs_node dir;
     char *rest;    /* what is still to be walked once a symlink was followed; owned */
     unsigned hops; /* how many symlinks were followed */
+    bool believes; /* SFS_RESOLVE_UNCONFIRMED */
     void (*pass)(void *user, const struct sfs_dirent *name); /* told of each name; may be NULL */
     void *user;
 };
@@ -25,7 +26,7 @@ static int follow(struct walker *walker, sfs_node link, const char *rest, const 
                   struct sfs_error *err)
 {
     const char *target = sfs_tree_target(walker->tree, link);
-    int r = sfs_tree_confirm(walker->tree, link, err);
+    int r = walker->believes ? 0 : sfs_tree_confirm(walker->tree, link, err);
     if (r < 0)
         return r;
     if (++walker->hops > SFS_MAX_LINK_HOPS)
@@ -111,6 +112,7 @@ int sfs_tree_resolve_from(const struct sfs_tree *tree, sfs_node dir, const char 
     struct walker walker = {
         .tree = tree, .dir = *path == '/' ? SFS_ROOT : dir, .pass = pass, .user = user
     };
+    walker.believes = flags & SFS_RESOLVE_UNCONFIRMED;
     int r = walk(&walker, path, flags, ret_node, err);
     return r < 0 ? sfs_fail_while(err, r, "%.512s", path) : 0;
 }

@@ -77,6 +77,17 @@ int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, stru
 /* Closes the layers and frees the array; sets NULL. NULL is fine. */
 void sfs_image_close_layers(struct sfs_layer ***layers, size_t count);
 
+/* Brings what lies at a registry of an opened image here, while nobody waits for anything else; and
+ * makes then an index of each layer that has none of this host's, which compares the layer with its
+ * digest. progress->warn is told of an index from elsewhere that turns out to be another one. */
+struct sfs_image_fill;
+/* Starts the thread. Image and progress (NULL: nobody is told) are borrowed until
+ * sfs_image_fill_close(). The layers are open. */
+int sfs_image_fill_open(struct sfs_image *image, const struct sfs_progress *progress,
+                        struct sfs_image_fill **ret_fill, struct sfs_error *err);
+/* Ends the thread, and sets NULL; NULL is fine. */
+void sfs_image_fill_close(struct sfs_image_fill **fill);
+
 /* What sfs_image_verify() tells of one digest. */
 struct sfs_verified {
     const char *what;                   /* "manifest", "config", "layer 3", "diff_id 3" */

@@ -51,6 +51,9 @@ sfs_node sfs_tree_parent(const struct sfs_tree *tree, sfs_node dir);
 enum sfs_resolve_flags {
     /* Follow a symlink at the last component too; earlier ones are always followed. */
     SFS_RESOLVE_FOLLOW = 1 << 0,
+    /* Take a symlink's target as it is told, even where its layer has not confirmed it yet, which
+     * may take a wait: for hints alone. */
+    SFS_RESOLVE_UNCONFIRMED = 1 << 1,
 };
 /* Resolves a path inside the tree: absolute or not, it starts at the root; ".." stops there, as in
  * a chroot. "" is the root. A "/" at the end asks for a directory, and follows. ENOENT, ENOTDIR,

@@ -93,6 +93,21 @@ mount_it profile --profile "$T/start.profile"
 grep -q 'start profile' "$T/words" && fail "--profile: $(cat "$T/words")"
 unmount_it
 
+# --- one that names most of the image: the rest is fetched, too, and that is told
+printf 'read /numbers\nread /big 0+3000000\nread /dir/f100\nread /numbers 0+9000000\n' >"$T/most.profile"
+mount_it eager --profile "$T/most.profile"
+grep -q 'the profile names [0-9]* % of the image' "$T/words" || fail "not eager: $(cat "$T/words")"
+for _ in $(seq 100); do
+    "$STAGEFS" stats --json "$T/mnt" >"$T/stats"
+    [ "$(jq .registry.fetched "$T/stats")" -ge "$(stat -c %s "$T/layout/blobs/sha256/${layer#sha256:}")" ] && break
+    sleep 0.1
+done
+[ "$(jq .registry.fetched "$T/stats")" -ge "$(stat -c %s "$T/layout/blobs/sha256/${layer#sha256:}")" ] || fail "not all: $(cat "$T/stats")"
+unmount_it
+mount_it lazy --profile "$T/start.profile"
+grep -q 'of the image' "$T/words" && fail "eager for little: $(cat "$T/words")"
+unmount_it
+
 # --- forged: EIO and a line that names the layer, or the index is refused and the layer read whole; never other bytes
 forge() { python3 "$HERE/forge_index.py" "$R" some/name "$manifest" "$1" || fail "forging $1"; }
 real() {
@@ -126,6 +141,31 @@ for kind in shift add other-layer many-names raw-cut raw-huge raw-noise raw-wind
     unmount_it
     echo "$kind $found $(grep -c 'of no use' "$T/words")" >>"$T/told"
 done
+
+# --- filled up: the whole layer is here, compared with its digest, and has an index that was made here, which is what counts then
+filled() { # NAME: waits for that
+    for _ in $(seq 60); do
+        "$STAGEFS" cache ls | grep -q "^index  *$layer " && return
+        sleep 1
+    done
+    fail "$1: not filled up after a minute: $("$STAGEFS" cache ls) $(cat "$T/words")"
+}
+real
+forge omit
+mount_it fill --fill
+filled fill
+sleep 1
+unmount_it
+grep -q "layer 0 (.*is not what the layer holds" "$T/words" || fail "a forged index was not told of: $(cat "$T/words")"
+"$STAGEFS" cache ls | grep -q "^blob  *$layer " || fail "not whole: $("$STAGEFS" cache ls)"
+mount_it fill
+all_same "once it is filled up"
+unmount_it
+# It ends at once when it is unmounted before.
+mount_it unfilled --fill
+began=$(date +%s)
+unmount_it
+[ $(($(date +%s) - began)) -le 5 ] || fail "unmounting waited for the fill"
 
 # --- bytes that are not the layer's: a corrupted span, another blob in its place
 real
