@@ -9,7 +9,7 @@
 
 enum {
     SFS_RANGE_LEAST = 16, /* blocks of a fetch that somebody waits for, where it wants little */
-    SFS_RANGE_LITTLE = 4, /* blocks: so few */
+    SFS_RANGE_LITTLE = 2, /* blocks: so few */
     SFS_RANGE_MOST = 64,  /* and at most, so that several are under way */
     SFS_RANGE_READERS = 4,
     SFS_RANGE_LOOSE = 256, /* blocks in memory for which the disk has no room */
