@@ -11,7 +11,7 @@
 #define MAX_LENT (1u << 20)
 /* Where it is known what will be read, a reader that is not expected has to read so much in a row
  * before anything is brought ahead of it from another machine. */
-#define UNEXPECTED (8ull << 20)
+#define UNEXPECTED (32ull << 20)
 
 void sfs_slice_release(struct sfs_slice *slice)
 {
