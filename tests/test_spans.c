@@ -488,6 +488,26 @@ Test(readahead, asks_for_each_span_once_and_ever_more_of_them)
     cr_assert_eq(furthest, 9);
 }
 
+Test(readahead, fetches_as_much_as_was_read_and_stops_where_the_reader_will)
+{
+    struct sfs_readahead readahead = { 0 };
+    uint64_t end = 100u << 20, max = 16u << 20, fetched = 0, from, to;
+    uint32_t first;
+    for (uint64_t offset = 0; offset < end; offset += 128 << 10) {
+        uint64_t next = offset + (128 << 10);
+        sfs_readahead_note(&readahead, offset, 128 << 10, (uint32_t)(offset >> 22), 8, &first);
+        if (!sfs_readahead_fetch(&readahead, max, end, &from, &to))
+            continue;
+        cr_assert_eq(from, fetched > next ? fetched : next);
+        cr_assert_leq(to - next, max);
+        cr_assert_leq(to - next, 2 * next);
+        fetched = to;
+    }
+    cr_assert_eq(fetched, end);
+    sfs_readahead_note(&readahead, 500u << 20, 4096, 125, 8, &first);
+    cr_assert(!sfs_readahead_fetch(&readahead, max, UINT64_MAX, &from, &to));
+}
+
 Test(readahead, follows_several_readers_whose_requests_come_out_of_order)
 {
     struct sfs_readahead readahead = { 0 };

@@ -96,7 +96,8 @@ static int parse_args(struct run_args *args, const struct command *command, bool
           "tell which bytes of files are used, too, which makes the run slower" },
     };
     args->session.set.before_command = &args->session.stage_args;
-    options_add(&args->session.set, is_trace ? of_trace : of_run, is_trace ? 3 : 2);
+    options_add(&args->session.set, is_trace ? of_trace : of_run,
+                is_trace ? sizeof of_trace / sizeof *of_trace : sizeof of_run / sizeof *of_run);
     const struct option_spec own[] = {
         { "env", 'e', OPTION_LIST, &args->setup.env, "KEY=VALUE",
           "a variable for the command (repeatable)" },

@@ -3,16 +3,35 @@
 
 #include <limits.h>
 
+/* Cuts a read at the blob's end. False: nothing is left of it. */
+static bool cut(const struct sfs_blob *blob, uint64_t offset, size_t *size)
+{
+    if (offset >= blob->size)
+        return false;
+    if (*size > blob->size - offset)
+        *size = (size_t)(blob->size - offset);
+    if (*size > SSIZE_MAX)
+        *size = SSIZE_MAX;
+    return true;
+}
+
 ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                          struct sfs_error *err)
 {
-    if (offset >= blob->size)
-        return 0;
-    if (size > blob->size - offset)
-        size = (size_t)(blob->size - offset);
-    if (size > SSIZE_MAX)
-        size = SSIZE_MAX;
-    return blob->ops->read_at(blob, buf, size, offset, err);
+    return cut(blob, offset, &size) ? blob->ops->read_at(blob, buf, size, offset, err) : 0;
+}
+
+ssize_t sfs_blob_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                         struct sfs_error *err)
+{
+    if (!blob->ops->pick_at)
+        return sfs_blob_read_at(blob, buf, size, offset, err);
+    return cut(blob, offset, &size) ? blob->ops->pick_at(blob, buf, size, offset, err) : 0;
+}
+
+uint64_t sfs_blob_ahead(struct sfs_blob *blob)
+{
+    return blob->ops->ahead ? blob->ops->ahead(blob) : 0;
 }
 
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)

@@ -25,6 +25,11 @@ struct sfs_blob_ops {
      * -errno. */
     ssize_t (*read_at)(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                        struct sfs_error *err);
+    /* See sfs_blob_pick_at(); NULL: as read_at. */
+    ssize_t (*pick_at)(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                       struct sfs_error *err);
+    /* See sfs_blob_ahead(); NULL: none. */
+    uint64_t (*ahead)(struct sfs_blob *blob);
     /* Tells that a range will be read soon. May be NULL. Does not wait. */
     void (*will_read)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
     /* See sfs_blob_fetch(); NULL: there is nothing to do. */
@@ -52,6 +57,12 @@ struct sfs_blob {
  * is a short read, not a failure. EIO: the disk, or the file became shorter. */
 ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                          struct sfs_error *err);
+/* The same for whoever says by sfs_blob_fetch() what it will read next, so that nothing is guessed
+ * from its reads: those that decode for others jump to and fro. */
+ssize_t sfs_blob_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                         struct sfs_error *err);
+/* How many bytes it pays to fetch ahead of a reader that goes on, at most; 0: the blob is here. */
+uint64_t sfs_blob_ahead(struct sfs_blob *blob);
 /* Tells that a range will be read soon; it may reach beyond the end. A hint: does not wait. */
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 /* Has a range of a blob on another machine brought here, if it is not here yet. A hint, as above; a

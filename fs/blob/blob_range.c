@@ -20,8 +20,7 @@
 /* A range to be brought by the pool, for whoever reads it, or for nobody yet. */
 struct range_job {
     struct sfs_range_blob *range;
-    uint32_t first, last;
-    enum sfs_remote_priority priority;
+    struct sfs_range_wish wish;
     unsigned users; /* the pool, and the reader that waits for it */
     bool is_done;
     int result;
@@ -30,8 +29,8 @@ struct range_job {
 
 /* How a reader waits. */
 struct patience {
-    int64_t since_ms; /* it waits for that block; 0: it has not begun to */
-    uint32_t block;
+    int64_t since_ms;      /* it waits for that block; 0: it has not begun to */
+    uint32_t block, least; /* least: how many blocks a request of its gets at least */
     int64_t again_ms;      /* when the next try is due; 0: at once */
     struct range_job *job; /* of this reader; NULL: none is under way */
     struct sfs_error why;  /* the last try failed; empty: none did */
@@ -80,13 +79,15 @@ static void run_job(void *arg)
     struct range_job *job = arg;
     struct sfs_range_blob *range = job->range;
     LOCK(&range->lock);
-    for (uint32_t block = job->first; block <= job->last && !range->closing;) {
+    for (uint32_t block = job->wish.first; block <= job->wish.last && !range->closing;) {
         bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
         if (is_pending || sfs_range_has(range, block) || sfs_range_take_kept(range, block)) {
             block++;
             continue;
         }
-        int r = sfs_range_fetch(range, block, job->last, job->priority, &job->err);
+        struct sfs_range_wish wish = job->wish;
+        wish.first = block;
+        int r = sfs_range_fetch(range, &wish, &job->err);
         if (r == 0)
             note_answer(range);
         if (r < 0) {
@@ -107,26 +108,22 @@ static bool is_stalled(const struct sfs_range_blob *range)
 
 /* Has blocks brought by the pool. NULL: no memory, or nothing to do. Where `has_reader`, the job is
  * the caller's too, until leave_job(). */
-static struct range_job *submit(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                                enum sfs_remote_priority priority, bool has_reader)
+static struct range_job *submit(struct sfs_range_blob *range, struct sfs_range_wish wish,
+                                bool has_reader)
 {
     static const enum sfs_pool_priority as[] = { [SFS_REMOTE_DEMAND] = SFS_POOL_DEMAND,
                                                  [SFS_REMOTE_PROFILE] = SFS_POOL_AHEAD,
                                                  [SFS_REMOTE_FILL] = SFS_POOL_BACKGROUND };
-    while (first <= last && sfs_range_has(range, first))
-        first++;
-    if (first > last || range->closing || (!has_reader && is_stalled(range)))
+    while (wish.first <= wish.last && sfs_range_has(range, wish.first))
+        wish.first++;
+    if (wish.first > wish.last || range->closing || (!has_reader && is_stalled(range)))
         return NULL;
     struct range_job *job = malloc(sizeof *job);
     if (!job)
         return NULL;
-    *job = (struct range_job){ .range = range,
-                               .first = first,
-                               .last = last,
-                               .priority = priority,
-                               .users = has_reader ? 2 : 1 };
-    struct sfs_pool *pool = priority == SFS_REMOTE_DEMAND ? range->demand_pool : range->pool;
-    if (sfs_pool_submit(pool, as[priority], run_job, job) < 0) {
+    *job = (struct range_job){ .range = range, .wish = wish, .users = has_reader ? 2 : 1 };
+    struct sfs_pool *pool = wish.priority == SFS_REMOTE_DEMAND ? range->demand_pool : range->pool;
+    if (sfs_pool_submit(pool, as[wish.priority], run_job, job) < 0) {
         free(job);
         return NULL;
     }
@@ -182,7 +179,8 @@ static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
     if (now - patience->since_ms > range->patience_ms)
         return give_up(range, patience, err);
     if (!is_pending && !patience->job && now >= patience->again_ms) {
-        patience->job = submit(range, block, last, SFS_REMOTE_DEMAND, true);
+        const struct sfs_range_wish wish = { block, last, patience->least, SFS_REMOTE_DEMAND };
+        patience->job = submit(range, wish, true);
         if (!patience->job)
             return range->closing ? sfs_fail(err, ECANCELED, "cancelled") : sfs_fail_memory(err);
     }
@@ -200,7 +198,10 @@ static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
  * more. */
 static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last, struct sfs_error *err)
 {
-    struct patience patience = { 0 };
+    /* Little is widened, since a round trip costs as much as what it brings. Who wants more has
+     * said what is worth having: the start of the next span helps nobody. */
+    bool is_little = last - first < SFS_RANGE_LITTLE;
+    struct patience patience = { .least = is_little ? SFS_RANGE_LEAST : 1 };
     int r = 0;
     LOCK(&range->lock);
     for (uint32_t block = first; block <= last && r == 0;) {
@@ -225,7 +226,7 @@ static void submit_pieces(struct sfs_range_blob *range, uint64_t offset, uint64_
     uint32_t last = (uint32_t)((end - 1) / SFS_RANGE_BLOCK);
     while (first <= last) {
         uint32_t part = last - first < SFS_RANGE_MOST ? last - first : SFS_RANGE_MOST - 1;
-        submit(range, first, first + part, priority, false);
+        submit(range, (struct sfs_range_wish){ first, first + part, 1, priority }, false);
         first += part + 1;
     }
 }
@@ -234,9 +235,24 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                         enum sfs_pool_priority priority)
 {
     struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    static const enum sfs_remote_priority as[] = { [SFS_POOL_DEMAND] = SFS_REMOTE_DEMAND,
+                                                   [SFS_POOL_AHEAD] = SFS_REMOTE_PROFILE,
+                                                   [SFS_POOL_BACKGROUND] = SFS_REMOTE_FILL };
     LOCK(&range->lock);
-    submit_pieces(range, offset, offset + size,
-                  priority == SFS_POOL_BACKGROUND ? SFS_REMOTE_FILL : SFS_REMOTE_PROFILE);
+    submit_pieces(range, offset, offset + size, as[priority]);
+}
+
+/* What is in memory alone must not push itself out. */
+static uint64_t most_ahead(const struct sfs_range_blob *range)
+{
+    return range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
+}
+
+static uint64_t range_ahead(struct sfs_blob *blob)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    LOCK(&range->lock);
+    return range->is_settled ? 0 : most_ahead(range);
 }
 
 /* How far ahead of a reader that has read so much in a row: little while it may stop anywhere, as
@@ -244,8 +260,7 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
  * does. */
 static uint64_t window_of(const struct sfs_range_blob *range, uint64_t read)
 {
-    /* What is in memory alone must not push itself out. */
-    uint64_t most = range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
+    uint64_t most = most_ahead(range);
     if (range->in_pass)
         return most;
     if (read < NEAR)
@@ -458,7 +473,7 @@ static int read_piece(struct sfs_range_blob *range, void *buf, size_t size, uint
                  : 0;
 }
 
-static ssize_t range_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+static ssize_t range_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                              struct sfs_error *err)
 {
     struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
@@ -474,9 +489,17 @@ static ssize_t range_read_at(struct sfs_blob *blob, void *buf, size_t size, uint
             return r;
         at += part;
     }
-    look_ahead(range, offset, size);
     settle_if_complete(range);
     return (ssize_t)size;
+}
+
+static ssize_t range_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                             struct sfs_error *err)
+{
+    ssize_t n = range_pick_at(blob, buf, size, offset, err);
+    if (n > 0)
+        look_ahead((struct sfs_range_blob *)blob, offset, size);
+    return n;
 }
 
 static int range_file(const struct sfs_blob *blob)
@@ -515,6 +538,8 @@ static void range_close(struct sfs_blob *blob)
 }
 
 static const struct sfs_blob_ops range_ops = { .read_at = range_read_at,
+                                               .pick_at = range_pick_at,
+                                               .ahead = range_ahead,
                                                .fetch = range_fetch,
                                                .fill = sfs_range_fill,
                                                .stop = sfs_range_stop,

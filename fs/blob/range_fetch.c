@@ -317,8 +317,8 @@ static void leave(struct sfs_range_blob *range, struct sfs_range_run *run)
         range->streams--;
 }
 
-int sfs_range_fetch(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                    enum sfs_remote_priority priority, struct sfs_error *err)
+int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,
+                    struct sfs_error *err)
 {
     if (range->closing)
         return sfs_fail(err, ECANCELED, "cancelled");
@@ -326,11 +326,9 @@ int sfs_range_fetch(struct sfs_range_blob *range, uint32_t first, uint32_t last,
         sfs_range_wait(range, 1000);
         return 1;
     }
-    /* What nobody waits for is asked for as it was planned. */
-    uint32_t least = priority == SFS_REMOTE_DEMAND ? SFS_RANGE_LEAST : 1;
-    uint32_t count = plan(range, first, last, least);
+    uint32_t first = wish->first, count = plan(range, first, wish->last, wish->least);
     struct sfs_range_run run = {
-        .range = range, .first = first, .count = count, .priority = priority
+        .range = range, .first = first, .count = count, .priority = wish->priority
     };
     AUTO(sfs_free) char *block = run.block = malloc(SFS_RANGE_BLOCK);
     if (!block)

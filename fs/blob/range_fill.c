@@ -35,7 +35,8 @@ int sfs_range_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct
                 return sfs_fail(err, ENOSPC, "%s: there is no room to keep it", blob->name);
             block++;
         } else {
-            int r = sfs_range_fetch(range, block, last, SFS_REMOTE_FILL, err);
+            const struct sfs_range_wish wish = { block, last, 1, SFS_REMOTE_FILL };
+            int r = sfs_range_fetch(range, &wish, err);
             if (r < 0)
                 return r;
         }

@@ -8,7 +8,8 @@
 #include "blob/blob_range.h"
 
 enum {
-    SFS_RANGE_LEAST = 16, /* blocks of a fetch, at least: a round trip costs as much */
+    SFS_RANGE_LEAST = 16, /* blocks of a fetch that somebody waits for, where it wants little */
+    SFS_RANGE_LITTLE = 2, /* blocks: so few */
     SFS_RANGE_MOST = 64,  /* and at most, so that several are under way */
     SFS_RANGE_READERS = 4,
     SFS_RANGE_LOOSE = 256, /* blocks in memory for which the disk has no room */
@@ -28,6 +29,13 @@ struct sfs_range_reader {
     uint64_t begin, next; /* it has read from here, and will go on there; 0: there is none */
     uint64_t read;        /* so many bytes */
     uint64_t ahead;       /* all before is here, or on its way */
+};
+
+/* Blocks that are wanted. */
+struct sfs_range_wish {
+    uint32_t first, last;
+    uint32_t least; /* a request asks for so many, where there is nothing yet; 1: not for more */
+    enum sfs_remote_priority priority;
 };
 
 struct sfs_range_run;
@@ -82,11 +90,11 @@ void sfs_range_stop(struct sfs_blob *blob);
 bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block);
 /* Has the block become READY if the file has it. */
 bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block);
-/* Fetches a run that begins with `first`, which is not here: what is wanted up to `last`, and more.
+/* Fetches a run that begins with the wish's first block, which is not here.
  * The lock is given up meanwhile. 0: something came. 1: others bring it, look again. EAGAIN: the
  * other machine does not answer. ECANCELED: it is closing. Else what the remote fails with. */
-int sfs_range_fetch(struct sfs_range_blob *range, uint32_t first, uint32_t last,
-                    enum sfs_remote_priority priority, struct sfs_error *err);
+int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,
+                    struct sfs_error *err);
 /* Ends what is under way, soon. */
 void sfs_range_cancel(struct sfs_range_blob *range);
 /* Waits for a change, at most so long. */

@@ -8,6 +8,8 @@
 #define SLACK (1u << 20)
 /* Bytes in sequence that make a reader sequential; each doubling of them doubles the window. */
 #define START (512u << 10)
+/* So many make it one that hardly stops soon. */
+#define LONG (2 * START)
 
 static struct sfs_readahead_stream *find_stream(struct sfs_readahead *readahead, uint64_t offset)
 {
@@ -46,4 +48,35 @@ uint32_t sfs_readahead_note(struct sfs_readahead *readahead, uint64_t offset, ui
     stream->ahead_end = end;
     *ret_first = (uint32_t)first;
     return (uint32_t)(end - first);
+}
+
+static struct sfs_readahead_stream *find_last(struct sfs_readahead *readahead)
+{
+    struct sfs_readahead_stream *last = &readahead->streams[0];
+    for (int i = 1; i < SFS_READAHEAD_STREAMS; i++)
+        if (readahead->streams[i].age > last->age)
+            last = &readahead->streams[i];
+    return last;
+}
+
+uint64_t sfs_readahead_run(struct sfs_readahead *readahead)
+{
+    return find_last(readahead)->run;
+}
+
+bool sfs_readahead_fetch(struct sfs_readahead *readahead, uint64_t max, uint64_t end,
+                         uint64_t *ret_from, uint64_t *ret_to)
+{
+    struct sfs_readahead_stream *stream = find_last(readahead);
+    uint64_t window = stream->run < LONG ? stream->run : 2 * stream->run;
+    window = window < max ? window : max;
+    if (stream->run < START || stream->next >= end)
+        return false;
+    *ret_from = stream->fetched > stream->next ? stream->fetched : stream->next;
+    *ret_to = end - stream->next > window ? stream->next + window : end;
+    /* By whole requests, but for the end. */
+    if (*ret_to <= *ret_from || (*ret_to < end && *ret_to - *ret_from < window / 4))
+        return false;
+    stream->fetched = *ret_to;
+    return true;
 }

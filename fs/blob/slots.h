@@ -63,6 +63,7 @@ struct sfs_spans {
     bool closing;            /* no job begins any more */
     pthread_cond_t idle;     /* jobs became 0 */
     struct sfs_readahead readahead;
+    bool is_planned; /* see sfs_spans_plan() */
 };
 
 /* All functions below are called with the cache's lock held. */

@@ -5,8 +5,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define ROUND           (256u << 10) /* capacities are multiples of this, so that buffers are reused */
-#define WINDOWS_AT_ONCE (512u << 10)
+#define ROUND (256u << 10) /* capacities are multiples of this, so that buffers are reused */
 
 struct sfs_span_decoder {
     struct sfs_decoder *decoder; /* of the span's codec; one of entry's */
@@ -71,7 +70,7 @@ static int read_input(struct sfs_span_decoder *decoder, struct sfs_blob *blob, u
     int r = size > decoder->in_capacity ? grow_input(decoder, size, err) : 0;
     if (r < 0)
         return r;
-    ssize_t count = sfs_blob_read_at(blob, decoder->in, size, start, err);
+    ssize_t count = sfs_blob_pick_at(blob, decoder->in, size, start, err);
     if (count < 0)
         return (int)count;
     if ((size_t)count < size)
@@ -87,11 +86,10 @@ static int read_checked(struct sfs_span_decoder *decoder, struct sfs_blob *blob,
 {
     uint64_t start, end;
     sfs_seek_input(table, span, &start, &end);
-    /* A window that lies on another machine comes while the input does, and its neighbours with
-     * it. */
+    /* A window that lies on another machine comes while the input does. */
     if (table->windows_blob && table->points[span].window_size > 0)
-        sfs_blob_fetch(table->windows_blob, table->points[span].window, WINDOWS_AT_ONCE,
-                       SFS_POOL_AHEAD);
+        sfs_blob_fetch(table->windows_blob, table->points[span].window,
+                       table->points[span].window_size, SFS_POOL_DEMAND);
     for (;;) {
         int r = read_input(decoder, blob, start, end, err);
         if (r == 0)

@@ -45,7 +45,7 @@ static int read_window(struct sfs_span_entry *entry, const struct sfs_seek_table
     if (table->windows) {
         memcpy(entry->window, table->windows + point->window, size);
     } else if (size > 0) {
-        ssize_t n = table->windows_blob ? sfs_blob_read_at(table->windows_blob, entry->window, size,
+        ssize_t n = table->windows_blob ? sfs_blob_pick_at(table->windows_blob, entry->window, size,
                                                            point->window, err)
                                         : sfs_fail(err, EBADMSG, "its window is missing");
         if (n < 0 || (size_t)n != size)

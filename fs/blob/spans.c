@@ -9,6 +9,9 @@
 
 /* A reader is lent at most so many bytes at once. */
 #define MAX_LENT (1u << 20)
+/* Where it is known what will be read, a reader that is not expected has to read so much in a row
+ * before anything is brought ahead of it from another machine. */
+#define UNEXPECTED (32ull << 20)
 
 void sfs_slice_release(struct sfs_slice *slice)
 {
@@ -121,17 +124,38 @@ static bool fill_span(struct sfs_spans *spans, uint32_t span, uint64_t wanted,
     return true;
 }
 
-/* Has spans decoded ahead of a sequential reader: as many as the cores can make use of and half of
- * the budget holds. The lock is held. */
-static void read_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint32_t span)
+/* What a reader's going on comes to. */
+struct spans_plan {
+    uint32_t first, count;    /* spans to be decoded ahead */
+    uint64_t in_from, in_end; /* compressed bytes to be fetched first; none: equal */
+};
+
+/* As many spans as the cores can make use of and half of the budget holds, and none behind where
+ * the reader stops. The lock is held, as below. */
+static struct spans_plan plan_ahead(struct sfs_spans *spans, uint64_t offset, uint64_t size,
+                                    uint32_t span, uint64_t end, uint64_t remote)
 {
+    struct spans_plan plan = { 0 };
+    uint64_t from, to, unused;
     uint32_t max = 4 * sfs_pool_threads(spans->cache->pool);
-    uint32_t first, left = spans->table.count - 1 - span;
-    uint32_t count =
-        sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max, &first);
-    for (uint32_t i = 0; i < count; i++)
-        if (!fill_span(spans, first + i, sfs_seek_size(&spans->table, first + i), SFS_SLOT_AHEAD,
-                       SFS_POOL_AHEAD))
+    uint32_t left = sfs_seek_find(&spans->table, end - 1) - span;
+    plan.count = sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max,
+                                    &plan.first);
+    if (remote && spans->is_planned && sfs_readahead_run(&spans->readahead) < UNEXPECTED)
+        return (struct spans_plan){ 0 };
+    /* Compressed bytes are never fewer than half of the decoded ones by much, where it matters. */
+    if (remote && sfs_readahead_fetch(&spans->readahead, 2 * remote, end, &from, &to)) {
+        sfs_seek_input(&spans->table, sfs_seek_find(&spans->table, from), &plan.in_from, &unused);
+        sfs_seek_input(&spans->table, sfs_seek_find(&spans->table, to - 1), &unused, &plan.in_end);
+    }
+    return plan;
+}
+
+static void read_ahead(struct sfs_spans *spans, const struct spans_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->count; i++)
+        if (!fill_span(spans, plan->first + i, sfs_seek_size(&spans->table, plan->first + i),
+                       SFS_SLOT_AHEAD, SFS_POOL_AHEAD))
             break;
 }
 
@@ -224,23 +248,40 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
     return lend(cache, slot, from, from + part, ret_slice, err);
 }
 
-/* The rest of the span will be wanted, more often than not, and its decoder stands where it has to
- * go on: so it is finished when there is nothing better to do. */
-void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size)
+/* Fetches before it decodes, so that decoders find their bytes asked for in the order of the blob.
+ */
+void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint64_t end)
 {
-    if (offset >= spans->table.out_size || size == 0)
+    uint64_t out_size = spans->table.out_size;
+    if (offset >= out_size || size == 0)
         return;
-    uint64_t last =
-        spans->table.out_size - offset > size ? offset + size - 1 : spans->table.out_size - 1;
+    if (end <= offset || end > out_size)
+        end = out_size;
+    uint64_t last = end - offset > size ? offset + size - 1 : end - 1;
     uint32_t span = sfs_seek_find(&spans->table, last);
+    uint64_t remote = sfs_blob_ahead(spans->blob);
     struct sfs_cache *cache = spans->cache;
     LOCK(&cache->lock);
+    struct spans_plan plan = plan_ahead(spans, offset, size, span, end, remote);
+    if (plan.in_from < plan.in_end) {
+        pthread_mutex_unlock(&cache->lock);
+        sfs_blob_fetch(spans->blob, plan.in_from, plan.in_end - plan.in_from, SFS_POOL_AHEAD);
+        pthread_mutex_lock(&cache->lock);
+    }
     if (spans->closing)
         return;
-    read_ahead(spans, offset, size, span);
+    read_ahead(spans, &plan);
+    /* The rest of the span will be wanted, more often than not, and its decoder stands where it
+     * has to go on: so it is finished when there is nothing better to do. */
     if (spans->slots[span] && cache->spares.used <= cache->spares.limit)
         fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
                   SFS_POOL_BACKGROUND);
+}
+
+void sfs_spans_plan(struct sfs_spans *spans)
+{
+    LOCK(&spans->cache->lock);
+    spans->is_planned = true;
 }
 
 bool sfs_spans_prefetch(struct sfs_spans *spans, uint64_t offset, uint64_t size,

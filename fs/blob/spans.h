@@ -45,9 +45,15 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
                   struct sfs_slice *ret_slice, struct sfs_error *err);
 
 /* Tells that a reader has read this range, and will go on: what is left of the span is decoded in
- * the background, and what follows it too if the reader is found to be sequential. Does not
- * wait. */
-void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size);
+ * the background, and what follows it too if the reader is found to be sequential, up to `end`,
+ * where it will stop (UINT64_MAX: not known); from another machine, more is fetched than is
+ * decoded. Does not wait. */
+void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint64_t end);
+
+/* Tells that somebody knows what will be read, and says so by sfs_spans_prefetch() and
+ * sfs_blob_fetch(): of bytes on another machine, only what a reader of many megabytes in a row will
+ * read is still guessed. */
+void sfs_spans_plan(struct sfs_spans *spans);
 
 /* Has a range decoded in the background, and no more. Does not wait. False: some of it was not
  * begun, since the budget is spent: ask again. */

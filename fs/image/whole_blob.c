@@ -31,6 +31,17 @@ static ssize_t whole_read_at(struct sfs_blob *blob, void *buf, size_t size, uint
     return sfs_blob_read_at(get_blob((struct whole_blob *)blob), buf, size, offset, err);
 }
 
+static ssize_t whole_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                             struct sfs_error *err)
+{
+    return sfs_blob_pick_at(get_blob((struct whole_blob *)blob), buf, size, offset, err);
+}
+
+static uint64_t whole_ahead(struct sfs_blob *blob)
+{
+    return sfs_blob_ahead(get_blob((struct whole_blob *)blob));
+}
+
 static void whole_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)
 {
     sfs_blob_will_read(get_blob((struct whole_blob *)blob), offset, size);
@@ -100,6 +111,8 @@ static void whole_close(struct sfs_blob *blob)
 }
 
 static const struct sfs_blob_ops whole_ops = { .read_at = whole_read_at,
+                                               .pick_at = whole_pick_at,
+                                               .ahead = whole_ahead,
                                                .will_read = whole_will_read,
                                                .fetch = whole_fetch,
                                                .fill = whole_fill,

@@ -5,6 +5,8 @@
 #include "layer/sent_index.h"
 #include "layer/tar_index.h"
 
+#define LARGE_FILE (8u << 20) /* whoever reads one to its end hardly goes on with the next */
+
 struct tar_layer {
     struct sfs_layer base;
     struct sfs_index index;
@@ -91,13 +93,23 @@ static bool prefetch(struct sfs_layer *base, sfs_inode inode, uint64_t offset, u
     return true;
 }
 
+/* Where in the decoded stream a reader of the file will stop. Whoever reads a small file may go on
+ * with the next. */
+static uint64_t stop_of(const struct sfs_layer *base, const struct sfs_inode_rec *file)
+{
+    if (file->count == 0 || file->size < LARGE_FILE)
+        return UINT64_MAX;
+    const struct sfs_extent *last = &base->tables.extents[file->first + file->count - 1];
+    return last->data_offset + last->size;
+}
+
 static void follow(struct sfs_layer *base, sfs_inode inode, uint64_t offset, uint64_t size)
 {
     const struct tar_layer *layer = (const struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
     uint64_t at, part, end = end_of(offset, size);
     while (has_bytes(layer, file) && next_run(layer, file, &offset, end, &at, &part))
-        sfs_spans_follow(layer->spans, at, part);
+        sfs_spans_follow(layer->spans, at, part, stop_of(base, file));
 }
 
 /* Digests what decides a file's bytes: the blob, how it is decoded, and where in that they lie. */

@@ -2,6 +2,7 @@
 #include "mount/fill.h"
 
 #include "base/pool.h"
+#include "blob/blob.h"
 #include "blob/spans.h"
 #include "mount/blocks.h"
 #include "mount/library.h"
@@ -35,6 +36,7 @@ struct sfs_fill {
     bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
                    bool is_guess); /* NULL: no file is spared */
     void *spares_user;
+    bool is_planned; /* see sfs_fill_leave_remote() */
 };
 
 struct fill_job {
@@ -83,6 +85,11 @@ void sfs_fill_spare(struct sfs_fill *ahead,
 void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack)
 {
     ahead->pack = pack;
+}
+
+void sfs_fill_leave_remote(struct sfs_fill *ahead)
+{
+    ahead->is_planned = true;
 }
 
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
@@ -368,10 +375,21 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
             i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
 }
 
+static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset)
+{
+    struct sfs_place place;
+    uint64_t position, size;
+    if (!sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
+        return false;
+    struct sfs_spans *spans = sfs_tree_find_spans(place.tree, place.node, offset, &position, &size);
+    return spans && sfs_blob_ahead(sfs_spans_blob(spans)) > 0;
+}
+
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
     if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names) ||
-        sfs_pack_has_some(ahead->pack, ino, range))
+        sfs_pack_has_some(ahead->pack, ino, range) ||
+        (ahead->is_planned && is_remote(ahead, ino, range.offset)))
         return;
     if (file_size >= MIN_LIBRARY) {
         /* The loader starts with the headers; the kernel asks for them once while it keeps them. */

@@ -31,6 +31,9 @@ void sfs_fill_spare(struct sfs_fill *ahead,
 /* Has bytes taken from the pack, as far as it has them, and no more brought along with what it has.
  * To be called before the start, if at all; `pack` is borrowed. */
 void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack);
+/* To be called before the start where a profile tells what is wanted: of blobs on other machines,
+ * of which each byte has to be brought, nothing else is guessed. */
+void sfs_fill_leave_remote(struct sfs_fill *ahead);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
 /* Contents are not brought any more: EROFS reads them directly into pages of its own, which nobody

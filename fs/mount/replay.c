@@ -30,8 +30,9 @@
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
-/* The same of a blob that is read over a network: less costs more as a request of its own. */
-#define FETCH_GAP (256u << 10)
+/* The same of a blob that is read over a network, where so many requests are under way that one
+ * more costs little. */
+#define FETCH_GAP (64u << 10)
 /* So many bytes are fetched of a file of which the profile tells no bytes, but that it was read. */
 #define GUESS (1u << 20)
 /* From so many hundredths of all bytes on it is faster to bring the rest at once than to wait until
@@ -283,14 +284,27 @@ static void send_fetch(struct replay_fetch *fetch)
     fetch->blob = NULL;
 }
 
+/* The windows of an index that came from elsewhere may be elsewhere, too. */
+static void fetch_windows(const struct sfs_seek_table *table, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; table->windows_blob && i <= last; i++)
+        if (table->points[i].window_size > 0)
+            sfs_blob_fetch(table->windows_blob, table->points[i].window,
+                           table->points[i].window_size, SFS_POOL_AHEAD);
+}
+
 static void add_fetch(struct replay_fetch *fetch, struct sfs_spans *spans, uint64_t position,
                       uint64_t size)
 {
     struct sfs_blob *blob = sfs_spans_blob(spans);
     const struct sfs_seek_table *table = sfs_spans_table(spans);
     uint64_t start, end, unused;
-    sfs_seek_input(table, sfs_seek_find(table, position), &start, &unused);
-    sfs_seek_input(table, sfs_seek_find(table, position + size - 1), &unused, &end);
+    uint32_t first = sfs_seek_find(table, position);
+    uint32_t last = sfs_seek_find(table, position + size - 1);
+    sfs_spans_plan(spans);
+    fetch_windows(table, first, last);
+    sfs_seek_input(table, first, &start, &unused);
+    sfs_seek_input(table, last, &unused, &end);
     bool is_near = fetch->blob == blob && start >= fetch->start && start <= fetch->end + FETCH_GAP;
     if (!is_near) {
         send_fetch(fetch);
@@ -374,20 +388,39 @@ static void fetch_rest(const struct sfs_replay *replay)
     }
 }
 
-/* Has the bytes of some uses fetched. After a failure they are read when they are needed. */
-static void submit(struct sfs_replay *replay, size_t first, size_t end)
+/* The parts of some uses, in the order of their blobs; the caller frees them. NULL: none, or no
+ * memory, and then they are read when they are needed. */
+static struct replay_part *sort_parts(struct sfs_replay *replay, size_t first, size_t end,
+                                      size_t *ret_count)
 {
     size_t most = 0;
     for (size_t i = first; i < end; i++)
         most +=
             replay->profile.uses[i].ranges.count + sfs_pack_count(replay->pack, replay->inos[i]);
-    AUTO(sfs_free) struct replay_part *sorted = calloc(most + 1, sizeof *sorted);
-    AUTO(sfs_free) struct sfs_fill_part *parts = calloc(most + 1, sizeof *parts);
-    if (!sorted || !parts || most == 0)
+    struct replay_part *sorted = most > 0 ? calloc(most, sizeof *sorted) : NULL;
+    if (!sorted)
+        return NULL;
+    *ret_count = collect_parts(replay, first, end, sorted);
+    qsort(sorted, *ret_count, sizeof *sorted, compare_places);
+    return sorted;
+}
+
+static void fetch_batch(struct sfs_replay *replay, size_t first, size_t end)
+{
+    size_t count;
+    AUTO(sfs_free) struct replay_part *sorted = sort_parts(replay, first, end, &count);
+    if (sorted)
+        fetch_parts(replay, sorted, count);
+}
+
+static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
+{
+    size_t count;
+    AUTO(sfs_free) struct replay_part *sorted = sort_parts(replay, first, end, &count);
+    AUTO(sfs_free)
+    struct sfs_fill_part *parts = sorted ? calloc(count + 1, sizeof *parts) : NULL;
+    if (!parts)
         return;
-    size_t count = collect_parts(replay, first, end, sorted);
-    qsort(sorted, count, sizeof *sorted, compare_places);
-    fetch_parts(replay, sorted, count);
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
     if (sfs_fill_submit(replay->ahead, &parts, count) == 0)
@@ -444,6 +477,32 @@ static uint64_t most_bytes(void)
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 : BATCH;
 }
 
+/* Where the batch ends that begins with that use. Takes its bytes from *left; where those are
+ * spent, it is the last one. */
+static size_t end_batch(const struct sfs_replay *replay, size_t first, uint64_t *left)
+{
+    uint64_t bytes = 0;
+    size_t end = first;
+    while (end < replay->profile.count && bytes < BATCH) {
+        uint64_t more = bytes_of(&replay->profile.uses[end++]);
+        bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
+    }
+    *left -= bytes < *left ? bytes : *left;
+    return end;
+}
+
+/* Names may have to wait for what is elsewhere, so all of that is asked for first. */
+static void fetch_all(struct sfs_replay *replay)
+{
+    uint64_t left = most_bytes();
+    for (size_t i = 0; i < replay->profile.count; i++)
+        guess_ranges(replay, i);
+    for (size_t first = 0, end; first < replay->profile.count && left > 0; first = end) {
+        end = end_batch(replay, first, &left);
+        fetch_batch(replay, first, end);
+    }
+}
+
 /* May looking it up have to wait for another machine? A link's target may be read there first
  * (sfs_tree_confirm()), and nothing that is to be fetched shall wait for that. */
 static bool is_slow(const struct sfs_replay *replay, size_t index)
@@ -456,28 +515,23 @@ static void *walk(void *arg)
     struct sfs_replay *replay = arg;
     atomic_store(&replay->number, (pid_t)syscall(SYS_gettid));
     sfs_io_own_files();
+    fetch_all(replay);
     AUTO(sfs_close_fd) int root = open_root(replay->path);
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
-    uint64_t bytes = 0, left = most_bytes(), batch = replay->pack ? PACK_BATCH : BATCH;
-    size_t first = 0;
-    for (size_t i = 0; i < replay->profile.count && left > 0; i++) {
-        if (atomic_load(&replay->stop) ||
-            (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
-            return NULL;
-        if (!is_slow(replay, i))
-            look_up(root, &replay->profile.uses[i]);
-        guess_ranges(replay, i);
-        uint64_t more = bytes_of(&replay->profile.uses[i]);
-        bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
-        if (bytes >= batch || i + 1 == replay->profile.count) {
-            submit(replay, first, i + 1);
-            fill_front(replay, root, first, i + 1);
-            first = i + 1;
-            left -= bytes < left ? bytes : left;
-            bytes = 0;
+    uint64_t left = most_bytes();
+    for (size_t first = 0, end; first < replay->profile.count && left > 0; first = end) {
+        end = end_batch(replay, first, &left);
+        for (size_t i = first; i < end; i++) {
+            if (atomic_load(&replay->stop) ||
+                (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))
+                return NULL;
+            if (!is_slow(replay, i))
+                look_up(root, &replay->profile.uses[i]);
         }
+        fill_batch(replay, first, end);
+        fill_front(replay, root, first, end);
     }
     if (replay->is_eager)
         fetch_rest(replay);

@@ -219,6 +219,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
         open_learner(server);
     if (r == 0 && server->replay && options->profile_count > 0)
         r = open_pack(server, err);
+    if (r == 0 && server->replay)
+        sfs_fill_leave_remote(server->ahead);
     const char *path;
     size_t unknown = r == 0 && options->profile_count > 0 && server->replay
                          ? sfs_replay_unknown(server->replay, &path)
