@@ -47,13 +47,16 @@ bool sfs_asker_is_trusted(pid_t pid, uid_t uid)
     return capabilities >> CAP_SYS_ADMIN & 1 && sfs_asker_is_of_machine(pid);
 }
 
-static size_t read_link(pid_t pid, const char *name, char text[SFS_ASKER_PROGRAM])
+/* Returns the size of what the link says, 0: it cannot be read. */
+static size_t read_link(pid_t pid, const char *name, char *text)
 {
-    char link[64];
+    char link[64], found[SFS_ASKER_PROGRAM];
     snprintf(link, sizeof link, "/proc/%d/%s", (int)pid, name);
-    ssize_t size = readlink(link, text, SFS_ASKER_PROGRAM - 1);
-    text[size > 0 ? size : 0] = 0;
-    return strlen(text);
+    ssize_t size = readlink(link, found, sizeof found - 1);
+    size_t used = size > 0 ? (size_t)size : 0;
+    memcpy(text, found, used);
+    text[used] = 0;
+    return used;
 }
 
 /* Takes away what the process does not see: where its root is another than ours (a chroot, a

@@ -30,7 +30,6 @@ struct sfs_fill {
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
     atomic_bool only_names;            /* the kernel would not look at contents that are stored */
     struct sfs_stats *stats;
-    atomic_uint ended;                                      /* see sfs_fill_ended() */
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
     bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
@@ -194,6 +193,15 @@ static ssize_t store_some(struct sfs_fill *ahead, const struct sfs_place *place,
     return r < 0 ? r : (ssize_t)size;
 }
 
+static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
+{
+    struct sfs_place place;
+    if (sfs_pack_has(ahead->pack, part->ino, part->range))
+        sfs_pack_will_read(ahead->pack, part->ino, part->range);
+    else if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
+        sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
+}
+
 static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range, bool is_guess)
 {
     struct sfs_place place;
@@ -204,7 +212,7 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     if (range.offset >= attr.size)
         return 0;
     if (ahead->spares && ahead->spares(ahead->spares_user, ino, range, is_guess)) {
-        sfs_tree_prefetch(place.tree, place.node, range.offset, range.size, 1);
+        prefetch(ahead, &(struct sfs_fill_part){ ino, range });
         return 0;
     }
     uint64_t at = range.offset / PAGE * PAGE, end = attr.size;
@@ -221,15 +229,6 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
         at += (uint64_t)done;
     }
     return 0;
-}
-
-static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
-{
-    struct sfs_place place;
-    if (sfs_pack_has(ahead->pack, part->ino, part->range))
-        sfs_pack_will_read(ahead->pack, part->ino, part->range);
-    else if (sfs_forest_locate(ahead->forest, part->ino, &place) && place.tree)
-        sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
 }
 
 static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *parts, size_t count,
@@ -330,8 +329,6 @@ static void run_job(void *arg)
             plan_library(job);
         store_parts(job->ahead, job->parts, job->count, job->ino != 0);
     }
-    if (!job->is_block && !job->ino)
-        atomic_fetch_add(&job->ahead->ended, 1);
     free(job->parts);
     free(job);
 }
@@ -408,9 +405,12 @@ void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)
         touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
 }
 
-unsigned sfs_fill_ended(const struct sfs_fill *ahead)
+bool sfs_fill_spares(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range)
 {
-    return atomic_load(&ahead->ended);
+    if (!ahead->spares || !ahead->spares(ahead->spares_user, ino, range, false))
+        return false;
+    prefetch(ahead, &(struct sfs_fill_part){ ino, range });
+    return true;
 }
 
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count)

@@ -58,8 +58,9 @@ struct sfs_fill_part {
     sfs_ino ino;
     struct sfs_range range;
 };
-/* How many calls of sfs_fill_submit() have come to their end. */
-unsigned sfs_fill_ended(const struct sfs_fill *ahead);
+/* Is this range to be asked for, so that it is seen whether it is used (sfs_fill_spare())? Then it
+ * is decoded. */
+bool sfs_fill_spares(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range);
 /* Has these parts of files brought, in this order. Takes over *parts on success. Does not wait. 0
  * or -ENOMEM. */
 int sfs_fill_submit(struct sfs_fill *ahead, struct sfs_fill_part **parts, size_t count);

@@ -90,12 +90,12 @@ void sfs_front_end_start(const struct sfs_server *server)
 }
 
 /* Mounts the image that `name` leads to. Contents go straight into EROFS's own pages ("directio"),
- * so that they are copied once and kept once; kernels before 6.15 do not know the word. With a
- * profile they go by FUSE's pages, into which replay.h stores. Returns an error number. */
+ * so that they are copied once and kept once; kernels before 6.15 do not know the word. Returns an
+ * error number. */
 static int mount_image(const struct sfs_server *server, const char *name, const char *path,
                        unsigned long flags)
 {
-    bool direct = !server->replay && mount(name, path, "erofs", flags, "directio") == 0;
+    bool direct = mount(name, path, "erofs", flags, "directio") == 0;
     if (direct && server->ahead)
         sfs_fill_only_names(server->ahead);
     if (direct || mount(name, path, "erofs", flags, NULL) == 0)

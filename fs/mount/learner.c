@@ -135,6 +135,14 @@ static bool wait_for_quiet(struct sfs_learner *learner)
     return !learner->stop;
 }
 
+static void write_and_tell(struct sfs_learner *learner)
+{
+    AUTO(sfs_profile_done) struct sfs_profile known = { 0 };
+    sfs_learner_write(learner, &known);
+    if (known.count > 0 && learner->ended)
+        learner->ended(learner->user, &known);
+}
+
 static void *listen(void *arg)
 {
     struct sfs_learner *learner = arg;
@@ -146,8 +154,15 @@ static void *listen(void *arg)
             atomic_store(&learner->listens, false);
     }
     if (is_quiet)
-        sfs_learner_write(learner);
+        write_and_tell(learner);
     return NULL;
+}
+
+void sfs_learner_watch(struct sfs_learner *learner,
+                       void (*ended)(void *user, struct sfs_profile *known), void *user)
+{
+    learner->ended = ended;
+    learner->user = user;
 }
 
 int sfs_learner_start(struct sfs_learner *learner, struct sfs_error *err)
@@ -173,7 +188,8 @@ void sfs_learner_stop(struct sfs_learner *learner)
 
 void sfs_learner_finish(struct sfs_learner *learner)
 {
+    AUTO(sfs_profile_done) struct sfs_profile known = { 0 };
     sfs_learner_stop(learner);
     if (atomic_exchange(&learner->listens, false))
-        sfs_learner_write(learner);
+        sfs_learner_write(learner, &known);
 }

@@ -46,8 +46,14 @@ void sfs_learner_use(struct sfs_learner *learner, sfs_ino ino, enum sfs_use_kind
 /* Notes that bytes of a file were asked for. */
 void sfs_learner_read(struct sfs_learner *learner, sfs_ino ino, struct sfs_range range);
 
+/* Has `ended` called on the learner's thread when a start has ended while the mount lives on, with
+ * all that is known now, which it may move out. To be called before the start, if at all. */
+void sfs_learner_watch(struct sfs_learner *learner,
+                       void (*ended)(void *user, struct sfs_profile *known), void *user);
 /* Starts the thread that waits until the mount is quiet, and then writes. */
 int sfs_learner_start(struct sfs_learner *learner, struct sfs_error *err);
+/* Ends the thread, and waits for it: from now on nobody is called. */
+void sfs_learner_stop(struct sfs_learner *learner);
 /* At a clean end: writes what was seen, if the thread has not. Whatever fails, the mount has
  * served: only the next start knows less. */
 void sfs_learner_finish(struct sfs_learner *learner);

@@ -44,13 +44,14 @@ struct sfs_learner {
     bool stop;
     pthread_t thread;
     bool has_thread;
+    void (*ended)(void *user, struct sfs_profile *known); /* NULL: nobody is told */
+    void *user;
 };
 
 /* Finds what the tree goes by, and reads what is kept under that. 0 or -ENOMEM. */
 int sfs_learner_load(struct sfs_learner *learner);
-/* Joins what was noted with what is kept, and writes it. Nobody may note any more. */
-void sfs_learner_write(struct sfs_learner *learner);
-/* Ends the thread, and waits for it. */
-void sfs_learner_stop(struct sfs_learner *learner);
+/* Joins what was noted with what is kept, and writes it. Nobody may note any more. Gives what is
+ * known now: nothing where no start was seen, or it could not be joined. */
+void sfs_learner_write(struct sfs_learner *learner, struct sfs_profile *ret_known);
 
 #endif

@@ -260,7 +260,7 @@ static int keep_text(const struct sfs_learner *learner, const struct sfs_buf *te
     return r;
 }
 
-void sfs_learner_write(struct sfs_learner *learner)
+void sfs_learner_write(struct sfs_learner *learner, struct sfs_profile *ret_known)
 {
     AUTO(sfs_profile_done) struct sfs_profile seen = { 0 };
     AUTO(sfs_learned_done) struct sfs_learned learned = { 0 };
@@ -281,4 +281,6 @@ void sfs_learner_write(struct sfs_learner *learner)
     count_learned(learner, &sums, paths);
     if (changed && sfs_learned_print(&learned, &text, &err) == 0)
         (void)keep_text(learner, &text, &err);
+    *ret_known = learned.uses;
+    learned.uses = (struct sfs_profile){ 0 };
 }

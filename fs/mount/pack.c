@@ -15,6 +15,11 @@
  * as pages of the pack, is given up. */
 #define DROP (8u << 20)
 
+/* A pack still fits if it lacks less than this part of what is wanted, and has at most twice that
+ * and this many bytes: it takes as long to make another as a start does. */
+#define FIT_PART  8
+#define FIT_SLACK (16u << 20)
+
 struct sfs_pack {
     struct sfs_store *store;
     char key[SFS_DIGEST_TEXT];
@@ -238,6 +243,38 @@ bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range ran
         at = pack->pieces[i].offset + pack->pieces[i].size;
     }
     return file != NULL;
+}
+
+/* Adds how many bytes a use is of, and how many of them the pack lacks. */
+static void compare_use(const struct sfs_pack *pack, const struct sfs_tree *tree,
+                        const struct sfs_use *use, uint64_t *all, uint64_t *lacking)
+{
+    sfs_node node;
+    struct sfs_attr attr;
+    if (use->ranges.count == 0 ||
+        sfs_tree_resolve(tree, use->path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
+        return;
+    sfs_tree_attr(tree, node, &attr);
+    for (size_t i = 0; i < use->ranges.count; i++) {
+        struct sfs_range range = use->ranges.items[i];
+        if (range.offset >= attr.size)
+            continue;
+        if (range.size > attr.size - range.offset)
+            range.size = attr.size - range.offset;
+        *all += range.size;
+        *lacking += sfs_pack_has(pack, pack->first + node, range) ? 0 : range.size;
+    }
+}
+
+bool sfs_pack_fits(struct sfs_pack *pack, const struct sfs_tree *tree,
+                   const struct sfs_profile *profile)
+{
+    uint64_t all = 0, lacking = 0;
+    struct sfs_pack_stats stats;
+    for (size_t i = 0; i < profile->count; i++)
+        compare_use(pack, tree, &profile->uses[i], &all, &lacking);
+    sfs_pack_get_stats(pack, &stats);
+    return lacking <= all / FIT_PART && stats.size <= 2 * all + FIT_SLACK;
 }
 
 void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)

@@ -38,6 +38,10 @@ bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range ran
 /* Is any of this range in it? Then it was asked for because of what is, and the rest is what the
  * kernel reads around that. */
 bool sfs_pack_has_some(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
+/* Does it have nearly all that the profile says of the tree that it was opened for, and little
+ * besides? */
+bool sfs_pack_fits(struct sfs_pack *pack, const struct sfs_tree *tree,
+                   const struct sfs_profile *profile);
 /* Has a range of it read from the disk soon. Does not wait for that. */
 void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
 

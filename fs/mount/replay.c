@@ -27,6 +27,8 @@
 #define BATCH (32u << 20)
 /* The same where a pack has the bytes, which are in the order of use already. */
 #define PACK_BATCH (2u << 20)
+/* So many ranges of a file are under way in the front at a time. */
+#define RANGES_AT_A_TIME 32
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -59,7 +61,6 @@ struct sfs_replay {
     struct sfs_fill *ahead;
     const struct sfs_pack *pack; /* NULL: there is none */
     bool fills_front;            /* see sfs_replay_fill_front() */
-    unsigned submitted;          /* calls of sfs_fill_submit() */
     char path[4096];
     pthread_t thread;
     bool has_thread;
@@ -423,49 +424,64 @@ static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
         return;
     for (size_t i = 0; i < count; i++)
         parts[i] = sorted[i].part;
-    if (sfs_fill_submit(replay->ahead, &parts, count) == 0)
-        replay->submitted++;
+    sfs_fill_submit(replay->ahead, &parts, count);
 }
 
 /* --- the front -------------------------------------------------------------------------------- */
 
-#define LOOK_US 200
-
-/* Waits until all that was submitted is stored. False: told to end. */
-static bool wait_for_fill(const struct sfs_replay *replay)
+/* Has the front read what is wanted of a file: straight into its own pages, and asynchronously. A
+ * fault that comes meanwhile stands behind what was asked for, so each file is waited for (its last
+ * byte is read) before the next: what is under way at a time is little. */
+static void fill_ranges(const struct sfs_replay *replay, int fd, sfs_ino ino,
+                        const struct sfs_range *ranges, size_t count)
 {
-    const struct timespec pause = { .tv_nsec = LOOK_US * 1000 };
-    while (sfs_fill_ended(replay->ahead) != replay->submitted) {
-        if (atomic_load(&replay->stop))
-            return false;
-        nanosleep(&pause, NULL);
+    char byte;
+    for (size_t i = 0; i < count && !atomic_load(&replay->stop); i++) {
+        if (sfs_fill_spares(replay->ahead, ino, ranges[i]))
+            continue;
+        posix_fadvise(fd, (off_t)ranges[i].offset, (off_t)ranges[i].size, POSIX_FADV_WILLNEED);
+        if (i + 1 == count || i % RANGES_AT_A_TIME == 0)
+            (void)!pread(fd, &byte, 1, (off_t)(ranges[i].offset + ranges[i].size - 1));
     }
-    return true;
 }
 
-/* Has the front read the pieces of a file, which are in the session's pages by now: then a fault
- * finds them, and the pages beside them, in the front's own. */
+/* What the pack has of a file, else what the profile says. The caller frees. */
+static struct sfs_range *list_ranges(const struct sfs_replay *replay, size_t index,
+                                     size_t *ret_count)
+{
+    const struct sfs_ranges *named = &replay->profile.uses[index].ranges;
+    size_t pieces = sfs_pack_count(replay->pack, replay->inos[index]);
+    struct sfs_range *ranges = calloc(pieces + named->count + 1, sizeof *ranges);
+    uint64_t unused;
+    *ret_count = ranges ? pieces > 0 ? pieces : named->count : 0;
+    for (size_t i = 0; i < *ret_count; i++)
+        ranges[i] = pieces > 0 ? sfs_pack_piece(replay->pack, replay->inos[index], i, &unused)
+                               : named->items[i];
+    for (size_t i = 0; i < *ret_count && pieces > 0; i++)
+        sfs_pack_will_read(replay->pack, replay->inos[index], ranges[i]);
+    return ranges;
+}
+
 static void fill_file(const struct sfs_replay *replay, int root, size_t index)
 {
-    const struct sfs_use *use = &replay->profile.uses[index];
-    size_t count = sfs_pack_count(replay->pack, replay->inos[index]);
+    size_t count;
     struct open_how how = {
         .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
         .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
+    if (!replay->inos[index] || replay->profile.uses[index].ranges.count == 0)
+        return;
+    AUTO(sfs_free) struct sfs_range *ranges = list_ranges(replay, index, &count);
     AUTO(sfs_close_fd)
-    int fd = count > 0 ? (int)syscall(SYS_openat2, root, use->path, &how, sizeof how) : -1;
-    for (size_t i = 0; fd >= 0 && i < count && !atomic_load(&replay->stop); i++) {
-        uint64_t unused;
-        struct sfs_range piece = sfs_pack_piece(replay->pack, replay->inos[index], i, &unused);
-        posix_fadvise(fd, (off_t)piece.offset, (off_t)piece.size, POSIX_FADV_WILLNEED);
-    }
+    int fd = count > 0 ? (int)syscall(SYS_openat2, root, replay->profile.uses[index].path, &how,
+                                      sizeof how)
+                       : -1;
+    if (fd >= 0)
+        fill_ranges(replay, fd, replay->inos[index], ranges, count);
 }
 
 static void fill_front(const struct sfs_replay *replay, int root, size_t first, size_t end)
 {
-    if (!replay->fills_front || !replay->pack || !wait_for_fill(replay))
-        return;
     for (size_t i = first; i < end; i++)
         fill_file(replay, root, i);
 }
@@ -483,7 +499,8 @@ static size_t end_batch(const struct sfs_replay *replay, size_t first, uint64_t 
 {
     uint64_t bytes = 0;
     size_t end = first;
-    while (end < replay->profile.count && bytes < BATCH) {
+    const uint64_t batch = replay->pack ? PACK_BATCH : BATCH;
+    while (end < replay->profile.count && bytes < batch) {
         uint64_t more = bytes_of(&replay->profile.uses[end++]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
     }
@@ -530,8 +547,10 @@ static void *walk(void *arg)
             if (!is_slow(replay, i))
                 look_up(root, &replay->profile.uses[i]);
         }
-        fill_batch(replay, first, end);
-        fill_front(replay, root, first, end);
+        if (replay->fills_front)
+            fill_front(replay, root, first, end);
+        else
+            fill_batch(replay, first, end);
     }
     if (replay->is_eager)
         fetch_rest(replay);

@@ -31,8 +31,8 @@ unsigned sfs_replay_is_eager(struct sfs_replay *replay);
 /* Has the pieces of a pack brought instead of the ranges of files that it has, in its order. To be
  * called before the start, if at all; `pack` is borrowed. */
 void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack);
-/* Says that another file system of the kernel's stands in front, which has a cache of its own: what
- * the pack has is put into that, too. To be called before the start, if at all. */
+/* Says that another file system of the kernel's stands in front, which has a cache of its own:
+ * bytes are brought into that. To be called before the start, if at all. */
 void sfs_replay_fill_front(struct sfs_replay *replay);
 /* Starts the thread. The mount at `path` already answers, and `ahead`, which is borrowed, already
  * takes work. */

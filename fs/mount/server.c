@@ -162,13 +162,29 @@ static void open_learner(struct sfs_server *server)
                                     &server->replay, NULL);
 }
 
-/* Without a pack, or with one that is damaged or of something else, a start is as before there were
- * any. */
+/* Takes the pack that there is under the key. Without one, or with one that is damaged or of
+ * something else, a start is as before there were any. False: there is none. */
+static bool use_pack(struct sfs_server *server)
+{
+    struct sfs_store *store = server->options->store;
+    if (sfs_pack_open(store, server->pack_key, &server->forest, &server->pack, NULL) < 0)
+        return false;
+    sfs_replay_use_pack(server->replay, server->pack);
+    sfs_fill_use_pack(server->ahead, server->pack);
+    return true;
+}
+
+static bool may_pack(const struct sfs_server *server)
+{
+    const struct sfs_mount_options *options = server->options;
+    return options->store && !options->no_pack && (!server->forest.numbered || options->first_tree);
+}
+
 static int open_pack(struct sfs_server *server, struct sfs_error *err)
 {
     const struct sfs_mount_options *options = server->options;
     struct sfs_digest profile;
-    if (!options->store || options->no_pack || (server->forest.numbered && !options->first_tree))
+    if (!may_pack(server))
         return 0;
     int r = sfs_pack_read_profiles(options->profiles, options->profile_count, &server->pack_profile,
                                    &profile, err);
@@ -176,14 +192,23 @@ static int open_pack(struct sfs_server *server, struct sfs_error *err)
         return r;
     if (sfs_pack_key(server->forest.trees[0], &profile, server->pack_key) < 0)
         return sfs_fail_memory(err);
-    if (sfs_pack_open(options->store, server->pack_key, &server->forest, &server->pack, NULL) < 0)
-        return 0;
-    sfs_profile_done(&server->pack_profile);
-    sfs_replay_use_pack(server->replay, server->pack);
-    if (server->flat)
-        sfs_replay_fill_front(server->replay);
-    sfs_fill_use_pack(server->ahead, server->pack);
+    if (use_pack(server))
+        sfs_profile_done(&server->pack_profile);
     return 0;
+}
+
+/* The same for what was learned. It has one pack, whatever was learned, which is made anew when it
+ * does not fit any more (session.c). */
+static void open_learned_pack(struct sfs_server *server)
+{
+    static const char name[] = "what starts were seen to use";
+    struct sfs_digest digest;
+    if (!server->learner || !may_pack(server) ||
+        sfs_digest_of(name, sizeof name - 1, &digest) < 0 ||
+        sfs_pack_key(server->forest.trees[0], &digest, server->pack_key) < 0)
+        return;
+    if (server->replay)
+        use_pack(server);
 }
 
 int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_place *place,
@@ -192,6 +217,13 @@ int sfs_server_pin(struct sfs_server *server, sfs_ino ino, const struct sfs_plac
     if (sfs_pack_pin(server->pack, ino, offset, size, ret_slice) == 0)
         return 0;
     return sfs_tree_pin(place->tree, place->node, offset, size, ret_slice, err);
+}
+
+static void prepare_replay(struct sfs_server *server)
+{
+    sfs_fill_leave_remote(server->ahead);
+    if (server->flat)
+        sfs_replay_fill_front(server->replay);
 }
 
 /* Opens the parts. The first read of a file is seen whatever is fetched ahead, but of the pages
@@ -217,10 +249,12 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
                             options->profile_count, &server->replay, err);
     if (r == 0)
         open_learner(server);
+    if (r == 0)
+        open_learned_pack(server);
     if (r == 0 && server->replay && options->profile_count > 0)
         r = open_pack(server, err);
     if (r == 0 && server->replay)
-        sfs_fill_leave_remote(server->ahead);
+        prepare_replay(server);
     const char *path;
     size_t unknown = r == 0 && options->profile_count > 0 && server->replay
                          ? sfs_replay_unknown(server->replay, &path)

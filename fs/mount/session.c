@@ -284,20 +284,16 @@ static int try_in_thread(struct mount_session *session)
     return trial.result;
 }
 
-/* Has somebody wait for the end of the start, and make its pack for the next one, unless there is
- * one. */
-static void start_packer(struct mount_session *session)
+/* Has somebody wait until it is quiet, and then make the pack of a profile, NULL: none. */
+static void open_packer(struct mount_session *session, const struct sfs_profile *profile)
 {
     struct sfs_server *server = session->server;
     const struct sfs_mount_options *options = server->options;
     struct sfs_error err;
-    if (!*server->pack_key)
-        return;
     const struct sfs_packer_options packer = { .tree = server->forest.trees[0],
                                                .store = options->store,
                                                .key = server->pack_key,
-                                               .profile =
-                                                   server->pack ? NULL : &server->pack_profile,
+                                               .profile = profile,
                                                .limit = options->pack_limit,
                                                .stats = &server->stats,
                                                .end_start = server->pack ? end_start : NULL,
@@ -306,6 +302,40 @@ static void start_packer(struct mount_session *session)
                                                .user = options->user };
     if (sfs_packer_open(&packer, &server->packer, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
+}
+
+/* A start has ended, and there may be no pack of what is known now, or one of what is not used any
+ * more. Called on the learner's thread, which has ended when the packer is closed. */
+static void renew_pack(void *user, struct sfs_profile *known)
+{
+    struct mount_session *session = user;
+    struct sfs_server *server = session->server;
+    if (!*server->pack_key ||
+        (server->pack && sfs_pack_fits(server->pack, server->forest.trees[0], known)))
+        return;
+    sfs_packer_close(&server->packer);
+    server->pack_profile = *known;
+    *known = (struct sfs_profile){ 0 };
+    open_packer(session, &server->pack_profile);
+}
+
+/* What was learned is packed when it is known (renew_pack()), what profiles say in any case. */
+static void start_packer(struct mount_session *session)
+{
+    const struct sfs_server *server = session->server;
+    if (server->pack)
+        open_packer(session, NULL);
+    else if (*server->pack_key && !server->learner)
+        open_packer(session, &server->pack_profile);
+}
+
+static void start_learner(struct mount_session *session)
+{
+    struct sfs_learner *learner = session->server->learner;
+    if (!learner)
+        return;
+    sfs_learner_watch(learner, renew_pack, session);
+    (void)sfs_learner_start(learner, NULL);
 }
 
 /* Does the mount answer? True when a question has gone through the kernel and its answer come
@@ -326,15 +356,13 @@ static bool try_mount(struct mount_session *session)
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);
-    /* Of what cannot be learned nobody has to be told. */
-    if (server->learner)
-        (void)sfs_learner_start(server->learner, NULL);
+    start_packer(session);
+    start_learner(session); /* of what cannot be learned nobody has to be told */
     if (options->ready)
         options->ready(options->user);
     if (server->replay &&
         sfs_replay_start(server->replay, server->ahead, session->path, &err) < 0 && options->warn)
         options->warn(options->user, err.text);
-    start_packer(session);
     return true;
 }
 
@@ -485,6 +513,8 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
+    if (server->learner)
+        sfs_learner_stop(server->learner);
     sfs_packer_close(&session->server->packer);
     sfs_control_close(&session->control);
     sfs_abort_close(&session->abort);

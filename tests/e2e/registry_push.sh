@@ -79,7 +79,7 @@ says "have another digest: the source is damaged"
 
 # --- commit straight to the registry: the new layer, and the base's
 mkdir "$T/add"
-head -c 6000000 /dev/urandom >"$T/add/more"
+head -c 24000000 /dev/urandom >"$T/add/more"
 expect 0 "$STAGEFS" commit --base "oci:$T/layout:one" --from "dir:$T/add" --copy /more:/more -t "docker://$R/made/name:one"
 made=$(cat "$T/stdout")
 pushed "$R/made/name:one" "$made"
@@ -87,7 +87,7 @@ SOURCE_DATE_EPOCH=0 expect 0 "$STAGEFS" commit --base "oci:$T/layout:one" --from
 same=$(cat "$T/stdout")
 SOURCE_DATE_EPOCH=0 expect 0 "$STAGEFS" commit --base "oci:$T/layout:one" --from "dir:$T/add" --copy /more:/more -t "oci:$T/made:two"
 [ "$same" = "$(cat "$T/stdout")" ] || fail "another image than in a layout"
-tail -n 300 "$log" | grep -q '"PATCH /v2/made/name/blobs/uploads' || fail "the layer was not sent while it was written"
+grep -aq '"PATCH /v2/made/name/blobs/uploads' "$log" || fail "the layer was not sent while it was written"
 expect 2 "$STAGEFS" commit "oci:$T/layout:one" -t "docker://$R/made/name@$manifest"
 
 # --- from a registry: mounted where it is the same one, streamed through where it is another
