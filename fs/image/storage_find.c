@@ -182,7 +182,7 @@ static bool has_digest(const json_t *image, const struct sfs_digest *digest)
 }
 
 /* In which way may an image be meant? The first way by which one is found counts. */
-enum way { BY_DIGEST, BY_ID, BY_NAME, BY_LOCAL_NAME, BY_SHORT_ID, WAYS };
+enum match_way { BY_DIGEST, BY_ID, BY_NAME, BY_LOCAL_NAME, BY_SHORT_ID, WAYS };
 
 struct sought_image {
     const struct sfs_reference *reference;
@@ -203,7 +203,7 @@ static bool begins_with(const json_t *image, const char *id)
     return found && size >= SHORTEST_ID && strncmp(found, id, size) == 0;
 }
 
-static bool is_meant(const json_t *image, const struct sought_image *sought, enum way way)
+static bool is_meant(const json_t *image, const struct sought_image *sought, enum match_way way)
 {
     const struct sfs_reference *reference = sought->reference;
     bool by_name = !reference->has_digest && !reference->id;
@@ -253,7 +253,7 @@ static void free_lists(struct lists *lists)
 /* Counts the images that are meant in this way; one in a later store counts only where no earlier
  * one has its id. */
 static size_t count_meant(const struct sfs_storage *storage, const struct lists *lists,
-                          const struct sought_image *sought, enum way way, const json_t **ret_image,
+                          const struct sought_image *sought, enum match_way way, const json_t **ret_image,
                           size_t *ret_root)
 {
     size_t count = 0;
@@ -304,7 +304,7 @@ static int choose_image(const struct sfs_storage *storage, const struct lists *l
 {
     AUTO(free_sought) struct sought_image sought = { 0 };
     int r = prepare(reference, &sought, err);
-    for (enum way way = 0; r == 0 && way < WAYS; way++) {
+    for (enum match_way way = 0; r == 0 && way < WAYS; way++) {
         size_t count = count_meant(storage, lists, &sought, way, ret_image, ret_root);
         /* Several images may have one manifest; which is read makes no difference. */
         if (count == 1 || (count > 1 && way == BY_DIGEST))
