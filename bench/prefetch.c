@@ -43,11 +43,10 @@ static void ask_ranges(int fd, char *ranges)
 /* Takes one line of the profile. */
 static void ask_line(int root, char *line)
 {
-    bool is_read = strncmp(line, "read /", 6) == 0 || strncmp(line, "exec /", 6) == 0;
-    char *path = line + 6, *ranges = is_read ? strchr(path, ' ') : NULL;
     line[strcspn(line, "\n")] = 0;
-    if (!is_read)
+    if (strncmp(line, "read /", 6) != 0 && strncmp(line, "exec /", 6) != 0)
         return;
+    char *path = line + 6, *ranges = strchr(path, ' ');
     if (ranges)
         *ranges++ = 0;
     unescape(path);

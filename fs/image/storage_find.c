@@ -253,8 +253,8 @@ static void free_lists(struct lists *lists)
 /* Counts the images that are meant in this way; one in a later store counts only where no earlier
  * one has its id. */
 static size_t count_meant(const struct sfs_storage *storage, const struct lists *lists,
-                          const struct sought_image *sought, enum match_way way, const json_t **ret_image,
-                          size_t *ret_root)
+                          const struct sought_image *sought, enum match_way way,
+                          const json_t **ret_image, size_t *ret_root)
 {
     size_t count = 0;
     for (size_t k = 0; k < storage->root_count; k++) {
