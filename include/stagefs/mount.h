@@ -55,8 +55,8 @@ struct sfs_mount_options {
      * what readers wait for. */
     const char *const *profiles;
     size_t profile_count;
-    /* With profiles and a store, what they name is kept there in a pack, decoded and in the order
-     * of use, at most pack_limit bytes of all packs (0: chosen): made when the first such mount has
+    /* With a store, what profiles name, or what was learned, is kept there in a pack, decoded and in
+     * the order of use, at most pack_limit bytes of all packs (0: chosen): made when the mount has
      * been quiet for some seconds, read by the next ones. */
     bool no_pack;
     uint64_t pack_limit;

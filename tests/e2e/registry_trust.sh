@@ -119,7 +119,11 @@ mount_it none
 grep -q 'of no use' "$T/words" && fail "what was not changed is refused: $(cat "$T/words")"
 all_same "nothing forged"
 unmount_it
-for kind in swap swap-places setuid owner size target hardlink rename omit add-behind point-out no-places; do
+# The rest of them takes a minute: tests/long/registry_forgeries.sh.
+noticed="swap setuid target omit" others="shift raw-cut"
+[ "${FORGERIES:-}" != all ] || noticed="$noticed swap-places owner size hardlink rename add-behind point-out no-places"
+[ "${FORGERIES:-}" != all ] || others="$others add other-layer many-names raw-huge raw-noise raw-windows point-in"
+for kind in $noticed; do
     real
     forge "$kind"
     mount_it "$kind"
@@ -133,7 +137,7 @@ for kind in swap swap-places setuid owner size target hardlink rename omit add-b
     STAGEFS_CACHE_DIR="$T/cache-$kind" expect 0 "$STAGEFS" cat --index-trust none "$REF" /dir/f5
     cmp -s "$T/stdout" "$T/tree/dir/f5" || fail "$kind: other bytes with --index-trust none"
 done
-for kind in shift add other-layer many-names raw-cut raw-huge raw-noise raw-windows point-in; do
+for kind in $others; do
     real
     forge "$kind"
     mount_it "$kind"
@@ -185,8 +189,8 @@ for kind in corrupt swapped; do
 done
 # Those that no honest machine makes are refused before anything is shown; the layer is then read whole.
 for kind in add other-layer many-names raw-cut raw-huge raw-noise; do
-    grep -q "^$kind 0 1$" "$T/told" || fail "not refused: $(grep "^$kind " "$T/told")"
+    ! grep -q "^$kind " "$T/told" || grep -q "^$kind 0 1$" "$T/told" || fail "not refused: $(grep "^$kind " "$T/told")"
 done
 for kind in shift point-in; do
-    grep -q "^$kind [1-9]" "$T/told" || fail "not noticed: $(grep "^$kind " "$T/told")"
+    ! grep -q "^$kind " "$T/told" || grep -q "^$kind [1-9]" "$T/told" || fail "not noticed: $(grep "^$kind " "$T/told")"
 done
