@@ -462,6 +462,17 @@ static struct sfs_range *list_ranges(const struct sfs_replay *replay, size_t ind
     return ranges;
 }
 
+/* Nothing else is opened: with --dev, a device of the image would be one of the host. */
+static bool is_regular(const struct sfs_replay *replay, sfs_ino ino)
+{
+    struct sfs_place place;
+    struct sfs_attr attr;
+    if (!ino || !sfs_forest_locate(replay->forest, ino, &place) || !place.tree)
+        return false;
+    sfs_tree_attr(place.tree, place.node, &attr);
+    return S_ISREG(attr.mode);
+}
+
 static void fill_file(const struct sfs_replay *replay, int root, size_t index)
 {
     size_t count;
@@ -469,7 +480,7 @@ static void fill_file(const struct sfs_replay *replay, int root, size_t index)
         .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
         .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
     };
-    if (!replay->inos[index] || replay->profile.uses[index].ranges.count == 0)
+    if (replay->profile.uses[index].ranges.count == 0 || !is_regular(replay, replay->inos[index]))
         return;
     AUTO(sfs_free) struct sfs_range *ranges = list_ranges(replay, index, &count);
     AUTO(sfs_close_fd)
