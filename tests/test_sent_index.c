@@ -103,12 +103,12 @@ Test(sent_index, reads_as_one_that_was_made_here)
         fixture_expect_bytes(layer, "bin/hard", "hello", 5);
         fixture_expect_bytes(layer, "lib/both", "after a whiteout", 16);
         struct sfs_digest digest;
-        cr_assert_eq(sfs_layer_identify(layer, &digest), is_vouched);
+        cr_assert(!sfs_layer_identify(layer, &digest)); /* a manifest vouches for its own image */
         char name[SFS_CONTENT_NAME];
         cr_assert_eq(
             sfs_layer_content_name(
                 layer, (sfs_inode)(fixture_inode(layer, "big") - layer->tables.inodes), name),
-            is_vouched ? 0 : -ENOENT);
+            -ENOENT);
     }
 }
 

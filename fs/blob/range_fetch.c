@@ -285,8 +285,11 @@ static int ask(struct sfs_range_run *run, struct sfs_error *err)
 {
     struct sfs_range_blob *range = run->range;
     int r = claim(run, err);
-    if (r != 0)
+    if (r != 0) {
+        if (run->locked > 0) /* what was to be fetched has come meanwhile */
+            sfs_range_file_unlock(range->file, run->first, run->locked);
         return r;
+    }
     uint64_t offset = (uint64_t)run->first * SFS_RANGE_BLOCK, end;
     end = offset + (uint64_t)run->count * SFS_RANGE_BLOCK;
     if (end > range->blob.size)

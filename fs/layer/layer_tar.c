@@ -13,6 +13,7 @@ struct tar_layer {
     struct sfs_spans *spans;        /* NULL: names and metadata only */
     struct sfs_blob *windows;       /* of an index that was sent; NULL: none */
     bool is_open_to_doubt;          /* nobody vouches for the index */
+    bool is_sent;                   /* somebody else made the index, whoever vouches for it */
     struct sfs_header_check *check; /* what is asked then; NULL: nothing */
 };
 
@@ -132,8 +133,9 @@ static int content_name(struct sfs_layer *base, sfs_inode inode, char ret_name[S
 {
     const struct tar_layer *layer = (struct tar_layer *)base;
     const struct sfs_inode_rec *file = &base->tables.inodes[inode];
-    /* What is kept under a name outlives the doubt whether it was right. */
-    if (!layer->spans || layer->is_open_to_doubt || !S_ISREG(file->mode))
+    /* What is kept under a name counts for every image that has these bytes: a manifest vouches for
+     * its own image alone, though it may name another one's layers. */
+    if (!layer->spans || layer->is_sent || !S_ISREG(file->mode))
         return -ENOENT;
     uint64_t data = 0;
     for (uint32_t i = 0; i < file->count; i++)
@@ -169,7 +171,7 @@ static bool identify(const struct sfs_layer *base, struct sfs_digest *ret_digest
     const struct tar_layer *layer = (const struct tar_layer *)base;
     const struct sfs_index *index = &layer->index;
     const struct sfs_digest digests[2] = { index->diff_id, index->digest };
-    if (layer->is_open_to_doubt)
+    if (layer->is_sent)
         return false;
     if (index->from_toc)
         return sfs_digest_of(digests, sizeof digests, ret_digest) == 0;
@@ -289,6 +291,7 @@ static int use_sent(struct tar_layer *layer, struct sfs_cache *cache, struct sfs
     if (index->seek.windows_size > 0 && !sent->windows)
         return sfs_fail(err, EBADMSG, "its windows are missing");
     index->seek.windows_blob = sent->windows;
+    layer->is_sent = true;
     layer->is_open_to_doubt = !sent->is_vouched;
     int r = cache && layer->is_open_to_doubt
                 ? sfs_header_check_open(index, layer->base.label, &layer->check, err)

@@ -409,7 +409,8 @@ bool sfs_fill_spares(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range
 {
     if (!ahead->spares || !ahead->spares(ahead->spares_user, ino, range, false))
         return false;
-    prefetch(ahead, &(struct sfs_fill_part){ ino, range });
+    if (!sfs_pack_has(ahead->pack, ino, range)) /* which the caller has had read already */
+        prefetch(ahead, &(struct sfs_fill_part){ ino, range });
     return true;
 }
 

@@ -69,7 +69,8 @@ static bool is_checked(const struct sfs_learner *learner, const struct sfs_use *
     sfs_node node;
     if (use->ranges.count == 0)
         return learner->options.sees_names && is_turn_of_name(learner, use->path);
-    if (sfs_tree_resolve(forest->trees[0], use->path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
+    if (sfs_tree_resolve(forest->trees[0], use->path, SFS_RESOLVE_FOLLOW | SFS_RESOLVE_UNCONFIRMED,
+                         &node, NULL) < 0)
         return true;
     return is_turn_of_file(learner, forest->first[0] + node);
 }

@@ -133,13 +133,14 @@ static int locate_file(struct sfs_server *server, sfs_ino ino, struct sfs_place 
 }
 
 /* Tells of a read, before it is answered, all that watch reads: the caller, learner, fill. */
-static void touch(struct sfs_server *server, const struct sfs_place *place, sfs_ino ino,
-                  uint64_t file_size, struct sfs_range range)
+static void touch(fuse_req_t req, const struct sfs_place *place, sfs_ino ino, uint64_t file_size,
+                  struct sfs_range range)
 {
+    struct sfs_server *server = sfs_server_of(req);
     const struct sfs_mount_options *options = server->options;
     if (options->touch)
         options->touch(options->user, place->index, place->node, range.offset, range.size);
-    if (server->learner)
+    if (sfs_server_learns_of(req))
         sfs_learner_read(server->learner, ino, range);
     if (server->ahead)
         sfs_fill_touch(server->ahead, ino, file_size, range);
@@ -199,7 +200,7 @@ void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         sfs_recorder_read(server->recorder, ino, start, size);
     if (server->passthrough)
         sfs_passthrough_read(server->passthrough, info->fh, size);
-    touch(server, &place, ino, file_size, (struct sfs_range){ start, size });
+    touch(req, &place, ino, file_size, (struct sfs_range){ start, size });
     struct sfs_error err;
     const struct sfs_wanted wanted = { is_wanted, req };
     sfs_wanted_set(&wanted);
@@ -304,7 +305,7 @@ static int answer_flat(fuse_req_t req, struct sfs_server *server, uint64_t offse
         size_t before = gathered.size;
         *part = find_part(server->flat, offset + before, size - before);
         if (part->size > 0) {
-            touch(server, &part->place, part->ino, part->file_size,
+            touch(req, &part->place, part->ino, part->file_size,
                   (struct sfs_range){ part->start, part->size });
             r = gather(server, part->ino, &part->place,
                        (struct sfs_range){ part->start, part->size }, &gathered, err);

@@ -252,7 +252,8 @@ static void compare_use(const struct sfs_pack *pack, const struct sfs_tree *tree
     sfs_node node;
     struct sfs_attr attr;
     if (use->ranges.count == 0 ||
-        sfs_tree_resolve(tree, use->path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
+        sfs_tree_resolve(tree, use->path, SFS_RESOLVE_FOLLOW | SFS_RESOLVE_UNCONFIRMED, &node,
+                         NULL) < 0)
         return;
     sfs_tree_attr(tree, node, &attr);
     for (size_t i = 0; i < use->ranges.count; i++) {

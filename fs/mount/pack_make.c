@@ -108,7 +108,8 @@ static int plan_use(struct pack_maker *maker, const struct sfs_use *use)
     struct sfs_attr attr;
     struct planned_file *file;
     if (!sfs_use_has_ranges(use->kind) ||
-        sfs_tree_resolve(maker->tree, use->path, SFS_RESOLVE_FOLLOW, &node, NULL) < 0)
+        sfs_tree_resolve(maker->tree, use->path, SFS_RESOLVE_FOLLOW | SFS_RESOLVE_UNCONFIRMED,
+                         &node, NULL) < 0)
         return 0;
     sfs_tree_attr(maker->tree, node, &attr);
     if (!S_ISREG(attr.mode) || attr.size == 0)

@@ -2,6 +2,7 @@
 #include "mount/packer.h"
 
 #include "base/thread.h"
+#include "base/wanted.h"
 #include "mount/pack_make.h"
 #include <errno.h>
 #include <time.h>
@@ -71,6 +72,12 @@ static int make(struct sfs_packer *packer, struct sfs_error *err)
     return r;
 }
 
+/* Whoever ends the mount waits for no other machine. */
+static bool is_wanted(void *user)
+{
+    return !atomic_load(&((struct sfs_packer *)user)->stop);
+}
+
 static void *run(void *arg)
 {
     struct sfs_packer *packer = arg;
@@ -81,8 +88,11 @@ static void *run(void *arg)
         return NULL;
     if (options->end_start)
         options->end_start(options->session);
+    const struct sfs_wanted wanted = { is_wanted, packer };
+    sfs_wanted_set(&wanted);
     int r = options->profile ? make(packer, &err) : 0;
-    if (r < 0 && r != -ECANCELED && r != -ENODATA && options->warn) {
+    sfs_wanted_set(NULL);
+    if (r < 0 && r != -ECANCELED && r != -ENODATA && is_wanted(packer) && options->warn) {
         sfs_fail_while(&err, r, "no pack for the next start");
         options->warn(options->user, err.text);
     }

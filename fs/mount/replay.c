@@ -27,8 +27,9 @@
 #define BATCH (32u << 20)
 /* The same where a pack has the bytes, which are in the order of use already. */
 #define PACK_BATCH (2u << 20)
-/* So many ranges of a file are under way in the front at a time. */
-#define RANGES_AT_A_TIME 32
+/* So many bytes the front is asked for by one call, and so many calls are under way at a time. */
+#define FRONT_STEP      (128u << 10)
+#define STEPS_AT_A_TIME 32
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -430,18 +431,32 @@ static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
 /* --- the front -------------------------------------------------------------------------------- */
 
 /* Has the front read what is wanted of a file: straight into its own pages, and asynchronously. A
- * fault that comes meanwhile stands behind what was asked for, so each file is waited for (its last
- * byte is read) before the next: what is under way at a time is little. */
+ * fault that comes meanwhile stands behind what was asked for, so now and then the last byte is
+ * waited for: what is under way at a time is little. (The kernel brings no more than its read-ahead
+ * for one call, 128 KiB.) */
+static void fill_range(const struct sfs_replay *replay, int fd, struct sfs_range range)
+{
+    char byte;
+    for (uint64_t at = 0; at < range.size && !atomic_load(&replay->stop); at += FRONT_STEP) {
+        uint64_t size = range.size - at < FRONT_STEP ? range.size - at : FRONT_STEP;
+        posix_fadvise(fd, (off_t)(range.offset + at), (off_t)size, POSIX_FADV_WILLNEED);
+        if (at / FRONT_STEP % STEPS_AT_A_TIME == STEPS_AT_A_TIME - 1 &&
+            pread(fd, &byte, 1, (off_t)(range.offset + at + size - 1)) <= 0)
+            return;
+    }
+}
+
 static void fill_ranges(const struct sfs_replay *replay, int fd, sfs_ino ino,
                         const struct sfs_range *ranges, size_t count)
 {
     char byte;
     for (size_t i = 0; i < count && !atomic_load(&replay->stop); i++) {
-        if (sfs_fill_spares(replay->ahead, ino, ranges[i]))
+        if (ranges[i].size == 0 || sfs_fill_spares(replay->ahead, ino, ranges[i]))
             continue;
-        posix_fadvise(fd, (off_t)ranges[i].offset, (off_t)ranges[i].size, POSIX_FADV_WILLNEED);
-        if (i + 1 == count || i % RANGES_AT_A_TIME == 0)
-            (void)!pread(fd, &byte, 1, (off_t)(ranges[i].offset + ranges[i].size - 1));
+        fill_range(replay, fd, ranges[i]);
+        if ((i + 1 == count || i % STEPS_AT_A_TIME == STEPS_AT_A_TIME - 1) &&
+            pread(fd, &byte, 1, (off_t)(ranges[i].offset + ranges[i].size - 1)) < 0)
+            return;
     }
 }
 
@@ -457,8 +472,6 @@ static struct sfs_range *list_ranges(const struct sfs_replay *replay, size_t ind
     for (size_t i = 0; i < *ret_count; i++)
         ranges[i] = pieces > 0 ? sfs_pack_piece(replay->pack, replay->inos[index], i, &unused)
                                : named->items[i];
-    for (size_t i = 0; i < *ret_count && pieces > 0; i++)
-        sfs_pack_will_read(replay->pack, replay->inos[index], ranges[i]);
     return ranges;
 }
 
@@ -473,28 +486,55 @@ static bool is_regular(const struct sfs_replay *replay, sfs_ino ino)
     return S_ISREG(attr.mode);
 }
 
+/* Opens a file of the mount if it is a regular one there, too: what is written above it may be
+ * something else. -1: it is not. */
+static int open_regular(int root, const char *path)
+{
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
+    AUTO(sfs_close_fd) int place = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    struct stat st;
+    char link[64];
+    if (place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
+        return -1;
+    snprintf(link, sizeof link, "/proc/thread-self/fd/%d", place);
+    return open(link, O_RDONLY | O_CLOEXEC);
+}
+
 static void fill_file(const struct sfs_replay *replay, int root, size_t index)
 {
+    const struct sfs_use *use = &replay->profile.uses[index];
     size_t count;
-    struct open_how how = {
-        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    };
-    if (replay->profile.uses[index].ranges.count == 0 || !is_regular(replay, replay->inos[index]))
+    if (use->ranges.count == 0 || !is_regular(replay, replay->inos[index]))
         return;
     AUTO(sfs_free) struct sfs_range *ranges = list_ranges(replay, index, &count);
-    AUTO(sfs_close_fd)
-    int fd = count > 0 ? (int)syscall(SYS_openat2, root, replay->profile.uses[index].path, &how,
-                                      sizeof how)
-                       : -1;
+    AUTO(sfs_close_fd) int fd = count > 0 ? open_regular(root, use->path) : -1;
     if (fd >= 0)
         fill_ranges(replay, fd, replay->inos[index], ranges, count);
 }
 
-static void fill_front(const struct sfs_replay *replay, int root, size_t first, size_t end)
+/* False: the front was unmounted, and only the clone that `root` is of keeps the session. */
+static bool fill_front(const struct sfs_replay *replay, int root, dev_t device, size_t first,
+                       size_t end)
 {
-    for (size_t i = first; i < end; i++)
+    for (size_t i = first; i < end; i++) {
+        if (atomic_load(&replay->stop) || !is_mounted(replay->path, device))
+            return false;
         fill_file(replay, root, i);
+    }
+    return true;
+}
+
+/* Has all of the pack read from the disk, in its order: by the process's file, so it is to be asked
+ * before the thread has files of its own. */
+static void read_pack(const struct sfs_replay *replay)
+{
+    uint64_t unused;
+    for (size_t i = 0; replay->pack && i < replay->profile.count; i++) {
+        sfs_ino ino = replay->inos[i];
+        for (size_t k = 0; ino && k < sfs_pack_count(replay->pack, ino); k++)
+            sfs_pack_will_read(replay->pack, ino, sfs_pack_piece(replay->pack, ino, k, &unused));
+    }
 }
 
 /* How many bytes are fetched at most: they should still be in memory when they are used. */
@@ -542,6 +582,8 @@ static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
     atomic_store(&replay->number, (pid_t)syscall(SYS_gettid));
+    if (replay->fills_front)
+        read_pack(replay);
     sfs_io_own_files();
     fetch_all(replay);
     AUTO(sfs_close_fd) int root = open_root(replay->path);
@@ -558,16 +600,19 @@ static void *walk(void *arg)
             if (!is_slow(replay, i))
                 look_up(root, &replay->profile.uses[i]);
         }
-        if (replay->fills_front)
-            fill_front(replay, root, first, end);
-        else
+        if (!replay->fills_front)
             fill_batch(replay, first, end);
+        else if (!fill_front(replay, root, st.st_dev, first, end))
+            return NULL;
     }
     if (replay->is_eager)
         fetch_rest(replay);
-    for (size_t i = 0; i < replay->profile.count && !atomic_load(&replay->stop); i++)
-        if (is_slow(replay, i) && (i % NAMES_A_LOOK || is_mounted(replay->path, st.st_dev)))
+    for (size_t i = 0; i < replay->profile.count && !atomic_load(&replay->stop); i++) {
+        if (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev))
+            return NULL;
+        if (is_slow(replay, i))
             look_up(root, &replay->profile.uses[i]);
+    }
     return NULL;
 }
 
