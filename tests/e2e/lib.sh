@@ -18,7 +18,8 @@ cleanup() {
     done
     cd /
     chmod -R u+rwX "$T" 2>/dev/null || true
-    rm -rf --one-file-system "$T"
+    # A mount that has just ended may still write down what it learned.
+    for _ in 1 2 3 4 5; do rm -rf --one-file-system "$T" 2>/dev/null && break; sleep 1; done
     exit $status
 }
 trap cleanup EXIT INT TERM
