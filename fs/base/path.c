@@ -58,6 +58,18 @@ const char *sfs_path_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
+size_t sfs_path_last(const char *path, size_t *ret_size)
+{
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    *ret_size = end - start;
+    return start;
+}
+
 bool sfs_path_is_below(const char *path, const char *dir)
 {
     size_t size = strlen(dir);

@@ -17,6 +17,9 @@ char *sfs_path_join(const char *parent, const char *path);
 /* What is behind the last '/', or all where there is none: points into `path`. */
 const char *sfs_path_base(const char *path);
 
+/* Where the last component starts; *ret_size: its bytes, without slashes behind. */
+size_t sfs_path_last(const char *path, size_t *ret_size);
+
 /* Is `path` below `dir`, as text? Both are clean; a path is not below itself. */
 bool sfs_path_is_below(const char *path, const char *dir);
 

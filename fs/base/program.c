@@ -10,9 +10,13 @@
 static int add_streams(posix_spawn_file_actions_t *actions, const int streams[3])
 {
     int code = 0;
+    /* Those that are given first: /dev/null must not take the place of one. */
     for (int i = 0; i < 3 && code == 0; i++)
-        code = streams[i] < 0 ? posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0)
-                              : posix_spawn_file_actions_adddup2(actions, streams[i], i);
+        if (streams[i] >= 0)
+            code = posix_spawn_file_actions_adddup2(actions, streams[i], i);
+    for (int i = 0; i < 3 && code == 0; i++)
+        if (streams[i] < 0)
+            code = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0);
     return code;
 }
 

@@ -64,8 +64,7 @@ static bool is_name(const char *text)
     return !strstr(text, "//") && !strchr(":/@", p[-1]);
 }
 
-/* Does a name say its host? */
-static bool has_host(const char *name)
+bool sfs_reference_names_host(const char *name)
 {
     size_t first = strcspn(name, "/");
     return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
@@ -77,7 +76,7 @@ int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error 
     if (!is_name(name) || strlen(name) > 1024)
         return sfs_fail(err, EINVAL, "'%.200s' is no image name", name);
     size_t first = strcspn(name, "/");
-    bool names_host = has_host(name);
+    bool names_host = sfs_reference_names_host(name);
     if (names_host && first == 15 && memcmp(name, "index.docker.io", 15) == 0)
         name += 6;
     const char *rest = names_host ? strchr(name, '/') + 1 : name;
@@ -197,7 +196,7 @@ static int parse_path_name(char *text, struct sfs_reference *reference, struct s
 static int parse_name(char *text, struct sfs_reference *reference, struct sfs_error *err)
 {
     int r = sfs_reference_full_name(text, &reference->name, err);
-    reference->is_short = !has_host(text);
+    reference->is_short = !sfs_reference_names_host(text);
     return r < 0 ? r : take_digest(text, reference, err);
 }
 

@@ -60,6 +60,8 @@ const char *sfs_reference_meant(const char *text);
 /* Frees what it holds. Fine on an all-zero struct. */
 void sfs_reference_done(struct sfs_reference *reference);
 
+/* Does an image's name say its host? */
+bool sfs_reference_names_host(const char *name);
 /* The full form of a Docker image name: "debian" -> "docker.io/library/debian:latest". A digest
  * behind '@' stays, and keeps "latest" away. The caller frees. EINVAL: not a name. */
 int sfs_reference_full_name(const char *name, char **ret_full, struct sfs_error *err);

@@ -2,6 +2,7 @@
 #include "layer/member_match.h"
 
 #include "base/limits.h"
+#include "base/path.h"
 #include "layer/tar_read.h"
 
 /* Splits the first component that means something off the path; size 0 at the end. */
@@ -179,19 +180,6 @@ int sfs_match_member(const struct sfs_tables *tables, sfs_entry entry,
 
 /* ---- marks */
 
-/* Where the last component starts; *ret_size: its bytes, without slashes behind. */
-static size_t last_part(const char *path, size_t *ret_size)
-{
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
-    *ret_size = end - start;
-    return start;
-}
-
 static bool is_whiteout(const struct sfs_tables *tables, sfs_entry dir, const char *name,
                         size_t size)
 {
@@ -203,7 +191,7 @@ static bool is_whiteout(const struct sfs_tables *tables, sfs_entry dir, const ch
 enum sfs_match_mark sfs_match_mark(const struct sfs_tables *tables, const char *path)
 {
     static const char mark[] = ".wh.", own[] = ".wh..wh.", opaque[] = ".wh..wh..opq";
-    size_t size, start = last_part(path, &size);
+    size_t size, start = sfs_path_last(path, &size);
     const char *name = path + start;
     bool is_mark = size >= sizeof mark - 1 && memcmp(name, mark, sizeof mark - 1) == 0;
     sfs_entry dir;

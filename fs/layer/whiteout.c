@@ -2,6 +2,7 @@
 #include "layer/whiteout.h"
 
 #include "base/buf.h"
+#include "base/path.h"
 
 static bool starts_with(const char *text, size_t size, const char *start)
 {
@@ -77,14 +78,8 @@ int sfs_whiteout_take(struct sfs_builder *builder, const char *path, struct sfs_
     static const char mark[] = ".wh.", own[] = AUFS_OWN, opaque[] = ".wh..wh..opq";
     if (is_below_own(path))
         return 1;
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
+    size_t size, start = sfs_path_last(path, &size);
     const char *name = path + start;
-    size_t size = end - start;
     if (!starts_with(name, size, mark))
         return 0;
     int r = 0;

@@ -6,6 +6,7 @@
 #include "blob/blob.h"
 #include "blob/seek.h"
 #include "blob/spans.h"
+#include "mount/front_fill.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -27,9 +28,6 @@
 #define BATCH (32u << 20)
 /* The same where a pack has the bytes, which are in the order of use already. */
 #define PACK_BATCH (2u << 20)
-/* So many bytes the front is asked for by one call, and so many calls are under way at a time. */
-#define FRONT_STEP      (128u << 10)
-#define STEPS_AT_A_TIME 32
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -430,97 +428,16 @@ static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
 
 /* --- the front -------------------------------------------------------------------------------- */
 
-/* Has the front read what is wanted of a file: straight into its own pages, and asynchronously. A
- * fault that comes meanwhile stands behind what was asked for, so now and then the last byte is
- * waited for: what is under way at a time is little. (The kernel brings no more than its read-ahead
- * for one call, 128 KiB.) */
-static void fill_range(const struct sfs_replay *replay, int fd, struct sfs_range range)
-{
-    char byte;
-    for (uint64_t at = 0; at < range.size && !atomic_load(&replay->stop); at += FRONT_STEP) {
-        uint64_t size = range.size - at < FRONT_STEP ? range.size - at : FRONT_STEP;
-        posix_fadvise(fd, (off_t)(range.offset + at), (off_t)size, POSIX_FADV_WILLNEED);
-        if (at / FRONT_STEP % STEPS_AT_A_TIME == STEPS_AT_A_TIME - 1 &&
-            pread(fd, &byte, 1, (off_t)(range.offset + at + size - 1)) <= 0)
-            return;
-    }
-}
-
-static void fill_ranges(const struct sfs_replay *replay, int fd, sfs_ino ino,
-                        const struct sfs_range *ranges, size_t count)
-{
-    char byte;
-    for (size_t i = 0; i < count && !atomic_load(&replay->stop); i++) {
-        if (ranges[i].size == 0 || sfs_fill_spares(replay->ahead, ino, ranges[i]))
-            continue;
-        fill_range(replay, fd, ranges[i]);
-        if ((i + 1 == count || i % STEPS_AT_A_TIME == STEPS_AT_A_TIME - 1) &&
-            pread(fd, &byte, 1, (off_t)(ranges[i].offset + ranges[i].size - 1)) < 0)
-            return;
-    }
-}
-
-/* What the pack has of a file, else what the profile says. The caller frees. */
-static struct sfs_range *list_ranges(const struct sfs_replay *replay, size_t index,
-                                     size_t *ret_count)
-{
-    const struct sfs_ranges *named = &replay->profile.uses[index].ranges;
-    size_t pieces = sfs_pack_count(replay->pack, replay->inos[index]);
-    struct sfs_range *ranges = calloc(pieces + named->count + 1, sizeof *ranges);
-    uint64_t unused;
-    *ret_count = ranges ? pieces > 0 ? pieces : named->count : 0;
-    for (size_t i = 0; i < *ret_count; i++)
-        ranges[i] = pieces > 0 ? sfs_pack_piece(replay->pack, replay->inos[index], i, &unused)
-                               : named->items[i];
-    return ranges;
-}
-
-/* Nothing else is opened: with --dev, a device of the image would be one of the host. */
-static bool is_regular(const struct sfs_replay *replay, sfs_ino ino)
-{
-    struct sfs_place place;
-    struct sfs_attr attr;
-    if (!ino || !sfs_forest_locate(replay->forest, ino, &place) || !place.tree)
-        return false;
-    sfs_tree_attr(place.tree, place.node, &attr);
-    return S_ISREG(attr.mode);
-}
-
-/* Opens a file of the mount if it is a regular one there, too: what is written above it may be
- * something else. -1: it is not. */
-static int open_regular(int root, const char *path)
-{
-    struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
-    AUTO(sfs_close_fd) int place = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-    struct stat st;
-    char link[64];
-    if (place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
-        return -1;
-    snprintf(link, sizeof link, "/proc/thread-self/fd/%d", place);
-    return open(link, O_RDONLY | O_CLOEXEC);
-}
-
-static void fill_file(const struct sfs_replay *replay, int root, size_t index)
-{
-    const struct sfs_use *use = &replay->profile.uses[index];
-    size_t count;
-    if (use->ranges.count == 0 || !is_regular(replay, replay->inos[index]))
-        return;
-    AUTO(sfs_free) struct sfs_range *ranges = list_ranges(replay, index, &count);
-    AUTO(sfs_close_fd) int fd = count > 0 ? open_regular(root, use->path) : -1;
-    if (fd >= 0)
-        fill_ranges(replay, fd, replay->inos[index], ranges, count);
-}
-
 /* False: the front was unmounted, and only the clone that `root` is of keeps the session. */
 static bool fill_front(const struct sfs_replay *replay, int root, dev_t device, size_t first,
                        size_t end)
 {
+    const struct sfs_front_fill fill = { root, replay->ahead, replay->pack, &replay->stop };
     for (size_t i = first; i < end; i++) {
         if (atomic_load(&replay->stop) || !is_mounted(replay->path, device))
             return false;
-        fill_file(replay, root, i);
+        if (replay->inos[i])
+            sfs_front_fill_file(&fill, replay->inos[i], &replay->profile.uses[i]);
     }
     return true;
 }

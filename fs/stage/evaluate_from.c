@@ -76,15 +76,6 @@ int sfs_eval_open_context(struct eval *eval, const struct sfs_stage_pair *pair,
     return r < 0 ? sfs_fail_while(eval->err, r, "--build-context %s", pair->left) : 0;
 }
 
-/* Does the name say at which registry it is? One that does not may as well be a stage's, or a build
- * context's, that was forgotten; which registry is meant, programs do not agree on. */
-static bool names_registry(const char *name)
-{
-    size_t first = strcspn(name, "/");
-    return name[first] && (memchr(name, '.', first) || memchr(name, ':', first) ||
-                           (first == 9 && memcmp(name, "localhost", 9) == 0));
-}
-
 static int open_at_registry(struct eval *eval, const char *full, const char *platform,
                             struct eval_source *ret_source)
 {
@@ -124,7 +115,9 @@ static int open_name(struct eval *eval, const char *name, const char *platform,
     int r = sfs_reference_full_name(name, &full, eval->err);
     if (r < 0)
         return r;
-    if (names_registry(name))
+    /* A name that says no registry may as well be a stage's, or a build context's, that was
+     * forgotten; which registry is meant, programs do not agree on. */
+    if (sfs_reference_names_host(name))
         return open_at_registry(eval, full, platform, ret_source);
     const char *near = sfs_eval_suggest_stage(eval, name);
     return sfs_fail(eval->err, ENOENT,

@@ -6,7 +6,6 @@
 need docker-registry skopeo umoci jq python3 zstd
 . "$HERE/registry_lib.sh"
 export HOME="$T/home"
-unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY all_proxy ALL_PROXY XDG_CONFIG_HOME
 mkdir -p "$HOME/.config/containers"
 
 make_layout "$T/layout"

@@ -6,7 +6,6 @@
 need docker-registry skopeo umoci jq python3
 . "$HERE/registry_lib.sh"
 export HOME="$T/home" SOURCE_DATE_EPOCH=1700000000 TMPDIR="$T/tmp"
-unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY all_proxy ALL_PROXY XDG_CONFIG_HOME
 mkdir -p "$HOME" "$T/tmp" "$T/more/opt"
 
 make_rootfs "$T/root"

@@ -11,7 +11,6 @@ done
 . "$HERE/registry_lib.sh"
 probe() { timeout 60 "$REGISTRY_PROBE" "$@"; }
 export HOME="$T/home"
-unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY all_proxy ALL_PROXY XDG_CONFIG_HOME
 mkdir -p "$HOME/.config/containers"
 EACCES=13 EIO=5
 

@@ -1,4 +1,6 @@
 # Sourced after lib.sh. Registries of the tests: they listen on 127.0.0.1, and are ended by their process ids.
+# What this machine sets is not meant for them.
+unset http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY all_proxy ALL_PROXY XDG_CONFIG_HOME
 registry_pids=
 stop_registries() {
     status=$?

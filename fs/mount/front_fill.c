@@ -1,0 +1,89 @@
+/* The front reads straight into its own pages, and asynchronously. A fault that comes meanwhile
+ * stands behind what was asked for, so now and then the last byte is waited for: what is under way
+ * at a time is little. */
+#include "mount/front_fill.h"
+
+#include "base/io.h"
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The kernel brings no more than this for one call. */
+#define STEP (128u << 10)
+/* So many calls are under way at a time. */
+#define STEPS_AT_A_TIME 32
+
+/* False: the front has failed, and is asked no more. */
+static bool wait_for(int fd, uint64_t end)
+{
+    char byte;
+    return pread(fd, &byte, 1, (off_t)(end - 1)) >= 0;
+}
+
+static void ask(int fd, struct sfs_range range)
+{
+    posix_fadvise(fd, (off_t)range.offset, (off_t)range.size, POSIX_FADV_WILLNEED);
+}
+
+/* What the pack has of the file, else what the use says. The caller frees. */
+static struct sfs_range *list_ranges(const struct sfs_front_fill *fill, sfs_ino ino,
+                                     const struct sfs_use *use, size_t *ret_count)
+{
+    size_t pieces = sfs_pack_count(fill->pack, ino);
+    size_t count = pieces > 0 ? pieces : use->ranges.count;
+    struct sfs_range *ranges = calloc(count + 1, sizeof *ranges);
+    uint64_t unused;
+    *ret_count = ranges ? count : 0;
+    for (size_t i = 0; i < *ret_count; i++)
+        ranges[i] = pieces > 0 ? sfs_pack_piece(fill->pack, ino, i, &unused) : use->ranges.items[i];
+    return ranges;
+}
+
+static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
+                  const struct sfs_range *ranges, size_t count)
+{
+    uint64_t steps = 0, end = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (ranges[i].size == 0 || sfs_fill_spares(fill->ahead, ino, ranges[i]))
+            continue;
+        uint64_t at = ranges[i].offset;
+        for (end = at + ranges[i].size; at < end; at += STEP) {
+            if (atomic_load(fill->stop))
+                return;
+            ask(fd, (struct sfs_range){ at, end - at < STEP ? end - at : STEP });
+            if (++steps % STEPS_AT_A_TIME == 0 && !wait_for(fd, end - at < STEP ? end : at + STEP))
+                return;
+        }
+    }
+    if (end > 0)
+        wait_for(fd, end);
+}
+
+/* Opens a file if it is a regular one, without touching what is not: with --dev a device of the
+ * image would be one of the host, and what is written above a file may be anything. -1: it is
+ * not. */
+static int open_regular(int root, const char *path)
+{
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
+    AUTO(sfs_close_fd) int place = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    struct stat st;
+    char link[64];
+    if (place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
+        return -1;
+    snprintf(link, sizeof link, "/proc/thread-self/fd/%d", place);
+    return open(link, O_RDONLY | O_CLOEXEC);
+}
+
+void sfs_front_fill_file(const struct sfs_front_fill *fill, sfs_ino ino, const struct sfs_use *use)
+{
+    size_t count;
+    if (use->ranges.count == 0)
+        return;
+    AUTO(sfs_free) struct sfs_range *ranges = list_ranges(fill, ino, use, &count);
+    AUTO(sfs_close_fd) int fd = count > 0 ? open_regular(fill->root, use->path) : -1;
+    if (fd >= 0)
+        bring(fill, fd, ino, ranges, count);
+}
