@@ -362,3 +362,10 @@ void support_warnings_init(struct support_warnings *warnings)
         .progress = { .report = ignore_progress, .warn = keep_warning, .user = warnings },
     };
 }
+
+unsigned support_step(void)
+{
+    const char *asked = getenv("SUPPORT_STEP");
+    unsigned step = asked ? (unsigned)strtoul(asked, NULL, 10) : 1;
+    return step > 0 ? step : 1;
+}

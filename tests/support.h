@@ -48,6 +48,10 @@ void support_expect_of(const struct sfs_tree *tree, unsigned flags, const char *
  * environment's SFS_VECTORS names. */
 void support_vectors(const char *name, char path[4096]);
 
+/* How many of the places of a loop over "any damage" lie between two that are tried: 1, or what
+ * SUPPORT_STEP says where each try costs more (meson.build). */
+unsigned support_step(void);
+
 /* A progress that keeps the last warning. */
 struct support_warnings {
     struct sfs_progress progress;

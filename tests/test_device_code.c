@@ -1,6 +1,7 @@
 /* Which bytes of a library go, told of libraries made here; and of thousands of broken ones, of
  * which nothing may go that was not for another GPU. */
 #include "fatbin_bytes.h"
+#include "support.h"
 
 #include <errno.h>
 
@@ -487,6 +488,7 @@ static bool keeps_its_code(const struct sample *sample, struct sfs_buf *bytes)
 
 Test(device_code, that_stays_survives_any_byte_that_is_wrong)
 {
+    unsigned step = support_step();
     for (enum piece_coding coding = RAW; coding <= ZSTD; coding++) {
         AUTO(library_close) struct library unused = { 0 };
         struct sample sample = { 0 };
@@ -495,7 +497,7 @@ Test(device_code, that_stays_survives_any_byte_that_is_wrong)
         unused = sample.library; /* closes it */
         struct sfs_buf *bytes = &sample.library.bytes;
         for (size_t at = 0; at < bytes->size; at++)
-            for (unsigned flip = 1; flip < 256; flip = at < 64 ? flip * 2 : flip + 1) {
+            for (unsigned flip = 1; flip < 256; flip = at < 64 ? flip * 2 : flip + step) {
                 if (at >= sample.kept && at < sample.kept + sample.kept_size && flip > 1)
                     break; /* of the code itself one try is enough */
                 bytes->data[at] = (char)(bytes->data[at] ^ (int)flip);

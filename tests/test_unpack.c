@@ -1,6 +1,7 @@
 /* fs/blob: one pass over gzip, zstd and plain streams of every kind; every point it makes is
  * entered again. */
 #include "blob_support.h"
+#include "support.h"
 #include <criterion/criterion.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -248,7 +249,7 @@ Test(unpack_gzip, notices_a_flipped_bit_anywhere_but_in_harmless_header_bytes)
     AUTO(sfs_buf_close) struct sfs_buf content = make_content(200000, 11);
     AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
     add_zlib(&stream, content.data, content.size, 6, 0, NULL);
-    for (size_t at = 10; at < stream.size; at += 1 + at / 100) {
+    for (size_t at = 10; at < stream.size; at += support_step() + at / 100) {
         stream.data[at] ^= (char)(1 << at % 8);
         cr_assert_eq(unpack_result(stream.data, stream.size, SFS_CODEC_GZIP), -EBADMSG, "byte %zu",
                      at);
@@ -399,9 +400,9 @@ Test(unpack_zstd, notices_truncation_and_flipped_bits)
     AUTO(sfs_buf_close) struct sfs_buf content = make_content(300000, 25);
     AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
     add_zstd(&stream, content.data, content.size, 3, true, true);
-    for (size_t size = 0; size < stream.size; size += 1 + size / 50)
+    for (size_t size = 0; size < stream.size; size += support_step() + size / 50)
         cr_assert_eq(unpack_result(stream.data, size, SFS_CODEC_ZSTD), -EBADMSG, "%zu", size);
-    for (size_t at = 0; at < stream.size; at += 1 + at / 100) {
+    for (size_t at = 0; at < stream.size; at += support_step() + at / 100) {
         stream.data[at] ^= 0x10;
         int r = unpack_result(stream.data, stream.size, SFS_CODEC_ZSTD);
         /* A frame header has one bit that nobody reads, and four bytes of size. */

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mount.h>
 
 #define LONGEST_NAME 128
@@ -81,6 +82,26 @@ static void set_bdi(long bdi, unsigned kb)
         return; /* the mount is slower, and nothing else */
 }
 
+/* --- names ------------------------------------------------------------------------------------ */
+
+/* A name is there while the kernel mounts it. Those of processes that were killed meanwhile stay,
+ * and their numbers will be others' one day. */
+static void drop_names_of_the_dead(void)
+{
+    DIR *dir = opendir(SFS_FRONT_DIR);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        struct sfs_mounted named = { .type = "erofs" };
+        snprintf(named.source, sizeof named.source, SFS_FRONT_DIR "%.*s", (int)SFS_FRONT_NAME,
+                 entry->d_name);
+        pid_t server = sfs_mounted_server(&named);
+        if (server > 0 && kill(server, 0) < 0 && errno == ESRCH)
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 /* --- mounting --------------------------------------------------------------------------------- */
 
 void sfs_front_end_start(const struct sfs_server *server)
@@ -114,7 +135,8 @@ static int mount_erofs(struct sfs_server *server, int image, const char *path,
     int r = sfs_io_make_dirs(SFS_FRONT_DIR, err);
     if (r < 0)
         return r;
-    unlink(name); /* of a process that was killed */
+    drop_names_of_the_dead();
+    unlink(name); /* of one that had this process's number */
     if (symlink(target, name) < 0)
         return sfs_fail_errno(err, errno, "%s", name);
     long before = newest_bdi();

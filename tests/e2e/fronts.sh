@@ -135,7 +135,7 @@ gone() {
     done
     ! kill -0 "$server" 2>/dev/null || fail "$kind: after $1 the server is there"
     ! grep -q " $T/mnt " /proc/self/mounts || fail "$kind: after $1 it is mounted"
-    ! ls /run/stagefs 2>/dev/null | grep -q "\.$server-" || fail "$kind: after $1 a name is left"
+    ! ls /run/stagefs 2>/dev/null | grep -qF -- "$(printf %s "$T" | tr / -)" || fail "$kind: after $1 a name is left"
 }
 # up: mounts in the foreground; "$server" serves.
 up() {
@@ -146,6 +146,17 @@ up() {
     rm "$T/ready"
     [ -f "$T/mnt/etc/passwd" ] || fail "$kind: --ready-fd speaks before the mount answers"
 }
+# What a server that was killed has left goes with the next mount; what a living one has does not.
+mkdir -p /run/stagefs
+sh -c 'exit 0' & dead=$!
+wait "$dead"
+space=$(stat -L -c %i /proc/self/ns/pid)
+ln -s none "/run/stagefs/oci:-dead.$dead-$space"
+ln -s none "/run/stagefs/oci:-alive.$$-$space"
+kind=erofs
+up && umount "$T/mnt" && wait "$server"
+[ ! -L "/run/stagefs/oci:-dead.$dead-$space" ] || fail "the name of a dead server stays"
+rm "/run/stagefs/oci:-alive.$$-$space" || fail "the name of a living process is gone"
 for kind in fuse erofs; do
     up && umount "$T/mnt" && wait "$server" && gone umount
     up && umount -l "$T/mnt" && wait "$server" && gone 'umount -l'
