@@ -265,10 +265,10 @@ Test(unpack_gzip, keeps_its_windows_small)
     AUTO(sfs_blob_close) struct sfs_blob *blob = blob_of(stream.data, stream.size);
     struct sfs_unpacked unpacked;
     cr_assert_eq(unpack(blob, SFS_CODEC_GZIP, 0, -1, &got, &unpacked, &err), 0);
-    cr_assert(unpacked.table.count >= 15 && unpacked.table.count <= 20, "%u points",
+    cr_assert(unpacked.table.count >= 36 && unpacked.table.count <= 80, "%u points",
               unpacked.table.count);
     uint64_t kept = unpacked.table.windows_size + unpacked.table.count * 48ull;
-    cr_assert_leq(kept, stream.size / 100, "%llu of %zu", (unsigned long long)kept, stream.size);
+    cr_assert_leq(kept, stream.size / 40, "%llu of %zu", (unsigned long long)kept, stream.size);
     sfs_unpacked_close(&unpacked);
 }
 
@@ -446,26 +446,6 @@ Test(unpack, can_be_closed_or_finished_before_the_end)
         cr_assert_eq(unpacked.table.out_size, content.size);
         sfs_unpacked_close(&unpacked);
     }
-}
-
-Test(unpack, makes_more_points_where_that_is_asked)
-{
-    AUTO(sfs_buf_close) struct sfs_buf content = make_content(48 * MIB, 32);
-    AUTO(sfs_buf_close) struct sfs_buf stream = { 0 };
-    add_zlib(&stream, content.data, content.size, 1, 0, NULL);
-    AUTO(sfs_blob_close) struct sfs_blob *blob = blob_of(stream.data, stream.size);
-    struct sfs_unpack_options options = { .codec = SFS_CODEC_GZIP, .copy_fd = -1 };
-    AUTO(sfs_unpack_close) struct sfs_unpack *pass = NULL;
-    cr_assert_eq(sfs_unpack_open(blob, &options, &pass, &err), 0);
-    sfs_unpack_dense(pass, 16 * MIB, 32 * MIB);
-    struct sfs_unpacked unpacked;
-    cr_assert_eq(sfs_unpack_finish(pass, &unpacked, &err), 0);
-    uint32_t sparse = 0, dense = 0;
-    for (uint32_t i = 0; i < unpacked.table.count; i++)
-        *(unpacked.table.points[i].out < 16 * MIB ? &sparse : &dense) += 1;
-    cr_assert_leq(sparse, 16);
-    cr_assert_geq(dense, 64);
-    sfs_unpacked_close(&unpacked);
 }
 
 static ssize_t fail_to_read(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,

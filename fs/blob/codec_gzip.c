@@ -53,7 +53,7 @@ static int see_member(struct gzip_pass *gzip, struct sfs_error *err)
     bool is_first = gzip->last_member == UINT64_MAX;
     gzip->last_member = in;
     sfs_pass_note_frame(gzip->pass);
-    if (is_first || out - gzip->point_out >= sfs_pass_spacing(gzip->pass, out) / 4 ||
+    if (is_first || out - gzip->point_out >= sfs_pass_spacing(gzip->pass) / 4 ||
         in - gzip->point_in >= SFS_SPAN_IN_MAX / 8)
         return add_point(gzip, in, 0, 0, err);
     return 0;
@@ -94,7 +94,7 @@ static int advance(struct gzip_pass *gzip, struct sfs_error *err)
     if (r < 0)
         return r;
     uint64_t out = out_offset(gzip);
-    uint32_t spacing = sfs_pass_spacing(gzip->pass, out);
+    uint32_t spacing = sfs_pass_spacing(gzip->pass);
     if (out > gzip->point_out && (out - gzip->point_out >= spacing ||
                                   gzip->gunzip.in - gzip->point_in >= SFS_SPAN_IN_MAX / 4))
         return feed(gzip, sfs_gunzip_ask_stop(&gzip->gunzip) ? SIZE_MAX : STEP, err);

@@ -90,7 +90,7 @@ static int begin_frame(struct zstd_pass *zstd, struct sfs_error *err)
     zstd->in_frame = true;
     zstd->head_size = 0;
     sfs_pass_note_frame(zstd->pass);
-    uint32_t group = sfs_pass_spacing(zstd->pass, out) / 4;
+    uint32_t group = sfs_pass_spacing(zstd->pass) / 4;
     if (in == 0 || out - zstd->point_out >= (group < GROUP ? group : GROUP) ||
         in - zstd->point_in >= SFS_SPAN_IN_MAX / 8)
         return add_point(zstd, out, in, err);

@@ -96,17 +96,6 @@ int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *re
     return 0;
 }
 
-void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size)
-{
-    struct sfs_pass *pass = &unpack->pass;
-    uint64_t end;
-    if (__builtin_add_overflow(offset, size, &end))
-        end = UINT64_MAX;
-    LOCK(&pass->lock);
-    pass->dense_start = offset;
-    pass->dense_end = end;
-}
-
 /* Tells all threads of what the caller wants of them: `wish` is one of the pass's. */
 static void tell(struct sfs_pass *pass, bool *wish)
 {

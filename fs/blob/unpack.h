@@ -35,10 +35,6 @@ int sfs_unpack_open(struct sfs_blob *blob, const struct sfs_unpack_options *opti
 int sfs_unpack_next(struct sfs_unpack *unpack, const void **ret_data, size_t *ret_size,
                     struct sfs_error *err);
 
-/* Asks for denser points in the `size` decoded bytes from `offset` on (a large shared library
- * starts here). A hint: it has no effect on what is decoded already. */
-void sfs_unpack_dense(struct sfs_unpack *unpack, uint64_t offset, uint64_t size);
-
 struct sfs_unpacked {
     /* Of the compressed blob, whole, whatever the decoder made of it. */
     struct sfs_digest in_digest;

@@ -28,7 +28,7 @@ int sfs_pass_output(struct sfs_pass *pass, uint8_t **ret_data, struct sfs_error 
 int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err);
 
 /* The wanted distance of points, in decoded bytes, at decoded offset `out`. */
-uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out);
+uint32_t sfs_pass_spacing(const struct sfs_pass *pass);
 /* Adds a point: the stream can be entered at `out` (see struct sfs_point). `window` is copied; size
  * 0: none is needed. Ignored once all goes to a copy. E2BIG: too many points. */
 int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,

@@ -7,10 +7,9 @@
 #include "base/hash.h"
 #include <errno.h>
 
-/* The average random read decodes half of this in vain. A point costs some hundred bytes to a few
- * KiB of index, and decoding 64 KiB twice. */
-#define SPACING (1u << 20)
-#define DENSE   (256u << 10)
+/* The average random read decodes half of this in vain, and of a blob on another machine all of it
+ * is fetched. A point costs some hundred bytes to a few KiB of index: 8 MB for each GB. */
+#define SPACING (256u << 10)
 
 int sfs_pass_input(struct sfs_pass *pass, const uint8_t **ret_data, size_t *ret_size,
                    struct sfs_error *err)
@@ -87,12 +86,9 @@ int sfs_pass_deliver(struct sfs_pass *pass, size_t size, struct sfs_error *err)
     return 0;
 }
 
-uint32_t sfs_pass_spacing(struct sfs_pass *pass, uint64_t out)
+uint32_t sfs_pass_spacing(const struct sfs_pass *pass)
 {
-    uint32_t spacing = pass->options.spacing ? pass->options.spacing : SPACING;
-    LOCK(&pass->lock);
-    bool dense = out >= pass->dense_start && out < pass->dense_end;
-    return dense && spacing > DENSE ? DENSE : spacing;
+    return pass->options.spacing ? pass->options.spacing : SPACING;
 }
 
 int sfs_pass_add_point(struct sfs_pass *pass, uint64_t out, uint64_t in, uint8_t bits,

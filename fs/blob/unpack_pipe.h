@@ -54,7 +54,6 @@ struct sfs_pass {
     struct sfs_error failure_text;
     int read_failure; /* the same of the input or the digests */
     struct sfs_error read_failure_text;
-    uint64_t dense_start, dense_end; /* decoded bytes between which points are denser */
 
     struct sfs_digest in_digest, out_digest; /* when the threads have ended */
     struct sfs_digest start_digest;          /* of the decoded bytes before copy_start */

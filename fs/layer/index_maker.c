@@ -5,10 +5,8 @@
 #include "layer/index.h"
 #include <stdatomic.h>
 
-/* Decoded bytes after which a place is worth a point: about as a pass has it (blob/codec_gzip.c). A
- * place inside a member costs a window. */
-#define FRAME_SPACING (256u << 10)
-#define RAW_SPACING   (768u << 10)
+/* Decoded bytes after which a place is worth a point: as a pass has it (blob/unpack_pipe.c). */
+#define SPACING (256u << 10)
 
 struct sfs_index_maker {
     enum sfs_codec codec;
@@ -57,9 +55,9 @@ void sfs_index_maker_give_up(struct sfs_index_maker *maker)
 
 /* ---- blocks ---- */
 
-static bool is_far(const struct sfs_index_maker *maker, uint32_t spacing)
+static bool is_far(const struct sfs_index_maker *maker)
 {
-    return maker->points.count == 0 || maker->out - maker->point_out >= spacing ||
+    return maker->points.count == 0 || maker->out - maker->point_out >= SPACING ||
            maker->in - maker->point_in >= SFS_SPAN_IN_MAX / 8;
 }
 
@@ -75,9 +73,9 @@ static int add_point(struct sfs_index_maker *maker, uint64_t in, uint8_t bits, s
 static int see_place(struct sfs_index_maker *maker, const struct sfs_made_block *block)
 {
     maker->frames += block->entry == SFS_ENTER_FRAME;
-    if (block->entry == SFS_ENTER_FRAME && is_far(maker, FRAME_SPACING))
+    if (block->entry == SFS_ENTER_FRAME && is_far(maker))
         return add_point(maker, maker->in, 0, 0);
-    if (block->entry == SFS_ENTER_RAW && is_far(maker, RAW_SPACING))
+    if (block->entry == SFS_ENTER_RAW && is_far(maker))
         return add_point(maker, maker->in + block->raw_skip,
                          (uint8_t)(SFS_POINT_RAW | block->raw_bits), maker->window_size);
     return 0;

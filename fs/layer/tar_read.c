@@ -1,17 +1,10 @@
-/* Takes the members of a layer's tar into a builder; asks for denser points in large libraries. */
+/* Takes the members of a layer's tar into a builder. */
 #include "layer/tar_read.h"
 
 #include "layer/tar_stream.h"
 #include "layer/whiteout.h"
-#include <fnmatch.h>
-
-/* Libraries from this size on are entered at many places by the dynamic loader. */
-#define LARGE_LIBRARY (8u << 20)
-/* The loader goes to the start of a library first: headers, symbols, relocations. */
-#define DENSE_START (4u << 20)
 
 struct tar_reader {
-    struct sfs_unpack *unpack;
     struct sfs_builder *builder;
     const struct sfs_tar_read_options *options;
     struct sfs_tar_stream *stream;
@@ -27,13 +20,6 @@ static int lend_block(void *user, const void **ret_data, size_t *ret_size, struc
     return sfs_unpack_next(user, ret_data, ret_size, err);
 }
 
-static bool is_library(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    return fnmatch("*.so", name, 0) == 0 || fnmatch("*.so.*", name, 0) == 0;
-}
-
 static int take_file(struct tar_reader *reader, const struct sfs_tar_member *member,
                      struct sfs_error *err)
 {
@@ -47,8 +33,6 @@ static int take_file(struct tar_reader *reader, const struct sfs_tar_member *mem
                                            .extent_count = (uint32_t)member->extent_count,
                                            .xattrs = xattrs.list,
                                            .xattr_count = xattrs.count };
-    if (S_ISREG(item.inode.mode) && item.inode.size > LARGE_LIBRARY && is_library(member->name))
-        sfs_unpack_dense(reader->unpack, member->data_offset, DENSE_START);
     return sfs_builder_add(reader->builder, member->name, &item, err);
 }
 
@@ -106,7 +90,7 @@ int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
 {
     const struct sfs_tar_source source = { .next = lend_block, .user = unpack };
     AUTO(close_reader)
-    struct tar_reader reader = { unpack, builder, options, sfs_tar_stream_open(&source) };
+    struct tar_reader reader = { builder, options, sfs_tar_stream_open(&source) };
     if (!reader.stream)
         return sfs_fail_memory(err);
     int r = take_all(&reader, err);

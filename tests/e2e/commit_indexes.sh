@@ -41,8 +41,8 @@ for source in many long; do
         same "$tag" "$T/$tag.read" "$T/$tag.made"
         same "$tag, bytes" "$T/$tag.read.bytes" "$T/$tag.made.bytes"
         read_spans=$(state "$T/out:$tag" | sed 's/.*"spans": \([0-9]*\).*/\1/')
-        # (a pass enters the start of a large library at more places)
-        [ "$spans" -ge $((read_spans / 2)) ] || fail "$tag: $spans spans, where a pass finds $read_spans"
+        # (a pass also enters between the blocks of a member, which are 1 MiB where commit compresses)
+        [ "$spans" -ge $((read_spans / 4)) ] || fail "$tag: $spans spans, where a pass finds $read_spans"
     done
 done
 
