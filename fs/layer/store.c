@@ -335,12 +335,16 @@ void sfs_store_unlock(struct sfs_store_lock *lock)
     lock->path = NULL;
 }
 
-void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key)
+void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key, int fd)
 {
     char name[SFS_STORE_KEY + 8];
     AUTO(sfs_free) char *path = NULL;
+    struct stat ours, named;
     if (sfs_store_make_name(key, sfs_store_places[kind].suffix, name, NULL) == 0)
         path = sfs_format("%s/%s/%s", store->dir, sfs_store_places[kind].dir, name);
-    if (path)
+    if (!path || fstat(fd, &ours) < 0 || lstat(path, &named) < 0)
+        return;
+    /* A successor that comes just now is lost, and made or fetched again. */
+    if (ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
         unlink(path);
 }

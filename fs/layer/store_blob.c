@@ -149,9 +149,8 @@ int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest
     return 0;
 }
 
-void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest)
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest, int fd)
 {
-    AUTO(sfs_free) char *path = NULL;
-    if (blob_path(store, digest, &path) == 0)
-        unlink(path);
+    char key[SFS_DIGEST_TEXT];
+    sfs_store_drop_file(store, SFS_STORE_BLOB, sfs_digest_print(digest, key), fd);
 }

@@ -354,7 +354,7 @@ int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t siz
     if (r == -EBADMSG || r == -EIO) {
         atomic_fetch_add(&pack->failed, 1);
         if (!atomic_exchange(&pack->is_bad, true))
-            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key);
+            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key, pack->fd);
     }
     if (r < 0)
         return r;
