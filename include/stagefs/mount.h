@@ -127,8 +127,10 @@ int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err);
  * EINVAL: not in a stagefs mount. EACCES: mounted by another user. */
 int sfs_mount_drop(const char *path, struct sfs_error *err);
 
-/* Unmounts, also a dead mount; waits until it is gone. EINVAL: nothing of FUSE is mounted there.
- * EBUSY: in use. */
+/* Unmounts, also a dead mount; waits until it is gone, and then until the process that served it
+ * has ended, and has written what it learned or recorded. For that it waits at most 5 seconds, and
+ * not where the process cannot be found: it is of another pid namespace, or the mount of another
+ * user who lets nobody in. EINVAL: nothing of FUSE is mounted there. EBUSY: in use. */
 int sfs_unmount(const char *mountpoint, struct sfs_error *err);
 
 #endif
