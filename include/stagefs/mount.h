@@ -56,8 +56,8 @@ struct sfs_mount_options {
     const char *const *profiles;
     size_t profile_count;
     /* With a store, what profiles name, or what was learned, is kept there in a pack, decoded and
-     * in the order of use, at most pack_limit bytes of all packs (0: chosen): made when the mount
-     * has been quiet for some seconds, read by the next ones. */
+     * in the order of use, at most pack_limit bytes of all packs (0, and more than 4 GiB: 4 GiB):
+     * made when the mount has been quiet for some seconds, read by the next ones. */
     bool no_pack;
     uint64_t pack_limit;
     /* Large files that are read much are kept decompressed in the store, at most passthrough_limit
