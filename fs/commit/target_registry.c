@@ -9,6 +9,8 @@
 #include "base/thread.h"
 #include "commit/base_place.h"
 #include "image/parts.h"
+#include "layer/store.h"
+#include "registry/referrers.h"
 #include "registry/upload.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -287,6 +289,25 @@ static int put_tag(struct registry_target *self, const struct small_blob *manife
     return sfs_repository_put_manifest(self->repository, &put, NULL, err);
 }
 
+/* Its list may be made before the manifest that it is of is there. */
+static int put_beside(struct registry_target *self, const struct sfs_target_image *image,
+                      const struct small_blob *manifest, struct sfs_error *err)
+{
+    struct sfs_artifact artifact = *image->beside;
+    struct sfs_digest digest;
+    AUTO(sfs_free) char *lock_dir = NULL;
+    artifact.subject = image->digest;
+    artifact.subject_size = manifest->size;
+    artifact.subject_type = json_string_value(json_object_get(image->descriptor, "mediaType"));
+    /* Best effort: without a place for the lock nobody takes turns. */
+    if (self->options->store)
+        sfs_store_make_dir(self->options->store, "turns", &lock_dir, NULL);
+    const struct sfs_referrers_options options = { .lock_dir = lock_dir,
+                                                   .cancelled = &self->cancelled };
+    int r = sfs_referrers_add(self->repository, &artifact, &options, &digest, err);
+    return r < 0 ? sfs_fail_while(err, r, "the index beside the image") : 0;
+}
+
 static int registry_finish(struct sfs_target *target, const struct sfs_target_image *image,
                            struct sfs_error *err)
 {
@@ -301,6 +322,8 @@ static int registry_finish(struct sfs_target *target, const struct sfs_target_im
         else
             r = sfs_repository_put_bytes(self->repository, blob->data, blob->size, &found, err);
     }
+    if (r == 0 && manifest && image->beside)
+        r = put_beside(self, image, manifest, err);
     if (r < 0)
         return r;
     return manifest ? put_tag(self, manifest, image->descriptor, err)

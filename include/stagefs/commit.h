@@ -65,6 +65,10 @@ struct sfs_commit_options {
     /* The indexes of new layers are put there, as far as it can be written to. NULL: whoever reads
      * the image first makes them. */
     struct sfs_store *store;
+    /* With docker:// only: the index of the new layer is put beside the image, and the manifest
+     * names it, so that whoever trusts the manifest trusts the index. The layer is read once more.
+     * Two commits of the same stage still have the same digest. */
+    bool index;
     const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
 };
 
