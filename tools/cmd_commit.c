@@ -332,7 +332,7 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
           "the compressor's level; nothing is then copied as it is compressed already" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
         { "index", 0, OPTION_FLAG, &args.index, NULL,
-          "docker:// only: put the layer's index beside the image, vouched for by the manifest" },
+          "docker:// only: put the layers' indexes beside the image, vouched for by the manifest" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digest and sizes" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",

@@ -248,6 +248,8 @@ int sfs_commit_write_image(struct commit *commit, struct sfs_error *err)
         r = write_own_layer(commit, err);
     for (size_t i = 0; i < commit->base_count && r == 0; i++) {
         r = bring_layer(commit, i, err);
+        if (r == 0)
+            r = sfs_vouched_add_base(commit, i, err);
         commit->result.base_size += commit->layers[i].size;
     }
     return r == 0 ? write_image(commit, err) : r;

@@ -76,6 +76,10 @@ int sfs_vouched_export(const struct commit *commit, struct sfs_index_maker *make
 int sfs_vouched_add(struct commit *commit, const struct sfs_exported_index *exported,
                     struct sfs_layer_record *record, struct sfs_error *err);
 
+/* The same of layer i of the base, whose record is there, and whose blob the target has or gets:
+ * reads and decodes it twice. */
+int sfs_vouched_add_base(struct commit *commit, size_t i, struct sfs_error *err);
+
 /* ---- commit_files.c ---- */
 
 /* Writes the new layer alone, as one tar, to the options' fd. */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# commit --index: the manifest names the index of the new layer, which is beside the image, so that who trusts the manifest
-# alone reads nothing of the layer before its bytes are wanted. The same stage gives the same manifest.
+# commit --index: the manifest names the indexes of its layers, which are beside the image, so that who trusts the manifest
+# alone reads nothing of a layer before its bytes are wanted. The same stage gives the same manifest.
 . "$(dirname "$0")/lib.sh"
 need docker-registry skopeo umoci jq python3 fusermount3
 need_fuse
@@ -53,9 +53,31 @@ for form in gzip zstd none; do
     "$STAGEFS" umount "$T/mnt"
 done
 
+# With a base: its layers, too. This host has the index that commit made of the base, another one that of a pass.
+mkdir "$T/more"
+seq 1000 >"$T/more/file"
+tar -C "$T/more" -cf "$T/more.tar" .
+image "$T/layout:more" gzip:"$T/more.tar" >/dev/null
+build() {
+    expect 0 "$STAGEFS" commit -q --timestamp 1000 --index --base "docker://$R/v/gzip:1" --from "oci:$T/layout:more" --copy /file -t "docker://$R/v/built:$1"
+}
+STAGEFS_CACHE_DIR="$T/first" build 1
+digest=$(cat "$T/stdout")
+STAGEFS_CACHE_DIR="$T/fresh" build 2
+[ "$(cat "$T/stdout")" = "$digest" ] || fail "another manifest with another host's index of the base"
+export STAGEFS_CACHE_DIR="$T/empty-built"
+layers=$(skopeo inspect --raw --tls-verify=false "docker://$R/v/built:1" | jq -r '.layers[].digest')
+before=$(for layer in $layers; do asked v/built; done)
+"$STAGEFS" mount --index-trust manifest "docker://$R/v/built:1" "$T/mnt"
+stat "$T/mnt/dir/f3" "$T/mnt/file" >/dev/null
+[ "$(for layer in $layers; do asked v/built; done)" = "$before" ] || fail "a layer was read for a stat"
+cmp "$T/mnt/file" "$T/more/file" && cmp "$T/mnt/big" "$T/tree/big" || fail "other bytes"
+"$STAGEFS" umount "$T/mnt"
+
 # An index that the manifest does not name does not count.
 export STAGEFS_CACHE_DIR="$T/first"
 write "v/other:1" --compression none
+layer=$(skopeo inspect --raw --tls-verify=false "docker://$R/v/other:1" | jq -r '.layers[0].digest')
 expect 0 "$STAGEFS" index -q --push "docker://$R/v/other:1"
 export STAGEFS_CACHE_DIR="$T/empty-other"
 before=$(asked v/other)
