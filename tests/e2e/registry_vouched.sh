@@ -26,6 +26,7 @@ for form in gzip zstd none; do
     export STAGEFS_CACHE_DIR="$T/first"
     write "v/$form:1" --index --compression $form --threads 1
     digest=$(cat "$T/stdout")
+    grep -ao '"PUT /v2/[^ ]*' "$T/plain/log" | tail -n 1 | grep -q "manifests/1$" || fail "$form: the tag is not the last that is written"
     raw=$(skopeo inspect --raw --tls-verify=false "docker://$R/v/$form:1")
     layer=$(echo "$raw" | jq -r '.layers[0].digest')
     vouched=$(echo "$raw" | jq -r '.layers[0].annotations["dev.stagefs.index"]')
