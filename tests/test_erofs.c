@@ -284,6 +284,59 @@ Test(erofs, answers_for_statistics_and_ends_with_the_mount)
     cr_assert_not(mount_is_up());
 }
 
+/* The minor number of the FUSE below. */
+static unsigned fuse_minor(void)
+{
+    char line[1024], path[128];
+    unsigned minor = 0;
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    snprintf(path, sizeof path, " %s ", mount_now.dir);
+    while (fgets(line, sizeof line, file))
+        if (strstr(line, path) && strstr(line, " - fuse.stagefs "))
+            sscanf(line, "%*d %*d %*u:%u", &minor);
+    fclose(file);
+    return minor;
+}
+
+/* Does the first child of the server, the helper of abort.h, hold the abort file of that
+ * connection? */
+static bool helper_has(unsigned minor)
+{
+    char path[96], wanted[32], link[256];
+    int child = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)mount_now.pid,
+             (int)mount_now.pid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%d", &child) != 1)
+        child = 0;
+    if (file)
+        fclose(file);
+    snprintf(wanted, sizeof wanted, "/%u/abort", minor);
+    for (int fd = 0; child && fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", child, fd);
+        ssize_t size = readlink(path, link, sizeof link - 1);
+        link[size > 0 ? size : 0] = 0;
+        const char *end = strstr(link, wanted);
+        if (end && !end[strlen(wanted)])
+            return true;
+    }
+    return false;
+}
+
+/* EROFS lies over it by then: its device is not the connection's. */
+Test(erofs, can_end_the_connection_below)
+{
+    struct sfs_tree *tree = mount_small_tree();
+    for (int i = 0; i < 10; i++) {
+        erofs_up(tree);
+        if (access("/proc/self/task", F_OK) < 0 || fuse_minor() == 0)
+            MOUNT_SKIP("mountinfo tells nothing of it");
+        cr_assert(helper_has(fuse_minor()), "mount %d", i);
+        cr_assert_eq(mount_end_by(SIGTERM), 0);
+        close(mount_now.words);
+    }
+}
+
 Test(erofs, goes_with_its_process)
 {
     erofs_up(mount_small_tree());

@@ -5,7 +5,9 @@
 #include "mount/pack_format.h"
 #include "mount/pack_make.h"
 #include "tree/tree_inner.h"
+#include "tree/tree_layer.h"
 #include <errno.h>
+#include <zstd.h>
 
 #define BIG (1000u << 10)
 
@@ -29,8 +31,24 @@ static char *pattern(size_t size, uint32_t state)
     return data;
 }
 
+/* The layer of a tar that is one zstd frame. */
+static struct sfs_layer *zstd_layer(const struct sfs_buf *tar)
+{
+    char text[SFS_DIGEST_TEXT];
+    struct sfs_layer *packed = NULL;
+    AUTO(sfs_free) void *data = malloc(ZSTD_compressBound(tar->size));
+    size_t size = ZSTD_compress(data, ZSTD_compressBound(tar->size), tar->data, tar->size, 1);
+    cr_assert_not(ZSTD_isError(size));
+    struct sfs_layer_source source = fixture_source(data, size, text);
+    source.codec = SFS_CODEC_ZSTD;
+    AUTO(sfs_blob_close) struct sfs_blob *blob = fixture_blob(data, size);
+    cr_assert_eq(sfs_layer_open_tar(store, cache, &blob, &source, NULL, &packed, &err), 0, "%s",
+                 err.text);
+    return packed;
+}
+
 /* A tree with "big", "small" of six bytes and the link "link" to it. */
-static void open_tree(uint32_t seed)
+static void open_tree_of(uint32_t seed, struct sfs_layer *(*open_layer)(const struct sfs_buf *tar))
 {
     struct sfs_buf tar = { 0 };
     big = pattern(BIG, seed);
@@ -38,11 +56,16 @@ static void open_tree(uint32_t seed)
     tar_bytes_file(&tar, "small", "hello\n");
     tar_bytes_entry(&tar, "link", '2', "small");
     tar_bytes_end(&tar);
-    layer = fixture_layer(&tar);
+    layer = open_layer(&tar);
     sfs_buf_close(&tar);
     cr_assert_eq(sfs_tree_merge(&layer, 1, &tree, &err), 0, "%s", err.text);
     trees[0] = tree;
     cr_assert_eq(sfs_forest_open(&forest, trees, 1, false, &err), 0);
+}
+
+static void open_tree(uint32_t seed)
+{
+    open_tree_of(seed, fixture_layer);
 }
 
 static void close_tree(void)
@@ -250,6 +273,61 @@ Test(pack, its_key_tells_trees_and_profiles_apart)
     open_tree(2);
     key_of("a");
     cr_assert_str_neq(first, key);
+}
+
+/* The same tar in another blob: its pack would give nothing, and must not take the other's place.
+ */
+Test(pack, its_key_tells_compressions_apart)
+{
+    char first[SFS_DIGEST_TEXT], second[SFS_DIGEST_TEXT];
+    make("read /big 0+300000\n");
+    memcpy(first, key, sizeof first);
+    close_tree();
+    open_tree_of(1, zstd_layer);
+    make("read /big 0+300000\n");
+    memcpy(second, key, sizeof second);
+    cr_assert_str_neq(first, second);
+    cr_assert_eq(try_open(), 0, "%s", err.text);
+    close_tree();
+    open_tree(1);
+    memcpy(key, first, sizeof first);
+    cr_assert_eq(try_open(), 0, "%s", err.text);
+}
+
+/* A layer as COPY makes it, of "big" alone. */
+static struct sfs_layer *copy_of_big(void)
+{
+    struct sfs_attr attr;
+    struct sfs_layer *copy = NULL;
+    AUTO(sfs_buf_close) struct sfs_buf extents = { 0 };
+    AUTO(sfs_builder_close) struct sfs_builder *builder = sfs_builder_open();
+    sfs_node node = (sfs_node)(ino_of("big") - forest.first[0]);
+    sfs_tree_attr(tree, node, &attr);
+    cr_assert_eq(sfs_tree_layer_extents(tree, node, NULL, &extents), 0);
+    const struct sfs_builder_item item = { .inode = sfs_tree_layer_record(&attr, node),
+                                           .extents = (const struct sfs_extent *)extents.data,
+                                           .extent_count = 1 };
+    cr_assert_eq(sfs_builder_add(builder, "big", &item, &err), 0, "%s", err.text);
+    cr_assert_eq(sfs_tree_layer_open(builder, tree, "copy", &copy, &err), 0, "%s", err.text);
+    return copy;
+}
+
+/* What COPY takes has no digest as a whole: the bytes tell it apart. */
+Test(pack, its_key_tells_copies_apart)
+{
+    char keys[2][SFS_DIGEST_TEXT];
+    for (uint32_t seed = 1; seed <= 2; seed++) {
+        struct sfs_tree *whole = NULL;
+        struct sfs_digest digest = { 0 };
+        close_tree();
+        open_tree(seed);
+        struct sfs_layer *copy = copy_of_big();
+        cr_assert_eq(sfs_tree_merge(&copy, 1, &whole, &err), 0, "%s", err.text);
+        cr_assert_eq(sfs_pack_key(whole, &digest, keys[seed - 1]), 0);
+        sfs_tree_close(&whole);
+        sfs_layer_close(&copy);
+    }
+    cr_assert_str_neq(keys[0], keys[1]);
 }
 
 Test(pack, no_pack_is_a_pack_without_files)

@@ -524,9 +524,33 @@ Test(store, a_part_becomes_a_blob)
     close(map);
     cr_assert_eq(sfs_store_open_part(store, &digest, 1000, &data, &map, &err), -EEXIST);
     cr_assert_eq(sfs_store_open_file(store, SFS_STORE_BLOB, KEY_A, &fd, &err), 0, "%s", err.text);
+    sfs_store_drop_blob(store, &digest, fd);
     close(fd);
-    sfs_store_drop_blob(store, &digest);
     cr_assert_eq(sfs_store_open_file(store, SFS_STORE_BLOB, KEY_A, &fd, &err), -ENOENT);
+}
+
+/* Another process has found the damage, too, and has put a good one there meanwhile. */
+Test(store, only_what_was_found_bad_is_dropped)
+{
+    AUTO(sfs_close_fd) int bad = -1;
+    AUTO(sfs_close_fd) int good = -1;
+    const struct sfs_digest digest = digest_of_key(KEY_A);
+    static const enum sfs_store_kind kinds[] = { SFS_STORE_PACK, SFS_STORE_BLOB };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        sfs_close_fd(&bad);
+        sfs_close_fd(&good);
+        put(kinds[i], KEY_A, "bad", 1);
+        cr_assert_eq(sfs_store_open_file(store, kinds[i], KEY_A, &bad, &err), 0);
+        put(kinds[i], KEY_A, "good", 1);
+        sfs_store_drop_file(store, kinds[i], KEY_A, bad);
+        cr_expect_eq(sfs_store_open_file(store, kinds[i], KEY_A, &good, &err), 0, "%s", err.text);
+        sfs_store_drop_file(store, kinds[i], KEY_A, good);
+        cr_expect_eq(
+            access(path_of(i == 0 ? "pack/" NAME_A ".pack" : "blob/" NAME_A ".blob"), F_OK), -1);
+    }
+    put(SFS_STORE_BLOB, KEY_A, "good", 1);
+    sfs_store_drop_blob(store, &digest, bad);
+    cr_expect_eq(access(path_of("blob/" NAME_A ".blob"), F_OK), 0);
 }
 
 Test(store, room_for_blobs_is_made_of_both_and_what_is_in_use_stays)

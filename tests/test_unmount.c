@@ -62,6 +62,39 @@ Test(unmount, takes_a_relative_path)
     expect_gone(path);
 }
 
+static unsigned dawdling; /* seconds */
+
+/* As a server that has much to write when its mount is gone. */
+static bool dawdle(void *user)
+{
+    (void)user;
+    sleep(dawdling);
+    return false;
+}
+
+static bool has_ended_with_mount(unsigned seconds)
+{
+    siginfo_t info = { 0 };
+    dawdling = seconds;
+    mount_up(mount_small_tree(), (struct sfs_mount_options){ .was_used = dawdle });
+    cr_assert_eq(sfs_unmount(mount_now.dir, &err), 0, "%s", err.text);
+    cr_assert_not(mount_is_up());
+    cr_assert_eq(waitid(P_PID, (id_t)mount_now.pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    return info.si_pid != 0;
+}
+
+Test(unmount, waits_until_the_server_has_ended)
+{
+    cr_assert(has_ended_with_mount(1));
+    cr_assert_eq(mount_wait(), 0);
+}
+
+Test(unmount, does_not_wait_for_ever)
+{
+    cr_assert_not(has_ended_with_mount(60));
+    mount_end_by(SIGKILL);
+}
+
 Test(unmount, leaves_alone_what_is_in_use)
 {
     const char *path = mount_at("here");

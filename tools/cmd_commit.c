@@ -278,6 +278,7 @@ int commit_stage(const struct commit_args *args, bool dry_run, struct sfs_commit
         .profile_count = args->profiles.count,
         .progress = &args->session.tool.progress,
         .store = args->session.tool.store,
+        .index = args->index && !dry_run,
         .registry = &args->session.tool.registry,
     };
     /* glibc raises this with each large buffer that is freed, and then keeps such buffers in its
@@ -330,6 +331,8 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
         { "compression-level", 0, OPTION_NUMBER, &args.level, "N",
           "the compressor's level; nothing is then copied as it is compressed already" },
         { "squash", 0, OPTION_FLAG, &args.squash, NULL, "base and selection as one layer" },
+        { "index", 0, OPTION_FLAG, &args.index, NULL,
+          "docker:// only: put the layers' indexes beside the image, vouched for by the manifest" },
         { "dry-run", 0, OPTION_FLAG, &args.dry_run, NULL,
           "do all but write: tells digest and sizes" },
         { "profile", 0, OPTION_PATHS, &args.profiles, "FILE",
@@ -355,6 +358,11 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
     if (!leave && !args.destination)
         leave = tool_usage(command, "needs -t IMAGE") + 1;
+    if (!leave && args.index && args.dry_run)
+        leave =
+            tool_usage(command, "--index and --dry-run exclude each other: an index that is not "
+                                "made has no digest to be named") +
+            1;
     if (leave) {
         free_args(&args);
         return leave - 1;

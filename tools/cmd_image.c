@@ -269,6 +269,7 @@ static int make_pack(const struct image_args *args, const char *ref, json_t *jso
     const struct tool *tool = &args->tool;
     const struct sfs_mount_options options = { .profiles = args->profiles.items,
                                                .profile_count = args->profiles.count,
+                                               .pack_limit = tool->registry.keep,
                                                .store = tool->store };
     const struct sfs_stage_spec spec = { .image = ref };
     char text[SIZE_TEXT];

@@ -81,6 +81,7 @@ static int serve(struct mount_args *args, const char *source, const char *mountp
         .profiles = args->profiles.items,
         .profile_count = args->profiles.count,
         .no_pack = args->no_pack,
+        .pack_limit = args->session.tool.registry.keep,
         .no_prefetch = args->no_prefetch,
         .no_read_ahead = args->no_read_ahead,
         .front = args->front,

@@ -57,6 +57,7 @@ static int run_stage(struct run_args *args, struct sfs_error *err)
     request.profiles = args->profiles.items;
     request.profile_count = args->profiles.count;
     request.learn = !args->no_learn;
+    request.pack_limit = args->session.tool.registry.keep;
     progress_close();
     struct sfs_run_result result;
     r = sfs_sandbox.run(&request, &result, err);

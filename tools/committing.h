@@ -11,7 +11,7 @@ struct commit_args { /* zero it before use, but for timestamp */
     const char *destination, *compression;
     enum sfs_compression format; /* that `compression` names */
     long level, timestamp;       /* timestamp -1: not given */
-    bool squash, dry_run;
+    bool squash, dry_run, index;
     struct check_args checks;
     struct text_list env, labels, annotations, profiles;
     const char *entrypoint, *cmd, *user, *workingdir, *author;

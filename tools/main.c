@@ -33,7 +33,8 @@ void tool_options(struct tool *tool, struct option_set *set)
         { "authfile", 0, OPTION_TEXT, &tool->registry.authfile, "FILE",
           "logins to registries (default: those of podman and docker)" },
         { "cache-limit", 0, OPTION_SIZE, &tool->registry.keep, "SIZE",
-          "bytes of registries' layers kept in the cache directory (default 32G)" },
+          "bytes of registries' layers kept in the cache directory, and of packs (default 32G; "
+          "packs 4G)" },
         { "index-trust", 0, OPTION_TEXT, &tool->index_trust, "WHOM",
           "whose indexes of layers at a registry are used: registry (default: compared with the "
           "layers), manifest, none" },

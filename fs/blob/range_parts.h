@@ -1,6 +1,6 @@
 /* The inside of a blob by ranges (together with blob_range.h): blob_range.c reads, waits and looks
- * ahead; range_fetch.c brings blocks here. All fields but those set at the opening are guarded by
- * the lock. */
+ * ahead; range_fetch.c brings blocks here; range_whole.c makes a whole blob of them. All fields but
+ * those set at the opening are guarded by the lock. */
 #ifndef STAGEFS_RANGE_PARTS_H
 #define STAGEFS_RANGE_PARTS_H
 
@@ -85,6 +85,16 @@ extern struct sfs_range_counters sfs_range_counters;
 /* The vtable's `fill` and `stop` (range_fill.c). */
 int sfs_range_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
 void sfs_range_stop(struct sfs_blob *blob);
+
+/* The vtable's `judge` and `distrust` (range_whole.c). */
+bool sfs_range_judge(struct sfs_blob *blob, enum sfs_verdict verdict);
+bool sfs_range_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+/* If all of it is here, has the pool compare it with its digest and keep it as a whole blob, or
+ * drop it. Takes the lock. */
+void sfs_range_settle(struct sfs_range_blob *range);
+
+/* Tells the blob's progress. May be called with the lock held or not. */
+void sfs_range_warn(const struct sfs_range_blob *range, const char *text);
 
 /* Is the block here, READY or LOOSE? The lock is held, as for all below. */
 bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block);

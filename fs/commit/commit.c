@@ -9,6 +9,7 @@ static void commit_done(struct commit *commit)
 {
     free(commit->layers);
     sfs_json_close(&commit->kept);
+    sfs_index_parts_done(&commit->indexes);
     sfs_json_close(&commit->config);
     sfs_json_close(&commit->annotations);
     sfs_tree_close(&commit->nothing);
@@ -114,6 +115,11 @@ static int parse_destination(struct commit *commit, struct sfs_error *err)
                         "'%.300s' is not written to: commit to oci:DIR:TAG, then skopeo copy "
                         "oci:DIR:TAG %.300s",
                         text, text);
+    if (commit->options->index && commit->destination.transport != SFS_TRANSPORT_DOCKER)
+        return sfs_fail(err, EINVAL,
+                        "--index: only a registry (docker://HOST/NAME:TAG) has a place beside an "
+                        "image, not '%.300s'",
+                        text);
     if (commit->destination.has_digest)
         return sfs_fail(err, EINVAL,
                         "'%.300s': name a tag, the digest comes out of what is written", text);

@@ -32,7 +32,8 @@ static int end_blob(struct commit *commit, const struct sfs_digest *digest, uint
  * needs none: it is indexed by that in no time. */
 static struct sfs_index_maker *open_maker(const struct commit *commit)
 {
-    bool wanted = commit->options->store && commit->target && !commit->plan.contents;
+    bool is_kept = commit->options->store || commit->options->index;
+    bool wanted = is_kept && commit->target && !commit->plan.contents;
     return wanted ? sfs_index_maker_open(commit->plan.codec) : NULL;
 }
 
@@ -44,7 +45,7 @@ static void keep_index(const struct commit *commit, struct sfs_index_maker *make
     const struct sfs_made_blob blob = { .digest = written->out_digest,
                                         .diff_id = written->in_digest,
                                         .size = written->out_size };
-    if (maker)
+    if (maker && commit->options->store)
         sfs_index_maker_finish(maker, commit->options->store, &blob, NULL);
 }
 
@@ -57,6 +58,7 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
     int r = begin_blob(commit, &to.fd, err);
     if (r < 0)
         return r;
+    AUTO(sfs_exported_index_done) struct sfs_exported_index exported = { 0 };
     AUTO(sfs_index_maker_close) struct sfs_index_maker *maker = open_maker(commit);
     to.maker = maker;
     r = sfs_commit_layer(commit, tree, changes, &to, &layer, err);
@@ -75,7 +77,10 @@ static int write_layer(struct commit *commit, const struct sfs_tree *tree,
                                          .annotations = annotations };
     commit->result.tar_size = written.in_size;
     commit->result.copied = layer.copied;
-    return end_blob(commit, &written.out_digest, written.out_size, err);
+    r = sfs_vouched_export(commit, maker, &layer.pipe, to.fd, &exported, err);
+    if (r == 0)
+        r = end_blob(commit, &written.out_digest, written.out_size, err);
+    return r < 0 ? r : sfs_vouched_add(commit, &exported, record, err);
 }
 
 /* Writes the stage's own layer; none if nothing changed and there are others. */
@@ -225,10 +230,12 @@ static int write_image(struct commit *commit, struct sfs_error *err)
     if (r < 0 || !commit->target)
         return r;
     r = sfs_descriptor_make(&result->manifest, manifest_size, config, &descriptor, err);
+    const struct sfs_artifact beside = sfs_index_parts_artifact(&commit->indexes);
     const struct sfs_target_image image = { .digest = result->manifest,
                                             .config_digest = result->config,
                                             .manifest = manifest,
-                                            .descriptor = descriptor };
+                                            .descriptor = descriptor,
+                                            .beside = beside.part_count > 0 ? &beside : NULL };
     return r == 0 ? commit->target->ops->finish(commit->target, &image, err) : r;
 }
 
@@ -236,9 +243,13 @@ int sfs_commit_write_image(struct commit *commit, struct sfs_error *err)
 {
     int r = commit->options->dry_run ? 0 : open_target(commit, err);
     if (r == 0)
+        r = sfs_vouched_init(commit, err);
+    if (r == 0)
         r = write_own_layer(commit, err);
     for (size_t i = 0; i < commit->base_count && r == 0; i++) {
         r = bring_layer(commit, i, err);
+        if (r == 0)
+            r = sfs_vouched_add_base(commit, i, err);
         commit->result.base_size += commit->layers[i].size;
     }
     return r == 0 ? write_image(commit, err) : r;

@@ -6,6 +6,7 @@
 
 #include <stagefs/commit.h>
 
+#include "commit/index_parts.h"
 #include "commit/layer_write.h"
 #include "commit/records.h"
 #include "commit/target.h"
@@ -28,6 +29,7 @@ struct commit {
     json_t *kept;                   /* an array: annotations of layers that were written */
     json_t *config, *annotations;   /* the stage's config, and the manifest's, as edited */
     struct sfs_profile profile;     /* what comes first in new layers */
+    struct sfs_index_parts indexes; /* that go beside the image; all-zero: none are wanted */
     struct sfs_commit_result result;
 };
 
@@ -58,6 +60,25 @@ void sfs_commit_count(struct commit *commit, const struct sfs_changes *changes);
 /* Opens the target, unless it is a dry run, and writes the new layer, those below it, and the
  * documents. As all writers it waits for the source and the disk. */
 int sfs_commit_write_image(struct commit *commit, struct sfs_error *err);
+
+/* ---- vouched_index.c ---- */
+
+/* Makes room for indexes, if they are wanted (options->index). All-zero until then. ENOMEM. */
+int sfs_vouched_init(struct commit *commit, struct sfs_error *err);
+/* Makes the index of a layer as it is sent, if they are wanted, of what the maker saw; `written` is
+ * where the layer was written to, and borrowed. Reads the layer once more, and decodes it. A layer
+ * that has none of use leaves *ret_exported as it is, and a warning says why. */
+int sfs_vouched_export(const struct commit *commit, struct sfs_index_maker *maker,
+                       const struct sfs_pipe_result *layer, int written,
+                       struct sfs_exported_index *ret_exported, struct sfs_error *err);
+/* Adds it to the target, where no other blob is begun, and names it in the layer's record. Does
+ * nothing with an all-zero one. */
+int sfs_vouched_add(struct commit *commit, const struct sfs_exported_index *exported,
+                    struct sfs_layer_record *record, struct sfs_error *err);
+
+/* The same of layer i of the base, whose record is there, and whose blob the target has or gets:
+ * reads and decodes it twice. */
+int sfs_vouched_add_base(struct commit *commit, size_t i, struct sfs_error *err);
 
 /* ---- commit_files.c ---- */
 

@@ -1,8 +1,7 @@
-/* One artifact for the image, with two parts for each layer: the index, and its windows. Both have
- * the layer's digest as an annotation, so that a base that many images share is found, and sent,
- * once. */
+/* One artifact for the image, with the indexes of its layers (index_parts.h). */
 #include "commit/beside.h"
 
+#include "commit/index_parts.h"
 #include "image/parts.h"
 #include "layer/index.h"
 #include "layer/index_export.h"
@@ -13,70 +12,21 @@ struct index_push {
     struct sfs_image *image;
     struct sfs_store *store;
     struct sfs_beside beside;
-    struct sfs_artifact_part *parts;
-    size_t count;
-    json_t *notes; /* an array: what the parts' annotations are kept by */
+    struct sfs_index_parts parts;
     struct sfs_index_push_result result;
 };
 
 static void done_index_push(struct index_push *push)
 {
     sfs_beside_done(&push->beside);
-    sfs_json_close(&push->notes);
-    free(push->parts);
+    sfs_index_parts_done(&push->parts);
 }
 
-static json_t *make_notes(const struct sfs_image_layer *layer, const char *ending,
-                          const struct sfs_digest *windows)
+static int put(void *user, const void *data, size_t size, struct sfs_digest *ret_digest,
+               struct sfs_error *err)
 {
-    char digest[SFS_DIGEST_TEXT], diff_id[SFS_DIGEST_TEXT], text[SFS_DIGEST_TEXT];
-    char title[SFS_DIGEST_TEXT + 16];
-    sfs_digest_print(&layer->digest, digest);
-    snprintf(title, sizeof title, "%s.%s", digest + strlen("sha256:"), ending);
-    json_t *notes = json_pack("{ss ss ss ss}", SFS_LAYER_NOTE "digest", digest,
-                              SFS_LAYER_NOTE "format", SFS_SENT_INDEX_FORMAT,
-                              SFS_LAYER_NOTE "span-digest", "sha256", SFS_TITLE_NOTE, title);
-    if (layer->has_diff_id)
-        json_object_set_new(notes, SFS_LAYER_NOTE "diff-id",
-                            json_string(sfs_digest_print(&layer->diff_id, diff_id)));
-    if (windows)
-        json_object_set_new(notes, SFS_LAYER_NOTE "windows",
-                            json_string(sfs_digest_print(windows, text)));
-    return notes;
-}
-
-static int add_part(struct index_push *push, const char *media_type, const void *data, size_t size,
-                    const struct sfs_image_layer *layer, const struct sfs_digest *windows,
-                    struct sfs_error *err)
-{
-    struct sfs_artifact_part *part = &push->parts[push->count];
-    *part = (struct sfs_artifact_part){ .media_type = media_type, .size = size };
-    int r = sfs_repository_put_bytes(push->beside.repository, data, size, &part->digest, err);
-    if (r < 0)
-        return r;
-    bool is_head = strcmp(media_type, SFS_LAYER_INDEX_TYPE) == 0;
-    json_t *notes = make_notes(layer, is_head ? "index.zst" : "windows", windows);
-    if (!notes || json_array_append_new(push->notes, notes) < 0)
-        return sfs_fail_memory(err);
-    part->annotations = notes;
-    push->count++;
-    push->result.size += size;
-    return 0;
-}
-
-static int put_layer(struct index_push *push, const struct sfs_image_layer *layer,
-                     const struct sfs_exported_index *exported, struct sfs_error *err)
-{
-    struct sfs_digest windows;
-    bool has_windows = exported->windows_size > 0;
-    if (has_windows && sfs_digest_of(exported->windows, exported->windows_size, &windows) < 0)
-        return sfs_fail_memory(err);
-    int r = add_part(push, SFS_LAYER_INDEX_TYPE, exported->head, exported->head_size, layer,
-                     has_windows ? &windows : NULL, err);
-    if (r == 0 && has_windows)
-        r = add_part(push, SFS_LAYER_WINDOWS_TYPE, exported->windows, exported->windows_size, layer,
-                     NULL, err);
-    return r;
+    const struct index_push *push = user;
+    return sfs_repository_put_bytes(push->beside.repository, data, size, ret_digest, err);
 }
 
 static bool is_repeated(const struct sfs_image *image, size_t i)
@@ -92,6 +42,7 @@ static int push_layer(struct index_push *push, size_t i, struct sfs_error *err)
     const struct sfs_image_layer *layer = sfs_image_layer(push->image, i);
     AUTO(sfs_exported_index_done) struct sfs_exported_index exported = { 0 };
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
+    struct sfs_digest head;
     if (!layer->has_digest || is_repeated(push->image, i))
         return 0;
     int r = sfs_image_open_blob(push->image, i, &blob, err);
@@ -102,7 +53,8 @@ static int push_layer(struct index_push *push, size_t i, struct sfs_error *err)
         return 0;
     }
     if (r == 0)
-        r = put_layer(push, layer, &exported, err);
+        r = sfs_index_parts_add(&push->parts, &layer->digest,
+                                layer->has_diff_id ? &layer->diff_id : NULL, &exported, &head, err);
     if (r == 0)
         push->result.layers++;
     return r;
@@ -124,19 +76,13 @@ static int check_same(const struct index_push *push, const char *ref, struct sfs
 
 static int put_artifact(struct index_push *push, struct sfs_error *err)
 {
-    AUTO(sfs_json_close)
-    json_t *notes = json_pack("{ss}", SFS_INDEX_FORMAT_NOTE, SFS_SENT_INDEX_FORMAT);
-    struct sfs_artifact artifact = { .type = SFS_INDEX_ARTIFACT,
-                                     .parts = push->parts,
-                                     .part_count = push->count,
-                                     .annotations = notes };
-    if (!notes)
-        return sfs_fail_memory(err);
-    if (push->count == 0)
+    struct sfs_artifact artifact = sfs_index_parts_artifact(&push->parts);
+    if (push->parts.count == 0)
         return sfs_fail(err, ENOENT,
                         "no layer of %.300s has an index that is of use elsewhere: they bring "
                         "tables of contents, or cannot be entered in the middle",
                         sfs_image_ref(push->image));
+    push->result.size = push->parts.size;
     return sfs_beside_add(&push->beside, &artifact, &push->result.artifact, err);
 }
 
@@ -146,13 +92,11 @@ int sfs_index_push(struct sfs_image *image, struct sfs_store *store,
 {
     size_t layers = sfs_image_layer_count(image);
     AUTO(done_index_push)
-    struct index_push push = { .image = image,
-                               .store = store,
-                               .parts = calloc(2 * layers + 1, sizeof *push.parts),
-                               .notes = json_array() };
-    if (!push.parts || !push.notes)
-        return sfs_fail_memory(err);
-    int r = sfs_beside_open(&push.beside, place, err);
+    struct index_push push = { .image = image, .store = store, .parts = { .put = put } };
+    push.parts.user = &push;
+    int r = sfs_index_parts_init(&push.parts, layers, err);
+    if (r == 0)
+        r = sfs_beside_open(&push.beside, place, err);
     if (r == 0)
         r = check_same(&push, place->ref, err);
     for (size_t i = 0; i < layers && r == 0; i++) {

@@ -12,12 +12,16 @@
 #include <stagefs/image.h>
 
 struct sfs_commit_options;
+struct sfs_artifact;
 struct sfs_target;
 
 /* What `finish` makes appear. Its blobs are all there. */
 struct sfs_target_image {
     struct sfs_digest digest, config_digest; /* digest: the manifest's */
     const json_t *manifest, *descriptor;     /* descriptor: of the manifest */
+    /* What is put beside the image, before it appears; its subject is filled in then. Only a
+     * registry has a place for it. NULL: nothing is. */
+    const struct sfs_artifact *beside;
 };
 
 struct sfs_target_ops {

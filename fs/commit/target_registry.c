@@ -9,6 +9,8 @@
 #include "base/thread.h"
 #include "commit/base_place.h"
 #include "image/parts.h"
+#include "layer/store.h"
+#include "registry/referrers.h"
 #include "registry/upload.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -276,15 +278,39 @@ static int wait_for_layers(struct registry_target *self, struct sfs_error *err)
 
 /* ---- the end */
 
-static int put_tag(struct registry_target *self, const struct small_blob *manifest,
-                   const json_t *descriptor, struct sfs_error *err)
+/* tag NULL: by its digest alone. */
+static int put_manifest(struct registry_target *self, const struct small_blob *manifest,
+                        const json_t *descriptor, const char *tag, struct sfs_error *err)
 {
     const struct sfs_manifest_put put = { .data = manifest->data,
                                           .size = manifest->size,
                                           .media_type = json_string_value(
                                               json_object_get(descriptor, "mediaType")),
-                                          .tag = self->name.tag };
+                                          .tag = tag };
     return sfs_repository_put_manifest(self->repository, &put, NULL, err);
+}
+
+/* The manifest comes first, since not every registry takes what is beside one that it lacks; the
+ * tag comes last all the same. */
+static int put_beside(struct registry_target *self, const struct sfs_target_image *image,
+                      const struct small_blob *manifest, struct sfs_error *err)
+{
+    struct sfs_artifact artifact = *image->beside;
+    struct sfs_digest digest;
+    AUTO(sfs_free) char *lock_dir = NULL;
+    artifact.subject = image->digest;
+    artifact.subject_size = manifest->size;
+    artifact.subject_type = json_string_value(json_object_get(image->descriptor, "mediaType"));
+    /* Best effort: without a place for the lock nobody takes turns. */
+    if (self->options->store)
+        sfs_store_make_dir(self->options->store, "turns", &lock_dir, NULL);
+    const struct sfs_referrers_options options = { .lock_dir = lock_dir,
+                                                   .cancelled = &self->cancelled };
+    int r = put_manifest(self, manifest, image->descriptor, NULL, err);
+    if (r < 0)
+        return r;
+    r = sfs_referrers_add(self->repository, &artifact, &options, &digest, err);
+    return r < 0 ? sfs_fail_while(err, r, "the index beside the image") : 0;
 }
 
 static int registry_finish(struct sfs_target *target, const struct sfs_target_image *image,
@@ -301,9 +327,11 @@ static int registry_finish(struct sfs_target *target, const struct sfs_target_im
         else
             r = sfs_repository_put_bytes(self->repository, blob->data, blob->size, &found, err);
     }
+    if (r == 0 && manifest && image->beside)
+        r = put_beside(self, image, manifest, err);
     if (r < 0)
         return r;
-    return manifest ? put_tag(self, manifest, image->descriptor, err)
+    return manifest ? put_manifest(self, manifest, image->descriptor, self->name.tag, err)
                     : sfs_fail(err, E2BIG, "the manifest is larger than registries take");
 }
 

@@ -22,8 +22,9 @@
 struct sfs_artifacts {
     struct sfs_members *members;
     struct sfs_digest key; /* of the note in the store */
-    /* {"asked": seconds, "indexes": [{"layer", "head", "head_size", "windows", "windows_size"}],
-     * "profiles": [{"digest", "size"}]}; what was put there last comes last. */
+    /* {"asked": seconds, "indexes": [{"artifact", "layer", "head", "head_size", "windows",
+     * "windows_size"}], "profiles": [{"artifact", "profile", "profile_size"}]}; what was put there
+     * last comes last. "artifact" is the digest of the manifest that says so. */
     json_t *note;
     bool is_partial; /* something on the list could not be had, so the note is not kept */
 };
@@ -44,6 +45,7 @@ struct inquiry {
     struct sfs_repository *repository;
     struct sfs_digest digest;
     bool is_index; /* else a profile */
+    bool is_known; /* an earlier note has what it says */
     struct sfs_manifest manifest;
     int result;
 };
@@ -51,6 +53,8 @@ struct inquiry {
 static void run_inquiry(void *arg)
 {
     struct inquiry *inquiry = arg;
+    if (inquiry->is_known)
+        return;
     inquiry->result = sfs_repository_get_manifest(inquiry->repository, NULL, &inquiry->digest,
                                                   &inquiry->manifest, NULL);
 }
@@ -77,8 +81,16 @@ static bool find_windows(const json_t *layers, const char *digest,
     return false;
 }
 
+/* A new item of a list, of that artifact. NULL: no memory. */
+static json_t *make_item(const struct inquiry *inquiry)
+{
+    char text[SFS_DIGEST_TEXT];
+    return json_pack("{ss}", "artifact", sfs_digest_print(&inquiry->digest, text));
+}
+
 /* Notes one layer's index; whatever is not as it should be is passed over. */
-static void note_part(json_t *indexes, const json_t *layers, const json_t *part)
+static void note_part(json_t *indexes, const struct inquiry *inquiry, const json_t *layers,
+                      const json_t *part)
 {
     struct sfs_descriptor head, windows;
     const char *layer = sfs_document_annotation(part, SFS_LAYER_NOTE "digest");
@@ -91,22 +103,23 @@ static void note_part(json_t *indexes, const json_t *layers, const json_t *part)
     bool has_windows = find_windows(layers, windows_digest, &windows);
     if (windows_digest && !has_windows)
         return;
-    json_t *item = json_pack("{ss}", "layer", layer);
+    json_t *item = make_item(inquiry);
     if (!item)
         return;
+    json_object_set_new(item, "layer", json_string(layer));
     add_digest(item, "head", &head);
     if (has_windows)
         add_digest(item, "windows", &windows);
     json_array_append_new(indexes, item);
 }
 
-static void note_index(json_t *note, const json_t *layers)
+static void note_index(json_t *note, const struct inquiry *inquiry, const json_t *layers)
 {
     for (size_t i = 0; i < json_array_size(layers); i++)
-        note_part(json_object_get(note, "indexes"), layers, json_array_get(layers, i));
+        note_part(json_object_get(note, "indexes"), inquiry, layers, json_array_get(layers, i));
 }
 
-static void note_profile(json_t *note, const json_t *layers)
+static void note_profile(json_t *note, const struct inquiry *inquiry, const json_t *layers)
 {
     for (size_t i = 0; i < json_array_size(layers); i++) {
         struct sfs_descriptor text;
@@ -114,7 +127,7 @@ static void note_profile(json_t *note, const json_t *layers)
         if (sfs_descriptor_parse(json_array_get(layers, i), "a profile", &text, NULL) < 0 ||
             strcmp(text.media_type, SFS_PROFILE_TEXT_TYPE) != 0 || text.size > SFS_MAX_JSON)
             continue;
-        item = json_object();
+        item = make_item(inquiry);
         if (item) {
             add_digest(item, "profile", &text);
             json_array_append_new(json_object_get(note, "profiles"), item);
@@ -131,9 +144,30 @@ static void note_manifest(json_t *note, const struct inquiry *inquiry)
         return;
     const json_t *layers = json_object_get(json, "layers");
     if (inquiry->is_index)
-        note_index(note, layers);
+        note_index(note, inquiry, layers);
     else
-        note_profile(note, layers);
+        note_profile(note, inquiry, layers);
+}
+
+/* Takes over what an earlier note has of the artifact: a digest always says the same. False: it has
+ * nothing of it. A note that is NULL is not written to. */
+static bool note_known(json_t *note, const json_t *earlier, const struct inquiry *inquiry)
+{
+    const char *key = inquiry->is_index ? "indexes" : "profiles";
+    const json_t *items = json_object_get(earlier, key);
+    char wanted[SFS_DIGEST_TEXT];
+    bool is_known = false;
+    sfs_digest_print(&inquiry->digest, wanted);
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        json_t *item = json_array_get(items, i);
+        const char *found = sfs_document_string(item, "artifact");
+        if (!found || strcmp(found, wanted) != 0)
+            continue;
+        is_known = true;
+        if (note)
+            json_array_append(json_object_get(note, key), item);
+    }
+    return is_known;
 }
 
 /* ---- the list */
@@ -179,6 +213,21 @@ static int ask_all(struct inquiry *inquiries, size_t count, struct sfs_error *er
     return r;
 }
 
+/* Notes what the artifacts say, in their order. True: of some of them nothing is known. */
+static bool note_all(json_t *note, const json_t *earlier, const struct inquiry *inquiries,
+                     size_t count)
+{
+    bool is_partial = false;
+    for (size_t i = 0; i < count; i++) {
+        if (inquiries[i].is_known)
+            note_known(note, earlier, &inquiries[i]);
+        else
+            note_manifest(note, &inquiries[i]);
+        is_partial = is_partial || inquiries[i].result < 0;
+    }
+    return is_partial;
+}
+
 static int make_note(struct sfs_artifacts *artifacts, struct sfs_repository *repository,
                      const json_t *list, struct sfs_error *err)
 {
@@ -186,19 +235,22 @@ static int make_note(struct sfs_artifacts *artifacts, struct sfs_repository *rep
     size_t count = choose(list, SFS_INDEX_ARTIFACT, SFS_SENT_INDEX_FORMAT, MOST_INDEXES, repository,
                           inquiries);
     count += choose(list, SFS_PROFILE_ARTIFACT, NULL, MOST_PROFILES, repository, inquiries + count);
+    AUTO(sfs_json_close)
     json_t *note =
         json_pack("{sI s[] s[]}", "asked", (json_int_t)time(NULL), "indexes", "profiles");
-    int r = note ? ask_all(inquiries, count, err) : sfs_fail_memory(err);
-    artifacts->is_partial = false;
-    for (size_t i = 0; i < count; i++) {
-        artifacts->is_partial = artifacts->is_partial || inquiries[i].result < 0;
-        if (r == 0)
-            note_manifest(note, &inquiries[i]);
+    if (!note)
+        return sfs_fail_memory(err);
+    for (size_t i = 0; i < count; i++)
+        inquiries[i].is_known = note_known(NULL, artifacts->note, &inquiries[i]);
+    int r = ask_all(inquiries, count, err);
+    artifacts->is_partial = note_all(note, artifacts->note, inquiries, count);
+    for (size_t i = 0; i < count; i++)
         sfs_manifest_done(&inquiries[i].manifest);
-    }
+    if (r < 0)
+        return r;
     json_decref(artifacts->note);
-    artifacts->note = note;
-    return r;
+    artifacts->note = TAKE(note);
+    return 0;
 }
 
 static int ask(struct sfs_artifacts *artifacts, const struct sfs_digest *manifest,

@@ -21,8 +21,9 @@ struct sfs_artifacts;
 
 /* Finds out what is beside the image of that manifest, which the members were opened for (a
  * registry's, and borrowed). Asks the registry where the store has no answer; one that was given
- * more than a day ago counts only where the image was named by digest, or nobody answers. The
- * caller closes *ret_artifacts. Errors as registry/repository.h has them. */
+ * more than a day ago counts only where the image was named by digest, or nobody answers. What
+ * is known of an artifact is never asked for again. The caller closes *ret_artifacts. Errors as
+ * registry/repository.h has them. */
 int sfs_artifacts_open(struct sfs_members *members, const struct sfs_digest *manifest,
                        struct sfs_artifacts **ret_artifacts, struct sfs_error *err);
 /* Frees, and sets NULL; NULL is fine. */

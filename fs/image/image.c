@@ -129,6 +129,7 @@ void sfs_image_close(struct sfs_image **image_ptr)
     struct sfs_image *image = TAKE(*image_ptr);
     if (!image)
         return;
+    sfs_image_end_asking(image);
     for (size_t i = 0; i < image->count; i++) {
         free(image->parts[i].member);
         free(image->parts[i].key);

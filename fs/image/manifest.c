@@ -1,5 +1,6 @@
 /* One image's manifest and config, OCI's or Docker's: the same fields under other media types. */
 #include "image/parts.h"
+#include "image/registry_members.h"
 
 #include "base/limits.h"
 #include <errno.h>
@@ -152,6 +153,9 @@ static int take_config(struct sfs_image *image, struct sfs_error *err)
     };
     if (!image->config_document.member)
         return sfs_fail_memory(err);
+    /* Where the config is here, the image was opened before, and all else is likely to be, too. */
+    if (image->members->is_remote && !sfs_registry_has_kept(image->members, &descriptor.digest))
+        sfs_image_ask_ahead(image);
     r = sfs_document_read_blob(image->members, &descriptor, &image->config, err);
     return r < 0 ? sfs_fail_while(err, r, "config") : 0;
 }

@@ -42,6 +42,8 @@ struct sfs_image {
     pthread_mutex_t artifacts_lock;
     struct sfs_artifacts *artifacts; /* guarded by the lock; NULL: there are none, or see below */
     bool has_asked;                  /* for those; guarded by the lock */
+    bool has_asker;                  /* a thread asks for them */
+    pthread_t asker;
 };
 
 /* As sfs_image_open_with(), but nothing is chosen for a platform: where the reference names an
@@ -113,6 +115,11 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
 /* What is beside the image at its registry (artifacts.h), borrowed from the image; asked for once.
  * NULL: it is not at a registry, or the registry does not say. */
 struct sfs_artifacts *sfs_image_artifacts(struct sfs_image *image);
+/* Begins to ask for it on a thread, where the image was opened to open its layers, and its
+ * manifest, which must be there, has any whose index may be used. Whoever wants to know waits for
+ * that. sfs_image_end_asking() waits for the end; it is fine where nothing was begun. */
+void sfs_image_ask_ahead(struct sfs_image *image);
+void sfs_image_end_asking(struct sfs_image *image);
 struct sfs_layer_source;
 /* What is known of layer i, but for its codec, which is left zero. The label is borrowed. */
 struct sfs_layer_source sfs_image_layer_source(const struct sfs_image *image, size_t i,

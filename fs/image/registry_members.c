@@ -284,6 +284,15 @@ int sfs_registry_read_kept(struct sfs_members *base, const struct sfs_digest *ke
     return read_kept((struct registry_members *)base, SFS_STORE_NAME, key, max, ret_data, ret_size);
 }
 
+bool sfs_registry_has_kept(struct sfs_members *base, const struct sfs_digest *digest)
+{
+    const struct registry_members *members = (struct registry_members *)base;
+    char key[SFS_DIGEST_TEXT];
+    AUTO(sfs_close_fd) int fd = -1;
+    return members->store && sfs_store_open_file(members->store, SFS_STORE_DOCUMENT,
+                                                 sfs_digest_print(digest, key), &fd, NULL) == 0;
+}
+
 int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest *digest,
                                uint64_t size, char **ret_data, size_t *ret_size,
                                struct sfs_error *err)

@@ -28,6 +28,8 @@ void sfs_registry_keep(struct sfs_members *base, const struct sfs_digest *key, c
 /* Reads it again; the caller frees it. ENOENT: there is none of at most `max` bytes. */
 int sfs_registry_read_kept(struct sfs_members *base, const struct sfs_digest *key, size_t max,
                            char **ret_data, size_t *ret_size);
+/* Is that document here? It is not compared with its digest. */
+bool sfs_registry_has_kept(struct sfs_members *base, const struct sfs_digest *digest);
 /* Reads a small blob of the repository, which is kept as a document is, and compared with its
  * digest; the caller frees it. Errors as sfs_repository_read_blob(). */
 int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest *digest,

@@ -65,6 +65,39 @@ static int name_key(struct sent *sent, struct sfs_error *err)
     return 0;
 }
 
+/* Does the manifest vouch for the index of any layer? */
+static bool is_any_vouched(const struct sfs_image *image)
+{
+    const json_t *layers = json_object_get(image->manifest, "layers");
+    for (size_t i = 0; i < json_array_size(layers); i++)
+        if (sfs_document_annotation(json_array_get(layers, i), SFS_LAYER_VOUCHED_NOTE))
+            return true;
+    return false;
+}
+
+static void *ask_ahead(void *arg)
+{
+    (void)sfs_image_artifacts(arg);
+    return NULL;
+}
+
+void sfs_image_ask_ahead(struct sfs_image *image)
+{
+    enum sfs_index_trust trust = trust_of(image);
+    bool may_use = trust == SFS_INDEX_TRUST_REGISTRY ||
+                   (trust == SFS_INDEX_TRUST_MANIFEST && is_any_vouched(image));
+    if (may_use && image->options.will_open_layers && image->options.store && !image->has_asker)
+        image->has_asker =
+            sfs_thread_start(&image->asker, ask_ahead, image, "asks what is beside", NULL) == 0;
+}
+
+void sfs_image_end_asking(struct sfs_image *image)
+{
+    if (image->has_asker)
+        pthread_join(image->asker, NULL);
+    image->has_asker = false;
+}
+
 /* False: there is no index that may be used. */
 static bool find(struct sent *sent)
 {

@@ -72,7 +72,7 @@ static bool give_up_file(struct whole_blob *whole)
     LOCK(&whole->lock);
     if (atomic_load(&whole->other))
         return false;
-    sfs_store_drop_blob(whole->store, &whole->digest);
+    sfs_store_drop_blob(whole->store, &whole->digest, sfs_blob_file(whole->file));
     if (sfs_source_open_layer(whole->source, &whole->digest, whole->blob.size, &other, NULL) < 0)
         return false;
     atomic_store(&whole->other, other);

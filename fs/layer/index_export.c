@@ -219,15 +219,12 @@ static int export_open(struct sfs_index *index, struct sfs_blob *blob,
     return r < 0 ? r : write_parts(&self, ret, err);
 }
 
-int sfs_index_export(struct sfs_store *store, const char *key, struct sfs_blob *blob,
-                     struct sfs_exported_index *ret_exported, struct sfs_error *err)
+int sfs_index_export_file(int *fd, struct sfs_blob *blob, struct sfs_exported_index *ret_exported,
+                          struct sfs_error *err)
 {
-    AUTO(sfs_close_fd) int fd = -1;
     AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
     AUTO(sfs_exported_index_done) struct sfs_exported_index exported = { 0 };
-    int r = sfs_store_open_file(store, SFS_STORE_INDEX, key, &fd, err);
-    if (r == 0)
-        r = sfs_index_open(&fd, &index, err);
+    int r = sfs_index_open(fd, &index, err);
     if (r < 0)
         return r;
     if (index.from_toc || index.copy_size > 0 || index.seek.check != SFS_CHECK_GMAC ||
@@ -239,4 +236,12 @@ int sfs_index_export(struct sfs_store *store, const char *key, struct sfs_blob *
     *ret_exported = exported;
     exported = (struct sfs_exported_index){ 0 };
     return 0;
+}
+
+int sfs_index_export(struct sfs_store *store, const char *key, struct sfs_blob *blob,
+                     struct sfs_exported_index *ret_exported, struct sfs_error *err)
+{
+    AUTO(sfs_close_fd) int fd = -1;
+    int r = sfs_store_open_file(store, SFS_STORE_INDEX, key, &fd, err);
+    return r < 0 ? r : sfs_index_export_file(&fd, blob, ret_exported, err);
 }

@@ -32,4 +32,9 @@ void sfs_exported_index_done(struct sfs_exported_index *exported);
 int sfs_index_export(struct sfs_store *store, const char *key, struct sfs_blob *blob,
                      struct sfs_exported_index *ret_exported, struct sfs_error *err);
 
+/* The same of an index file that is open; takes over *fd on success. The same points, tables,
+ * windows and blob give the same bytes, with the same version of libzstd. */
+int sfs_index_export_file(int *fd, struct sfs_blob *blob, struct sfs_exported_index *ret_exported,
+                          struct sfs_error *err);
+
 #endif

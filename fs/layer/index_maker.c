@@ -18,6 +18,9 @@ struct sfs_index_maker {
     uint8_t window[SFS_WINDOW_MAX]; /* the last decoded bytes */
     size_t window_size;
     atomic_bool gave_up;
+    bool is_complete;       /* the index is made */
+    struct sfs_index index; /* borrows from the points and from `memory` */
+    void *memory;
 };
 
 struct sfs_index_maker *sfs_index_maker_open(enum sfs_codec codec)
@@ -40,6 +43,7 @@ void sfs_index_maker_close(struct sfs_index_maker **maker_ptr)
     *maker_ptr = NULL;
     sfs_builder_close(&maker->builder);
     sfs_points_done(&maker->points);
+    sfs_tables_close(&maker->memory);
     free(maker);
 }
 
@@ -121,25 +125,49 @@ static int get_table(struct sfs_index_maker *maker, struct sfs_seek_table *ret_t
     return 0;
 }
 
-static int write_index(struct sfs_index_maker *maker, struct sfs_store *store, const char *key,
-                       const struct sfs_made_blob *blob, struct sfs_error *err)
+/* Makes the index of what was added, once. */
+static int complete(struct sfs_index_maker *maker, const struct sfs_made_blob *blob,
+                    struct sfs_error *err)
 {
-    AUTO(sfs_tables_close) void *memory = NULL;
-    AUTO(sfs_io_temp_close) struct sfs_io_temp file = { .fd = -1, .dirfd = -1 };
-    struct sfs_index index = { .fd = -1,
-                               .digest = blob->digest,
-                               .diff_id = blob->diff_id,
-                               .blob_size = blob->size,
-                               .codec = maker->codec };
-    if (get_table(maker, &index.seek) < 0)
+    struct sfs_index *index = &maker->index;
+    if (maker->gave_up)
+        return sfs_fail(err, ENOTSUP, "the index was not made");
+    if (maker->is_complete)
+        return 0;
+    *index = (struct sfs_index){ .fd = -1,
+                                 .digest = blob->digest,
+                                 .diff_id = blob->diff_id,
+                                 .blob_size = blob->size,
+                                 .codec = maker->codec };
+    maker->gave_up = true; /* what fails here fails for good */
+    if (get_table(maker, &index->seek) < 0)
         return sfs_fail_memory(err);
-    int r = sfs_seek_check(&index.seek, blob->size, err);
+    int r = sfs_seek_check(&index->seek, blob->size, err);
     if (r == 0)
-        r = sfs_builder_finish(maker->builder, &index.tables, &memory, err);
+        r = sfs_builder_finish(maker->builder, &index->tables, &maker->memory, err);
+    if (r < 0)
+        return r;
+    maker->gave_up = false;
+    maker->is_complete = true;
+    return 0;
+}
+
+int sfs_index_maker_write(struct sfs_index_maker *maker, const struct sfs_made_blob *blob, int fd,
+                          struct sfs_error *err)
+{
+    int r = complete(maker, blob, err);
+    return r < 0 ? r : sfs_index_write(fd, &maker->index, err);
+}
+
+static int keep(struct sfs_index_maker *maker, struct sfs_store *store, const char *key,
+                const struct sfs_made_blob *blob, struct sfs_error *err)
+{
+    AUTO(sfs_io_temp_close) struct sfs_io_temp file = { .fd = -1, .dirfd = -1 };
+    int r = complete(maker, blob, err);
     if (r == 0)
         r = sfs_store_start_file(store, SFS_STORE_INDEX, &file, err);
     if (r == 0)
-        r = sfs_index_write(file.fd, &index, err);
+        r = sfs_index_write(file.fd, &maker->index, err);
     if (r == 0)
         r = sfs_store_commit_file(store, SFS_STORE_INDEX, key, &file, err);
     return r;
@@ -156,5 +184,5 @@ int sfs_index_maker_finish(struct sfs_index_maker *maker, struct sfs_store *stor
     int r = sfs_store_lock(store, sfs_digest_print(&blob->digest, key), &lock, err);
     if (r < 0 || sfs_store_open_file(store, SFS_STORE_INDEX, key, &fd, NULL) == 0)
         return r;
-    return write_index(maker, store, key, blob, err);
+    return keep(maker, store, key, blob, err);
 }

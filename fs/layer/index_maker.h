@@ -46,9 +46,15 @@ struct sfs_made_blob {
     struct sfs_digest digest, diff_id; /* of the blob, and of the tar inside */
     uint64_t size;                     /* bytes, with what stands behind the last block */
 };
-/* Puts the index into the store, unless there is one. The maker can then only be closed. Waits for
- * the disk. Fails as the store does; ENOTSUP: the maker has given up. */
+/* Puts the index into the store, unless there is one. Nothing may be added any more. Waits for the
+ * disk. Fails as the store does; ENOTSUP: the maker has given up. */
 int sfs_index_maker_finish(struct sfs_index_maker *maker, struct sfs_store *store,
                            const struct sfs_made_blob *blob, struct sfs_error *err);
+
+/* Writes the index to an open file, whatever the store has: that may be of a pass over the blob,
+ * which enters it at other places. The same names and blocks give the same points, tables and
+ * windows; the tags have a key of their own each time. As sfs_index_maker_finish(). */
+int sfs_index_maker_write(struct sfs_index_maker *maker, const struct sfs_made_blob *blob, int fd,
+                          struct sfs_error *err);
 
 #endif

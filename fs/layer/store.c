@@ -203,6 +203,13 @@ int sfs_store_check_file(int fd, const char *path, struct sfs_error *err)
     return 0;
 }
 
+bool sfs_store_is_named(int fd, const char *path)
+{
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+           ours.st_dev == named.st_dev;
+}
+
 int sfs_store_open_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
                         int *ret_fd, struct sfs_error *err)
 {
@@ -314,9 +321,7 @@ int sfs_store_lock(struct sfs_store *store, const char *key, struct sfs_store_lo
             if (errno != EINTR)
                 return sfs_fail_errno(err, errno, "cache directory %s: locking", store->dir);
         /* The holder before us removed the file: others lock a new one by now. */
-        struct stat ours, named;
-        if (fstat(fd, &ours) < 0 || stat(path, &named) < 0 || ours.st_ino != named.st_ino ||
-            ours.st_dev != named.st_dev)
+        if (!sfs_store_is_named(fd, path))
             continue;
         *ret_lock = (struct sfs_store_lock){ .fd = TAKE_FD(fd), .path = TAKE(path) };
         return 0;
@@ -335,12 +340,13 @@ void sfs_store_unlock(struct sfs_store_lock *lock)
     lock->path = NULL;
 }
 
-void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key)
+void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key, int fd)
 {
     char name[SFS_STORE_KEY + 8];
     AUTO(sfs_free) char *path = NULL;
     if (sfs_store_make_name(key, sfs_store_places[kind].suffix, name, NULL) == 0)
         path = sfs_format("%s/%s/%s", store->dir, sfs_store_places[kind].dir, name);
-    if (path)
+    /* A successor that comes just now is lost, and made or fetched again. */
+    if (path && sfs_store_is_named(fd, path))
         unlink(path);
 }

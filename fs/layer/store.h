@@ -57,10 +57,12 @@ int sfs_store_open_part(struct sfs_store *store, const struct sfs_digest *digest
 /* Makes a blob of a part, of which all is there: gives the data the name of a BLOB, and takes the
  * map away. 0 or a negative errno. */
 int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest, uint64_t size);
-/* Removes a BLOB, whether it is in use or not: it was found to be damaged. */
-void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest);
-/* The same of another file. */
-void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key);
+/* Removes a file, whether it is in use or not, if it is the one that is open as `fd`: that was
+ * found to be damaged. What another process has put there since stays. */
+void sfs_store_drop_file(struct sfs_store *store, enum sfs_store_kind kind, const char *key,
+                         int fd);
+/* The same of a BLOB. */
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest, int fd);
 /* As sfs_store_make_room(), for BLOB and PART together. */
 int sfs_store_make_blob_room(struct sfs_store *store, uint64_t limit, uint64_t size,
                              struct sfs_error *err);

@@ -30,7 +30,6 @@ char *sfs_store_map_of(const char *part)
  * meanwhile, or is a whole blob now: try again. */
 static int open_data(const char *path, int *ret_fd)
 {
-    struct stat ours, named;
     const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
     AUTO(sfs_close_fd)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -39,8 +38,7 @@ static int open_data(const char *path, int *ret_fd)
     while (flock(fd, LOCK_SH) < 0)
         if (errno != EINTR)
             return -errno;
-    if (fstat(fd, &ours) < 0 || stat(path, &named) < 0 || ours.st_ino != named.st_ino ||
-        ours.st_dev != named.st_dev)
+    if (!sfs_store_is_named(fd, path))
         return -ENOENT;
     (void)futimens(fd, times);
     *ret_fd = TAKE_FD(fd);
@@ -149,9 +147,8 @@ int sfs_store_keep_part(struct sfs_store *store, const struct sfs_digest *digest
     return 0;
 }
 
-void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest)
+void sfs_store_drop_blob(struct sfs_store *store, const struct sfs_digest *digest, int fd)
 {
-    AUTO(sfs_free) char *path = NULL;
-    if (blob_path(store, digest, &path) == 0)
-        unlink(path);
+    char key[SFS_DIGEST_TEXT];
+    sfs_store_drop_file(store, SFS_STORE_BLOB, sfs_digest_print(digest, key), fd);
 }

@@ -129,7 +129,8 @@ static int remove_item(struct sfs_store *store, const struct sfs_store_item *ite
     if (!path)
         return sfs_fail_memory(err);
     AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+    /* What somebody has put there since is not what was chosen, and may be in use. */
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || !sfs_store_is_named(fd, path))
         return 0;
     if (item->kind == SFS_STORE_PART)
         unlink_map(path);

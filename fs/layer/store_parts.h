@@ -25,6 +25,9 @@ bool sfs_store_read_name(const char *name, const char *suffix, char key[SFS_STOR
 /* Takes from others what they may do with a file that is this user's. EPERM: it is another user's,
  * or no regular file. */
 int sfs_store_check_file(int fd, const char *path, struct sfs_error *err);
+/* Is the open file still the one of that path? Another process may have given the name to a new
+ * one, or removed it. */
+bool sfs_store_is_named(int fd, const char *path);
 /* "....part" -> "....map". The caller frees; NULL: out of memory. */
 char *sfs_store_map_of(const char *part);
 

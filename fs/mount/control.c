@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -69,12 +70,22 @@ static int print_stats(struct sfs_server *server, struct sfs_control_text *text)
     return r;
 }
 
-static int drop(struct sfs_server *server, uid_t user)
+static int drop(struct sfs_server *server)
 {
-    if (user != 0 && user != geteuid())
-        return -EPERM;
     if (server->options->cache)
         sfs_cache_drop(server->options->cache);
+    return 0;
+}
+
+unsigned long sfs_control_pid_namespace(void)
+{
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+static int print_server(struct sfs_control_text *text)
+{
+    snprintf(text->text, sizeof text->text, "%ld-%lu", (long)getpid(), sfs_control_pid_namespace());
     return 0;
 }
 
@@ -83,7 +94,11 @@ int sfs_control_answer(struct sfs_server *server, uid_t user, unsigned long comm
 {
     if (command == SFS_IOCTL_STATS)
         return print_stats(server, text);
-    return command == SFS_IOCTL_DROP ? drop(server, user) : -ENOTTY;
+    if (command != SFS_IOCTL_DROP && command != SFS_IOCTL_SERVER)
+        return -ENOTTY;
+    if (user != 0 && user != geteuid())
+        return -EPERM;
+    return command == SFS_IOCTL_DROP ? drop(server) : print_server(text);
 }
 
 static void answer(struct sfs_server *server, int fd)

@@ -17,6 +17,12 @@ struct sfs_control_text {
 #define SFS_IOCTL_STATS _IOR('S', 0x5f, struct sfs_control_text)
 /* Forget what is decoded in memory. For root and the user who mounted. */
 #define SFS_IOCTL_DROP _IO('S', 0x60)
+/* The number of the process that serves, and of its pid namespace: "1234-4026531836". For the
+ * same. */
+#define SFS_IOCTL_SERVER _IOR('S', 0x61, struct sfs_control_text)
+
+/* The number of this process's pid namespace; 0: not known. */
+unsigned long sfs_control_pid_namespace(void);
 
 struct sfs_server;
 struct sfs_control;

@@ -2,6 +2,7 @@
 #include "mount/front.h"
 
 #include "base/io.h"
+#include "mount/control.h"
 #include "mount/mountpoint.h"
 #include <stagefs/format.h>
 #include <dirent.h>
@@ -16,7 +17,7 @@ void sfs_front_name(const struct sfs_server *server, char name[SFS_FRONT_NAME])
 {
     const char *source = server->options->source ? server->options->source : "stagefs";
     snprintf(name, SFS_FRONT_NAME, SFS_FRONT_DIR "%.*s.%ld-%lu", LONGEST_NAME, source,
-             (long)getpid(), sfs_mountpoint_pid_namespace());
+             (long)getpid(), sfs_control_pid_namespace());
     for (char *at = name + strlen(SFS_FRONT_DIR); *at; at++)
         if (*at == '/')
             *at = '-';

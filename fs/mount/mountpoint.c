@@ -152,12 +152,6 @@ int sfs_mountpoint_find_fd(int fd, struct sfs_mounted *ret_mounted, struct sfs_e
     return r == -ENOENT ? sfs_fail(err, ENOENT, "nothing is mounted that way") : r;
 }
 
-unsigned long sfs_mountpoint_pid_namespace(void)
-{
-    struct stat st;
-    return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
-}
-
 static bool is_front(const struct sfs_mounted *mounted)
 {
     bool known = strcmp(mounted->type, "erofs") == 0 || strcmp(mounted->type, "overlay") == 0;
@@ -172,7 +166,7 @@ pid_t sfs_mounted_server(const struct sfs_mounted *mounted)
     const char *dot = strrchr(mounted->source, '.');
     if (!is_front(mounted) || !dot || sscanf(dot, ".%d-%lu", &pid, &namespace) != 2)
         return 0;
-    return pid > 0 && namespace == sfs_mountpoint_pid_namespace() ? pid : 0;
+    return pid > 0 && namespace == sfs_control_pid_namespace() ? pid : 0;
 }
 
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted)

@@ -30,8 +30,6 @@ int sfs_mountpoint_find_fd(int fd, struct sfs_mounted *ret_mounted, struct sfs_e
 /* The process that serves what is below an EROFS or overlay of stagefs; 0: it is none, or of
  * another pid namespace. */
 pid_t sfs_mounted_server(const struct sfs_mounted *mounted);
-/* The number of this process's pid namespace; 0: not known. */
-unsigned long sfs_mountpoint_pid_namespace(void);
 /* Is it a mount of stagefs: its FUSE, or the EROFS or overlay in front of that? */
 bool sfs_mounted_is_ours(const struct sfs_mounted *mounted);
 

@@ -34,6 +34,23 @@ struct sfs_pack {
     atomic_uint_least64_t lent, failed, spent;
 };
 
+/* Adds what the layer goes by, and the name of the first bytes in it that have one: that tells
+ * which blobs they are in. Layers of the same tar, once in gzip and once in zstd, have packs of
+ * their own, since neither's gives anything to the other; and so have layers without a digest, as
+ * COPY makes them. */
+static int add_layer(struct sfs_hash *hash, struct sfs_layer *layer)
+{
+    struct sfs_digest digest = { 0 };
+    char name[SFS_CONTENT_NAME] = { 0 };
+    sfs_layer_identify(layer, &digest);
+    for (sfs_inode i = 0; i < layer->tables.inode_count; i++)
+        if (S_ISREG(layer->tables.inodes[i].mode) && layer->tables.inodes[i].size > 0 &&
+            sfs_layer_content_name(layer, i, name) == 0)
+            break;
+    int r = sfs_hash_add(hash, &digest, sizeof digest);
+    return r < 0 ? r : sfs_hash_add(hash, name, sizeof name);
+}
+
 int sfs_pack_key(const struct sfs_tree *tree, const struct sfs_digest *profile,
                  char ret_key[SFS_DIGEST_TEXT])
 {
@@ -41,11 +58,8 @@ int sfs_pack_key(const struct sfs_tree *tree, const struct sfs_digest *profile,
     struct sfs_digest digest;
     AUTO(sfs_hash_close) struct sfs_hash *hash = sfs_hash_open();
     int r = hash ? sfs_hash_add(hash, profile, sizeof *profile) : -ENOMEM;
-    for (uint32_t i = 0; r == 0 && i < sfs_tree_layers(tree); i++) {
-        memset(&digest, 0, sizeof digest);
-        sfs_layer_identify(layers[i], &digest);
-        r = sfs_hash_add(hash, &digest, sizeof digest);
-    }
+    for (uint32_t i = 0; r == 0 && i < sfs_tree_layers(tree); i++)
+        r = add_layer(hash, layers[i]);
     if (r < 0 || sfs_hash_finish(hash, &digest) < 0)
         return -ENOMEM;
     sfs_digest_print(&digest, ret_key);
@@ -354,7 +368,7 @@ int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t siz
     if (r == -EBADMSG || r == -EIO) {
         atomic_fetch_add(&pack->failed, 1);
         if (!atomic_exchange(&pack->is_bad, true))
-            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key);
+            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key, pack->fd);
     }
     if (r < 0)
         return r;

@@ -12,7 +12,8 @@
 #include "tree/profile.h"
 
 /* The key of the pack for a tree and a profile (a digest of its text, or of what else names it).
- * The layers of the tree go into it as far as they can be identified. 0 or -ENOMEM. */
+ * The layers of the tree go into it, and which blobs they are read from, as far as they can be
+ * identified. 0 or -ENOMEM. */
 int sfs_pack_key(const struct sfs_tree *tree, const struct sfs_digest *profile,
                  char ret_key[SFS_DIGEST_TEXT]);
 

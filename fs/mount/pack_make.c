@@ -21,8 +21,7 @@
 #define SMALL (128u << 10)
 /* So many bytes are taken of a file of which the profile tells no bytes, but that it was read. */
 #define GUESS (1u << 20)
-/* All packs together, unless told otherwise. */
-#define DEFAULT_LIMIT (4ull << 30)
+#define MOST  (4ull << 30) /* bytes of all packs together */
 
 struct planned_file {
     sfs_node node;
@@ -295,7 +294,7 @@ static int reserve(int fd, uint64_t size, struct sfs_error *err)
 static int write_pack(struct pack_maker *maker, struct sfs_error *err)
 {
     const struct sfs_pack_making *making = maker->making;
-    uint64_t limit = making->limit ? making->limit : DEFAULT_LIMIT;
+    uint64_t limit = making->limit && making->limit < MOST ? making->limit : MOST;
     int r = sfs_store_make_room(making->store, SFS_STORE_PACK, limit, maker->header.size, err);
     if (r < 0)
         return r;

@@ -9,7 +9,7 @@
 struct sfs_pack_making {
     struct sfs_store *store;
     const char *key; /* sfs_pack_key() */
-    uint64_t limit;  /* bytes that all packs together may take; 0: chosen */
+    uint64_t limit;  /* bytes that all packs together may take; 0, and more than 4 GiB: 4 GiB */
     /* Asked before each piece; may wait until there is nothing better to do. False: give up. NULL:
      * go on. */
     bool (*go_on)(void *user);

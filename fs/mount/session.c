@@ -472,7 +472,8 @@ static int start_watcher(struct mount_session *session, struct sfs_error *err)
 }
 
 /* Starts the helper of abort.h. It is needed only where something is stored ahead; if it cannot be
- * had, the mount goes on without it. */
+ * had, the mount goes on without it. The watcher puts EROFS over what is looked up here, so it must
+ * not have begun. */
 static void guard_against_death(struct mount_session *session)
 {
     struct sfs_mounted mounted;
@@ -491,13 +492,14 @@ static void end_connection(struct mount_session *session)
 
 static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 {
+    guard_against_death(session);
     int r = start_watcher(session, err);
     if (r < 0) {
+        sfs_abort_close(&session->abort);
         fuse_session_unmount(session->fuse);
         return r;
     }
     const struct sfs_server *server = session->server;
-    guard_against_death(session);
     if (server->ahead)
         sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);

@@ -1,13 +1,19 @@
-/* Unmounting, by umount2() or by fusermount3. */
+/* Unmounting, by umount2() or by fusermount3, and waiting for the server's end. */
 #include "mount/mountpoint.h"
 
 #include "base/program.h"
+#include "mount/control.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stagefs/auto.h>
 #include <stagefs/mount.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* So long the server may take to write what it has learned, or its trace. */
+#define PATIENCE_MS 5000
 
 static bool is_program(const char *dir, size_t size)
 {
@@ -93,6 +99,42 @@ static int fail_owner(const char *path, uid_t owner, struct sfs_error *err)
                     (unsigned)owner);
 }
 
+/* ---- the server's end */
+
+/* Asks the FUSE mount at the path, whose source does not tell it. 0: not known. */
+static pid_t ask_for_server(const char *path)
+{
+    int pid;
+    unsigned long namespace;
+    AUTO(sfs_free) struct sfs_control_text *text = calloc(1, sizeof *text);
+    AUTO(sfs_close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+    if (!text || fd < 0 || ioctl(fd, SFS_IOCTL_SERVER, text) < 0)
+        return 0;
+    text->text[sizeof text->text - 1] = 0;
+    if (sscanf(text->text, "%d-%lu", &pid, &namespace) != 2)
+        return 0;
+    return pid > 0 && namespace == sfs_control_pid_namespace() ? pid : 0;
+}
+
+/* A pidfd of the process that serves the mount; -1: it cannot be had, or is this one. It is opened
+ * before the server may end, since by then another process may have the number. */
+static int watch_server(const struct sfs_mounted *mounted, const char *path)
+{
+    pid_t server = sfs_mounted_server(mounted);
+    if (server == 0)
+        server = ask_for_server(path);
+    return server > 0 && server != getpid() ? (int)syscall(SYS_pidfd_open, server, 0) : -1;
+}
+
+/* Waits until the process has ended, for some seconds at most. poll() passes over -1, and would
+ * wait. */
+static void wait_for_end(int server)
+{
+    struct pollfd wait = { .fd = server, .events = POLLIN };
+    if (server >= 0)
+        (void)poll(&wait, 1, PATIENCE_MS);
+}
+
 int sfs_unmount(const char *mountpoint, struct sfs_error *err)
 {
     AUTO(sfs_free) char *path = NULL;
@@ -111,6 +153,10 @@ int sfs_unmount(const char *mountpoint, struct sfs_error *err)
                         mounted.source);
     if (geteuid() != 0 && mounted.owner != geteuid())
         return fail_owner(path, mounted.owner, err);
+    AUTO(sfs_close_fd) int server = dead ? -1 : watch_server(&mounted, path);
     /* Nobody can use what is dead, but many may still have it open. */
-    return sfs_mountpoint_detach(path, dead, err);
+    r = sfs_mountpoint_detach(path, dead, err);
+    if (r == 0)
+        wait_for_end(server);
+    return r;
 }

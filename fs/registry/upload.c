@@ -183,31 +183,34 @@ static ssize_t read_chunk(void *user, void *buf, size_t size, uint64_t offset,
                       err);
 }
 
-static int put_end(struct uploading *self, struct sfs_error *err)
+/* Ends the upload with what the call sends. */
+static int put(struct uploading *self, struct sfs_call *call, unsigned tries,
+               struct sfs_reply *ret_reply, struct sfs_error *err)
 {
     AUTO(sfs_free) char *url = name_end(self);
-    AUTO(sfs_reply_done) struct sfs_reply reply = { 0 };
-    struct sfs_call call = make_call(self, "PUT");
     if (!url)
         return sfs_fail_memory(err);
-    call.url = url;
+    call->url = url;
+    return sfs_repository_ask(self->repository, call, self->what, tries, ret_reply, err);
+}
+
+static int put_end(struct uploading *self, struct sfs_error *err)
+{
+    AUTO(sfs_reply_done) struct sfs_reply reply = { 0 };
+    struct sfs_call call = make_call(self, "PUT");
     call.body = "";
-    return sfs_repository_ask(self->repository, &call, self->what, SMALL_TRIES, &reply, err);
+    return put(self, &call, SMALL_TRIES, &reply, err);
 }
 
 static int put_whole(struct uploading *self, bool *ret_may_help, struct sfs_error *err)
 {
-    AUTO(sfs_free) char *url = name_end(self);
     AUTO(sfs_reply_done) struct sfs_reply reply = { 0 };
     struct sfs_call call = make_call(self, "PUT");
-    if (!url)
-        return sfs_fail_memory(err);
-    call.url = url;
     call.content_type = "application/octet-stream";
     call.on_read = read_whole;
     call.body_size = self->upload->size;
     call.user = self;
-    int r = sfs_repository_ask(self->repository, &call, self->what, 1, &reply, err);
+    int r = put(self, &call, 1, &reply, err);
     /* An upload that the registry has forgotten, and a token that ended in it, begin anew. */
     *ret_may_help =
         reply.may_help || reply.status == 404 || reply.status == 401 || reply.status == 416;
@@ -353,8 +356,7 @@ static int send_growing(struct uploading *self, struct sfs_error *err)
     if (r < 0)
         return r;
     self->upload = &known;
-    r = put_end(self, err);
-    return r;
+    return put_end(self, err);
 }
 
 int sfs_repository_put_blob(struct sfs_repository *repository, const struct sfs_upload *upload,

@@ -87,6 +87,7 @@ static void *serve(void *arg)
         .profiles = run->request->profiles,
         .profile_count = run->request->profile_count,
         .learn = run->request->learn,
+        .pack_limit = run->request->pack_limit,
         .store = run->request->store,
         .first_tree = true,
         .only_overlay = true,

@@ -102,7 +102,8 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
     const struct sfs_image_options options = { .platform = platform,
                                                .store = context->store,
                                                .registry = context->registry,
-                                               .progress = context->progress };
+                                               .progress = context->progress,
+                                               .will_open_layers = true };
     int r = sfs_image_open_with(ref, &options, &image->image, err);
     if (r < 0)
         return r;

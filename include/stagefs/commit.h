@@ -65,6 +65,10 @@ struct sfs_commit_options {
     /* The indexes of new layers are put there, as far as it can be written to. NULL: whoever reads
      * the image first makes them. */
     struct sfs_store *store;
+    /* With docker:// only: the indexes of the layers are put beside the image, and the manifest
+     * names them, so that whoever trusts the manifest trusts them. The new layer is read once more,
+     * the base's twice. Two commits of the same stage still have the same digest. */
+    bool index;
     const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
 };
 

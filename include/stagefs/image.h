@@ -38,6 +38,7 @@ struct sfs_image_options {
     struct sfs_store *store; /* where what comes from a registry is kept; NULL: nowhere */
     const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
     const struct sfs_progress *progress;         /* its `warn` is told; NULL: nobody is */
+    bool will_open_layers; /* what they will want of a registry is asked for while the config is */
 };
 
 /* Opens the image that `ref` names, as the manual page has it: oci:DIR[:TAG|@DIGEST],

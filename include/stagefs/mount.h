@@ -56,8 +56,8 @@ struct sfs_mount_options {
     const char *const *profiles;
     size_t profile_count;
     /* With a store, what profiles name, or what was learned, is kept there in a pack, decoded and
-     * in the order of use, at most pack_limit bytes of all packs (0: chosen): made when the mount
-     * has been quiet for some seconds, read by the next ones. */
+     * in the order of use, at most pack_limit bytes of all packs (0, and more than 4 GiB: 4 GiB):
+     * made when the mount has been quiet for some seconds, read by the next ones. */
     bool no_pack;
     uint64_t pack_limit;
     /* Large files that are read much are kept decompressed in the store, at most passthrough_limit
@@ -127,8 +127,10 @@ int sfs_mount_stats(const char *path, char **ret_json, struct sfs_error *err);
  * EINVAL: not in a stagefs mount. EACCES: mounted by another user. */
 int sfs_mount_drop(const char *path, struct sfs_error *err);
 
-/* Unmounts, also a dead mount; waits until it is gone. EINVAL: nothing of FUSE is mounted there.
- * EBUSY: in use. */
+/* Unmounts, also a dead mount; waits until it is gone, and then until the process that served it
+ * has ended, and has written what it learned or recorded. For that it waits at most 5 seconds, and
+ * not where the process cannot be found: it is of another pid namespace, or the mount of another
+ * user who lets nobody in. EINVAL: nothing of FUSE is mounted there. EBUSY: in use. */
 int sfs_unmount(const char *mountpoint, struct sfs_error *err);
 
 #endif

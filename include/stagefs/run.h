@@ -65,6 +65,7 @@ struct sfs_run_request {
     size_t profile_count;
     enum sfs_front front;                /* who is asked for the tree's files (mount.h) */
     bool learn;                          /* as in mount.h; needs the store */
+    uint64_t pack_limit;                 /* as in mount.h */
     const char *work_dir;                /* a directory for what is written: sfs_store_work_dir() */
     struct sfs_store *store;             /* what takes time to make is kept there; may be NULL */
     const struct sfs_progress *progress; /* for warn(); may be NULL */

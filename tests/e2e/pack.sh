@@ -142,6 +142,8 @@ done
 rm -f "$name"
 "$STAGEFS" index -q --profile "$T/profile" "oci:$T/layout:x" >/dev/null
 [ -f "$name" ] || fail "index --profile names its pack in another way than mount does"
+expect 1 "$STAGEFS" index -q --cache-limit 300K --profile "$T/profile" "oci:$T/layout:x"
+says "larger than what may be kept"
 served
 mkdir "$T/full"
 mount -t tmpfs -o size=300k none "$T/full"

@@ -139,6 +139,15 @@ for fault in silent busydate/cancel busyseconds/cancel; do
     [ $(($(date +%s) - started)) -le 3 ] || fail "$fault: cancelling took $(($(date +%s) - started)) s"
 done
 
+# --- config and list of referrers are asked for at the same time, by who will want both
+: >"$T/log"
+expect 0 "$STAGEFS" inspect "docker://$R/together:tag"
+[ "$(requests together alone)" = 1 ] || fail "inspect has no need of a list: $(cat "$T/log")"
+"$STAGEFS" cache prune >/dev/null
+: >"$T/log"
+expect 0 "$STAGEFS" ls "docker://$R/together:tag" /
+[ "$(requests together alone)" = 0 ] || fail "the config is asked for before the list: $(cat "$T/log")"
+
 # --- logins
 expect $EACCES probe manifest "$R/private:tag"
 says "wants a login for private"

@@ -258,11 +258,27 @@ class Registry(Handler):
             self.close_connection = True
         elif fault == 'headers':
             self.answer(200, [('X-%d' % i, 'x' * 1000) for i in range(200)])
+        elif fault == 'together':
+            return self.together()
         elif fault == 'denied':
             self.answer(403, [], b'{"errors":[{"code":"DENIED","message":"requested access is denied"}]}')
         else:
             return False
         return True
+
+    def together(self):
+        """Blobs come once the list of referrers was asked for. True: it was answered."""
+        if '/referrers/' in self.path:
+            count('listed')
+            self.answer(404)
+            return True
+        deadline = time.time() + 3
+        while '/blobs/' in self.path and not counts.get(('listed',)) and time.time() < deadline:
+            time.sleep(0.01)
+        if '/blobs/' in self.path and not counts.get(('listed',)):
+            with lock:
+                log.write('together alone\n')
+        return False
 
     def manifest(self, fault, _key, what):
         digest = manifest_digest()

@@ -85,6 +85,18 @@ mount_it profile
 grep -q 'fetches what 1 start profile beside the image tells' "$T/words" || fail "no profile: $(cat "$T/words")"
 all_same "with a profile"
 unmount_it
+# A day later there is another one, and the first cannot be had: what is known of it still counts, and is not asked for.
+printf 'read /dir/f100\n' >"$T/other.profile"
+expect 0 "$STAGEFS" profile push --workload other "$T/other.profile" "$REF"
+sed -i 's/"asked":[0-9]*/"asked":1/' "$T"/cache-profile/name/*
+first=$(skopeo inspect --raw --tls-verify=false "docker://$R/some/name:sha256-${manifest#sha256:}" |
+    jq -r '[.manifests[] | select(.artifactType == "application/vnd.stagefs.profile.v1")][0].digest')
+mv "$T/plain/store/docker/registry/v2/repositories/some/name/_manifests/revisions/sha256/${first#sha256:}" "$T/hidden"
+mount_it profile
+grep -q 'fetches what 2 start profiles beside the image tell' "$T/words" || fail "what was known is forgotten: $(cat "$T/words")"
+grep -a "GET /v2/some/name/manifests/$first" "$T/plain/log" | tail -n +2 | grep -q . && fail "what is known is asked for"
+unmount_it
+mv "$T/hidden" "$T/plain/store/docker/registry/v2/repositories/some/name/_manifests/revisions/sha256/${first#sha256:}"
 mount_it profile --no-profile
 grep -q 'start profile' "$T/words" && fail "--no-profile: $(cat "$T/words")"
 unmount_it

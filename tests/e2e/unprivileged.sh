@@ -24,6 +24,7 @@ if [ "$(id -u)" = 0 ]; then # root is one of the others here
 fi
 as_user "$STAGEFS" umount "$T/mnt"
 grep -q " $T/mnt " /proc/self/mounts && fail "still mounted"
+pgrep -f "mount .*$T/mnt" >/dev/null && fail "umount leaves the user's server behind"
 if [ "$(id -u)" = 0 ]; then # who mounted it may unmount it
     as_root "$STAGEFS" mount --allow-other "oci:$T/layout:x" "$T/mnt"
     expect 1 as_user "$STAGEFS" umount "$T/mnt"
