@@ -184,11 +184,13 @@ static int open_found(struct sent *sent, struct sfs_cache *cache, struct sfs_blo
     return r < 0 ? r : open_kept(sent, cache, blob, ret_layer, err);
 }
 
+/* Whose word is taken first. */
+static bool (*const finders[])(struct sent *) = { find, find_soci };
+
 int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct sfs_blob **blob,
                         const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
                         struct sfs_error *err)
 {
-    bool (*const finders[])(struct sent *) = { find, find_soci };
     for (size_t i = 0; i < sizeof finders / sizeof *finders; i++) {
         struct sent sent = { .image = image, .store = image->store, .source = source };
         struct sfs_error why;
@@ -204,25 +206,65 @@ int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct
     return -ENOENT;
 }
 
+/* ---- compared with one that was made here */
+
+static bool same_xattrs(const struct sfs_tables *a, const struct sfs_inode_rec *x,
+                        const struct sfs_tables *b, const struct sfs_inode_rec *y)
+{
+    for (uint32_t i = 0; i < x->xattr_count; i++) {
+        struct sfs_xattr left = sfs_tables_xattr(a, x, i), right = sfs_tables_xattr(b, y, i);
+        if (strcmp(left.name, right.name) != 0 || left.size != right.size ||
+            memcmp(left.value, right.value, left.size) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Where a text stands among the others may differ: SOCI sorts the attributes of a file. */
+static bool same_inode(const struct sfs_tables *a, const struct sfs_inode_rec *x,
+                       const struct sfs_tables *b, const struct sfs_inode_rec *y)
+{
+    struct sfs_inode_rec left = *x, right = *y;
+    left.string = left.xattrs = right.string = right.xattrs = 0;
+    if (memcmp(&left, &right, sizeof left) != 0)
+        return false;
+    bool has_text = S_ISLNK(x->mode) || x->mode == 0; /* a target, or a link out of the layer */
+    return (!has_text || strcmp(a->strings + x->string, b->strings + y->string) == 0) &&
+           same_xattrs(a, x, b, y);
+}
+
+static bool same_entry(const struct sfs_tables *a, const struct sfs_entry_rec *x,
+                       const struct sfs_tables *b, const struct sfs_entry_rec *y)
+{
+    return x->name_size == y->name_size && x->flags == y->flags && x->inode == y->inode &&
+           x->parent == y->parent &&
+           memcmp(a->strings + x->name, b->strings + y->name, x->name_size) == 0;
+}
+
 static bool same_tables(const struct sfs_tables *a, const struct sfs_tables *b)
 {
-    return a->entry_count == b->entry_count && a->inode_count == b->inode_count &&
-           a->extent_count == b->extent_count && a->xattr_count == b->xattr_count &&
-           a->strings_size == b->strings_size &&
-           memcmp(a->entries, b->entries, a->entry_count * sizeof *a->entries) == 0 &&
-           memcmp(a->inodes, b->inodes, a->inode_count * sizeof *a->inodes) == 0 &&
-           memcmp(a->extents, b->extents, a->extent_count * sizeof *a->extents) == 0 &&
-           memcmp(a->xattrs, b->xattrs, a->xattr_count * sizeof *a->xattrs) == 0 &&
-           memcmp(a->strings, b->strings, a->strings_size) == 0;
+    if (a->entry_count != b->entry_count || a->inode_count != b->inode_count ||
+        a->extent_count != b->extent_count ||
+        memcmp(a->extents, b->extents, a->extent_count * sizeof *a->extents) != 0)
+        return false;
+    for (uint32_t i = 0; i < a->entry_count; i++)
+        if (!same_entry(a, &a->entries[i], b, &b->entries[i]))
+            return false;
+    for (uint32_t i = 0; i < a->inode_count; i++)
+        if (!same_inode(a, &a->inodes[i], b, &b->inodes[i]))
+            return false;
+    return true;
 }
 
 bool sfs_image_sent_is_same(struct sfs_image *image, const struct sfs_layer_source *source,
                             const struct sfs_index *made)
 {
-    struct sent sent = { .image = image, .store = image->store, .source = source };
-    AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
-    if (!find(&sent) || name_key(&sent, NULL) < 0 ||
-        sfs_sent_index_open(sent.store, sent.key, source, &index, NULL) < 0)
-        return true;
-    return same_tables(&index.tables, &made->tables);
+    for (size_t i = 0; i < sizeof finders / sizeof *finders; i++) {
+        struct sent sent = { .image = image, .store = image->store, .source = source };
+        AUTO(sfs_index_close) struct sfs_index index = { .fd = -1 };
+        if (finders[i](&sent) && name_key(&sent, NULL) == 0 &&
+            sfs_sent_index_open(sent.store, sent.key, source, &index, NULL) == 0)
+            return same_tables(&index.tables, &made->tables);
+    }
+    return true;
 }

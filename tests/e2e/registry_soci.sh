@@ -125,7 +125,8 @@ for version in v1 v2; do
     v2) was_read "$layer" && fail "what the manifest vouches for was not used" ;;
     esac
 done
-# A command without a mount goes the same way.
+# A command without a mount goes the same way; and a list whose entries lack the type serves as well.
+offer v1 untyped untyped=1
 STAGEFS_CACHE_DIR="$T/cache-cat" expect 0 "$STAGEFS" cat "$REF" /dir/f5
 cmp -s "$T/stdout" "$T/tree/dir/f5" || fail "cat gives other bytes"
 STAGEFS_CACHE_DIR="$T/cache-cat" was_read "$layer" && fail "cat had the layer streamed"
@@ -155,6 +156,20 @@ for version in v1 v2; do
         STAGEFS_CACHE_DIR="$T/cache-$version-$kind" expect 0 "$STAGEFS" cat --index-trust none "$REF" /dir/f5
         cmp -s "$T/stdout" "$T/tree/dir/f5" || fail "$version $kind: other bytes with --index-trust none"
     done
+done
+# Once the layer is whole and has an index that was made here, a table that left a name out is told of; an honest one is not.
+for kind in none omit; do
+    offer v2 "fill-$kind" $([ $kind = none ] || echo forge=$kind)
+    mount_it "fill-$kind" --fill
+    for _ in $(seq 60); do
+        was_read "$layer" && break
+        sleep 1
+    done
+    was_read "$layer" || fail "not filled up after a minute: $(cat "$T/words")"
+    sleep 1
+    unmount_it
+    told=$(grep -c "layer 0 (.*is not what the layer holds" "$T/words" || true)
+    [ "$kind $told" = "none 0" ] || [ "$kind $told" = "omit 1" ] || fail "fill $kind: $(cat "$T/words")"
 done
 # What is written for others is compared, too, where gzip blocks could be copied as they are.
 offer v2 commit forge=names

@@ -7,6 +7,7 @@ soci.py push LAYOUT:TAG HOST:PORT NAME TAG   what the tag names and, under the f
 soci.py strike FILE KIND                 changes a table in a file, as whoever serves it might
 
 Options: span=BYTES (4194304), least=BYTES: layers below have no table; zinfo=1: without the first point, as SOCI once wrote it;
+untyped=1: the list under the fallback tag does not say what SOCI's index is, only its config does;
 forge=KIND: the table says otherwise than the layer, see forge()."""
 import ctypes
 import ctypes.util
@@ -267,7 +268,8 @@ def convert(layout, tag, version, options):
     index = make_index(layout, manifest, version, options)
     if version == V1:
         index['subject'] = {key: entry[key] for key in ('mediaType', 'digest', 'size')}
-        layout.index['manifests'].append(layout.add(index, mediaType=MANIFEST, artifactType=V1))
+        kind = {} if options.get('untyped') else {'artifactType': V1}
+        layout.index['manifests'].append(layout.add(index, mediaType=MANIFEST, **kind))
     else:
         config = json.loads(layout.read(manifest['config']['digest']))
         platform = {'os': config['os'], 'architecture': config['architecture']}
