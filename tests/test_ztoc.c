@@ -449,6 +449,16 @@ Test(ztoc, bytes_of_another_layer_are_not_handed_out)
 
 /* ---- what is refused */
 
+/* Replaces a text of the table by one that is no longer. */
+static void set_text(const char *from, const char *to)
+{
+    char *at = memmem(ztoc.data, ztoc.size, from, strlen(from) + 1);
+    cr_assert_not_null(at);
+    memset(at, 0, strlen(from));
+    memcpy(at, to, strlen(to));
+    set_number(&ztoc, (size_t)(at - ztoc.data) - 4, strlen(to), 4);
+}
+
 static void refuse(int code, const char *words)
 {
     cr_assert_eq(keep(ztoc.data, ztoc.size), -code, "%s", err.text);
@@ -499,12 +509,29 @@ Test(ztoc, members_that_cannot_be_compared_are_refused)
         codec = SFS_CODEC_NONE;
         find_points();
         put_ztoc(false);
-        char *key = memmem(ztoc.data, ztoc.size, "SCHILY.xattr.user.a_name", 24);
-        size_t size = strlen(records[i].key);
-        memset(key + size, 0, strlen(key) - size);
-        memcpy(key, records[i].key, size);
-        set_number(&ztoc, (size_t)(key - ztoc.data) - 4, size, 4);
+        set_text("SCHILY.xattr.user.a_name_of_some_length", records[i].key);
         refuse(ENOTSUP, records[i].words);
+    }
+}
+
+Test(ztoc, times_that_go_prints_wrongly_are_refused)
+{
+    static const char *const wrong[] = { "1874-12-08T00:01:10+05:21", "", "10000-01-01T00:00:00Z",
+                                         "0001-01-01" };
+    static const char *const right[] = { "1970-01-01T05:30:00+05:30", "1969-12-31T23:59:59Z" };
+    for (size_t i = 0; i < 4; i++) {
+        make_layer(SFS_CODEC_NONE);
+        set_text("2001-02-03T04:05:06.789000000Z", wrong[i]);
+        refuse(ENOTSUP, "its time is none");
+        sfs_buf_close(&tar);
+        sfs_buf_close(&blob);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        make_layer(SFS_CODEC_NONE);
+        set_text("2001-02-03T04:05:06.789000000Z", right[i]);
+        cr_assert_eq(keep(ztoc.data, ztoc.size), 0, "%s", err.text);
+        sfs_buf_close(&tar);
+        sfs_buf_close(&blob);
     }
 }
 

@@ -30,8 +30,8 @@ void sfs_places_done(struct sfs_places *places)
 
 static int fail_use(const struct sfs_places *places, const char *name, struct sfs_error *err)
 {
-    return sfs_fail(err, ENOTSUP, "%s: \"%.100s\" cannot be compared with its index", places->label,
-                    name);
+    return sfs_fail(err, ENOTSUP, "%s%s\"%.100s\" cannot be compared with its index",
+                    places->label ? places->label : "", places->label ? ": " : "", name);
 }
 
 int sfs_places_add(struct sfs_places *places, const struct sfs_tar_member *member,

@@ -12,7 +12,7 @@ struct sfs_tar_member;
 /* The places of a layer's entries, while its members are told in their order. All-zero is empty. */
 struct sfs_places {
     const struct sfs_tables *tables; /* borrowed */
-    const char *label;               /* of the layer, for messages; borrowed */
+    const char *label;               /* of the layer, for messages; borrowed; NULL: none */
     uint64_t *at;                    /* by entry; owned */
     bool *differs; /* by entry: its last member so far is not what the tables say; owned */
 };

@@ -161,6 +161,16 @@ static void get_names(struct member_reader *reader, struct sfs_tar_member *membe
         fail(reader, ENOTSUP, "it may be a mark of eStargz, which no file is");
 }
 
+/* Go prints the zone of the machine that made the table, without its seconds, which zones have had
+ * before our time: then the text is another time. */
+static void get_time(struct member_reader *reader, struct sfs_inode_rec *inode)
+{
+    const char *text = get_text(reader, MEMBER_TIME);
+    if (sfs_toc_time_parse(text, inode) < 0 ||
+        (inode->mtime_sec < 0 && text[strlen(text) - 1] != 'Z'))
+        fail(reader, ENOTSUP, "its time is none that the table can say");
+}
+
 static void get_inode(struct member_reader *reader, struct sfs_inode_rec *inode)
 {
     bool device = S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
@@ -173,8 +183,7 @@ static void get_inode(struct member_reader *reader, struct sfs_inode_rec *inode)
     inode->rdev_minor = device ? (uint32_t)minor : 0;
     if (device && (major >= 1u << 12 || minor >= 1u << 20))
         fail(reader, EBADMSG, "its device number is out of range");
-    if (sfs_toc_time_parse(get_text(reader, MEMBER_TIME), inode) < 0)
-        fail(reader, ENOTSUP, "its time is none that the table can say");
+    get_time(reader, inode);
 }
 
 /* Finds the header, which the table does not name: it stands where the bytes before it end. */

@@ -27,10 +27,10 @@ static int build_names(const struct sfs_ztoc *ztoc, struct sfs_tables *ret_table
 }
 
 static int find_places(const struct sfs_ztoc *ztoc, const struct sfs_tables *tables,
-                       const char *label, uint64_t **ret_places, struct sfs_error *err)
+                       uint64_t **ret_places, struct sfs_error *err)
 {
     AUTO(sfs_places_done) struct sfs_places places = { 0 };
-    int r = sfs_places_start(&places, tables, label, err);
+    int r = sfs_places_start(&places, tables, NULL, err);
     if (r == 0)
         r = sfs_ztoc_each(ztoc, add_place, &places, err);
     return r < 0 ? r : sfs_places_finish(&places, ret_places, err);
@@ -68,7 +68,7 @@ int sfs_ztoc_keep(struct sfs_store *store, const char *key, const void *data, si
     if (r == 0)
         r = build_names(&ztoc, &index.tables, &memory, err);
     if (r == 0)
-        r = find_places(&ztoc, &index.tables, source->label, &places, err);
+        r = find_places(&ztoc, &index.tables, &places, err);
     if (r < 0)
         return r;
     if (source->has_diff_id)
