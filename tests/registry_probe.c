@@ -9,6 +9,7 @@
  *
  * Exit status: 0; the positive errno that the library failed with; 120: usage. */
 #include "base/thread.h"
+#include "base/limits.h"
 #include "registry/repository.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -123,7 +124,7 @@ static int show_small(struct sfs_repository *repository, char **args)
     uint64_t size = strtoull(args[1], NULL, 10);
     int r = sfs_digest_parse(args[0], &digest, &err);
     if (r == 0)
-        r = sfs_repository_read_blob(repository, &digest, size, &data, &err);
+        r = sfs_repository_read_blob(repository, &digest, size, SFS_MAX_JSON, &data, &err);
     if (r < 0)
         return fail(r, &err);
     fwrite(data, 1, size, stdout);

@@ -27,6 +27,9 @@
 #define SFS_MAX_SENT_HEAD    (64u << 20)    /* bytes without its windows, compressed */
 #define SFS_MAX_SENT_INDEX   (512ull << 20) /* the same, unpacked */
 #define SFS_MAX_SENT_WINDOWS (2ull << 30)   /* bytes of the windows */
+/* SOCI's table of a layer: 8 MiB for each GiB of the tar, and some hundred bytes a file. */
+#define SFS_MAX_ZTOC         (256u << 20) /* bytes */
+#define SFS_MAX_ZTOC_MEMBERS (4u << 20)   /* members of the tar that it tells of */
 /* A pack of a start (mount/pack.h). */
 #define SFS_MAX_PACK        (2ull << 30) /* bytes */
 #define SFS_MAX_PACK_PIECES (256u << 10) /* pieces, and files */

@@ -81,7 +81,7 @@ static int check_span(const struct sfs_seek_table *table, uint32_t span, struct 
 
 int sfs_seek_check(const struct sfs_seek_table *table, uint64_t blob_size, struct sfs_error *err)
 {
-    if (!sfs_codec_get(table->codec) || table->check > SFS_CHECK_PUBLIC)
+    if (!sfs_codec_get(table->codec) || table->check > SFS_CHECK_LAST)
         return sfs_fail(err, EBADMSG, "seek table: unknown codec or check");
     if (table->in_size > blob_size)
         return sfs_fail(err, EBADMSG, "seek table: it is of a larger blob");

@@ -30,6 +30,10 @@ enum sfs_check {
     /* 32-byte SHA-256 of the point's stored window and the span's compressed bytes: of indexes that
      * came from other machines (layer/index_export.h). */
     SFS_CHECK_PUBLIC = 3,
+    /* 32-byte SHA-256 of the span's compressed bytes alone, from a table of SOCI's
+     * (layer/ztoc.h); its windows, which came with it, are in the table's own file. */
+    SFS_CHECK_INPUT = 4,
+    SFS_CHECK_LAST = SFS_CHECK_INPUT,
 };
 
 struct sfs_blob;

@@ -86,11 +86,25 @@ static int check_public(struct sfs_span_entry *entry, const struct sfs_seek_tabl
     }
 }
 
+static int check_input(const struct sfs_span_entry *entry, const struct sfs_seek_table *table,
+                       uint32_t span, const uint8_t *in, size_t size, struct sfs_error *err)
+{
+    struct sfs_digest digest;
+    if (digest_span(entry, 0, in, size, &digest) < 0)
+        return sfs_fail_memory(err);
+    return memcmp(digest.bytes, table->tags + (size_t)span * sizeof digest.bytes,
+                  sizeof digest.bytes) == 0
+               ? 0
+               : fail_changed(err);
+}
+
 int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                          uint32_t span, const uint8_t *in, size_t size, struct sfs_error *err)
 {
     if (table->check == SFS_CHECK_PUBLIC)
         return check_public(entry, table, span, in, size, err);
+    if (table->check == SFS_CHECK_INPUT)
+        return check_input(entry, table, span, in, size, err);
     if (table->check != SFS_CHECK_GMAC)
         return 0;
     int r = sfs_gmac_check(entry->gmac, table->key, span, in, size,

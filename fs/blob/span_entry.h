@@ -25,7 +25,7 @@ void sfs_span_entry_done(struct sfs_span_entry *entry);
 size_t sfs_span_entry_memory(const struct sfs_span_entry *entry);
 
 /* Are these the span's compressed bytes as they were verified? 0: they are, or the table has
- * neither GMAC tags nor public digests. EKEYREJECTED: they are not. Of a public digest the window
+ * neither GMAC tags nor digests of input. EKEYREJECTED: they are not. Of a public digest the window
  * is a part: it is read here, which waits for the network, and its failures are handed on. */
 int sfs_span_entry_check(struct sfs_span_entry *entry, const struct sfs_seek_table *table,
                          uint32_t span, const uint8_t *in, size_t size, struct sfs_error *err);

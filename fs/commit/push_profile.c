@@ -5,6 +5,7 @@
 #include "base/array.h"
 #include "base/buf.h"
 #include "base/io.h"
+#include "base/limits.h"
 #include "image/document.h"
 #include "tree/profile_merge.h"
 #include <errno.h>
@@ -155,7 +156,8 @@ static int read_beside(struct merging *merging, struct sfs_beside *beside, const
     if (r == 0)
         r = find_text(&manifest, &text, &json, err);
     if (r == 0)
-        r = sfs_repository_read_blob(beside->repository, &text.digest, text.size, &data, err);
+        r = sfs_repository_read_blob(beside->repository, &text.digest, text.size, SFS_MAX_JSON,
+                                     &data, err);
     if (r == 0)
         r = next_profile(merging, &profile, err);
     return r < 0 ? r : sfs_profile_parse(profile, name, data, text.size, err);

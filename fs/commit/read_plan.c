@@ -27,8 +27,10 @@ struct sfs_spans *sfs_read_plan_find_spans(const struct sfs_read_plan *ahead, sf
     if (!spans)
         return NULL;
     const struct sfs_seek_table *table = sfs_spans_table(spans);
+    /* What somebody else says of a layer is compared with it where bytes are read by its files. */
+    bool is_compared = table->check == SFS_CHECK_PUBLIC || table->check == SFS_CHECK_INPUT;
     bool is_wanted = table->codec == ahead->codec && (table->is_framed || ahead->cuts);
-    return is_wanted ? spans : NULL;
+    return is_wanted && !is_compared ? spans : NULL;
 }
 
 /* Asks for a range of a file. False: the memory for it is used up. */

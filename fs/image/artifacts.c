@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "image/registry_members.h"
 #include "image/registry_source.h"
+#include "image/soci.h"
 #include "layer/index_export.h"
 #include "registry/referrers.h"
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 #define MOST_INDEXES  4u  /* artifacts with indexes that are looked at, the latest ones */
 #define MOST_PROFILES 16u /* the same of profiles */
+#define MOST_SOCI     4u  /* the same of SOCI's indexes */
 #define AT_ONCE       8u  /* manifests that are asked for */
 #define MOST_NOTE     (16u << 20)
 #define STALE         (24 * 3600) /* seconds */
@@ -23,8 +25,9 @@ struct sfs_artifacts {
     struct sfs_members *members;
     struct sfs_digest key; /* of the note in the store */
     /* {"asked": seconds, "indexes": [{"artifact", "layer", "head", "head_size", "windows",
-     * "windows_size"}], "profiles": [{"artifact", "profile", "profile_size"}]}; what was put there
-     * last comes last. "artifact" is the digest of the manifest that says so. */
+     * "windows_size"}], "profiles": [{"artifact", "profile", "profile_size"}],
+     * "soci": [{"artifact", ...}] (soci.h)}; what was put there last comes last. "artifact" is the
+     * digest of the manifest that says so. */
     json_t *note;
     bool is_partial; /* something on the list could not be had, so the note is not kept */
 };
@@ -40,11 +43,23 @@ void sfs_artifacts_close(struct sfs_artifacts **artifacts_ptr)
 
 /* ---- manifests */
 
+enum artifact { ARTIFACT_INDEX, ARTIFACT_PROFILE, ARTIFACT_SOCI };
+
+static const struct {
+    const char *type;
+    const char *key; /* of the note's list */
+    size_t most;
+} kinds[] = {
+    [ARTIFACT_INDEX] = { SFS_INDEX_ARTIFACT, "indexes", MOST_INDEXES },
+    [ARTIFACT_PROFILE] = { SFS_PROFILE_ARTIFACT, "profiles", MOST_PROFILES },
+    [ARTIFACT_SOCI] = { SFS_SOCI_REFERRER_TYPE, "soci", MOST_SOCI },
+};
+
 /* One artifact whose manifest is asked for. */
 struct inquiry {
     struct sfs_repository *repository;
     struct sfs_digest digest;
-    bool is_index; /* else a profile */
+    enum artifact what;
     bool is_known; /* an earlier note has what it says */
     struct sfs_manifest manifest;
     int result;
@@ -136,6 +151,17 @@ static void note_profile(json_t *note, const struct inquiry *inquiry, const json
     }
 }
 
+static void note_soci(json_t *note, const struct inquiry *inquiry, const json_t *manifest)
+{
+    json_t *tables = json_object_get(note, "soci");
+    char text[SFS_DIGEST_TEXT];
+    size_t before = json_array_size(tables);
+    sfs_soci_list(manifest, tables);
+    sfs_digest_print(&inquiry->digest, text);
+    for (size_t i = before; i < json_array_size(tables); i++)
+        json_object_set_new(json_array_get(tables, i), "artifact", json_string(text));
+}
+
 static void note_manifest(json_t *note, const struct inquiry *inquiry)
 {
     AUTO(sfs_json_close) json_t *json = NULL;
@@ -143,17 +169,19 @@ static void note_manifest(json_t *note, const struct inquiry *inquiry)
                                                   "an artifact", &json, NULL) < 0)
         return;
     const json_t *layers = json_object_get(json, "layers");
-    if (inquiry->is_index)
+    if (inquiry->what == ARTIFACT_INDEX)
         note_index(note, inquiry, layers);
-    else
+    else if (inquiry->what == ARTIFACT_PROFILE)
         note_profile(note, inquiry, layers);
+    else
+        note_soci(note, inquiry, json);
 }
 
 /* Takes over what an earlier note has of the artifact: a digest always says the same. False: it has
  * nothing of it. A note that is NULL is not written to. */
 static bool note_known(json_t *note, const json_t *earlier, const struct inquiry *inquiry)
 {
-    const char *key = inquiry->is_index ? "indexes" : "profiles";
+    const char *key = kinds[inquiry->what].key;
     const json_t *items = json_object_get(earlier, key);
     char wanted[SFS_DIGEST_TEXT];
     bool is_known = false;
@@ -172,26 +200,30 @@ static bool note_known(json_t *note, const json_t *earlier, const struct inquiry
 
 /* ---- the list */
 
-static bool is_type(const json_t *entry, const char *type)
+/* A list under a tag may leave the type out, if who wrote it took it to be in the manifest alone;
+ * ours always say it. */
+static bool is_wanted(const json_t *entry, enum artifact what)
 {
     const char *found = sfs_document_string(entry, "artifactType");
-    return found && strcmp(found, type) == 0;
+    const char *format = sfs_document_annotation(entry, SFS_INDEX_FORMAT_NOTE);
+    if (!found || strcmp(found, kinds[what].type) != 0)
+        return !found && what == ARTIFACT_SOCI;
+    return what != ARTIFACT_INDEX || (format && strcmp(format, SFS_SENT_INDEX_FORMAT) == 0);
 }
 
-/* Chooses the latest artifacts of a type, and puts them behind the others in their order. */
-static size_t choose(const json_t *list, const char *type, const char *format, size_t most,
-                     struct sfs_repository *repository, struct inquiry *inquiries)
+/* Chooses the latest artifacts of a kind, and puts them behind the others in their order. */
+static size_t choose(const json_t *list, enum artifact what, struct sfs_repository *repository,
+                     struct inquiry *inquiries)
 {
-    size_t count = 0, from = json_array_size(list);
+    size_t most = kinds[what].most, count = 0, from = json_array_size(list);
     for (; from > 0 && count < most; from--) {
         const json_t *entry = json_array_get(list, from - 1);
-        const char *found = sfs_document_annotation(entry, SFS_INDEX_FORMAT_NOTE);
         struct inquiry *inquiry = &inquiries[most - 1 - count];
-        if (!is_type(entry, type) || (format && (!found || strcmp(found, format) != 0)) ||
+        if (!is_wanted(entry, what) ||
             sfs_digest_parse(sfs_document_string(entry, "digest"), &inquiry->digest, NULL) < 0)
             continue;
         inquiry->repository = repository;
-        inquiry->is_index = format != NULL;
+        inquiry->what = what;
         count++;
     }
     memmove(inquiries, inquiries + (most - count), count * sizeof *inquiries);
@@ -231,13 +263,13 @@ static bool note_all(json_t *note, const json_t *earlier, const struct inquiry *
 static int make_note(struct sfs_artifacts *artifacts, struct sfs_repository *repository,
                      const json_t *list, struct sfs_error *err)
 {
-    struct inquiry inquiries[MOST_INDEXES + MOST_PROFILES] = { 0 };
-    size_t count = choose(list, SFS_INDEX_ARTIFACT, SFS_SENT_INDEX_FORMAT, MOST_INDEXES, repository,
-                          inquiries);
-    count += choose(list, SFS_PROFILE_ARTIFACT, NULL, MOST_PROFILES, repository, inquiries + count);
+    struct inquiry inquiries[MOST_INDEXES + MOST_PROFILES + MOST_SOCI] = { 0 };
+    size_t count = choose(list, ARTIFACT_INDEX, repository, inquiries);
+    count += choose(list, ARTIFACT_PROFILE, repository, inquiries + count);
+    count += choose(list, ARTIFACT_SOCI, repository, inquiries + count);
     AUTO(sfs_json_close)
-    json_t *note =
-        json_pack("{sI s[] s[]}", "asked", (json_int_t)time(NULL), "indexes", "profiles");
+    json_t *note = json_pack("{sI s[] s[] s[]}", "asked", (json_int_t)time(NULL), "indexes",
+                             "profiles", "soci");
     if (!note)
         return sfs_fail_memory(err);
     for (size_t i = 0; i < count; i++)
@@ -278,7 +310,7 @@ static int name_note(struct sfs_artifacts *artifacts, const struct sfs_digest *m
     char digest[SFS_DIGEST_TEXT];
     const struct sfs_name *name = sfs_source_name(sfs_registry_source(artifacts->members));
     AUTO(sfs_free)
-    char *text = sfs_format("beside %s/%s@%s", name->host, name->repository,
+    char *text = sfs_format("all beside %s/%s@%s", name->host, name->repository,
                             sfs_digest_print(manifest, digest));
     return text ? sfs_digest_of(text, strlen(text), &artifacts->key) : -ENOMEM;
 }
@@ -351,6 +383,12 @@ bool sfs_artifacts_find_index(const struct sfs_artifacts *artifacts, const struc
         return true;
     }
     return false;
+}
+
+bool sfs_artifacts_find_soci(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
+                             struct sfs_soci_table *ret_table)
+{
+    return sfs_soci_find(json_object_get(artifacts->note, "soci"), layer, ret_table);
 }
 
 size_t sfs_artifacts_profile_count(const struct sfs_artifacts *artifacts)

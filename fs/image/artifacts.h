@@ -1,7 +1,7 @@
 /* What stagefs keeps beside an image at its registry (docs/registry.md), as a reader of the image
- * finds it: the indexes of its layers, and start profiles. One list is asked for, and the manifests
- * that are on it; what they say is kept in the store, so that the same image asks for nothing the
- * next time. Nothing here is believed: who uses it says how far. */
+ * finds it: the indexes of its layers, and start profiles; and SOCI's indexes. One list is asked
+ * for, and the manifests that are on it; what they say is kept in the store, so that the same image
+ * asks for nothing the next time. Nothing here is believed: who uses it says how far. */
 #ifndef STAGEFS_ARTIFACTS_H
 #define STAGEFS_ARTIFACTS_H
 
@@ -38,6 +38,11 @@ struct sfs_artifact_index {
  * NULL, the one of that digest. False: there is none. */
 bool sfs_artifacts_find_index(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
                               const struct sfs_digest *head, struct sfs_artifact_index *ret_index);
+
+struct sfs_soci_table;
+/* Finds SOCI's table of the layer, as sfs_artifacts_find_index(). */
+bool sfs_artifacts_find_soci(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
+                             struct sfs_soci_table *ret_table);
 
 /* How many start profiles there are: the latest ones, if there are many. */
 size_t sfs_artifacts_profile_count(const struct sfs_artifacts *artifacts);

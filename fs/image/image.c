@@ -141,6 +141,7 @@ void sfs_image_close(struct sfs_image **image_ptr)
     free_document(&image->top);
     json_decref(image->manifest);
     json_decref(image->config);
+    json_decref(image->soci);
     sfs_artifacts_close(&image->artifacts);
     pthread_mutex_destroy(&image->artifacts_lock);
     sfs_members_close(&image->members);

@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "base/thread.h"
+#include "image/soci.h"
 #include "image/storage.h"
 #include "layer/layer.h"
 #include <errno.h>
@@ -67,25 +68,34 @@ struct sfs_layer_source sfs_image_layer_source(const struct sfs_image *image, si
     };
 }
 
+/* Opens the layer without a look at its bytes: by its index in the store, or by one that came with
+ * the image. ENOENT: it cannot be. The codec is what the media type says: of a layer at a registry,
+ * the first bytes are not fetched only to see that they are what they were. */
+static int open_unread(const struct opening *opening, size_t i, struct sfs_blob **blob,
+                       struct sfs_layer_source source, struct sfs_error *err)
+{
+    struct sfs_image *image = opening->image;
+    if (!image->members->is_remote && !sfs_image_has_soci(image))
+        return -ENOENT;
+    source.codec = image->parts[i].layer.codec;
+    int r = sfs_layer_open_indexed(opening->store, opening->cache, blob, &source,
+                                   &opening->layers[i], err);
+    return r == -ENOENT
+               ? sfs_image_open_sent(image, opening->cache, blob, &source, &opening->layers[i], err)
+               : r;
+}
+
 static int open_tar(const struct opening *opening, size_t i, const char *label,
                     struct sfs_error *err)
 {
-    const struct sfs_image_layer *layer = &opening->image->parts[i].layer;
     struct sfs_layer_source source = sfs_image_layer_source(opening->image, i, label);
     AUTO(sfs_blob_close) struct sfs_blob *blob = NULL;
     int r = sfs_image_open_blob(opening->image, i, &blob, err);
-    if (r == 0 && opening->image->members->is_remote) {
-        /* Its first bytes are not fetched only to see that they are what they were. */
-        source.codec = layer->codec;
-        r = sfs_layer_open_indexed(opening->store, opening->cache, &blob, &source,
-                                   &opening->layers[i], err);
-        if (r == -ENOENT)
-            r = sfs_image_open_sent(opening->image, opening->cache, &blob, &source,
-                                    &opening->layers[i], err);
-        if (r != -ENOENT)
-            return r;
-        r = 0;
-    }
+    if (r == 0)
+        r = open_unread(opening, i, &blob, source, err);
+    if (r != -ENOENT || !blob)
+        return r;
+    r = 0;
     if (r == 0)
         r = sfs_image_settle_codec(opening->image, i, blob, opening->progress, &source.codec, err);
     if (r == 0)

@@ -25,6 +25,11 @@ bool sfs_manifest_is_image(const char *media_type)
     return is_one_of(media_type, OCI "manifest.v1+json", DOCKER "distribution.manifest.v2+json");
 }
 
+bool sfs_manifest_is_config(const char *media_type)
+{
+    return is_one_of(media_type, OCI "config.v1+json", DOCKER "container.image.v1+json");
+}
+
 int sfs_manifest_fail_type(const char *media_type, struct sfs_error *err)
 {
     static const char schema1[] = DOCKER "distribution.manifest.v1+";
@@ -124,7 +129,7 @@ int sfs_config_take_diff_ids(struct sfs_image *image, struct sfs_error *err)
 
 static int check_config_type(const char *media_type, const json_t *manifest, struct sfs_error *err)
 {
-    if (is_one_of(media_type, OCI "config.v1+json", DOCKER "container.image.v1+json"))
+    if (sfs_manifest_is_config(media_type))
         return 0;
     const char *artifact = sfs_document_string(manifest, "artifactType");
     return sfs_fail(err, ENOTSUP,

@@ -119,6 +119,15 @@ static bool wants_all(const json_t *entry, const char *name)
     return true;
 }
 
+/* Leaves out what lies beside an image, as SOCI's index does, which names its image's platform,
+ * too. */
+static bool wants_image(const json_t *entry, const char *name)
+{
+    const char *type = sfs_document_string(entry, "artifactType");
+    (void)name;
+    return !type || !*type || sfs_manifest_is_config(type);
+}
+
 static bool wants_tag(const json_t *entry, const char *name)
 {
     return same_text(sfs_document_annotation(entry, REF_NAME), name);
@@ -175,10 +184,10 @@ static int choose_entry(const json_t *manifests, const struct sfs_reference *ref
                         struct sfs_error *err)
 {
     char text[600], wanted[SFS_PLATFORM_TEXT];
-    bool (*wants)(const json_t *, const char *) = reference->name ? wants_tag : wants_all;
+    bool (*wants)(const json_t *, const char *) = reference->name ? wants_tag : wants_image;
     size_t first = 0, count = count_wanted(manifests, wants, reference->name, &first);
-    if (count == 0 && reference->name) {
-        wants = has_full_name;
+    if (count == 0) {
+        wants = reference->name ? has_full_name : wants_all;
         count = count_wanted(manifests, wants, reference->name, &first);
     }
     if (count == 0 && json_array_size(manifests) == 0)
@@ -253,7 +262,9 @@ static int descend(const json_t *index, const struct sfs_platform *platform,
         return r;
     if (json_object_get(index, "layers") || json_object_get(index, "config"))
         return sfs_fail(err, EBADMSG, "the image index is a manifest as well (it has layers)");
-    ptrdiff_t best = pick_best(manifests, platform, wants_all, NULL);
+    ptrdiff_t best = pick_best(manifests, platform, wants_image, NULL);
+    if (best < 0)
+        best = pick_best(manifests, platform, wants_all, NULL);
     if (best < 0) {
         char text[200], wanted[SFS_PLATFORM_TEXT];
         snprintf(text, sizeof text, "the image index has none for %s (--platform chooses)",

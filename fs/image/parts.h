@@ -44,6 +44,8 @@ struct sfs_image {
     bool has_asked;                  /* for those; guarded by the lock */
     bool has_asker;                  /* a thread asks for them */
     pthread_t asker;
+    json_t *soci;        /* SOCI's tables of its layers (soci.h); guarded by the lock; NULL: none */
+    bool has_asked_soci; /* for those; guarded by the lock */
 };
 
 /* As sfs_image_open_with(), but nothing is chosen for a platform: where the reference names an
@@ -94,6 +96,8 @@ int sfs_manifest_fail_type(const char *media_type, struct sfs_error *err);
 bool sfs_manifest_is_index(const char *media_type);
 /* Is it the media type of an image's manifest, OCI's or Docker's? */
 bool sfs_manifest_is_image(const char *media_type);
+/* Is it the media type of an image's config, OCI's or Docker's? */
+bool sfs_manifest_is_config(const char *media_type);
 
 /* Opens the stored bytes of layer i; the caller closes *ret_blob. ENOENT: not there. EKEYREJECTED:
  * not of the descriptor's size. EBADMSG: the archive ends before it does. */
@@ -129,9 +133,9 @@ struct sfs_index;
  * True also where there is none. */
 bool sfs_image_sent_is_same(struct sfs_image *image, const struct sfs_layer_source *source,
                             const struct sfs_index *made);
-/* Opens a layer of the image by the index that is beside it, if that is to be trusted. Takes over
- * *blob on success. ENOENT: it is to be opened otherwise; what is wrong with an index was told to
- * progress->warn. */
+/* Opens a layer of the image by the index that is beside it, or else by SOCI's table of it, if
+ * those are to be trusted. Takes over *blob on success. ENOENT: it is to be opened otherwise; what
+ * is wrong with an index was told to progress->warn. */
 int sfs_image_open_sent(struct sfs_image *image, struct sfs_cache *cache, struct sfs_blob **blob,
                         const struct sfs_layer_source *source, struct sfs_layer **ret_layer,
                         struct sfs_error *err);

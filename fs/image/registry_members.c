@@ -111,7 +111,8 @@ static int get_document(struct registry_members *members, const struct sfs_diges
         return r;
     if (announced) {
         *ret_size = (size_t)announced->size;
-        return sfs_repository_read_blob(repository, digest, announced->size, ret_data, err);
+        return sfs_repository_read_blob(repository, digest, announced->size, SFS_MAX_JSON, ret_data,
+                                        err);
     }
     AUTO(sfs_manifest_done) struct sfs_manifest manifest = { 0 };
     r = sfs_repository_get_manifest(repository, NULL, digest, &manifest, err);
@@ -303,7 +304,7 @@ int sfs_registry_read_document(struct sfs_members *base, const struct sfs_digest
         return 0;
     int r = sfs_source_connect(members->source, &repository, err);
     if (r == 0)
-        r = sfs_repository_read_blob(repository, digest, size, ret_data, err);
+        r = sfs_repository_read_blob(repository, digest, size, SFS_MAX_JSON, ret_data, err);
     if (r < 0)
         return r;
     *ret_size = (size_t)size;

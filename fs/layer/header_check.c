@@ -42,7 +42,7 @@ static int fail_at(struct sfs_header_check *check, const char *name, const char 
         if (!atomic_load(&check->has_failed))
             sfs_fail(
                 &check->failure, EIO,
-                "%s: the index that the registry has of it is forged or of another layer: at "
+                "%s: the index that was found beside it is forged or of another layer: at "
                 "\"%.100s\" the layer says otherwise (%.100s); --index-trust none does without",
                 check->label, name, why);
         atomic_store(&check->has_failed, true);

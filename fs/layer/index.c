@@ -175,17 +175,29 @@ static const char *find_section_fault(const struct header *header)
     return NULL;
 }
 
-/* How many bytes the file of an index that was sent must have: it ends before WINDOWS, and has a
- * place for each entry in their stead. Call it only for sections without a fault. */
+/* Where the places stand in the file of an index that came from elsewhere: in the stead of WINDOWS,
+ * or behind the whole file where the windows came with the names. Call it only for sections without
+ * a fault. */
+static uint64_t places_at(const struct header *header)
+{
+    return header->check == SFS_CHECK_INPUT ? header->file_size : header->sections[WINDOWS].offset;
+}
+
+/* How many bytes such a file must have: it ends with a place for each entry. */
 static uint64_t sent_size(const struct header *header)
 {
-    return header->sections[WINDOWS].offset + header->sections[ENTRIES].count * sizeof(uint64_t);
+    return places_at(header) + header->sections[ENTRIES].count * sizeof(uint64_t);
+}
+
+static bool is_from_elsewhere(const struct header *header)
+{
+    return header->check == SFS_CHECK_PUBLIC || header->check == SFS_CHECK_INPUT;
 }
 
 /* What is wrong with the form for other machines besides. */
 static const char *find_sent_fault(const struct header *header, uint64_t file_size)
 {
-    if (header->check != SFS_CHECK_PUBLIC || header->copy_size != 0 ||
+    if (!is_from_elsewhere(header) || header->copy_size != 0 ||
         header->codec != header->seek_codec || (header->flags & FLAG_FROM_TOC) ||
         !(header->flags & FLAG_WINDOWS_CHECKED))
         return "not an index for other machines";
@@ -201,10 +213,10 @@ static const char *find_header_fault(const struct header *header, uint64_t file_
     if (!is_sent && header->file_size != file_size)
         return "cut off";
     /* The form for other machines is none to be taken for one that was made here. */
-    if (!is_sent && header->check == SFS_CHECK_PUBLIC)
+    if (!is_sent && is_from_elsewhere(header))
         return "an index of another machine";
     if (!sfs_codec_get(header->codec) || !sfs_codec_get(header->seek_codec) ||
-        header->check > SFS_CHECK_PUBLIC || (header->flags & ~FLAGS))
+        header->check > SFS_CHECK_LAST || (header->flags & ~FLAGS))
         return "unknown codec";
     /* Nothing but the digests of its chunks vouches for the bytes. */
     if ((header->flags & FLAG_FROM_TOC) && header->check != SFS_CHECK_SHA256)
@@ -267,7 +279,7 @@ static int check_map(struct sfs_index *index, int fd, bool is_sent, struct sfs_e
         return sfs_fail(err, EBADMSG, "damaged");
     use_sections(index, fd);
     if (is_sent)
-        index->places = (const void *)((const char *)index->map + header->sections[WINDOWS].offset);
+        index->places = (const void *)((const char *)index->map + places_at(header));
     int r =
         sfs_seek_check(&index->seek, index->copy_size ? index->copy_size : index->blob_size, err);
     return r < 0 ? r : sfs_tables_check(&index->tables, index->seek.out_size, err);

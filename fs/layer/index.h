@@ -63,9 +63,10 @@ int sfs_index_write(int fd, const struct sfs_index *index, struct sfs_error *err
 
 /* Maps and checks the file. Takes over *fd on success. EBADMSG: damaged, or of another version. */
 int sfs_index_open(int *fd, struct sfs_index *ret_index, struct sfs_error *err);
-/* Maps and checks an index that another machine sent (index_export.h), without its windows: the
- * caller sets seek.windows_blob where seek.windows_size is not 0. Its names, and what its digests
- * are worth, are as good as who vouches for the file. Else as sfs_index_open(). */
+/* Maps and checks an index that another machine sent (index_export.h), without its windows: where
+ * the check is SFS_CHECK_PUBLIC, the caller sets seek.windows_blob if seek.windows_size is not 0.
+ * Or one that was made of SOCI's table (ztoc.h), which has its windows. Its names, and what its
+ * digests are worth, are as good as who vouches for the file. Else as sfs_index_open(). */
 int sfs_index_open_sent(int *fd, struct sfs_index *ret_index, struct sfs_error *err);
 /* Bytes of the file up to WINDOWS, out of the first `size` bytes of an index; 0: it is none. */
 size_t sfs_index_head_size(const void *data, size_t size);

@@ -288,19 +288,21 @@ static int use_sent(struct tar_layer *layer, struct sfs_cache *cache, struct sfs
                     struct sfs_error *err)
 {
     struct sfs_index *index = &layer->index;
-    if (index->seek.windows_size > 0 && !sent->windows)
+    bool is_foreign = index->seek.check == SFS_CHECK_INPUT;
+    if (index->seek.windows_size > 0 && !sent->windows && !is_foreign)
         return sfs_fail(err, EBADMSG, "its windows are missing");
     index->seek.windows_blob = sent->windows;
     layer->is_sent = true;
     layer->is_open_to_doubt = !sent->is_vouched;
-    int r = cache && layer->is_open_to_doubt
+    /* A program of others may read a tar otherwise than we do, whoever vouches for it. */
+    int r = cache && (layer->is_open_to_doubt || is_foreign)
                 ? sfs_header_check_open(index, layer->base.label, &layer->check, err)
                 : 0;
     if (r == 0 && cache)
         r = sfs_spans_open(cache, blob, &index->seek, source->label, &layer->spans, err);
     if (r < 0)
         return r;
-    layer->base.unconfirmed = layer->check != NULL;
+    layer->base.unconfirmed = layer->check && layer->is_open_to_doubt;
     if (layer->check)
         sfs_header_check_use(layer->check, layer->spans);
     layer->windows = TAKE(sent->windows);

@@ -154,6 +154,14 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+bool sfs_tar_pax_keeps(const struct sfs_tar_record *record)
+{
+    if (record->value_size == 0 && !starts_with(record->key, "SCHILY.xattr."))
+        return false;
+    return starts_with(record->key, "SCHILY.") || starts_with(record->key, "LIBARCHIVE.") ||
+           starts_with(record->key, "RHT.");
+}
+
 /* Takes owner, times and attributes. What is not kept must be well-formed, too: docker refuses it
  * else. */
 static int take_metadata(const struct sfs_tar_record *record, struct sfs_tar_pax *pax,
@@ -174,8 +182,7 @@ static int take_metadata(const struct sfs_tar_record *record, struct sfs_tar_pax
         pax->has_mtime = true;
         return take_time(record, &pax->mtime_sec, &pax->mtime_nsec, err);
     }
-    if (!starts_with(key, "SCHILY.") && !starts_with(key, "LIBARCHIVE.") &&
-        !starts_with(key, "RHT."))
+    if (!sfs_tar_pax_keeps(record))
         return 0;
     return sfs_buf_add(&pax->others, record, sizeof *record) < 0 ? sfs_fail_memory(err) : 0;
 }

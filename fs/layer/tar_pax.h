@@ -34,6 +34,9 @@ int sfs_tar_pax_parse(struct sfs_buf *text, struct sfs_tar_pax *pax, struct sfs_
 /* Frees what is in it, and makes it all-zero. */
 void sfs_tar_pax_done(struct sfs_tar_pax *pax);
 
+/* Is it one of those that `others` holds? */
+bool sfs_tar_pax_keeps(const struct sfs_tar_record *record);
+
 /* Checks a global header. What it says of times, owners and comments is passed over. EBADMSG: it
  * changes names, sizes or sparse maps, which GNU tar heeds and Go does not. */
 int sfs_tar_pax_check_global(const struct sfs_tar_pax *pax, struct sfs_error *err);

@@ -20,8 +20,8 @@ static int lend_block(void *user, const void **ret_data, size_t *ret_size, struc
     return sfs_unpack_next(user, ret_data, ret_size, err);
 }
 
-static int take_file(struct tar_reader *reader, const struct sfs_tar_member *member,
-                     struct sfs_error *err)
+static int add_file(struct sfs_builder *builder, const struct sfs_tar_member *member,
+                    struct sfs_error *err)
 {
     AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
     int r = sfs_tar_xattrs_take(member->records, member->record_count, &xattrs, err);
@@ -33,16 +33,28 @@ static int take_file(struct tar_reader *reader, const struct sfs_tar_member *mem
                                            .extent_count = (uint32_t)member->extent_count,
                                            .xattrs = xattrs.list,
                                            .xattr_count = xattrs.count };
-    return sfs_builder_add(reader->builder, member->name, &item, err);
+    return sfs_builder_add(builder, member->name, &item, err);
 }
 
-static int take_link(struct tar_reader *reader, const struct sfs_tar_member *member,
-                     struct sfs_error *err)
+static int add_link(struct sfs_builder *builder, const struct sfs_tar_member *member,
+                    struct sfs_error *err)
 {
-    if (sfs_aufs_is_body(member->link) && !sfs_builder_has(reader->builder, member->link))
+    if (sfs_aufs_is_body(member->link) && !sfs_builder_has(builder, member->link))
         return sfs_fail(err, EBADMSG, "a hard link to \"%.100s\" of aufs, which is not there",
                         member->link);
-    return sfs_builder_link(reader->builder, member->name, member->link, err);
+    return sfs_builder_link(builder, member->name, member->link, err);
+}
+
+int sfs_tar_add_member(struct sfs_builder *builder, const struct sfs_tar_member *member,
+                       struct sfs_error *err)
+{
+    if (sfs_aufs_is_body(member->name))
+        return S_ISREG(member->inode.mode) && !member->hard_link ? add_file(builder, member, err)
+                                                                 : 0;
+    int r = sfs_whiteout_take(builder, member->name, err);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return member->hard_link ? add_link(builder, member, err) : add_file(builder, member, err);
 }
 
 static int take_member(struct tar_reader *reader, const struct sfs_tar_member *member,
@@ -50,13 +62,7 @@ static int take_member(struct tar_reader *reader, const struct sfs_tar_member *m
 {
     if (reader->options->is_estargz && sfs_estargz_is_mark(member->name))
         return 0;
-    if (sfs_aufs_is_body(member->name))
-        return S_ISREG(member->inode.mode) && !member->hard_link ? take_file(reader, member, err)
-                                                                 : 0;
-    int r = sfs_whiteout_take(reader->builder, member->name, err);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    return member->hard_link ? take_link(reader, member, err) : take_file(reader, member, err);
+    return sfs_tar_add_member(reader->builder, member, err);
 }
 
 static int take_all(struct tar_reader *reader, struct sfs_error *err)

@@ -20,6 +20,7 @@
 #include "layer/tar_pax.h"
 
 struct sfs_tar_stream;
+struct sfs_tar_member;
 
 struct sfs_tar_read_options {
     bool is_estargz;                     /* marks of that format are no files */
@@ -32,6 +33,11 @@ struct sfs_tar_read_options {
  * handed on as they are. */
 int sfs_tar_read(struct sfs_unpack *unpack, struct sfs_builder *builder,
                  const struct sfs_tar_read_options *options, struct sfs_error *err);
+
+/* Gives the builder what one member says: a name, a hard link or a mark. EBADMSG: it is one that is
+ * refused. E2BIG, ENOMEM: as the builder has it. */
+int sfs_tar_add_member(struct sfs_builder *builder, const struct sfs_tar_member *member,
+                       struct sfs_error *err);
 
 /* To be called at a tar's end: warns of another archive behind it. Only readers that pass over
  * zeros show that one: it is no fault, but a good place to hide something. `label` is what the

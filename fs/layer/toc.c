@@ -110,6 +110,12 @@ static const struct sfs_digest *get_digest(const struct sfs_toc_claim *claim)
     return claim->has_packed ? &claim->packed : &claim->plain;
 }
 
+bool sfs_toc_is_claimed(const struct sfs_layer_source *source)
+{
+    struct sfs_toc_claim claim;
+    return find_claim(source, &claim, NULL) > 0;
+}
+
 bool sfs_toc_vouches(const struct sfs_layer_source *source, const struct sfs_index *index)
 {
     struct sfs_toc_claim claim;

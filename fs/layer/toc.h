@@ -21,6 +21,9 @@
 #include "layer/layer.h"
 #include <jansson.h>
 
+/* Do the source's annotations vouch for a table that its blob brings? Whether that is there and
+ * right is not looked at. */
+bool sfs_toc_is_claimed(const struct sfs_layer_source *source);
 /* Did the source's annotations vouch for the table that this index was made from? */
 bool sfs_toc_vouches(const struct sfs_layer_source *source, const struct sfs_index *index);
 
@@ -105,6 +108,9 @@ struct sfs_toc_entry {
 /* Reads one entry, which borrows from `json`; it is freed with sfs_toc_entry_done(). EBADMSG: a
  * field is missing, of a wrong type or out of range. */
 int sfs_toc_entry_parse(const json_t *json, struct sfs_toc_entry *ret_entry, struct sfs_error *err);
+/* Reads a time as Go prints it ("2026-01-02T03:04:05.6+01:00", RFC 3339) into the inode. EBADMSG,
+ * without words: it is none. */
+int sfs_toc_time_parse(const char *text, struct sfs_inode_rec *inode);
 /* Frees what is in it. Fine on an all-zero struct. */
 void sfs_toc_entry_done(struct sfs_toc_entry *entry);
 

@@ -80,22 +80,24 @@ static bool parse_zone(const char *text, long *ret_nsec, long *ret_zone)
     return true;
 }
 
-/* Reads the time, as of RFC 3339. Go's zero time, of the year 1, means none, as a missing field
- * does. */
-static void get_time(struct field_reader *reader, struct sfs_inode_rec *inode)
+int sfs_toc_time_parse(const char *text, struct sfs_inode_rec *inode)
 {
-    const char *text = get_text(reader, "modtime");
-    if (!*text || strcmp(text, "0001-01-01T00:00:00Z") == 0)
-        return;
     struct tm tm = { 0 };
     long nsec, zone;
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (!rest || !parse_zone(rest, &nsec, &zone)) {
-        reader->r = sfs_fail(reader->err, EBADMSG, "modtime is not a time");
-        return;
-    }
+    if (!rest || !parse_zone(rest, &nsec, &zone))
+        return -EBADMSG;
     inode->mtime_sec = (int64_t)timegm(&tm) - zone;
     inode->mtime_nsec = (uint32_t)nsec;
+    return 0;
+}
+
+/* Go's zero time, of the year 1, means none, as a missing field does. */
+static void get_time(struct field_reader *reader, struct sfs_inode_rec *inode)
+{
+    const char *text = get_text(reader, "modtime");
+    if (*text && strcmp(text, "0001-01-01T00:00:00Z") != 0 && sfs_toc_time_parse(text, inode) < 0)
+        reader->r = sfs_fail(reader->err, EBADMSG, "modtime is not a time");
 }
 
 /* Decodes to `out`. Returns the decoded size, or -1. */

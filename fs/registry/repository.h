@@ -58,8 +58,8 @@ int sfs_repository_fetch(struct sfs_repository *repository, const struct sfs_dig
 void sfs_repository_cancel(struct sfs_repository *repository, const void *user);
 
 /* Reads a small blob whole, as a config, into fresh memory, NUL-terminated behind its `size` bytes,
- * and compares it with its digest. The caller frees. E2BIG: `size` is above SFS_MAX_JSON. */
+ * and compares it with its digest. The caller frees. E2BIG: `size` is above `max`. */
 int sfs_repository_read_blob(struct sfs_repository *repository, const struct sfs_digest *digest,
-                             uint64_t size, char **ret_data, struct sfs_error *err);
+                             uint64_t size, uint64_t max, char **ret_data, struct sfs_error *err);
 
 #endif

@@ -436,16 +436,16 @@ static int into_memory(void *user, uint64_t offset, const void *data, size_t siz
 }
 
 int sfs_repository_read_blob(struct sfs_repository *repository, const struct sfs_digest *digest,
-                             uint64_t size, char **ret_data, struct sfs_error *err)
+                             uint64_t size, uint64_t max, char **ret_data, struct sfs_error *err)
 {
     char wanted[SFS_DIGEST_TEXT];
     struct sfs_digest found;
     bool whole;
     sfs_digest_print(digest, wanted);
-    if (size > SFS_MAX_JSON)
+    if (size > max)
         return sfs_fail(err, E2BIG,
-                        "%s: %" PRIu64 " bytes, more than a JSON document may have (%u)", wanted,
-                        size, SFS_MAX_JSON);
+                        "%s: %" PRIu64 " bytes, more than such a document may have (%" PRIu64 ")",
+                        wanted, size, max);
     AUTO(sfs_free) char *data = malloc(size + 1);
     if (!data)
         return sfs_fail_memory(err);
