@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define SIZE  (9u * SFS_RANGE_BLOCK * 16 + 12345) /* a last block that is not whole */
 #define PIECE 3000u                               /* bytes that come at once */
@@ -27,6 +28,8 @@ static struct machine {
     atomic_bool sends_all; /* it knows no ranges */
     atomic_int delay_us;   /* before each piece */
     atomic_int refusal;    /* each request fails with this errno */
+    atomic_bool is_silent; /* it sends nothing */
+    atomic_bool is_busy;   /* nor to those for whom nobody waits */
     atomic_int busy;       /* requests under way */
     atomic_uint requests;
     atomic_ullong bytes;
@@ -37,8 +40,15 @@ static struct sfs_digest digest;
 
 struct fake_remote {
     struct sfs_remote base;
-    atomic_bool cancelled;
+    atomic_bool cancelled, is_hurried;
 };
+
+static bool keeps_waiting(const struct fake_remote *remote, enum sfs_remote_priority priority)
+{
+    return atomic_load(&machine->is_silent) ||
+           (atomic_load(&machine->is_busy) && priority != SFS_REMOTE_DEMAND &&
+            !atomic_load(&remote->is_hurried));
+}
 
 static int send_bytes(struct fake_remote *remote, uint64_t offset, uint64_t end,
                       sfs_remote_sink sink, void *user)
@@ -68,8 +78,9 @@ static int answer(struct sfs_remote *base, enum sfs_remote_priority priority, ui
                   struct sfs_error *error)
 {
     struct fake_remote *remote = (struct fake_remote *)base;
-    (void)priority;
     atomic_fetch_add(&machine->requests, 1);
+    while (keeps_waiting(remote, priority) && !atomic_load(&remote->cancelled))
+        usleep(1000);
     if (atomic_load(&machine->refusal))
         return sfs_fail(error, atomic_load(&machine->refusal), "refused");
     if (atomic_load(&machine->failures) > 0 && atomic_fetch_sub(&machine->failures, 1) > 0)
@@ -120,7 +131,14 @@ static void fake_close(struct sfs_remote *base)
     free(base);
 }
 
-static const struct sfs_remote_ops fake_ops = { fake_fetch, fake_cancel, fake_close };
+static bool fake_hurry(struct sfs_remote *base, void *user)
+{
+    (void)user;
+    atomic_store(&((struct fake_remote *)base)->is_hurried, true);
+    return true;
+}
+
+static const struct sfs_remote_ops fake_ops = { fake_fetch, fake_cancel, fake_close, fake_hurry };
 
 /* Has room for so many bytes; -1: for all. Counts how often the blob became whole. */
 struct fake_keeper {
@@ -171,6 +189,7 @@ static void warn(void *user, const char *text)
 
 static const struct sfs_progress progress = { .warn = warn };
 static atomic_bool is_stalled;
+static unsigned patience_ms = 2500;
 
 static struct sfs_blob *open_blob_with(bool is_kept)
 {
@@ -195,7 +214,7 @@ static struct sfs_blob *open_blob_with(bool is_kept)
                                                .demand_pool = pool,
                                                .progress = &progress,
                                                .is_stalled = &is_stalled,
-                                               .patience_ms = 2500 };
+                                               .patience_ms = patience_ms };
     cr_assert_eq(sfs_blob_open_range(&remote->base, file, keeper, &options, &blob, &err), 0, "%s",
                  err.text);
     return blob;
@@ -451,6 +470,86 @@ Test(blob_range, what_time_does_not_mend_fails_at_once)
     atomic_store(&machine->refusal, 0);
     assert_reads(blob, 0, 10);
     sfs_blob_close(&blob);
+}
+
+/* Has a range be on its way for which nobody waits. */
+static void fetch_ahead(struct sfs_blob *blob, enum sfs_pool_priority priority)
+{
+    sfs_blob_fetch(blob, 0, 64ull * SFS_RANGE_BLOCK, priority);
+    while (machine->busy == 0)
+        usleep(1000);
+}
+
+/* The last block of a request comes long after the reader would have given up a silent machine. */
+Test(blob_range, a_machine_that_sends_slowly_is_waited_for)
+{
+    struct sfs_blob *blob = open_blob();
+    atomic_store(&machine->delay_us, 10000);
+    fetch_ahead(blob, SFS_POOL_AHEAD);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_eq(machine->requests, 1);
+    cr_assert_eq(warnings, 0);
+    atomic_store(&machine->delay_us, 0);
+    sfs_blob_close(&blob);
+}
+
+Test(blob_range, a_reader_hurries_what_is_on_its_way)
+{
+    struct sfs_blob *blob = open_blob();
+    atomic_store(&machine->is_busy, true);
+    fetch_ahead(blob, SFS_POOL_BACKGROUND);
+    usleep(50000);
+    cr_assert_eq(machine->bytes, 0);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_eq(machine->requests, 1);
+    sfs_blob_close(&blob);
+}
+
+/* Another process has begun to fetch, and stands still: what it has locked is fetched twice. */
+Test(blob_range, a_process_that_stands_still_keeps_no_reader_for_long)
+{
+    patience_ms = 20000;
+    struct sfs_blob *blob = open_blob();
+    struct sfs_range_file *other;
+    int data = open(path_of("data"), O_RDWR), map = open(path_of("map"), O_RDWR);
+    cr_assert_eq(sfs_range_file_open(&data, &map, SIZE, &other, &err), 0);
+    cr_assert_eq(sfs_range_file_lock(other, 0, 32), 0);
+    cr_assert_eq(sfs_range_file_lock_start(other, 40), UINT32_MAX);
+    int64_t begin = time(NULL);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_lt(time(NULL) - begin, 10);
+    sfs_range_file_close(&other);
+    sfs_blob_close(&blob);
+}
+
+static void read_first_in_child(void)
+{
+    struct sfs_error why;
+    char byte;
+    if (sfs_pool_open(4, &pool, &why) < 0)
+        _exit(1);
+    struct sfs_blob *blob = open_blob();
+    _exit(sfs_blob_read_at(blob, &byte, 1, 0, &why) == 1 ? 0 : 2);
+}
+
+/* Whoever was stopped, with its reader, has not waited meanwhile. */
+Test(blob_range, a_process_that_was_stopped_has_not_waited)
+{
+    atomic_store(&machine->is_silent, true);
+    atomic_store(&machine->delay_us, 10000);
+    pid_t child = fork();
+    if (child == 0)
+        read_first_in_child();
+    while (machine->busy == 0)
+        usleep(1000);
+    kill(child, SIGSTOP);
+    usleep((patience_ms + 500) * 1000);
+    kill(child, SIGCONT);
+    usleep(300000);
+    atomic_store(&machine->is_silent, false);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0, "status %x", (unsigned)status);
 }
 
 static void *read_randomly(void *arg)

@@ -16,6 +16,7 @@
 #define HASH_BLOCK  (1u << 20)
 #define TRY_AGAIN   1000 /* ms between tries while the other machine does not answer */
 #define SILENCE     5000 /* ms without a byte, after which a reader says so */
+#define LONGEST     1000 /* ms: a tick counts for no more, since then it was us who stood still */
 
 /* A range to be brought by the pool, for whoever reads it, or for nobody yet. */
 struct range_job {
@@ -29,8 +30,10 @@ struct range_job {
 
 /* How a reader waits. */
 struct patience {
-    int64_t since_ms;      /* it waits for that block; 0: it has not begun to */
+    bool has_begun;        /* to wait for that block */
     uint32_t block, least; /* least: how many blocks a request of its gets at least */
+    int64_t silent_ms;     /* so long it has waited for nothing */
+    uint64_t received;     /* what had come from the other machine at the last look */
     int64_t again_ms;      /* when the next try is due; 0: at once */
     struct range_job *job; /* of this reader; NULL: none is under way */
     struct sfs_error why;  /* the last try failed; empty: none did */
@@ -157,17 +160,42 @@ static int bear(struct sfs_range_blob *range, struct patience *patience, struct 
     return 0;
 }
 
+static void begin_to_wait(const struct sfs_range_blob *range, uint32_t block,
+                          struct patience *patience)
+{
+    if (patience->has_begun && patience->block == block)
+        return;
+    patience->has_begun = true;
+    patience->block = block;
+    patience->silent_ms = 0;
+    patience->received = atomic_load(range->received);
+    patience->why.text[0] = 0;
+}
+
+/* Waits for a tick. It wears on the patience if nothing came meanwhile: where other requests are
+ * served before this one, or bytes come one by one, the machine is there. It does so in any case
+ * while the reader's own requests fail. A process that was stopped, or got no processor, finds a
+ * tick to have been long: the machine is not to blame for that. */
+static void wait_a_tick(struct sfs_range_blob *range, struct patience *patience)
+{
+    int64_t begin = sfs_range_now_ms();
+    sfs_range_wait(range, SFS_WANTED_TICK);
+    int64_t passed = sfs_range_now_ms() - begin;
+    atomic_fetch_add(&sfs_range_counters.wait_ns, (unsigned long long)passed * 1000000u);
+    uint64_t received = atomic_load(range->received);
+    if (received != patience->received && !patience->why.text[0])
+        patience->silent_ms = 0;
+    else
+        patience->silent_ms += passed < LONGEST ? passed : LONGEST;
+    patience->received = received;
+}
+
 /* Goes on waiting for a block that is not here: for a job of its own, or for one that has begun
  * with it. */
 static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
                     struct patience *patience, struct sfs_error *err)
 {
-    int64_t now = sfs_range_now_ms();
-    if (patience->since_ms == 0 || patience->block != block) {
-        patience->since_ms = now;
-        patience->block = block;
-        patience->why.text[0] = 0;
-    }
+    begin_to_wait(range, block, patience);
     bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
     if (patience->job && patience->job->is_done) {
         if (patience->job->result < 0)
@@ -176,18 +204,18 @@ static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
     }
     if (!sfs_wanted_is())
         return sfs_fail(err, EINTR, "%s: nobody waits for it any more", range->blob.name);
-    if (now - patience->since_ms > range->patience_ms)
+    if (patience->silent_ms > range->patience_ms)
         return give_up(range, patience, err);
-    if (!is_pending && !patience->job && now >= patience->again_ms) {
+    if (is_pending)
+        sfs_range_hurry(range, block);
+    if (!is_pending && !patience->job && sfs_range_now_ms() >= patience->again_ms) {
         const struct sfs_range_wish wish = { block, last, patience->least, SFS_REMOTE_DEMAND };
         patience->job = submit(range, wish, true);
         if (!patience->job)
             return range->closing ? sfs_fail(err, ECANCELED, "cancelled") : sfs_fail_memory(err);
     }
-    sfs_range_wait(range, SFS_WANTED_TICK);
-    atomic_fetch_add(&sfs_range_counters.wait_ns,
-                     (unsigned long long)(sfs_range_now_ms() - now) * 1000000u);
-    if (now - patience->since_ms > SILENCE && !is_stalled(range)) {
+    wait_a_tick(range, patience);
+    if (patience->silent_ms > SILENCE && !is_stalled(range)) {
         const struct sfs_error why = { .text = "no answer for some seconds" };
         note_stall(range, &why);
     }
@@ -576,6 +604,7 @@ int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
     range->digest = options->digest;
     range->where = strdup(options->where);
     range->is_stalled = options->is_stalled;
+    range->received = options->received ? options->received : &range->own_received;
     range->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
     range->blocks = sfs_range_blocks(options->size);
     range->states = calloc(range->blocks + 1ull, 1);

@@ -49,6 +49,7 @@ struct sfs_range_blob {
     struct sfs_digest digest;
     char *where;
     atomic_bool *is_stalled;
+    atomic_ullong *received, own_received;
     unsigned patience_ms;
     uint32_t blocks;
 
@@ -95,6 +96,8 @@ bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block);
  * other machine does not answer. ECANCELED: it is closing. Else what the remote fails with. */
 int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,
                     struct sfs_error *err);
+/* A reader waits for a block that is on its way: whatever brings it goes first from now on. */
+void sfs_range_hurry(struct sfs_range_blob *range, uint32_t block);
 /* Ends what is under way, soon. */
 void sfs_range_cancel(struct sfs_range_blob *range);
 /* Waits for a change, at most so long. */

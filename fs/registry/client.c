@@ -209,7 +209,8 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .on_head = on_head,
                                         .on_data = on_data,
                                         .user = exchange,
-                                        .cancelled = call->cancelled };
+                                        .cancelled = call->cancelled,
+                                        .urgent = call->urgent };
     r = sfs_http_perform(registry->http, &request, answer, err);
     return r == -ENOBUFS && !exchange->is_final ? 0 : r;
 }
