@@ -8,12 +8,14 @@
 #include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 /* Bytes of holes in one file from which on FUSE shows the image; EROFS shows smaller ones as
  * zeros. */
 #define HOLES_FOR_FUSE (1u << 20)
 /* Bytes of files that are kept decoded: room for the libraries of some images. */
 #define DEFAULT_LIMIT (8ull << 30)
+#define TELL_AGAIN_S  10
 
 /* Numbers the layers of all trees, so that one array says which of them were told of. */
 static int count_layers(struct sfs_server *server, struct sfs_error *err)
@@ -339,6 +341,18 @@ void sfs_server_close(struct sfs_server **server)
     *server = NULL;
 }
 
+/* Was somebody told of this layer just now? A damaged one fails again and again with the same
+ * words; what fails later may do so for another cause. Else notes that it is told now. */
+static bool is_told(atomic_llong *told_at)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long long before = atomic_load(told_at), second = (long long)now.tv_sec + 1;
+    if (before > 0 && second - before < TELL_AGAIN_S)
+        return true;
+    return !atomic_compare_exchange_strong(told_at, &before, second);
+}
+
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err)
 {
@@ -346,7 +360,7 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
     uint32_t inode;
     sfs_tree_origin(place->tree, place->node, &layer, &inode);
     atomic_fetch_add(&server->stats.read_errors, 1);
-    if (atomic_exchange(&server->warned[server->first_layer[place->index] + layer], true))
+    if (is_told(&server->warned[server->first_layer[place->index] + layer]))
         return;
     if (server->options->warn)
         server->options->warn(server->options->user, err->text);

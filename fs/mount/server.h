@@ -49,7 +49,7 @@ struct sfs_server {
     bool takes_backing;               /* the kernel takes backing files; set by init */
     int device;                   /* the session's /dev/fuse; set before the first backing file */
     size_t *first_layer;          /* the position in `warned` of each tree's first layer */
-    atomic_bool *warned;          /* for each layer: its first read error was told */
+    atomic_llong *warned;         /* for each layer: the second of its last told read error */
     atomic_uint_least64_t blocks; /* for statfs, of 512 bytes; 0: not counted yet */
     atomic_uint_least64_t inodes; /* for statfs */
 };
@@ -62,7 +62,7 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
 /* Frees all parts, and sets NULL; NULL is fine. After the session was unmounted. */
 void sfs_server_close(struct sfs_server **server);
 
-/* Tells options->warn of a failed read, once for each layer. */
+/* Tells options->warn of a failed read, for each layer once in ten seconds. */
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err);
 
