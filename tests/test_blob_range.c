@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/thread.h"
+#include "blob/range_parts.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -405,6 +406,20 @@ Test(blob_range, distrusted_bytes_are_fetched_again_once)
     sfs_blob_close(&blob);
 }
 
+/* Both copies are in memory then, and the wrong one must not be found first. */
+Test(blob_range, distrusted_bytes_that_are_not_kept_are_forgotten)
+{
+    struct sfs_blob *blob = open_blob_with(false);
+    uint8_t byte;
+    atomic_store(&machine->bad, 1000);
+    atomic_store(&machine->bad_times, 1);
+    cr_assert_eq(sfs_blob_read_at(blob, &byte, 1, 1000, &err), 1);
+    cr_assert_neq(byte, content[1000]);
+    cr_assert(sfs_blob_distrust(blob, 1000, 1));
+    assert_reads(blob, 900, 200);
+    sfs_blob_close(&blob);
+}
+
 /* The registry sent wrong bytes, and nobody looked at them. */
 Test(blob_range, what_does_not_hold_its_digest_is_dropped)
 {
@@ -612,6 +627,28 @@ Test(blob_range, nothing_need_be_kept)
     read_by_many(blob, 4);
     assert_all(blob);
     sfs_blob_close(&blob);
+}
+
+/* A machine that sends all, in order, sends more than stays in memory: what a reader waits for is
+ * not pushed out while it wakes up, however late it does. */
+Test(blob_range, what_is_waited_for_stays_in_memory)
+{
+    enum { MANY = 3 * SFS_RANGE_LOOSE };
+    char *data = calloc(1, SFS_RANGE_BLOCK);
+    struct sfs_range_blob range = { .blocks = MANY, .blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK };
+    struct sfs_range_waiter waiter = { .block = 7 };
+    range.states = calloc(MANY, 1);
+    range.waiters = &waiter;
+    for (uint32_t block = 0; block < MANY; block++)
+        cr_assert_eq(sfs_range_keep_loose(&range, block, data), 0);
+    for (uint32_t block = 0; block < MANY; block++) {
+        bool is_late = block >= MANY - (SFS_RANGE_LOOSE - 1);
+        cr_assert_eq(sfs_range_has(&range, block), block == 7 || is_late, "block %u", block);
+    }
+    for (uint32_t block = 0; block < MANY; block++)
+        sfs_range_drop_loose(&range, block);
+    free(range.states);
+    free(data);
 }
 
 Test(blob_range, closing_ends_what_is_under_way)

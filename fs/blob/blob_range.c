@@ -39,6 +39,13 @@ struct patience {
     struct sfs_error why;  /* the last try failed; empty: none did */
 };
 
+/* A part of one block that a reader wants. */
+struct range_part {
+    uint32_t block, last; /* last: of the blocks that it wants after this one */
+    size_t from, size;    /* bytes in the block */
+    char *to;
+};
+
 /* ---- waiting for bytes */
 
 static void warn(const struct sfs_range_blob *range, const char *text)
@@ -222,26 +229,65 @@ static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
     return 0;
 }
 
-/* Has the blocks be here. EIO: the other machine does not give them. EINTR: nobody wants them any
- * more. */
-static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last, struct sfs_error *err)
+/* Waits until a block is here. EIO: the other machine does not give it. EINTR: nobody wants it any
+ * more. The lock is held. */
+static int bring(struct sfs_range_blob *range, uint32_t block, uint32_t last,
+                 struct patience *patience, struct sfs_error *err)
 {
-    /* Little is widened, since a round trip costs as much as what it brings. Who wants more has
-     * said what is worth having: the start of the next span helps nobody. */
-    bool is_little = last - first < SFS_RANGE_LITTLE;
-    struct patience patience = { .least = is_little ? SFS_RANGE_LEAST : 1 };
     int r = 0;
-    LOCK(&range->lock);
-    for (uint32_t block = first; block <= last && r == 0;) {
-        if (range->closing)
-            r = sfs_fail(err, ECANCELED, "cancelled");
-        else if (sfs_range_has(range, block) || sfs_range_take_kept(range, block))
-            block++;
-        else
-            r = wait_for(range, block, last, &patience, err);
-    }
-    leave_job(&patience.job);
+    while (r == 0 && !sfs_range_has(range, block) && !sfs_range_take_kept(range, block))
+        r = range->closing ? sfs_fail(err, ECANCELED, "cancelled")
+                           : wait_for(range, block, last, patience, err);
     return r;
+}
+
+static const char *find_loose(const struct sfs_range_blob *range, uint32_t block)
+{
+    if ((range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_LOOSE)
+        return NULL;
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
+        if (range->loose[i].data && range->loose[i].block == block)
+            return range->loose[i].data;
+    return NULL;
+}
+
+static void enlist(struct sfs_range_blob *range, struct sfs_range_waiter *waiter)
+{
+    waiter->next = range->waiters;
+    range->waiters = waiter;
+}
+
+static void leave(struct sfs_range_blob *range, const struct sfs_range_waiter *waiter)
+{
+    struct sfs_range_waiter **at = &range->waiters;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+}
+
+/* Reads a part of one block. What is in memory alone is copied as soon as it is here, and is not
+ * pushed out before: else readers that come late to a processor would have it fetched for ever. */
+static int read_block(struct sfs_range_blob *range, struct range_part *part,
+                      struct patience *patience, struct sfs_error *err)
+{
+    {
+        struct sfs_range_waiter waiter = { .block = part->block };
+        LOCK(&range->lock);
+        enlist(range, &waiter);
+        int r = bring(range, part->block, part->last, patience, err);
+        leave(range, &waiter);
+        const char *loose = r == 0 ? find_loose(range, part->block) : NULL;
+        if (loose)
+            memcpy(part->to, loose + part->from, part->size);
+        if (r < 0 || loose)
+            return r;
+    }
+    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), part->to, part->size,
+                               (uint64_t)part->block * SFS_RANGE_BLOCK + part->from);
+    return n == (ssize_t)part->size
+               ? 0
+               : sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
+                          range->blob.name);
 }
 
 /* ---- ahead of readers */
@@ -439,6 +485,7 @@ static bool range_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size
         atomic_fetch_add(&sfs_range_counters.damaged, 1);
         if (range->file)
             sfs_range_file_drop(range->file, block, 1);
+        sfs_range_drop_loose(range, block);
         range->states[block] = SFS_BLOCK_UNKNOWN | SFS_BLOCK_BAD;
         range->gap = range->gap < block ? range->gap : block;
     }
@@ -447,58 +494,26 @@ static bool range_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size
 
 /* ---- the vtable */
 
-/* Copies out of one block. -ESTALE: it was in memory, and is not any more. */
-static int copy_block(struct sfs_range_blob *range, uint32_t block, size_t from, void *buf,
-                      size_t size)
-{
-    {
-        LOCK(&range->lock);
-        if (!sfs_range_has(range, block))
-            return -ESTALE;
-        for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
-            if (!range->loose[i].data || range->loose[i].block != block ||
-                (range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_LOOSE)
-                continue;
-            memcpy(buf, range->loose[i].data + from, size);
-            return 0;
-        }
-    }
-    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), buf, size,
-                               (uint64_t)block * SFS_RANGE_BLOCK + from);
-    return n == (ssize_t)size ? 0 : -EIO;
-}
-
-static int copy_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset)
-{
-    for (char *to = buf; size > 0;) {
-        uint32_t block = (uint32_t)(offset / SFS_RANGE_BLOCK);
-        size_t from = offset % SFS_RANGE_BLOCK;
-        size_t part = size < SFS_RANGE_BLOCK - from ? size : SFS_RANGE_BLOCK - from;
-        int r = copy_block(range, block, from, to, part);
-        if (r < 0)
-            return r;
-        to += part;
-        offset += part;
-        size -= part;
-    }
-    return 0;
-}
-
-static int read_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset,
+/* Little is widened, since a round trip costs as much as what it brings. Who wants more has said
+ * what is worth having: the start of the next span helps nobody. */
+static int read_piece(struct sfs_range_blob *range, char *buf, size_t size, uint64_t offset,
                       struct sfs_error *err)
 {
     uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
     uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
-    int r;
-    do {
-        r = bring(range, first, last, err);
-        if (r < 0)
-            return r;
-        r = copy_piece(range, buf, size, offset);
-    } while (r == -ESTALE);
-    return r < 0 ? sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
-                            range->blob.name)
-                 : 0;
+    struct patience patience = { .least = last - first < SFS_RANGE_LITTLE ? SFS_RANGE_LEAST : 1 };
+    int r = 0;
+    for (size_t done = 0; done < size && r == 0;) {
+        size_t from = (size_t)((offset + done) % SFS_RANGE_BLOCK), left = size - done;
+        size_t room = SFS_RANGE_BLOCK - from, count = left < room ? left : room;
+        uint32_t block = (uint32_t)((offset + done) / SFS_RANGE_BLOCK);
+        r = read_block(range, &(struct range_part){ block, last, from, count, buf + done },
+                       &patience, err);
+        done += count;
+    }
+    LOCK(&range->lock);
+    leave_job(&patience.job);
+    return r;
 }
 
 static ssize_t range_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,

@@ -87,15 +87,41 @@ bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
 
 /* ---- where bytes go */
 
-/* Keeps a block in memory, in the place of the one that came first. */
-static int keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data)
+void sfs_range_drop_loose(struct sfs_range_blob *range, uint32_t block)
+{
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
+        if (range->loose[i].data && range->loose[i].block == block)
+            sfs_free(&range->loose[i].data);
+}
+
+static bool is_awaited(const struct sfs_range_blob *range, uint32_t block)
+{
+    for (const struct sfs_range_waiter *it = range->waiters; it; it = it->next)
+        if (it->block == block)
+            return true;
+    return false;
+}
+
+/* The place of the block that came first, but for those that a reader is about to take. */
+static unsigned choose_loose(struct sfs_range_blob *range)
+{
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
+        unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
+        if (!range->loose[place].data || !is_awaited(range, range->loose[place].block))
+            return place;
+    }
+    return range->next_loose++ % SFS_RANGE_LOOSE;
+}
+
+int sfs_range_keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data)
 {
     size_t size = sfs_range_block_size(range->blob.size, block);
     char *copy = malloc(size);
     if (!copy)
         return -ENOMEM;
     memcpy(copy, data, size);
-    unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
+    sfs_range_drop_loose(range, block);
+    unsigned place = choose_loose(range);
     if (range->loose[place].data)
         set_state(range, range->loose[place].block, SFS_BLOCK_UNKNOWN);
     free(range->loose[place].data);
@@ -148,7 +174,7 @@ static int put_block(struct sfs_range_run *run, uint32_t block, const char *data
         range->credit = 0;
         if (room)
             range->room_asked_ms = sfs_range_now_ms();
-        r = sfs_range_has(range, block) ? 0 : keep_loose(range, block, data);
+        r = sfs_range_has(range, block) ? 0 : sfs_range_keep_loose(range, block, data);
     }
     unlock_block(run, block);
     pthread_cond_broadcast(&range->changed);
