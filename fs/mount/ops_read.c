@@ -155,14 +155,15 @@ static void follow(struct sfs_server *server, sfs_ino ino, const struct sfs_plac
 }
 
 /* Is a process about to end? Its threads have SIGKILL pending, whatever signal it was. (The number
- * is a thread's; 0: it lives where this process cannot see it.) */
+ * is a thread's; 0: it lives where this process cannot see it.) Where there is no /proc, nothing is
+ * known of it. */
 static bool is_dying(pid_t thread)
 {
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
     AUTO(sfs_close_fd) int fd = thread > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
-        return thread > 0 && errno == ENOENT;
+        return thread > 0 && errno == ENOENT && access("/proc/self/status", F_OK) == 0;
     ssize_t n = read(fd, text, sizeof text - 1);
     text[n > 0 ? n : 0] = 0;
     const char *pending = strstr(text, "\nSigPnd:");
