@@ -147,6 +147,7 @@ struct fake_keeper {
 };
 static int64_t room;
 static atomic_int wholes;
+static atomic_bool keeps_long;
 
 static int fake_make_room(struct sfs_range_keeper *keeper, uint64_t size)
 {
@@ -168,6 +169,8 @@ static int fake_keep_whole(struct sfs_range_keeper *keeper)
 {
     (void)keeper;
     atomic_fetch_add(&wholes, 1);
+    while (atomic_load(&keeps_long))
+        usleep(1000);
     return unlink(path_of("map"));
 }
 
@@ -342,6 +345,32 @@ Test(blob_range, all_of_it_becomes_a_whole_blob)
     cr_assert_eq(wholes, 1);
     cr_assert_eq(access(path_of("map"), F_OK), -1);
     assert_all(blob);
+    sfs_blob_close(&blob);
+}
+
+static void *read_beginning(void *arg)
+{
+    uint8_t byte;
+    return sfs_blob_read_at(arg, &byte, 1, 0, NULL) == 1 ? arg : NULL;
+}
+
+/* Who makes it whole may have to wait for another process. */
+Test(blob_range, readers_go_on_while_it_becomes_a_whole_blob)
+{
+    struct sfs_blob *blob = open_blob();
+    pthread_t reader;
+    void *has_read = NULL;
+    atomic_store(&keeps_long, true);
+    assert_all(blob);
+    while (wholes == 0)
+        usleep(1000);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 5;
+    pthread_create(&reader, NULL, read_beginning, blob);
+    cr_assert_eq(pthread_timedjoin_np(reader, &has_read, &until), 0);
+    cr_assert(has_read);
+    atomic_store(&keeps_long, false);
     sfs_blob_close(&blob);
 }
 

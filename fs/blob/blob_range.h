@@ -28,7 +28,8 @@ struct sfs_range_keeper_ops {
     /* May `size` bytes more be written? 0, or -ENOSPC. Makes room where that can be. */
     int (*make_room)(struct sfs_range_keeper *keeper, uint64_t size);
     /* All bytes are there, and they hold the digest: from now on others take the file for the whole
-     * blob, and nothing is written to it. 0 or a negative errno: then it stays as it is. */
+     * blob, and nothing is written to it. 0 or a negative errno: then it stays as it is. May wait
+     * for another process; no reader waits for that. */
     int (*keep_whole)(struct sfs_range_keeper *keeper);
     void (*close)(struct sfs_range_keeper *keeper);
 };
