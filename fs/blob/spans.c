@@ -52,12 +52,23 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     return 0;
 }
 
+/* Jobs that wait for another machine end now. */
+static void stop_jobs(struct sfs_spans *spans)
+{
+    {
+        LOCK(&spans->cache->lock);
+        spans->closing = true;
+    }
+    sfs_blob_stop(spans->blob);
+    if (spans->table.windows_blob)
+        sfs_blob_stop(spans->table.windows_blob);
+}
+
 /* Frees the slots, once no job decodes any of them. */
 static void drop_slots(struct sfs_spans *spans)
 {
     struct sfs_cache *cache = spans->cache;
     LOCK(&cache->lock);
-    spans->closing = true;
     while (spans->jobs > 0)
         pthread_cond_wait(&spans->idle, &cache->lock);
     sfs_slots_drop(spans);
@@ -69,6 +80,7 @@ void sfs_spans_close(struct sfs_spans **spans_ptr)
     if (!spans)
         return;
     *spans_ptr = NULL;
+    stop_jobs(spans);
     drop_slots(spans);
     pthread_cond_destroy(&spans->idle);
     sfs_blob_close(&spans->blob);

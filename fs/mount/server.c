@@ -15,6 +15,7 @@
 #define HOLES_FOR_FUSE (1u << 20)
 /* Bytes of files that are kept decoded: room for the libraries of some images. */
 #define DEFAULT_LIMIT (8ull << 30)
+#define END_S         10
 #define TELL_AGAIN_S  10
 
 /* Numbers the layers of all trees, so that one array says which of them were told of. */
@@ -341,13 +342,29 @@ void sfs_server_close(struct sfs_server **server)
     *server = NULL;
 }
 
+static long long now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+void sfs_server_end_soon(struct sfs_server *server)
+{
+    atomic_store(&server->end_by_s, now_s() + END_S);
+}
+
+bool sfs_server_is_overdue(const struct sfs_server *server)
+{
+    long long end_by_s = atomic_load(&server->end_by_s);
+    return end_by_s != 0 && now_s() > end_by_s;
+}
+
 /* Was somebody told of this layer just now? A damaged one fails again and again with the same
  * words; what fails later may do so for another cause. Else notes that it is told now. */
 static bool is_told(atomic_llong *told_at)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    long long before = atomic_load(told_at), second = (long long)now.tv_sec + 1;
+    long long before = atomic_load(told_at), second = now_s() + 1;
     if (before > 0 && second - before < TELL_AGAIN_S)
         return true;
     return !atomic_compare_exchange_strong(told_at, &before, second);
