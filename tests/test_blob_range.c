@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/thread.h"
+#include "blob/range_parts.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define SIZE  (9u * SFS_RANGE_BLOCK * 16 + 12345) /* a last block that is not whole */
 #define PIECE 3000u                               /* bytes that come at once */
@@ -27,6 +29,8 @@ static struct machine {
     atomic_bool sends_all; /* it knows no ranges */
     atomic_int delay_us;   /* before each piece */
     atomic_int refusal;    /* each request fails with this errno */
+    atomic_bool is_silent; /* it sends nothing */
+    atomic_bool is_busy;   /* nor to those for whom nobody waits */
     atomic_int busy;       /* requests under way */
     atomic_uint requests;
     atomic_ullong bytes;
@@ -37,8 +41,15 @@ static struct sfs_digest digest;
 
 struct fake_remote {
     struct sfs_remote base;
-    atomic_bool cancelled;
+    atomic_bool cancelled, is_hurried;
 };
+
+static bool keeps_waiting(const struct fake_remote *remote, enum sfs_remote_priority priority)
+{
+    return atomic_load(&machine->is_silent) ||
+           (atomic_load(&machine->is_busy) && priority != SFS_REMOTE_DEMAND &&
+            !atomic_load(&remote->is_hurried));
+}
 
 static int send_bytes(struct fake_remote *remote, uint64_t offset, uint64_t end,
                       sfs_remote_sink sink, void *user)
@@ -68,8 +79,9 @@ static int answer(struct sfs_remote *base, enum sfs_remote_priority priority, ui
                   struct sfs_error *error)
 {
     struct fake_remote *remote = (struct fake_remote *)base;
-    (void)priority;
     atomic_fetch_add(&machine->requests, 1);
+    while (keeps_waiting(remote, priority) && !atomic_load(&remote->cancelled))
+        usleep(1000);
     if (atomic_load(&machine->refusal))
         return sfs_fail(error, atomic_load(&machine->refusal), "refused");
     if (atomic_load(&machine->failures) > 0 && atomic_fetch_sub(&machine->failures, 1) > 0)
@@ -120,7 +132,14 @@ static void fake_close(struct sfs_remote *base)
     free(base);
 }
 
-static const struct sfs_remote_ops fake_ops = { fake_fetch, fake_cancel, fake_close };
+static bool fake_hurry(struct sfs_remote *base, void *user)
+{
+    (void)user;
+    atomic_store(&((struct fake_remote *)base)->is_hurried, true);
+    return true;
+}
+
+static const struct sfs_remote_ops fake_ops = { fake_fetch, fake_cancel, fake_close, fake_hurry };
 
 /* Has room for so many bytes; -1: for all. Counts how often the blob became whole. */
 struct fake_keeper {
@@ -128,6 +147,7 @@ struct fake_keeper {
 };
 static int64_t room;
 static atomic_int wholes;
+static atomic_bool keeps_long;
 
 static int fake_make_room(struct sfs_range_keeper *keeper, uint64_t size)
 {
@@ -149,6 +169,8 @@ static int fake_keep_whole(struct sfs_range_keeper *keeper)
 {
     (void)keeper;
     atomic_fetch_add(&wholes, 1);
+    while (atomic_load(&keeps_long))
+        usleep(1000);
     return unlink(path_of("map"));
 }
 
@@ -171,6 +193,7 @@ static void warn(void *user, const char *text)
 
 static const struct sfs_progress progress = { .warn = warn };
 static atomic_bool is_stalled;
+static unsigned patience_ms = 2500;
 
 static struct sfs_blob *open_blob_with(bool is_kept)
 {
@@ -195,7 +218,7 @@ static struct sfs_blob *open_blob_with(bool is_kept)
                                                .demand_pool = pool,
                                                .progress = &progress,
                                                .is_stalled = &is_stalled,
-                                               .patience_ms = 2500 };
+                                               .patience_ms = patience_ms };
     cr_assert_eq(sfs_blob_open_range(&remote->base, file, keeper, &options, &blob, &err), 0, "%s",
                  err.text);
     return blob;
@@ -325,6 +348,32 @@ Test(blob_range, all_of_it_becomes_a_whole_blob)
     sfs_blob_close(&blob);
 }
 
+static void *read_beginning(void *arg)
+{
+    uint8_t byte;
+    return sfs_blob_read_at(arg, &byte, 1, 0, NULL) == 1 ? arg : NULL;
+}
+
+/* Who makes it whole may have to wait for another process. */
+Test(blob_range, readers_go_on_while_it_becomes_a_whole_blob)
+{
+    struct sfs_blob *blob = open_blob();
+    pthread_t reader;
+    void *has_read = NULL;
+    atomic_store(&keeps_long, true);
+    assert_all(blob);
+    while (wholes == 0)
+        usleep(1000);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 5;
+    pthread_create(&reader, NULL, read_beginning, blob);
+    cr_assert_eq(pthread_timedjoin_np(reader, &has_read, &until), 0);
+    cr_assert(has_read);
+    atomic_store(&keeps_long, false);
+    sfs_blob_close(&blob);
+}
+
 /* Of a pass, the verdict is waited for, and nothing is digested twice. */
 Test(blob_range, a_verdict_makes_it_whole_or_drops_it)
 {
@@ -383,6 +432,20 @@ Test(blob_range, distrusted_bytes_are_fetched_again_once)
     cr_assert(sfs_blob_distrust(blob, 900, 200));
     assert_reads(blob, 900, 200);
     cr_assert(!sfs_blob_distrust(blob, 900, 200));
+    sfs_blob_close(&blob);
+}
+
+/* Both copies are in memory then, and the wrong one must not be found first. */
+Test(blob_range, distrusted_bytes_that_are_not_kept_are_forgotten)
+{
+    struct sfs_blob *blob = open_blob_with(false);
+    uint8_t byte;
+    atomic_store(&machine->bad, 1000);
+    atomic_store(&machine->bad_times, 1);
+    cr_assert_eq(sfs_blob_read_at(blob, &byte, 1, 1000, &err), 1);
+    cr_assert_neq(byte, content[1000]);
+    cr_assert(sfs_blob_distrust(blob, 1000, 1));
+    assert_reads(blob, 900, 200);
     sfs_blob_close(&blob);
 }
 
@@ -453,6 +516,86 @@ Test(blob_range, what_time_does_not_mend_fails_at_once)
     sfs_blob_close(&blob);
 }
 
+/* Has a range be on its way for which nobody waits. */
+static void fetch_ahead(struct sfs_blob *blob, enum sfs_pool_priority priority)
+{
+    sfs_blob_fetch(blob, 0, 64ull * SFS_RANGE_BLOCK, priority);
+    while (machine->busy == 0)
+        usleep(1000);
+}
+
+/* The last block of a request comes long after the reader would have given up a silent machine. */
+Test(blob_range, a_machine_that_sends_slowly_is_waited_for)
+{
+    struct sfs_blob *blob = open_blob();
+    atomic_store(&machine->delay_us, 10000);
+    fetch_ahead(blob, SFS_POOL_AHEAD);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_eq(machine->requests, 1);
+    cr_assert_eq(warnings, 0);
+    atomic_store(&machine->delay_us, 0);
+    sfs_blob_close(&blob);
+}
+
+Test(blob_range, a_reader_hurries_what_is_on_its_way)
+{
+    struct sfs_blob *blob = open_blob();
+    atomic_store(&machine->is_busy, true);
+    fetch_ahead(blob, SFS_POOL_BACKGROUND);
+    usleep(50000);
+    cr_assert_eq(machine->bytes, 0);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_eq(machine->requests, 1);
+    sfs_blob_close(&blob);
+}
+
+/* Another process has begun to fetch, and stands still: what it has locked is fetched twice. */
+Test(blob_range, a_process_that_stands_still_keeps_no_reader_for_long)
+{
+    patience_ms = 20000;
+    struct sfs_blob *blob = open_blob();
+    struct sfs_range_file *other;
+    int data = open(path_of("data"), O_RDWR), map = open(path_of("map"), O_RDWR);
+    cr_assert_eq(sfs_range_file_open(&data, &map, SIZE, &other, &err), 0);
+    cr_assert_eq(sfs_range_file_lock(other, 0, 32), 0);
+    cr_assert_eq(sfs_range_file_lock_start(other, 40), UINT32_MAX);
+    int64_t begin = time(NULL);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    cr_assert_lt(time(NULL) - begin, 10);
+    sfs_range_file_close(&other);
+    sfs_blob_close(&blob);
+}
+
+static void read_first_in_child(void)
+{
+    struct sfs_error why;
+    char byte;
+    if (sfs_pool_open(4, &pool, &why) < 0)
+        _exit(1);
+    struct sfs_blob *blob = open_blob();
+    _exit(sfs_blob_read_at(blob, &byte, 1, 0, &why) == 1 ? 0 : 2);
+}
+
+/* Whoever was stopped, with its reader, has not waited meanwhile. */
+Test(blob_range, a_process_that_was_stopped_has_not_waited)
+{
+    atomic_store(&machine->is_silent, true);
+    atomic_store(&machine->delay_us, 10000);
+    pid_t child = fork();
+    if (child == 0)
+        read_first_in_child();
+    while (machine->busy == 0)
+        usleep(1000);
+    kill(child, SIGSTOP);
+    usleep((patience_ms + 500) * 1000);
+    kill(child, SIGCONT);
+    usleep(300000);
+    atomic_store(&machine->is_silent, false);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0, "status %x", (unsigned)status);
+}
+
 static void *read_randomly(void *arg)
 {
     struct sfs_blob *blob = arg;
@@ -513,6 +656,28 @@ Test(blob_range, nothing_need_be_kept)
     read_by_many(blob, 4);
     assert_all(blob);
     sfs_blob_close(&blob);
+}
+
+/* A machine that sends all, in order, sends more than stays in memory: what a reader waits for is
+ * not pushed out while it wakes up, however late it does. */
+Test(blob_range, what_is_waited_for_stays_in_memory)
+{
+    enum { MANY = 3 * SFS_RANGE_LOOSE };
+    char *data = calloc(1, SFS_RANGE_BLOCK);
+    struct sfs_range_blob range = { .blocks = MANY, .blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK };
+    struct sfs_range_waiter waiter = { .block = 7 };
+    range.states = calloc(MANY, 1);
+    range.waiters = &waiter;
+    for (uint32_t block = 0; block < MANY; block++)
+        cr_assert_eq(sfs_range_keep_loose(&range, block, data), 0);
+    for (uint32_t block = 0; block < MANY; block++) {
+        bool is_late = block >= MANY - (SFS_RANGE_LOOSE - 1);
+        cr_assert_eq(sfs_range_has(&range, block), block == 7 || is_late, "block %u", block);
+    }
+    for (uint32_t block = 0; block < MANY; block++)
+        sfs_range_drop_loose(&range, block);
+    free(range.states);
+    free(data);
 }
 
 Test(blob_range, closing_ends_what_is_under_way)

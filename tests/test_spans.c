@@ -317,6 +317,80 @@ Test(spans, names_the_layer_when_the_disk_fails)
     close_fixture(&fixture);
 }
 
+static atomic_uint slow_reads;
+
+/* The first read fails, and takes its time for it. */
+static ssize_t read_late(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                         struct sfs_error *words)
+{
+    if (atomic_fetch_add(&slow_reads, 1) > 0)
+        return memory_read_at(blob, buf, size, offset, words);
+    usleep(4000000);
+    return sfs_fail(words, EIO, "no answer");
+}
+
+static void *read_the_first(void *arg)
+{
+    struct sfs_error words;
+    return check_range(arg, 0, 1000, &words) == 0 ? NULL : arg;
+}
+
+Test(spans, a_late_reader_does_not_share_the_failure_of_an_early_one)
+{
+    struct fixture fixture;
+    pthread_t early, late;
+    void *early_failed, *late_failed;
+    open_fixture(&fixture, SFS_CODEC_GZIP, MIB, 0);
+    static const struct sfs_blob_ops slow = { .read_at = read_late, .close = memory_close };
+    sfs_spans_blob(fixture.spans)->ops = &slow;
+    pthread_create(&early, NULL, read_the_first, &fixture);
+    usleep(2500000);
+    pthread_create(&late, NULL, read_the_first, &fixture);
+    pthread_join(early, &early_failed);
+    pthread_join(late, &late_failed);
+    cr_assert(early_failed);
+    cr_assert_null(late_failed);
+    close_fixture(&fixture);
+}
+
+static atomic_bool is_stopped;
+static atomic_uint waiting_reads;
+
+/* As one that waits for another machine. */
+static ssize_t read_until_stopped(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
+                                  struct sfs_error *words)
+{
+    (void)blob;
+    (void)buf;
+    (void)size;
+    (void)offset;
+    atomic_fetch_add(&waiting_reads, 1);
+    while (!atomic_load(&is_stopped))
+        usleep(1000);
+    return sfs_fail(words, ECANCELED, "cancelled");
+}
+
+static void stop_reads(struct sfs_blob *blob)
+{
+    (void)blob;
+    atomic_store(&is_stopped, true);
+}
+
+Test(spans, closing_waits_for_no_other_machine, .timeout = 20)
+{
+    struct fixture fixture;
+    open_fixture(&fixture, SFS_CODEC_GZIP, MIB, 0);
+    static const struct sfs_blob_ops silent = { .read_at = read_until_stopped,
+                                                .stop = stop_reads,
+                                                .close = memory_close };
+    sfs_spans_blob(fixture.spans)->ops = &silent;
+    cr_assert(sfs_spans_prefetch(fixture.spans, 0, 1000, SFS_POOL_AHEAD));
+    while (waiting_reads == 0)
+        usleep(1000);
+    close_fixture(&fixture);
+    cr_assert(is_stopped);
+}
+
 Test(spans, checks_decoded_bytes_where_the_image_brought_their_digests)
 {
     AUTO(sfs_buf_close) struct sfs_buf content = make_content(2 * MIB, 5);

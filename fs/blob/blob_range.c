@@ -14,6 +14,7 @@
 #define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
 #define TRY_AGAIN   1000          /* ms between tries while the other machine does not answer */
 #define SILENCE     5000          /* ms without a byte, after which a reader says so */
+#define LONGEST     1000 /* ms: a tick counts for no more, since then it was us who stood still */
 
 /* A range to be brought by the pool, for whoever reads it, or for nobody yet. */
 struct range_job {
@@ -27,11 +28,20 @@ struct range_job {
 
 /* How a reader waits. */
 struct patience {
-    int64_t since_ms;      /* it waits for that block; 0: it has not begun to */
+    bool has_begun;        /* to wait for that block */
     uint32_t block, least; /* least: how many blocks a request of its gets at least */
+    int64_t silent_ms;     /* so long it has waited for nothing */
+    uint64_t received;     /* what had come from the other machine at the last look */
     int64_t again_ms;      /* when the next try is due; 0: at once */
     struct range_job *job; /* of this reader; NULL: none is under way */
     struct sfs_error why;  /* the last try failed; empty: none did */
+};
+
+/* A part of one block that a reader wants. */
+struct range_part {
+    uint32_t block, last; /* last: of the blocks that it wants after this one */
+    size_t from, size;    /* bytes in the block */
+    char *to;
 };
 
 /* ---- waiting for bytes */
@@ -155,17 +165,42 @@ static int bear(struct sfs_range_blob *range, struct patience *patience, struct 
     return 0;
 }
 
+static void begin_to_wait(const struct sfs_range_blob *range, uint32_t block,
+                          struct patience *patience)
+{
+    if (patience->has_begun && patience->block == block)
+        return;
+    patience->has_begun = true;
+    patience->block = block;
+    patience->silent_ms = 0;
+    patience->received = atomic_load(range->received);
+    patience->why.text[0] = 0;
+}
+
+/* Waits for a tick. It wears on the patience if nothing came meanwhile: where other requests are
+ * served before this one, or bytes come one by one, the machine is there. It does so in any case
+ * while the reader's own requests fail. A process that was stopped, or got no processor, finds a
+ * tick to have been long: the machine is not to blame for that. */
+static void wait_a_tick(struct sfs_range_blob *range, struct patience *patience)
+{
+    int64_t begin = sfs_range_now_ms();
+    sfs_range_wait(range, SFS_WANTED_TICK);
+    int64_t passed = sfs_range_now_ms() - begin;
+    atomic_fetch_add(&sfs_range_counters.wait_ns, (unsigned long long)passed * 1000000u);
+    uint64_t received = atomic_load(range->received);
+    if (received != patience->received && !patience->why.text[0])
+        patience->silent_ms = 0;
+    else
+        patience->silent_ms += passed < LONGEST ? passed : LONGEST;
+    patience->received = received;
+}
+
 /* Goes on waiting for a block that is not here: for a job of its own, or for one that has begun
  * with it. */
 static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
                     struct patience *patience, struct sfs_error *err)
 {
-    int64_t now = sfs_range_now_ms();
-    if (patience->since_ms == 0 || patience->block != block) {
-        patience->since_ms = now;
-        patience->block = block;
-        patience->why.text[0] = 0;
-    }
+    begin_to_wait(range, block, patience);
     bool is_pending = (range->states[block] & SFS_BLOCK_STATE) == SFS_BLOCK_PENDING;
     if (patience->job && patience->job->is_done) {
         if (patience->job->result < 0)
@@ -174,44 +209,83 @@ static int wait_for(struct sfs_range_blob *range, uint32_t block, uint32_t last,
     }
     if (!sfs_wanted_is())
         return sfs_fail(err, EINTR, "%s: nobody waits for it any more", range->blob.name);
-    if (now - patience->since_ms > range->patience_ms)
+    if (patience->silent_ms > range->patience_ms)
         return give_up(range, patience, err);
-    if (!is_pending && !patience->job && now >= patience->again_ms) {
+    if (is_pending)
+        sfs_range_hurry(range, block);
+    if (!is_pending && !patience->job && sfs_range_now_ms() >= patience->again_ms) {
         const struct sfs_range_wish wish = { block, last, patience->least, SFS_REMOTE_DEMAND };
         patience->job = submit(range, wish, true);
         if (!patience->job)
             return range->closing ? sfs_fail(err, ECANCELED, "cancelled") : sfs_fail_memory(err);
     }
-    sfs_range_wait(range, SFS_WANTED_TICK);
-    atomic_fetch_add(&sfs_range_counters.wait_ns,
-                     (unsigned long long)(sfs_range_now_ms() - now) * 1000000u);
-    if (now - patience->since_ms > SILENCE && !is_stalled(range)) {
+    wait_a_tick(range, patience);
+    if (patience->silent_ms > SILENCE && !is_stalled(range)) {
         const struct sfs_error why = { .text = "no answer for some seconds" };
         note_stall(range, &why);
     }
     return 0;
 }
 
-/* Has the blocks be here. EIO: the other machine does not give them. EINTR: nobody wants them any
- * more. */
-static int bring(struct sfs_range_blob *range, uint32_t first, uint32_t last, struct sfs_error *err)
+/* Waits until a block is here. EIO: the other machine does not give it. EINTR: nobody wants it any
+ * more. The lock is held. */
+static int bring(struct sfs_range_blob *range, uint32_t block, uint32_t last,
+                 struct patience *patience, struct sfs_error *err)
 {
-    /* Little is widened, since a round trip costs as much as what it brings. Who wants more has
-     * said what is worth having: the start of the next span helps nobody. */
-    bool is_little = last - first < SFS_RANGE_LITTLE;
-    struct patience patience = { .least = is_little ? SFS_RANGE_LEAST : 1 };
     int r = 0;
-    LOCK(&range->lock);
-    for (uint32_t block = first; block <= last && r == 0;) {
-        if (range->closing)
-            r = sfs_fail(err, ECANCELED, "cancelled");
-        else if (sfs_range_has(range, block) || sfs_range_take_kept(range, block))
-            block++;
-        else
-            r = wait_for(range, block, last, &patience, err);
-    }
-    leave_job(&patience.job);
+    while (r == 0 && !sfs_range_has(range, block) && !sfs_range_take_kept(range, block))
+        r = range->closing ? sfs_fail(err, ECANCELED, "cancelled")
+                           : wait_for(range, block, last, patience, err);
     return r;
+}
+
+static const char *find_loose(const struct sfs_range_blob *range, uint32_t block)
+{
+    if ((range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_LOOSE)
+        return NULL;
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
+        if (range->loose[i].data && range->loose[i].block == block)
+            return range->loose[i].data;
+    return NULL;
+}
+
+static void enlist(struct sfs_range_blob *range, struct sfs_range_waiter *waiter)
+{
+    waiter->next = range->waiters;
+    range->waiters = waiter;
+}
+
+static void leave(struct sfs_range_blob *range, const struct sfs_range_waiter *waiter)
+{
+    struct sfs_range_waiter **at = &range->waiters;
+    while (*at != waiter)
+        at = &(*at)->next;
+    *at = waiter->next;
+}
+
+/* Reads a part of one block. What is in memory alone is copied as soon as it is here, and is not
+ * pushed out before: else readers that come late to a processor would have it fetched for ever. */
+static int read_block(struct sfs_range_blob *range, struct range_part *part,
+                      struct patience *patience, struct sfs_error *err)
+{
+    {
+        struct sfs_range_waiter waiter = { .block = part->block };
+        LOCK(&range->lock);
+        enlist(range, &waiter);
+        int r = bring(range, part->block, part->last, patience, err);
+        leave(range, &waiter);
+        const char *loose = r == 0 ? find_loose(range, part->block) : NULL;
+        if (loose)
+            memcpy(part->to, loose + part->from, part->size);
+        if (r < 0 || loose)
+            return r;
+    }
+    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), part->to, part->size,
+                               (uint64_t)part->block * SFS_RANGE_BLOCK + part->from);
+    return n == (ssize_t)part->size
+               ? 0
+               : sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
+                          range->blob.name);
 }
 
 /* ---- ahead of readers */
@@ -297,58 +371,26 @@ static void look_ahead(struct sfs_range_blob *range, uint64_t offset, uint64_t s
 
 /* ---- the vtable */
 
-/* Copies out of one block. -ESTALE: it was in memory, and is not any more. */
-static int copy_block(struct sfs_range_blob *range, uint32_t block, size_t from, void *buf,
-                      size_t size)
-{
-    {
-        LOCK(&range->lock);
-        if (!sfs_range_has(range, block))
-            return -ESTALE;
-        for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
-            if (!range->loose[i].data || range->loose[i].block != block ||
-                (range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_LOOSE)
-                continue;
-            memcpy(buf, range->loose[i].data + from, size);
-            return 0;
-        }
-    }
-    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), buf, size,
-                               (uint64_t)block * SFS_RANGE_BLOCK + from);
-    return n == (ssize_t)size ? 0 : -EIO;
-}
-
-static int copy_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset)
-{
-    for (char *to = buf; size > 0;) {
-        uint32_t block = (uint32_t)(offset / SFS_RANGE_BLOCK);
-        size_t from = offset % SFS_RANGE_BLOCK;
-        size_t part = size < SFS_RANGE_BLOCK - from ? size : SFS_RANGE_BLOCK - from;
-        int r = copy_block(range, block, from, to, part);
-        if (r < 0)
-            return r;
-        to += part;
-        offset += part;
-        size -= part;
-    }
-    return 0;
-}
-
-static int read_piece(struct sfs_range_blob *range, void *buf, size_t size, uint64_t offset,
+/* Little is widened, since a round trip costs as much as what it brings. Who wants more has said
+ * what is worth having: the start of the next span helps nobody. */
+static int read_piece(struct sfs_range_blob *range, char *buf, size_t size, uint64_t offset,
                       struct sfs_error *err)
 {
     uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
     uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
-    int r;
-    do {
-        r = bring(range, first, last, err);
-        if (r < 0)
-            return r;
-        r = copy_piece(range, buf, size, offset);
-    } while (r == -ESTALE);
-    return r < 0 ? sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
-                            range->blob.name)
-                 : 0;
+    struct patience patience = { .least = last - first < SFS_RANGE_LITTLE ? SFS_RANGE_LEAST : 1 };
+    int r = 0;
+    for (size_t done = 0; done < size && r == 0;) {
+        size_t from = (size_t)((offset + done) % SFS_RANGE_BLOCK), left = size - done;
+        size_t room = SFS_RANGE_BLOCK - from, count = left < room ? left : room;
+        uint32_t block = (uint32_t)((offset + done) / SFS_RANGE_BLOCK);
+        r = read_block(range, &(struct range_part){ block, last, from, count, buf + done },
+                       &patience, err);
+        done += count;
+    }
+    LOCK(&range->lock);
+    leave_job(&patience.job);
+    return r;
 }
 
 static ssize_t range_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
@@ -454,6 +496,7 @@ int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
     range->digest = options->digest;
     range->where = strdup(options->where);
     range->is_stalled = options->is_stalled;
+    range->received = options->received ? options->received : &range->own_received;
     range->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
     range->blocks = sfs_range_blocks(options->size);
     range->states = calloc(range->blocks + 1ull, 1);

@@ -3,9 +3,11 @@
  * ones begin with.
  *
  * A miss is widened to a megabyte, and joined with others that are near. What somebody waits for
- * goes before what is read ahead, and that before what fills up. A reader waits while the other
- * machine does not answer, for a minute, and then fails with EIO; the next one tries anew. It may
- * give up before (base/wanted.h). A block for which the disk has no room is kept in memory for a
+ * goes before what is read ahead, and that before what fills up; what is on its way already is
+ * hurried when a reader comes for it. A reader waits while the other machine does not answer, for a
+ * minute, and then fails with EIO; the next one tries anew. A machine that sends is waited for,
+ * however slow it is, and a process that got no processor has not waited. A reader may give up
+ * before (base/wanted.h). A block for which the disk has no room is kept in memory for a
  * while, and fetched again when it is wanted later. Once all bytes are there and hold the digest,
  * their file is a whole blob. */
 #ifndef STAGEFS_BLOB_RANGE_H
@@ -26,7 +28,8 @@ struct sfs_range_keeper_ops {
     /* May `size` bytes more be written? 0, or -ENOSPC. Makes room where that can be. */
     int (*make_room)(struct sfs_range_keeper *keeper, uint64_t size);
     /* All bytes are there, and they hold the digest: from now on others take the file for the whole
-     * blob, and nothing is written to it. 0 or a negative errno: then it stays as it is. */
+     * blob, and nothing is written to it. 0 or a negative errno: then it stays as it is. May wait
+     * for another process; no reader waits for that. */
     int (*keep_whole)(struct sfs_range_keeper *keeper);
     void (*close)(struct sfs_range_keeper *keeper);
 };
@@ -43,7 +46,8 @@ struct sfs_range_options {
     struct sfs_pool *demand_pool;        /* fetches what somebody waits for; borrowed */
     const struct sfs_progress *progress; /* told of an outage; borrowed; NULL: nobody is */
     atomic_bool *is_stalled; /* shared by all blobs of one machine, so that one line tells of it */
-    unsigned patience_ms;    /* how long a reader waits for it; 0: a minute */
+    atomic_ullong *received; /* the same: bytes that came from it; NULL: each blob has its own */
+    unsigned patience_ms;    /* how long a reader waits while nothing comes; 0: a minute */
 };
 
 /* Makes such a blob. Takes over the remote, and `file` and `keeper`, which may be NULL (nothing is

@@ -8,7 +8,10 @@
 #define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */
-#define OTHERS_MS 90000        /* how long that is waited for: it may be stopped */
+#define OTHERS_MS 90000        /* how long that is waited for while it brings nothing */
+/* The same, where a reader waits: the other may be stopped, or have put its fetch behind others. So
+ * bytes may be fetched twice, and that is all. */
+#define URGENT_MS 3000
 
 struct sfs_range_counters sfs_range_counters;
 
@@ -16,12 +19,15 @@ struct sfs_range_counters sfs_range_counters;
 struct sfs_range_run {
     struct sfs_range_blob *range;
     uint32_t first, count; /* what is asked for */
+    uint32_t marked;       /* so many blocks are PENDING for it; it may ask for fewer */
     uint32_t locked;       /* of these so many are locked, from the first on */
     enum sfs_remote_priority priority;
-    bool is_stream; /* the other machine sends all of the blob */
-    uint64_t at;    /* where the next byte belongs */
-    size_t filled;  /* bytes in `block` */
-    char *block;    /* the block that is coming in */
+    atomic_bool is_urgent; /* a reader has come to wait for it */
+    bool is_hurried;       /* and the remote was told */
+    bool is_stream;        /* the other machine sends all of the blob */
+    uint64_t at;           /* where the next byte belongs */
+    size_t filled;         /* bytes in `block` */
+    char *block;           /* the block that is coming in */
     struct sfs_range_run *next;
 };
 
@@ -37,6 +43,11 @@ void sfs_range_wait(struct sfs_range_blob *range, unsigned ms)
     int64_t end = sfs_range_now_ms() + ms;
     struct timespec until = { .tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000 };
     pthread_cond_timedwait(&range->changed, &range->lock, &until);
+}
+
+static bool is_urgent(const struct sfs_range_run *run)
+{
+    return run->priority == SFS_REMOTE_DEMAND || atomic_load(&run->is_urgent);
 }
 
 static enum sfs_block_state state_of(const struct sfs_range_blob *range, uint32_t block)
@@ -76,15 +87,41 @@ bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
 
 /* ---- where bytes go */
 
-/* Keeps a block in memory, in the place of the one that came first. */
-static int keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data)
+void sfs_range_drop_loose(struct sfs_range_blob *range, uint32_t block)
+{
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
+        if (range->loose[i].data && range->loose[i].block == block)
+            sfs_free(&range->loose[i].data);
+}
+
+static bool is_awaited(const struct sfs_range_blob *range, uint32_t block)
+{
+    for (const struct sfs_range_waiter *it = range->waiters; it; it = it->next)
+        if (it->block == block)
+            return true;
+    return false;
+}
+
+/* The place of the block that came first, but for those that a reader is about to take. */
+static unsigned choose_loose(struct sfs_range_blob *range)
+{
+    for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
+        unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
+        if (!range->loose[place].data || !is_awaited(range, range->loose[place].block))
+            return place;
+    }
+    return range->next_loose++ % SFS_RANGE_LOOSE;
+}
+
+int sfs_range_keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data)
 {
     size_t size = sfs_range_block_size(range->blob.size, block);
     char *copy = malloc(size);
     if (!copy)
         return -ENOMEM;
     memcpy(copy, data, size);
-    unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
+    sfs_range_drop_loose(range, block);
+    unsigned place = choose_loose(range);
     if (range->loose[place].data)
         set_state(range, range->loose[place].block, SFS_BLOCK_UNKNOWN);
     free(range->loose[place].data);
@@ -137,7 +174,7 @@ static int put_block(struct sfs_range_run *run, uint32_t block, const char *data
         range->credit = 0;
         if (room)
             range->room_asked_ms = sfs_range_now_ms();
-        r = sfs_range_has(range, block) ? 0 : keep_loose(range, block, data);
+        r = sfs_range_has(range, block) ? 0 : sfs_range_keep_loose(range, block, data);
     }
     unlock_block(run, block);
     pthread_cond_broadcast(&range->changed);
@@ -172,7 +209,8 @@ static int take(void *user, uint64_t offset, const void *data, size_t size)
             return -EBADMSG;
     }
     atomic_fetch_add(&sfs_range_counters.fetched, size);
-    if (run->priority == SFS_REMOTE_DEMAND)
+    atomic_fetch_add(range->received, size);
+    if (is_urgent(run))
         atomic_fetch_add(&sfs_range_counters.demand, size);
     while (size > 0) {
         uint32_t block = (uint32_t)(run->at / SFS_RANGE_BLOCK);
@@ -242,16 +280,27 @@ static int trim(struct sfs_range_run *run)
     return 0;
 }
 
+/* How another process's fetch of the first block goes on: it gives back the lock of each block that
+ * it has brought. */
+struct other {
+    uint32_t from;    /* where its lock begins */
+    int64_t since_ms; /* it has begun there */
+};
+
 /* Waits for a moment while another process fetches the first block. 0: look again. EAGAIN: it was
  * waited for long enough. */
-static int wait_for_others(struct sfs_range_run *run, int64_t since, struct sfs_error *err)
+static int wait_for_others(struct sfs_range_run *run, struct other *other, struct sfs_error *err)
 {
     struct sfs_range_blob *range = run->range;
+    uint32_t from = sfs_range_file_lock_start(range->file, run->first);
     LOCK(&range->lock);
     if (range->closing)
         return sfs_fail(err, ECANCELED, "cancelled");
     sfs_range_wait(range, LOOK_MS);
-    return sfs_range_now_ms() - since < OTHERS_MS ? 0 : -EAGAIN;
+    int64_t now = sfs_range_now_ms();
+    if (other->since_ms == 0 || other->from != from)
+        *other = (struct other){ from, now };
+    return now - other->since_ms < (is_urgent(run) ? URGENT_MS : OTHERS_MS) ? 0 : -EAGAIN;
 }
 
 /* Takes the right to fetch as much of the run as can be had at once, from its first block on. 1:
@@ -259,7 +308,7 @@ static int wait_for_others(struct sfs_range_run *run, int64_t since, struct sfs_
 static int claim(struct sfs_range_run *run, struct sfs_error *err)
 {
     const struct sfs_range_file *file = run->range->file;
-    int64_t since = sfs_range_now_ms();
+    struct other other = { 0 };
     while (file) {
         uint32_t count = run->count;
         while (count > 1 && sfs_range_file_lock(file, run->first, count) < 0)
@@ -272,7 +321,7 @@ static int claim(struct sfs_range_run *run, struct sfs_error *err)
         sfs_range_file_look(file, run->first, 1, &there);
         if (there)
             return 1;
-        int r = wait_for_others(run, since, err);
+        int r = wait_for_others(run, &other, err);
         if (r == -EAGAIN)
             return 0; /* without a lock, then */
         if (r < 0)
@@ -297,8 +346,8 @@ static int ask(struct sfs_range_run *run, struct sfs_error *err)
     bool whole = false;
     run->at = offset;
     atomic_fetch_add(&sfs_range_counters.requests, 1);
-    r = range->remote->ops->fetch(range->remote, run->priority, offset, end - offset, take, run,
-                                  &whole, err);
+    r = range->remote->ops->fetch(range->remote, is_urgent(run) ? SFS_REMOTE_DEMAND : run->priority,
+                                  offset, end - offset, take, run, &whole, err);
     if (run->locked > 0)
         sfs_range_file_unlock(range->file, run->first, run->locked);
     return r;
@@ -331,7 +380,7 @@ int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *w
     }
     uint32_t first = wish->first, count = plan(range, first, wish->last, wish->least);
     struct sfs_range_run run = {
-        .range = range, .first = first, .count = count, .priority = wish->priority
+        .range = range, .first = first, .count = count, .marked = count, .priority = wish->priority
     };
     AUTO(sfs_free) char *block = run.block = malloc(SFS_RANGE_BLOCK);
     if (!block)
@@ -349,6 +398,18 @@ int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *w
         return 1;
     }
     return r;
+}
+
+void sfs_range_hurry(struct sfs_range_blob *range, uint32_t block)
+{
+    const struct sfs_remote_ops *ops = range->remote->ops;
+    for (struct sfs_range_run *run = range->runs; run; run = run->next) {
+        if (block < run->first || block - run->first >= run->marked || run->is_hurried ||
+            run->priority == SFS_REMOTE_DEMAND)
+            continue;
+        atomic_store(&run->is_urgent, true);
+        run->is_hurried = !ops->hurry || ops->hurry(range->remote, run);
+    }
 }
 
 void sfs_range_cancel(struct sfs_range_blob *range)

@@ -212,6 +212,18 @@ int sfs_range_file_lock(const struct sfs_range_file *file, uint32_t first, uint3
     return set_lock(file, F_WRLCK, first, count);
 }
 
+uint32_t sfs_range_file_lock_start(const struct sfs_range_file *file, uint32_t block)
+{
+    struct flock lock = { .l_type = F_WRLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = entry_at(block),
+                          .l_len = sizeof(uint64_t) };
+    if (fcntl(file->map_fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK ||
+        lock.l_start < entry_at(0))
+        return UINT32_MAX;
+    return (uint32_t)((lock.l_start - entry_at(0)) / (off_t)sizeof(uint64_t));
+}
+
 void sfs_range_file_unlock(const struct sfs_range_file *file, uint32_t first, uint32_t count)
 {
     set_lock(file, F_UNLCK, first, count);

@@ -46,6 +46,8 @@ void sfs_range_file_drop(const struct sfs_range_file *file, uint32_t first, uint
 /* Takes the lock of blocks, against other processes and other openings of the same files. Does not
  * wait. -EAGAIN: another has some of them. */
 int sfs_range_file_lock(const struct sfs_range_file *file, uint32_t first, uint32_t count);
+/* The first block of the lock that another has on `block`; UINT32_MAX: it is free by now. */
+uint32_t sfs_range_file_lock_start(const struct sfs_range_file *file, uint32_t block);
 /* Gives it back, or a part of it. */
 void sfs_range_file_unlock(const struct sfs_range_file *file, uint32_t first, uint32_t count);
 

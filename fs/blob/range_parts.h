@@ -38,6 +38,12 @@ struct sfs_range_wish {
     enum sfs_remote_priority priority;
 };
 
+/* A reader that waits for a block. */
+struct sfs_range_waiter {
+    uint32_t block;
+    struct sfs_range_waiter *next;
+};
+
 struct sfs_range_run;
 struct sfs_range_blob {
     struct sfs_blob blob;
@@ -49,6 +55,7 @@ struct sfs_range_blob {
     struct sfs_digest digest;
     char *where;
     atomic_bool *is_stalled;
+    atomic_ullong *received, own_received;
     unsigned patience_ms;
     uint32_t blocks;
 
@@ -67,6 +74,7 @@ struct sfs_range_blob {
         char *data; /* NULL: the place is free */
     } loose[SFS_RANGE_LOOSE];
     unsigned next_loose;
+    struct sfs_range_waiter *waiters;
     bool was_kept;          /* some of it was in the file before */
     bool in_pass;           /* somebody digests it */
     bool is_settling;       /* all is there: it is looked at */
@@ -100,11 +108,17 @@ void sfs_range_warn(const struct sfs_range_blob *range, const char *text);
 bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block);
 /* Has the block become READY if the file has it. */
 bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block);
+/* Keeps a block in memory, in the place of an older one for which nobody waits. ENOMEM. */
+int sfs_range_keep_loose(struct sfs_range_blob *range, uint32_t block, const char *data);
+/* Forgets what is in memory of a block. */
+void sfs_range_drop_loose(struct sfs_range_blob *range, uint32_t block);
 /* Fetches a run that begins with the wish's first block, which is not here.
  * The lock is given up meanwhile. 0: something came. 1: others bring it, look again. EAGAIN: the
  * other machine does not answer. ECANCELED: it is closing. Else what the remote fails with. */
 int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,
                     struct sfs_error *err);
+/* A reader waits for a block that is on its way: whatever brings it goes first from now on. */
+void sfs_range_hurry(struct sfs_range_blob *range, uint32_t block);
 /* Ends what is under way, soon. */
 void sfs_range_cancel(struct sfs_range_blob *range);
 /* Waits for a change, at most so long. */

@@ -49,13 +49,18 @@ static bool is_complete(struct sfs_range_blob *range)
     return range->gap == range->blocks;
 }
 
-/* Another process may have dropped a block that was there: so all are looked at once more. */
+/* Another process may have dropped a block that was there: so all are looked at once more. The lock
+ * is given up meanwhile: the keeper may wait for another process, which may stand still. */
 static void keep_whole(struct sfs_range_blob *range)
 {
     if (!range->keeper || range->is_settled ||
         sfs_range_file_next_gap(range->file, 0) < range->blocks)
         return;
-    range->is_settled = range->keeper->ops->keep_whole(range->keeper) == 0;
+    pthread_mutex_unlock(&range->lock);
+    int r = range->keeper->ops->keep_whole(range->keeper);
+    pthread_mutex_lock(&range->lock);
+    if (r == 0)
+        range->is_settled = true;
 }
 
 static void run_settle(void *arg)
@@ -120,6 +125,7 @@ bool sfs_range_distrust(struct sfs_blob *blob, uint64_t offset, uint64_t size)
         atomic_fetch_add(&sfs_range_counters.damaged, 1);
         if (range->file)
             sfs_range_file_drop(range->file, block, 1);
+        sfs_range_drop_loose(range, block);
         range->states[block] = SFS_BLOCK_UNKNOWN | SFS_BLOCK_BAD;
         range->gap = range->gap < block ? range->gap : block;
     }

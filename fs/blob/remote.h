@@ -35,6 +35,10 @@ struct sfs_remote_ops {
     /* Ends what is being fetched with that `user`, soon; fetch() still returns by itself. */
     void (*cancel)(struct sfs_remote *remote, void *user);
     void (*close)(struct sfs_remote *remote);
+    /* A reader has come to wait for what is being fetched with that `user`: from now on it goes as
+     * SFS_REMOTE_DEMAND does. Does not wait. False: there is no such fetch (yet). NULL: nothing is
+     * ever put behind anything else there. */
+    bool (*hurry)(struct sfs_remote *remote, void *user);
 };
 
 /* The base of each implementation: embed it as the first member. */

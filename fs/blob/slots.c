@@ -231,6 +231,7 @@ void sfs_slot_run(struct sfs_cache *cache, struct sfs_slot *slot, size_t target,
 {
     struct sfs_error err;
     slot->state = SFS_SLOT_RUNNING;
+    slot->began_ns = now_ns();
     int r = slot->box ? 0 : start(cache, slot, is_demand, &err);
     bool all_at_once = slot->spans->table.check == SFS_CHECK_SHA256;
     while (r == 0 && slot->filled < target) {

@@ -3,8 +3,8 @@
  *   IDLE      somebody has to go on decoding; whoever needs it does
  *   RUNNING   a thread is decoding
  *   READY     decoded
- *   FAILED    unhooked from its spans: whoever still waits takes the failure, the next reader tries
- *             anew
+ *   FAILED    unhooked from its spans: whoever still waits takes the failure, unless it came long
+ *             after the one that failed had begun; the next reader tries anew
  *
  * All fields are guarded by the cache's lock, with two exceptions: `decoder` and the bytes of
  * `data` behind `filled` belong to the running thread, and the bytes before `filled` never change.
@@ -36,8 +36,9 @@ struct sfs_slot {
     uint8_t *data;       /* the decoded bytes */
     size_t capacity;     /* bytes of memory at `data` */
     struct sfs_decoder_box
-        *box;    /* the decoder that stands behind `filled`; NULL: none yet, or done */
-    int failure; /* in state FAILED: negative errno */
+        *box;          /* the decoder that stands behind `filled`; NULL: none yet, or done */
+    uint64_t began_ns; /* when a thread last began to decode, by the monotonic clock */
+    int failure;       /* in state FAILED: negative errno */
     struct sfs_error *failure_text;   /* the words of it; NULL: out of memory */
     pthread_cond_t changed;           /* state or filled did */
     struct sfs_slot *next, *previous; /* on the cache's list; NULL: it has references */

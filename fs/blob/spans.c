@@ -12,6 +12,9 @@
 /* Where it is known what will be read, a reader that is not expected has to read so much in a row
  * before anything is brought ahead of it from another machine. */
 #define UNEXPECTED (32ull << 20)
+/* Who comes so long after another has begun to read a span does not share its failure: the other
+ * may have waited for a machine that did not answer, and have come to the end of its patience. */
+#define LATE_NS 2000000000ull
 
 void sfs_slice_release(struct sfs_slice *slice)
 {
@@ -49,12 +52,23 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     return 0;
 }
 
+/* Jobs that wait for another machine end now. */
+static void stop_jobs(struct sfs_spans *spans)
+{
+    {
+        LOCK(&spans->cache->lock);
+        spans->closing = true;
+    }
+    sfs_blob_stop(spans->blob);
+    if (spans->table.windows_blob)
+        sfs_blob_stop(spans->table.windows_blob);
+}
+
 /* Frees the slots, once no job decodes any of them. */
 static void drop_slots(struct sfs_spans *spans)
 {
     struct sfs_cache *cache = spans->cache;
     LOCK(&cache->lock);
-    spans->closing = true;
     while (spans->jobs > 0)
         pthread_cond_wait(&spans->idle, &cache->lock);
     sfs_slots_drop(spans);
@@ -66,6 +80,7 @@ void sfs_spans_close(struct sfs_spans **spans_ptr)
     if (!spans)
         return;
     *spans_ptr = NULL;
+    stop_jobs(spans);
     drop_slots(spans);
     pthread_cond_destroy(&spans->idle);
     sfs_blob_close(&spans->blob);
@@ -202,6 +217,35 @@ static bool bring(struct sfs_cache *cache, struct sfs_slot *slot, size_t target)
     return true;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* The slot of a span with `target` bytes, or FAILED; the caller releases it. ENOMEM. EINTR: nobody
+ * waits any more. The lock is held. */
+static int bring_slot(struct sfs_spans *spans, uint32_t span, size_t target,
+                      struct sfs_slot **ret_slot, struct sfs_error *err)
+{
+    uint64_t came_ns = now_ns();
+    for (;;) {
+        struct sfs_slot *slot = sfs_slot_get(spans, span, SFS_SLOT_DEMAND);
+        if (!slot)
+            return sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
+        if (!bring(spans->cache, slot, target)) {
+            sfs_slot_release(spans->cache, slot);
+            return sfs_fail(err, EINTR, "%s: nobody waits for it any more", spans->label);
+        }
+        if (slot->filled >= target || came_ns < slot->began_ns + LATE_NS) {
+            *ret_slot = slot;
+            return 0;
+        }
+        sfs_slot_release(spans->cache, slot);
+    }
+}
+
 static int lend(struct sfs_cache *cache, struct sfs_slot *slot, size_t from, size_t to,
                 struct sfs_slice *ret_slice, struct sfs_error *err)
 {
@@ -238,14 +282,9 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
         part = left;
 
     LOCK(&cache->lock);
-    struct sfs_slot *slot = sfs_slot_get(spans, span, SFS_SLOT_DEMAND);
-    if (!slot)
-        return sfs_fail(err, ENOMEM, "%s: out of memory", spans->label);
-    if (!bring(cache, slot, from + part)) {
-        sfs_slot_release(cache, slot);
-        return sfs_fail(err, EINTR, "%s: nobody waits for it any more", spans->label);
-    }
-    return lend(cache, slot, from, from + part, ret_slice, err);
+    struct sfs_slot *slot = NULL;
+    int r = bring_slot(spans, span, from + part, &slot, err);
+    return r < 0 ? r : lend(cache, slot, from, from + part, ret_slice, err);
 }
 
 /* Fetches before it decodes, so that decoders find their bytes asked for in the order of the blob.

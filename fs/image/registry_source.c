@@ -21,6 +21,7 @@ struct sfs_source {
     struct sfs_pool *pool, *demand_pool; /* NULL: not needed yet */
     bool has_warned;                     /* that nothing is kept */
     atomic_bool is_stalled;
+    atomic_ullong received; /* bytes of layers */
 };
 
 /* One client for all images of the program, so that they share connections, tokens and what a
@@ -164,6 +165,14 @@ static void remote_cancel(struct sfs_remote *base, void *user)
         sfs_repository_cancel(repository, user);
 }
 
+static bool remote_hurry(struct sfs_remote *base, void *user)
+{
+    struct source_remote *remote = (struct source_remote *)base;
+    struct sfs_repository *repository;
+    return sfs_source_connect(remote->source, &repository, NULL) == 0 &&
+           sfs_repository_hurry(repository, user);
+}
+
 static void remote_close(struct sfs_remote *base)
 {
     struct source_remote *remote = (struct source_remote *)base;
@@ -171,9 +180,9 @@ static void remote_close(struct sfs_remote *base)
     free(remote);
 }
 
-static const struct sfs_remote_ops remote_ops = { .fetch = remote_fetch,
-                                                  .cancel = remote_cancel,
-                                                  .close = remote_close };
+static const struct sfs_remote_ops remote_ops = {
+    .fetch = remote_fetch, .cancel = remote_cancel, .close = remote_close, .hurry = remote_hurry
+};
 
 /* ---- who keeps what comes */
 
@@ -314,7 +323,8 @@ static int open_range(struct sfs_source *source, const struct sfs_digest *digest
                                                .pool = source->pool,
                                                .demand_pool = source->demand_pool,
                                                .progress = source->options.progress,
-                                               .is_stalled = &source->is_stalled };
+                                               .is_stalled = &source->is_stalled,
+                                               .received = &source->received };
     return sfs_blob_open_range(remote, file, keeper, &options, ret_blob, err);
 }
 

@@ -2,6 +2,7 @@
 #include "mount/fill.h"
 
 #include "base/pool.h"
+#include "base/wanted.h"
 #include "blob/blob.h"
 #include "blob/spans.h"
 #include "mount/blocks.h"
@@ -319,9 +320,17 @@ static void store_block(const struct fill_job *job)
     sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
 }
 
+/* Whoever ends the mount waits for no other machine. */
+static bool is_wanted(void *user)
+{
+    return atomic_load(&((struct sfs_fill *)user)->fuse) != NULL;
+}
+
 static void run_job(void *arg)
 {
     struct fill_job *job = arg;
+    const struct sfs_wanted wanted = { is_wanted, job->ahead };
+    sfs_wanted_set(&wanted);
     if (atomic_load(&job->ahead->fuse)) {
         if (job->is_block)
             store_block(job);
@@ -329,6 +338,7 @@ static void run_job(void *arg)
             plan_library(job);
         store_parts(job->ahead, job->parts, job->count, job->ino != 0);
     }
+    sfs_wanted_set(NULL);
     free(job->parts);
     free(job);
 }

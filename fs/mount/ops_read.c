@@ -111,9 +111,13 @@ static bool made_room(struct sfs_server *server, int r)
 static void fail_read(fuse_req_t req, struct sfs_server *server, const struct sfs_place *place,
                       int r, const struct sfs_error *err)
 {
-    if (r != -EINTR)
-        sfs_server_warn(server, place, err);
-    fuse_reply_err(req, r == -ENOMEM || r == -EINTR ? -r : EIO);
+    struct sfs_error ends;
+    bool is_overdue = r == -EINTR && sfs_server_is_overdue(server);
+    if (is_overdue)
+        sfs_fail(&ends, EIO, "the mount ends while a read waits: %s", err->text);
+    if (r != -EINTR || is_overdue)
+        sfs_server_warn(server, place, is_overdue ? &ends : err);
+    fuse_reply_err(req, r == -ENOMEM || (r == -EINTR && !is_overdue) ? -r : EIO);
 }
 
 /* Finds the file. -errno: there is nothing to read from. */
@@ -155,14 +159,15 @@ static void follow(struct sfs_server *server, sfs_ino ino, const struct sfs_plac
 }
 
 /* Is a process about to end? Its threads have SIGKILL pending, whatever signal it was. (The number
- * is a thread's; 0: it lives where this process cannot see it.) */
+ * is a thread's; 0: it lives where this process cannot see it.) Where there is no /proc, nothing is
+ * known of it. */
 static bool is_dying(pid_t thread)
 {
     char path[32], text[4096];
     snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
     AUTO(sfs_close_fd) int fd = thread > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
-        return thread > 0 && errno == ENOENT;
+        return thread > 0 && errno == ENOENT && access("/proc/self/status", F_OK) == 0;
     ssize_t n = read(fd, text, sizeof text - 1);
     text[n > 0 ? n : 0] = 0;
     const char *pending = strstr(text, "\nSigPnd:");
@@ -174,7 +179,8 @@ static bool is_dying(pid_t thread)
 static bool is_wanted(void *user)
 {
     fuse_req_t req = user;
-    return !fuse_req_interrupted(req) || !is_dying(fuse_req_ctx(req)->pid);
+    return !sfs_server_is_overdue(sfs_server_of(req)) &&
+           (!fuse_req_interrupted(req) || !is_dying(fuse_req_ctx(req)->pid));
 }
 
 void sfs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

@@ -8,12 +8,15 @@
 #include <stagefs/format.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 /* Bytes of holes in one file from which on FUSE shows the image; EROFS shows smaller ones as
  * zeros. */
 #define HOLES_FOR_FUSE (1u << 20)
 /* Bytes of files that are kept decoded: room for the libraries of some images. */
 #define DEFAULT_LIMIT (8ull << 30)
+#define END_S         10
+#define TELL_AGAIN_S  10
 
 /* Numbers the layers of all trees, so that one array says which of them were told of. */
 static int count_layers(struct sfs_server *server, struct sfs_error *err)
@@ -339,6 +342,34 @@ void sfs_server_close(struct sfs_server **server)
     *server = NULL;
 }
 
+static long long now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+void sfs_server_end_soon(struct sfs_server *server)
+{
+    atomic_store(&server->end_by_s, now_s() + END_S);
+}
+
+bool sfs_server_is_overdue(const struct sfs_server *server)
+{
+    long long end_by_s = atomic_load(&server->end_by_s);
+    return end_by_s != 0 && now_s() > end_by_s;
+}
+
+/* Was somebody told of this layer just now? A damaged one fails again and again with the same
+ * words; what fails later may do so for another cause. Else notes that it is told now. */
+static bool is_told(atomic_llong *told_at)
+{
+    long long before = atomic_load(told_at), second = now_s() + 1;
+    if (before > 0 && second - before < TELL_AGAIN_S)
+        return true;
+    return !atomic_compare_exchange_strong(told_at, &before, second);
+}
+
 void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
                      const struct sfs_error *err)
 {
@@ -346,7 +377,7 @@ void sfs_server_warn(struct sfs_server *server, const struct sfs_place *place,
     uint32_t inode;
     sfs_tree_origin(place->tree, place->node, &layer, &inode);
     atomic_fetch_add(&server->stats.read_errors, 1);
-    if (atomic_exchange(&server->warned[server->first_layer[place->index] + layer], true))
+    if (is_told(&server->warned[server->first_layer[place->index] + layer]))
         return;
     if (server->options->warn)
         server->options->warn(server->options->user, err->text);

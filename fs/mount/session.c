@@ -438,6 +438,7 @@ static void stop_loop(struct mount_session *session)
  * an answer, so it is stopped while requests are still answered. */
 static void stop_serving(struct mount_session *session)
 {
+    sfs_server_end_soon(session->server);
     if (session->server->ahead)
         sfs_fill_stop(session->server->ahead);
     stop_loop(session);

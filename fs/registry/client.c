@@ -81,6 +81,7 @@ struct exchange {
     const struct sfs_retry *retry;
     struct sfs_call *call;
     char *base;          /* of the endpoint, by the scheme that it speaks */
+    bool is_plain;       /* which is plain HTTP */
     char *authorization; /* what was sent; NULL: nothing */
     bool has_login;      /* that is for a user */
     bool is_final;       /* the answer is for the caller */
@@ -209,7 +210,8 @@ static int exchange_once(struct exchange *exchange, struct sfs_http_answer *answ
                                         .on_head = on_head,
                                         .on_data = on_data,
                                         .user = exchange,
-                                        .cancelled = call->cancelled };
+                                        .cancelled = call->cancelled,
+                                        .urgent = call->urgent };
     r = sfs_http_perform(registry->http, &request, answer, err);
     return r == -ENOBUFS && !exchange->is_final ? 0 : r;
 }
@@ -277,10 +279,10 @@ static int go_to_start(struct exchange *exchange, struct sfs_error *err)
 {
     struct sfs_call *call = exchange->call;
     const struct sfs_endpoint *endpoint = exchange->endpoint;
-    bool is_plain = atomic_load(&endpoint->is_plain);
     const char *rest = strchr(endpoint->base, ':');
     sfs_free(&exchange->base);
-    exchange->base = is_plain && rest ? sfs_format("http%s", rest) : strdup(endpoint->base);
+    exchange->base =
+        exchange->is_plain && rest ? sfs_format("http%s", rest) : strdup(endpoint->base);
     if (!exchange->base)
         return sfs_fail_memory(err);
     if (call->url)
@@ -342,14 +344,40 @@ static bool speaks_plain(int r, const struct sfs_http_answer *tls,
     return plain->status != 400;
 }
 
+/* The call once more, by plain HTTP. Other threads do so from the start once an answer has come
+ * that way, and not before: a server with TLS refuses it for good, though its handshake may only
+ * have been cut off. */
+static int try_plain(struct exchange *exchange, struct sfs_http_answer *answer,
+                     struct sfs_error *err)
+{
+    struct sfs_endpoint *endpoint = exchange->endpoint;
+    struct sfs_http_answer plain = { 0 };
+    exchange->is_plain = true;
+    int r = go_to_start(exchange, err);
+    if (r == 0)
+        r = make_exchanges(exchange, &plain, err);
+    bool is_known = atomic_load(&endpoint->is_plain); /* by another thread meanwhile */
+    if (!is_known && !speaks_plain(r, answer, &plain)) {
+        sfs_http_answer_done(&plain);
+        return -EAGAIN;
+    }
+    if (plain.status > 0 && plain.status != 400)
+        atomic_store(&endpoint->is_plain, true);
+    sfs_http_answer_done(answer);
+    *answer = plain;
+    return r;
+}
+
 int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
                    const struct sfs_retry *retry, struct sfs_call *call,
                    struct sfs_http_answer *ret_answer, struct sfs_error *err)
 {
     AUTO(done_exchange)
-    struct exchange exchange = {
-        .registry = registry, .endpoint = endpoint, .retry = retry, .call = call
-    };
+    struct exchange exchange = { .registry = registry,
+                                 .endpoint = endpoint,
+                                 .retry = retry,
+                                 .call = call,
+                                 .is_plain = atomic_load(&endpoint->is_plain) };
     *ret_answer = (struct sfs_http_answer){ 0 };
     int r = go_to_start(&exchange, err);
     if (r == 0)
@@ -357,18 +385,5 @@ int sfs_client_try(struct sfs_registry *registry, struct sfs_endpoint *endpoint,
     if (!exchange.base || call->is_elsewhere || !may_go_on_plain(&exchange, ret_answer) ||
         r != -EAGAIN)
         return r;
-    struct sfs_http_answer plain = { 0 };
-    bool was_plain = atomic_exchange(&endpoint->is_plain, true); /* by another thread meanwhile */
-    r = go_to_start(&exchange, err);
-    if (r == 0)
-        r = make_exchanges(&exchange, &plain, err);
-    if (!speaks_plain(r, ret_answer, &plain)) {
-        if (!was_plain)
-            atomic_store(&endpoint->is_plain, false);
-        sfs_http_answer_done(&plain);
-        return -EAGAIN;
-    }
-    sfs_http_answer_done(ret_answer);
-    *ret_answer = plain;
-    return r;
+    return try_plain(&exchange, ret_answer, err);
 }

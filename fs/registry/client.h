@@ -39,7 +39,7 @@ struct sfs_call {
     const char *extra;   /* another scope that it needs; see token.h */
     enum sfs_http_priority priority;
     uint64_t max_body;
-    const atomic_bool *cancelled;
+    const atomic_bool *cancelled, *urgent;
     /* As in struct sfs_http_request, but called only for an answer with a status of 2xx that ends
      * the call. */
     int (*on_head)(void *user, const struct sfs_call *call, const struct sfs_http_answer *answer,

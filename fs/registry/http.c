@@ -12,7 +12,8 @@
 #define FIRST_BYTE_MS  15000  /* 5 s for the connection, and 10 s */
 #define SLOW_MS        300000 /* the same where a large body was sent */
 #define IDLE_MS        1000
-#define PAUSE_MS       20 /* until a body that waits for more is asked again */
+#define LOOP_MS        2000 /* one turn of the thread's loop, and some more */
+#define PAUSE_MS       20   /* until a body that waits for more is asked again */
 #define MOST_PAUSED    64
 #define STOP_MS        1000 /* where a 429 does not say how long */
 #define FILL_AT_ONCE   2
@@ -34,6 +35,7 @@ struct sfs_http {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a transfer is done, or somebody called sfs_http_wake() */
     bool closing;           /* guarded by lock, as all below */
+    int64_t looked_ms;      /* when the thread last looked for those that are silent */
     struct http_host *hosts;
     struct sfs_transfer *transfers; /* in the order in which they came */
 };
@@ -80,6 +82,13 @@ static void forget_hosts(struct sfs_http *http, bool all)
     }
 }
 
+static enum sfs_http_priority priority_of(const struct sfs_transfer *transfer)
+{
+    const struct sfs_http_request *request = transfer->request;
+    bool is_urgent = request->urgent && atomic_load(request->urgent);
+    return is_urgent ? SFS_HTTP_DEMAND : request->priority;
+}
+
 static bool has_room(const struct http_host *host, enum sfs_http_priority priority, int64_t now)
 {
     static const unsigned most[] = { [SFS_HTTP_DEMAND] = SFS_HTTP_CONNECTIONS,
@@ -117,8 +126,8 @@ static void start_what_may(struct sfs_http *http)
     int64_t now = now_ms();
     for (int priority = SFS_HTTP_DEMAND; priority <= SFS_HTTP_FILL; priority++)
         for (struct sfs_transfer *it = http->transfers; it; it = it->next)
-            if (!it->is_active && !it->is_done && (int)it->request->priority == priority &&
-                has_room(it->host, it->request->priority, now))
+            if (!it->is_active && !it->is_done && (int)priority_of(it) == priority &&
+                has_room(it->host, (enum sfs_http_priority)priority, now))
                 start_transfer(http, it);
 }
 
@@ -145,20 +154,36 @@ static bool is_silent(struct sfs_transfer *transfer, int64_t now)
            now - transfer->started_ms > (transfer->is_slow ? SLOW_MS : FIRST_BYTE_MS);
 }
 
-static void break_off_what_must(struct sfs_http *http)
+static void break_off_cancelled(struct sfs_http *http)
+{
+    for (struct sfs_transfer *it = http->transfers; it; it = it->next)
+        if (!it->is_done && is_cancelled(it))
+            break_off(http, it, sfs_fail(it->err, ECANCELED, "cancelled"));
+}
+
+/* Where this thread stood still itself (it was stopped, got no processor, or a disk kept it), that
+ * is time which nobody had to answer in. */
+static void forgive(struct sfs_http *http, int64_t now)
+{
+    int64_t stood = http->looked_ms ? now - http->looked_ms - LOOP_MS : 0;
+    http->looked_ms = now;
+    for (struct sfs_transfer *it = http->transfers; it && stood > 0; it = it->next)
+        if (it->is_active && it->started_ms > 0)
+            it->started_ms += stood;
+}
+
+/* To be called when libcurl has just taken what had come. */
+static void break_off_silent(struct sfs_http *http)
 {
     int64_t now = now_ms();
+    forgive(http, now);
     for (struct sfs_transfer *it = http->transfers; it; it = it->next) {
-        if (it->is_done)
+        if (it->is_done || !is_silent(it, now))
             continue;
-        if (is_cancelled(it)) {
-            break_off(http, it, sfs_fail(it->err, ECANCELED, "cancelled"));
-        } else if (is_silent(it, now)) {
-            it->answer->failure = SFS_HTTP_TIMEOUT;
-            snprintf(it->answer->detail, sizeof it->answer->detail, "no answer after %d seconds",
-                     (it->is_slow ? SLOW_MS : FIRST_BYTE_MS) / 1000);
-            break_off(http, it, -EAGAIN);
-        }
+        it->answer->failure = SFS_HTTP_TIMEOUT;
+        snprintf(it->answer->detail, sizeof it->answer->detail, "no answer after %d seconds",
+                 (it->is_slow ? SLOW_MS : FIRST_BYTE_MS) / 1000);
+        break_off(http, it, -EAGAIN);
     }
 }
 
@@ -220,7 +245,7 @@ static void *run(void *arg)
     struct sfs_http *http = arg;
     pthread_mutex_lock(&http->lock);
     while (!http->closing) {
-        break_off_what_must(http);
+        break_off_cancelled(http);
         start_what_may(http);
         int wait, running;
         struct sfs_transfer *paused[MOST_PAUSED];
@@ -231,6 +256,7 @@ static void *run(void *arg)
         http->curl->multi_perform(http->multi, &running);
         pthread_mutex_lock(&http->lock);
         take_results(http);
+        break_off_silent(http);
         start_what_may(http);
         wait = sleep_ms(http);
         pthread_mutex_unlock(&http->lock);

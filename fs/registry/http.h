@@ -88,6 +88,8 @@ struct sfs_http_request {
     int (*on_data)(void *user, const void *data, size_t size, struct sfs_error *err);
     void *user;
     const atomic_bool *cancelled; /* set, then sfs_http_wake(): it ends. NULL: it cannot be */
+    const atomic_bool *urgent;    /* set, then sfs_http_wake(): it counts as SFS_HTTP_DEMAND. NULL:
+                                   * it stays what it is */
 };
 
 struct sfs_http;
@@ -102,7 +104,7 @@ void sfs_http_close(struct sfs_http **http);
  * ECANCELED. E2BIG: the body is longer than max_body. Else what a callback returned. */
 int sfs_http_perform(struct sfs_http *http, const struct sfs_http_request *request,
                      struct sfs_http_answer *ret_answer, struct sfs_error *err);
-/* Has all requests and sleepers look whether they are cancelled. */
+/* Has all requests and sleepers look whether they are cancelled, or urgent. */
 void sfs_http_wake(struct sfs_http *http);
 /* Waits so long, unless it is cancelled (NULL: cannot be). ECANCELED. */
 int sfs_http_sleep(struct sfs_http *http, unsigned ms, const atomic_bool *cancelled);

@@ -298,7 +298,19 @@ void sfs_transfer_done(struct sfs_transfer *transfer)
     sfs_free(&transfer->authorities);
 }
 
-static enum sfs_http_failure name_failure(CURLcode code)
+/* Was a handshake ended by the network, and not by what was said in it? (libcurl has one code for
+ * both; the words are those of OpenSSL and GnuTLS.) */
+static bool is_cut(const char *words)
+{
+    static const char *const signs[] = { "reset by peer", "SSL_ERROR_SYSCALL", "unexpected eof",
+                                         "terminated", "pull function" };
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
+        if (strcasestr(words, signs[i]))
+            return true;
+    return false;
+}
+
+static enum sfs_http_failure name_failure(CURLcode code, const char *words)
 {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -308,7 +320,7 @@ static enum sfs_http_failure name_failure(CURLcode code)
     case CURLE_OPERATION_TIMEDOUT:
         return SFS_HTTP_TIMEOUT;
     case CURLE_SSL_CONNECT_ERROR:
-        return SFS_HTTP_NO_TLS;
+        return is_cut(words) ? SFS_HTTP_BROKEN : SFS_HTTP_NO_TLS;
     case CURLE_PEER_FAILED_VERIFICATION:
         return SFS_HTTP_BAD_CERTIFICATE;
     case CURLE_SSL_CACERT_BADFILE:
@@ -358,7 +370,7 @@ void sfs_transfer_finish(struct sfs_transfer *transfer, CURLcode code)
     /* A refusal that breaks off is a refusal. */
     if (transfer->stopped < 0 || code == CURLE_OK || answer->status >= 300)
         return;
-    answer->failure = name_failure(code);
+    answer->failure = name_failure(code, transfer->words);
     if (proxy_status >= 300)
         answer->failure = SFS_HTTP_PROXY;
     snprintf(answer->detail, sizeof answer->detail, "%.250s",

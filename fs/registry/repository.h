@@ -54,6 +54,8 @@ int sfs_repository_fetch(struct sfs_repository *repository, const struct sfs_dig
                          uint64_t blob_size, enum sfs_http_priority priority, uint64_t offset,
                          uint64_t size, sfs_blob_sink sink, void *user, bool *ret_whole,
                          struct sfs_error *err);
+/* Has fetches with that `user` go as SFS_HTTP_DEMAND from now on. False: there are none (yet). */
+bool sfs_repository_hurry(struct sfs_repository *repository, const void *user);
 /* Has fetches with that `user` end with ECANCELED, soon. */
 void sfs_repository_cancel(struct sfs_repository *repository, const void *user);
 

@@ -36,6 +36,7 @@ struct blob_fetch {
     sfs_blob_sink sink;
     void *user;
     atomic_bool cancelled;
+    atomic_bool is_urgent; /* somebody waits for it, whatever its priority was */
 
     uint64_t next;       /* the sink has all before */
     uint64_t at;         /* place of the byte that comes next in this try */
@@ -73,6 +74,35 @@ static struct blob_route *find_route(struct sfs_repository *repository,
     route->next = repository->routes;
     repository->routes = route;
     return route;
+}
+
+static enum sfs_http_priority priority_of(const struct blob_fetch *fetch)
+{
+    return atomic_load(&fetch->is_urgent) ? SFS_HTTP_DEMAND : fetch->priority;
+}
+
+/* Has those go first that match. False: none does. */
+static bool hurry(struct sfs_repository *repository, const void *user,
+                  const struct blob_route *resolved)
+{
+    bool is_new = false, is_any = false;
+    {
+        LOCK(&repository->lock);
+        for (struct blob_fetch *it = repository->fetches; it; it = it->next_fetch) {
+            if (resolved ? it->route != resolved || !it->is_resolver : it->user != user)
+                continue;
+            is_any = true;
+            is_new |= !atomic_exchange(&it->is_urgent, true);
+        }
+    }
+    if (is_new)
+        sfs_http_wake(sfs_registry_http(repository->registry));
+    return is_any;
+}
+
+bool sfs_repository_hurry(struct sfs_repository *repository, const void *user)
+{
+    return hurry(repository, user, NULL);
 }
 
 /* Waits until the way is known or this fetch is to find it; a copy of the kept URL, or NULL. Waits
@@ -252,6 +282,8 @@ static int try_once(struct blob_fetch *fetch, const struct sfs_retry *retry, str
                     struct sfs_http_answer *answer, struct sfs_error *err)
 {
     AUTO(sfs_free) char *url = NULL;
+    if (priority_of(fetch) == SFS_HTTP_DEMAND)
+        hurry(fetch->repository, NULL, fetch->route);
     int r = take_route(fetch, &url, err);
     if (r < 0)
         return r;
@@ -297,7 +329,7 @@ static int judge(struct blob_fetch *fetch, int r, struct sfs_call *call,
         *retry = (struct sfs_retry){ .most = retry->most };
         fetch->has_redone = false;
     }
-    if (sfs_retry_wait(sfs_registry_http(repository->registry), retry, answer, fetch->priority,
+    if (sfs_retry_wait(sfs_registry_http(repository->registry), retry, answer, priority_of(fetch),
                        &fetch->cancelled))
         return 1;
     if (atomic_load(&fetch->cancelled))
@@ -320,6 +352,7 @@ static int fetch_from(struct blob_fetch *fetch, size_t endpoint, bool last, stru
                                  .priority = fetch->priority,
                                  .max_body = 0,
                                  .cancelled = &fetch->cancelled,
+                                 .urgent = &fetch->is_urgent,
                                  .on_head = on_head,
                                  .on_data = on_data,
                                  .user = fetch };

@@ -93,6 +93,14 @@ printf '[[registry]]\nlocation = "localhost:%s"\ninsecure = true\n' "$port" >"$H
 reads "localhost:$port/some/name"
 rm "$HOME/.config/containers/registries.conf"
 
+# --- where handshakes are cut off
+cut=$(free_port)
+python3 "$HERE/registry_cut.py" "$cut" "$encrypted" 4 &
+registry_pids="$registry_pids $!"
+wait_for_port "$cut"
+expect 0 probe --tls-verify=false blob "127.0.0.1:$cut/some/name" "$layer" "$size" 1000 500000 3 4
+cmp -s "$T/wanted" "$T/stdout" || fail "cut handshakes: other bytes"
+
 # --- by HTTP/2, whose connections end with other requests on them
 if "$jwt" -c 'import h2' 2>/dev/null; then
     two=$(free_port)
