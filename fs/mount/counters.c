@@ -2,6 +2,7 @@
 #include "mount/counters.h"
 
 #include "blob/blob_range.h"
+#include "mount/guesses.h"
 #include "mount/pack.h"
 
 #include <errno.h>
@@ -142,6 +143,7 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
     if (cache)
         print_cache(cache, buf);
     print_registry(buf);
+    sfs_guesses_print(stats->guesses, buf);
     print_learned(stats, buf);
     return sfs_buf_add_str(buf, "}\n");
 }

@@ -23,6 +23,8 @@ enum sfs_request {
     SFS_REQUEST_KINDS
 };
 
+struct sfs_guesses;
+
 struct sfs_stats {
     struct {
         _Alignas(64) atomic_uint_least64_t count; /* each kind has a cache line of its own */
@@ -44,6 +46,7 @@ struct sfs_stats {
      * was looked at, and used, and how much was seen in all, once the start has ended. */
     atomic_uint_least64_t learned_paths, learned_bytes;
     atomic_uint_least64_t checked_paths, checked_bytes, used_paths, used_bytes, seen_paths;
+    struct sfs_guesses *guesses; /* (guesses.h) of who guesses; NULL: nobody does */
 };
 
 /* Starts all counters at 0, and the clock. */

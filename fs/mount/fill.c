@@ -6,6 +6,7 @@
 #include "blob/blob.h"
 #include "blob/spans.h"
 #include "mount/blocks.h"
+#include "mount/guesses.h"
 #include "mount/library.h"
 #include "base/thread.h"
 #include "tree/tree_inner.h"
@@ -30,6 +31,7 @@ struct sfs_fill {
     struct sfs_pack *pack;             /* NULL: there is none */
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
     atomic_bool only_names;            /* the kernel would not look at contents that are stored */
+    struct sfs_guesses *guesses;
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
     void *user;
@@ -59,10 +61,14 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
     ahead->flat = flat;
     ahead->names = names;
     ahead->stats = stats;
+    AUTO(sfs_guesses_close) struct sfs_guesses *guesses = sfs_guesses_open();
+    if (!guesses)
+        return sfs_fail_memory(err);
     int r = sfs_pool_open(THREADS, &ahead->pool, err);
     if (r < 0)
         return r;
     pthread_mutex_init(&ahead->lock, NULL);
+    stats->guesses = ahead->guesses = TAKE(guesses);
     *ret_ahead = TAKE(ahead);
     return 0;
 }
@@ -115,6 +121,8 @@ void sfs_fill_close(struct sfs_fill **ahead)
     sfs_fill_stop(*ahead);
     pthread_mutex_destroy(&(*ahead)->lock);
     sfs_blocks_close(&(*ahead)->blocks);
+    (*ahead)->stats->guesses = NULL;
+    sfs_guesses_close(&(*ahead)->guesses);
     free(*ahead);
     *ahead = NULL;
 }
@@ -232,6 +240,18 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     return 0;
 }
 
+/* Stores what is guessed, unless it is left to see whether it is asked for: then it is decoded. */
+static void store_guess(struct sfs_fill *ahead, enum sfs_guess kind, sfs_ino ino,
+                        struct sfs_range range)
+{
+    struct sfs_range part;
+    if (sfs_guesses_leave(ahead->guesses, kind, ino, range))
+        prefetch(ahead, &(struct sfs_fill_part){ ino, range });
+    else
+        while (sfs_guesses_next(ahead->guesses, ino, &range, &part))
+            store_range(ahead, ino, part, true);
+}
+
 static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *parts, size_t count,
                         bool are_guesses)
 {
@@ -242,7 +262,10 @@ static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *part
             prefetch(ahead, &parts[next]);
             asked += parts[next].range.size;
         }
-        store_range(ahead, parts[i].ino, parts[i].range, are_guesses);
+        if (are_guesses)
+            store_guess(ahead, SFS_GUESS_LIBRARY, parts[i].ino, parts[i].range);
+        else
+            store_range(ahead, parts[i].ino, parts[i].range, false);
         stored += parts[i].range.size;
     }
 }
@@ -267,7 +290,8 @@ static void store_row(struct sfs_fill *ahead, struct sfs_range range)
     uint64_t at = range.offset, end = range.offset + range.size;
     for (; at < end && sfs_flat_find(ahead->flat, at, &part); at += part.size + part.zeros)
         if (part.file_size < MIN_LIBRARY)
-            store_range(ahead, part.ino, (struct sfs_range){ part.start, part.size }, true);
+            store_guess(ahead, SFS_GUESS_NEIGHBOURS, part.ino,
+                        (struct sfs_range){ part.start, part.size });
 }
 
 static void store_names(struct sfs_fill *ahead, struct sfs_range range)
@@ -315,7 +339,7 @@ static void store_block(const struct fill_job *job)
     else if (flat && job->ino == names_of(flat))
         store_names(job->ahead, range);
     else
-        store_range(job->ahead, job->ino, range, true);
+        store_guess(job->ahead, SFS_GUESS_BLOCK, job->ino, range);
     LOCK(&job->ahead->lock);
     sfs_blocks_done(job->ahead->blocks, job->ino, job->block);
 }
@@ -394,6 +418,7 @@ static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
+    sfs_guesses_touch(ahead->guesses, ino, range);
     if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names) ||
         sfs_pack_has_some(ahead->pack, ino, range) ||
         (ahead->is_planned && is_remote(ahead, ino, range.offset)))
