@@ -318,6 +318,18 @@ static int work(struct commit_args *args, struct slim_args *slim, struct sfs_err
     return slim ? slim_report(slim, args, &result, err) : print_result(args, &result);
 }
 
+/* 0, or an exit status and 1: what was said was not understood. */
+static int check_usage(const struct command *command, const struct commit_args *args)
+{
+    if (!args->destination)
+        return tool_usage(command, "needs -t IMAGE") + 1;
+    if (args->index && args->dry_run)
+        return tool_usage(command, "--index and --dry-run exclude each other: an index that is not "
+                                   "made has no digest to be named") +
+               1;
+    return 0;
+}
+
 int commit_command(const struct command *command, struct slim_args *slim, int argc, char **argv)
 {
     struct commit_args args = { .timestamp = -1,
@@ -356,13 +368,8 @@ int commit_command(const struct command *command, struct slim_args *slim, int ar
     if (slim)
         slim_options(slim, &args.session.set);
     int leave = session_parse(command, &args.session, own, sizeof own / sizeof *own, argc, argv);
-    if (!leave && !args.destination)
-        leave = tool_usage(command, "needs -t IMAGE") + 1;
-    if (!leave && args.index && args.dry_run)
-        leave =
-            tool_usage(command, "--index and --dry-run exclude each other: an index that is not "
-                                "made has no digest to be named") +
-            1;
+    if (!leave)
+        leave = check_usage(command, &args);
     if (leave) {
         free_args(&args);
         return leave - 1;
