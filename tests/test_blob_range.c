@@ -294,6 +294,26 @@ Test(blob_range, a_miss_is_widened_and_kept)
     sfs_blob_close(&blob);
 }
 
+Test(blob_range, what_another_version_fetched_is_fetched_anew)
+{
+    struct sfs_blob *blob = open_blob();
+    assert_all(blob);
+    sfs_blob_close(&blob);
+    int map = open(path_of("map"), O_RDWR);
+    cr_assert_eq(pwrite(map, "SFSPART1", 8, 0), 8);
+    close(map);
+    unsigned before = machine->requests;
+    blob = open_blob();
+    assert_all(blob);
+    cr_assert_gt(machine->requests, before);
+    sfs_blob_close(&blob);
+    before = machine->requests;
+    blob = open_blob(); /* and kept */
+    assert_all(blob);
+    cr_assert_eq(machine->requests, before);
+    sfs_blob_close(&blob);
+}
+
 Test(blob_range, near_misses_are_joined)
 {
     struct sfs_blob *blob = open_blob();
