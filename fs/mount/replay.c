@@ -284,27 +284,10 @@ static void send_fetch(struct replay_fetch *fetch)
     fetch->blob = NULL;
 }
 
-/* The windows of an index that came from elsewhere may be elsewhere, too. */
-static void fetch_windows(const struct sfs_seek_table *table, uint32_t first, uint32_t last)
+/* Joins what is near, and sends what was joined where it is not. */
+static void add_bytes(struct replay_fetch *fetch, struct sfs_blob *blob, uint64_t start,
+                      uint64_t end)
 {
-    for (uint32_t i = first; table->windows_blob && i <= last; i++)
-        if (table->points[i].window_size > 0)
-            sfs_blob_fetch(table->windows_blob, table->points[i].window,
-                           table->points[i].window_size, SFS_POOL_AHEAD);
-}
-
-static void add_fetch(struct replay_fetch *fetch, struct sfs_spans *spans, uint64_t position,
-                      uint64_t size)
-{
-    struct sfs_blob *blob = sfs_spans_blob(spans);
-    const struct sfs_seek_table *table = sfs_spans_table(spans);
-    uint64_t start, end, unused;
-    uint32_t first = sfs_seek_find(table, position);
-    uint32_t last = sfs_seek_find(table, position + size - 1);
-    sfs_spans_plan(spans);
-    fetch_windows(table, first, last);
-    sfs_seek_input(table, first, &start, &unused);
-    sfs_seek_input(table, last, &unused, &end);
     bool is_near = fetch->blob == blob && start >= fetch->start && start <= fetch->end + FETCH_GAP;
     if (!is_near) {
         send_fetch(fetch);
@@ -313,10 +296,34 @@ static void add_fetch(struct replay_fetch *fetch, struct sfs_spans *spans, uint6
     fetch->end = end > fetch->end ? end : fetch->end;
 }
 
-/* Has what lies on another machine brought here, all of it at once: what is decoded of it has to
- * fit into memory, and comes little by little. */
-static void fetch_parts(const struct sfs_replay *replay, const struct replay_part *parts,
-                        size_t count)
+/* The windows of an index that came from elsewhere may be elsewhere, too. They are small, and lie
+ * in the order of their spans. */
+static void add_windows(struct replay_fetch *fetch, struct sfs_spans *spans, uint32_t first,
+                        uint32_t last)
+{
+    const struct sfs_seek_table *table = sfs_spans_table(spans);
+    for (uint32_t i = first; table->windows_blob && i <= last; i++)
+        if (table->points[i].window_size > 0)
+            add_bytes(fetch, table->windows_blob, table->points[i].window,
+                      table->points[i].window + table->points[i].window_size);
+}
+
+static void add_input(struct replay_fetch *fetch, struct sfs_spans *spans, uint32_t first,
+                      uint32_t last)
+{
+    const struct sfs_seek_table *table = sfs_spans_table(spans);
+    uint64_t start, end, unused;
+    sfs_spans_plan(spans);
+    sfs_seek_input(table, first, &start, &unused);
+    sfs_seek_input(table, last, &unused, &end);
+    add_bytes(fetch, sfs_spans_blob(spans), start, end);
+}
+
+/* Calls `add` for the spans of each part, in the parts' order, and sends what that comes to. */
+static void fetch_of_parts(const struct sfs_replay *replay, const struct replay_part *parts,
+                           size_t count,
+                           void (*add)(struct replay_fetch *fetch, struct sfs_spans *spans,
+                                       uint32_t first, uint32_t last))
 {
     struct replay_fetch fetch = { 0 };
     for (size_t i = 0; i < count; i++) {
@@ -332,11 +339,22 @@ static void fetch_parts(const struct sfs_replay *replay, const struct replay_par
             if (!spans || size == 0)
                 break;
             size = size < range.size ? size : range.size;
-            add_fetch(&fetch, spans, position, size);
+            const struct sfs_seek_table *table = sfs_spans_table(spans);
+            add(&fetch, spans, sfs_seek_find(table, position),
+                sfs_seek_find(table, position + size - 1));
             range = (struct sfs_range){ range.offset + size, range.size - size };
         }
     }
     send_fetch(&fetch);
+}
+
+/* Has what lies on another machine brought here, all of it at once: what is decoded of it has to
+ * fit into memory, and comes little by little. Nothing is decoded without its windows. */
+static void fetch_parts(const struct sfs_replay *replay, const struct replay_part *parts,
+                        size_t count)
+{
+    fetch_of_parts(replay, parts, count, add_windows);
+    fetch_of_parts(replay, parts, count, add_input);
 }
 
 /* The blob that the first bytes of a use lie in, if it is on another machine; else NULL. */
