@@ -14,9 +14,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define UNIT  (4 * SFS_RANGE_BLOCK)
-#define SIZE  (9u * UNIT * 16 + 12345) /* a last block that is not whole */
-#define PIECE 3000u                    /* bytes that come at once */
+#define SIZE  (9u * SFS_RANGE_BLOCK * 16 + 12345) /* a last block that is not whole */
+#define PIECE 3000u                               /* bytes that come at once */
 
 static struct sfs_error err;
 static char dir[] = "/tmp/stagefs-test-range-XXXXXX";
@@ -278,18 +277,18 @@ static void assert_all(struct sfs_blob *blob)
 Test(blob_range, a_miss_is_widened_and_kept)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 5 * UNIT + 17, 100);
+    assert_reads(blob, 5 * SFS_RANGE_BLOCK + 17, 100);
     cr_assert_eq(machine->requests, 1);
-    assert_reads(blob, 20 * UNIT, UNIT);
+    assert_reads(blob, 20 * SFS_RANGE_BLOCK, SFS_RANGE_BLOCK);
     settle();
-    cr_assert_eq(machine->bytes, 16 * UNIT);
+    cr_assert_eq(machine->bytes, 16 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, 1);
     assert_reads(blob, SIZE - 5, 5);
     cr_assert_eq(machine->requests, 2);
     sfs_blob_close(&blob);
 
     blob = open_blob(); /* as a later process */
-    assert_reads(blob, 6 * UNIT, 10 * UNIT);
+    assert_reads(blob, 6 * SFS_RANGE_BLOCK, 10 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, 2);
     sfs_blob_close(&blob);
 }
@@ -300,7 +299,7 @@ Test(blob_range, what_another_version_fetched_is_fetched_anew)
     assert_all(blob);
     sfs_blob_close(&blob);
     int map = open(path_of("map"), O_RDWR);
-    cr_assert_eq(pwrite(map, "SFSPART1", 8, 0), 8);
+    cr_assert_eq(pwrite(map, "SFSPART0", 8, 0), 8);
     close(map);
     unsigned before = machine->requests;
     blob = open_blob();
@@ -317,16 +316,16 @@ Test(blob_range, what_another_version_fetched_is_fetched_anew)
 Test(blob_range, near_misses_are_joined)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 40 * UNIT, 1); /* brings 40 to 55 */
+    assert_reads(blob, 40 * SFS_RANGE_BLOCK, 1); /* brings 40 to 55 */
     settle();
     unsigned before = machine->requests;
-    assert_reads(blob, 23 * UNIT, 35 * UNIT);
+    assert_reads(blob, 23 * SFS_RANGE_BLOCK, 35 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, before + 2, "%u", machine->requests - before);
     atomic_store(&machine->cuts, 1);
-    assert_reads(blob, 140 * UNIT, 1); /* brings 140 and 141 */
+    assert_reads(blob, 140 * SFS_RANGE_BLOCK, 1); /* brings 140 and 141 */
     settle();
     before = machine->requests;
-    assert_reads(blob, 137 * UNIT, 7 * UNIT);
+    assert_reads(blob, 137 * SFS_RANGE_BLOCK, 7 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, before + 1, "%u", machine->requests - before);
     sfs_blob_close(&blob);
 }
@@ -334,11 +333,13 @@ Test(blob_range, near_misses_are_joined)
 Test(blob_range, who_picks_gets_what_it_picks_and_no_more)
 {
     struct sfs_blob *blob = open_blob();
-    char *buf = malloc(10 * UNIT);
+    char *buf = malloc(10 * SFS_RANGE_BLOCK);
     for (unsigned i = 0; i < 10; i++)
-        cr_assert_eq(sfs_blob_pick_at(blob, buf, 10 * UNIT, 10ull * i * UNIT, &err), 10 * UNIT);
+        cr_assert_eq(
+            sfs_blob_pick_at(blob, buf, 10 * SFS_RANGE_BLOCK, 10ull * i * SFS_RANGE_BLOCK, &err),
+            10 * SFS_RANGE_BLOCK);
     settle();
-    cr_assert_eq(machine->bytes, 100ull * UNIT, "%llu", machine->bytes);
+    cr_assert_eq(machine->bytes, 100ull * SFS_RANGE_BLOCK, "%llu", machine->bytes);
     cr_assert_gt(sfs_blob_ahead(blob), 0);
     free(buf);
     sfs_blob_close(&blob);
@@ -404,7 +405,7 @@ Test(blob_range, a_verdict_makes_it_whole_or_drops_it)
     unsigned long long before = machine->bytes;
     assert_reads(blob, 0, 10);
     assert_all(blob);
-    cr_assert_gt(machine->bytes, before + SIZE - 40 * UNIT);
+    cr_assert_gt(machine->bytes, before + SIZE - 40 * SFS_RANGE_BLOCK);
     cr_assert(!sfs_blob_judge(blob, SFS_VERDICT_HOLDS));
     cr_assert_geq(sfs_blob_file(blob), 0);
     sfs_blob_close(&blob);
@@ -428,15 +429,15 @@ Test(blob_range, a_wrong_verdict_on_kept_bytes_asks_for_another_pass)
 Test(blob_range, damage_on_the_disk_is_fetched_again)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 0, 16 * UNIT);
+    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
     sfs_blob_close(&blob);
     int fd = open(path_of("data"), O_WRONLY);
-    cr_assert_eq(pwrite(fd, "damage", 6, 3 * UNIT + 9), 6);
+    cr_assert_eq(pwrite(fd, "damage", 6, 3 * SFS_RANGE_BLOCK + 9), 6);
     close(fd);
     blob = open_blob();
-    assert_reads(blob, 0, 16 * UNIT);
+    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, 2);
-    cr_assert_leq(machine->bytes, 32 * UNIT);
+    cr_assert_leq(machine->bytes, 32 * SFS_RANGE_BLOCK);
     sfs_blob_close(&blob);
 }
 
@@ -490,9 +491,9 @@ Test(blob_range, answers_that_end_early_are_taken_up_again)
 {
     struct sfs_blob *blob = open_blob();
     atomic_store(&machine->cuts, 2);
-    assert_reads(blob, 0, 16 * UNIT);
+    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
     cr_assert_eq(machine->requests, 3, "%u", machine->requests); /* each goes on from there */
-    cr_assert_lt(machine->bytes, 20 * UNIT);
+    cr_assert_lt(machine->bytes, 20 * SFS_RANGE_BLOCK);
     sfs_blob_close(&blob);
 }
 
@@ -538,7 +539,7 @@ Test(blob_range, what_time_does_not_mend_fails_at_once)
 /* Has a range be on its way for which nobody waits. */
 static void fetch_ahead(struct sfs_blob *blob, enum sfs_pool_priority priority)
 {
-    sfs_blob_fetch(blob, 0, 64ull * UNIT, priority);
+    sfs_blob_fetch(blob, 0, 64ull * SFS_RANGE_BLOCK, priority);
     while (machine->busy == 0)
         usleep(1000);
 }
@@ -549,7 +550,7 @@ Test(blob_range, a_machine_that_sends_slowly_is_waited_for)
     struct sfs_blob *blob = open_blob();
     atomic_store(&machine->delay_us, 10000);
     fetch_ahead(blob, SFS_POOL_AHEAD);
-    assert_reads(blob, 16 * UNIT, 10);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
     cr_assert_eq(machine->requests, 1);
     cr_assert_eq(warnings, 0);
     atomic_store(&machine->delay_us, 0);
@@ -563,7 +564,7 @@ Test(blob_range, a_reader_hurries_what_is_on_its_way)
     fetch_ahead(blob, SFS_POOL_BACKGROUND);
     usleep(50000);
     cr_assert_eq(machine->bytes, 0);
-    assert_reads(blob, 16 * UNIT, 10);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
     cr_assert_eq(machine->requests, 1);
     sfs_blob_close(&blob);
 }
@@ -579,7 +580,7 @@ Test(blob_range, a_process_that_stands_still_keeps_no_reader_for_long)
     cr_assert_eq(sfs_range_file_lock(other, 0, 32), 0);
     cr_assert_eq(sfs_range_file_lock_start(other, 40), UINT32_MAX);
     int64_t begin = time(NULL);
-    assert_reads(blob, 16 * UNIT, 10);
+    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
     cr_assert_lt(time(NULL) - begin, 10);
     sfs_range_file_close(&other);
     sfs_blob_close(&blob);
@@ -665,7 +666,7 @@ Test(blob_range, a_full_disk_fails_nobody)
     assert_all(blob);
     struct stat st;
     cr_assert_eq(stat(path_of("data"), &st), 0);
-    cr_assert_leq((uint64_t)st.st_blocks * 512, (4u << 20) + UNIT);
+    cr_assert_leq((uint64_t)st.st_blocks * 512, (4u << 20) + SFS_RANGE_BLOCK);
     sfs_blob_close(&blob);
 }
 
@@ -683,9 +684,7 @@ Test(blob_range, what_is_waited_for_stays_in_memory)
 {
     enum { MANY = 3 * SFS_RANGE_LOOSE };
     char *data = calloc(1, SFS_RANGE_BLOCK);
-    static struct sfs_range_blob range;
-    range =
-        (struct sfs_range_blob){ .blocks = MANY, .blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK };
+    struct sfs_range_blob range = { .blocks = MANY, .blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK };
     struct sfs_range_waiter waiter = { .block = 7 };
     range.states = calloc(MANY, 1);
     range.waiters = &waiter;

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
-#define GAP       16u          /* blocks: less is fetched again rather than asked around */
+#define GAP       4u           /* blocks: less is fetched again rather than asked around */
 #define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */

@@ -8,8 +8,8 @@
 #include <stagefs/format.h>
 #include <sys/stat.h>
 
-#define MAP_MAGIC   "SFSPART2"
-#define ENTRIES_MAX 1024 /* looked at in one go */
+#define MAP_MAGIC   "SFSPART1"
+#define ENTRIES_MAX 512 /* looked at in one go */
 
 /* In front of the entries: 8 bytes for each block, 0 for one that is not there. */
 struct map_head {

@@ -10,9 +10,7 @@
 
 #include "base/io.h"
 
-/* Bytes that come and go together. Spans are some 100 KiB, and windows of an index 2 KiB: blocks of
- * 64 KiB would bring a fifth more than is wanted. */
-#define SFS_RANGE_BLOCK (16u << 10)
+#define SFS_RANGE_BLOCK (64u << 10) /* bytes that come and go together */
 
 struct sfs_range_file;
 
