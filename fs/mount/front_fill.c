@@ -27,29 +27,16 @@ static void ask(int fd, struct sfs_range range)
     posix_fadvise(fd, (off_t)range.offset, (off_t)range.size, POSIX_FADV_WILLNEED);
 }
 
-/* What the pack has of the file, else what the use says. The caller frees. */
-static struct sfs_range *list_ranges(const struct sfs_front_fill *fill, sfs_ino ino,
-                                     const struct sfs_use *use, size_t *ret_count)
-{
-    size_t pieces = sfs_pack_count(fill->pack, ino);
-    size_t count = pieces > 0 ? pieces : use->ranges.count;
-    struct sfs_range *ranges = calloc(count + 1, sizeof *ranges);
-    uint64_t unused;
-    *ret_count = ranges ? count : 0;
-    for (size_t i = 0; i < *ret_count; i++)
-        ranges[i] = pieces > 0 ? sfs_pack_piece(fill->pack, ino, i, &unused) : use->ranges.items[i];
-    return ranges;
-}
-
 static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
-                  const struct sfs_range *ranges, size_t count)
+                  const struct sfs_ranges *ranges)
 {
     uint64_t steps = 0, end = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (ranges[i].size == 0 || sfs_fill_spares(fill->ahead, ino, ranges[i]))
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct sfs_range *range = &ranges->items[i];
+        if (range->size == 0 || sfs_fill_spares(fill->ahead, ino, *range))
             continue;
-        uint64_t at = ranges[i].offset;
-        for (end = at + ranges[i].size; at < end; at += STEP) {
+        uint64_t at = range->offset;
+        for (end = at + range->size; at < end; at += STEP) {
             if (atomic_load(fill->stop))
                 return;
             ask(fd, (struct sfs_range){ at, end - at < STEP ? end - at : STEP });
@@ -79,11 +66,9 @@ static int open_regular(int root, const char *path)
 
 void sfs_front_fill_file(const struct sfs_front_fill *fill, sfs_ino ino, const struct sfs_use *use)
 {
-    size_t count;
     if (use->ranges.count == 0)
         return;
-    AUTO(sfs_free) struct sfs_range *ranges = list_ranges(fill, ino, use, &count);
-    AUTO(sfs_close_fd) int fd = count > 0 ? open_regular(fill->root, use->path) : -1;
+    AUTO(sfs_close_fd) int fd = open_regular(fill->root, use->path);
     if (fd >= 0)
-        bring(fill, fd, ino, ranges, count);
+        bring(fill, fd, ino, &use->ranges);
 }

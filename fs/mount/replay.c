@@ -450,7 +450,7 @@ static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
 static bool fill_front(const struct sfs_replay *replay, int root, dev_t device, size_t first,
                        size_t end)
 {
-    const struct sfs_front_fill fill = { root, replay->ahead, replay->pack, &replay->stop };
+    const struct sfs_front_fill fill = { root, replay->ahead, &replay->stop };
     for (size_t i = first; i < end; i++) {
         if (atomic_load(&replay->stop) || !is_mounted(replay->path, device))
             return false;
