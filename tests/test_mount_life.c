@@ -79,7 +79,8 @@ static void leave_dead_mount(void)
     cr_assert_eq(mount_end_by(SIGKILL), 1000 + SIGKILL);
     close(mount_now.words);
     cr_assert_eq(access(mount_path("other"), F_OK), -1);
-    cr_assert_eq(errno, ENOTCONN);
+    /* The helper of mount/abort.h may come before the kernel has seen all of the server go. */
+    cr_assert(errno == ENOTCONN || errno == ECONNABORTED, "%s", strerror(errno));
 }
 
 Test(mount_dead, is_cleared_by_unmounting)
