@@ -110,10 +110,11 @@ void sfs_guesses_touch(struct sfs_guesses *guesses, sfs_ino ino, struct sfs_rang
 }
 
 /* (A page may be asked for more than once.) */
-static void count(struct sfs_guesses *guesses, enum sfs_guess kind, uint64_t *ret_checked,
-                  uint64_t *ret_used)
+static void count(struct sfs_guesses *guesses, enum sfs_guess kind, uint64_t *ret_bytes,
+                  uint64_t *ret_checked, uint64_t *ret_used)
 {
     LOCK(&guesses->lock);
+    *ret_bytes = guesses->bytes[kind];
     for (size_t i = 0; i < guesses->count; i++) {
         const struct left_guess *left = &guesses->left[i];
         if (left->kind != kind)
@@ -127,12 +128,11 @@ void sfs_guesses_print(struct sfs_guesses *guesses, struct sfs_buf *buf)
 {
     static const char *const names[SFS_GUESS_KINDS] = { "library", "block", "neighbours" };
     for (unsigned kind = 0; kind < SFS_GUESS_KINDS; kind++) {
-        uint64_t checked = 0, used = 0;
+        uint64_t bytes = 0, checked = 0, used = 0;
         if (guesses)
-            count(guesses, kind, &checked, &used);
+            count(guesses, kind, &bytes, &checked, &used);
         sfs_buf_printf(buf, "%s\"%s\":{\"bytes\":%llu,\"checked_bytes\":%llu,\"used_bytes\":%llu}",
-                       kind ? "," : ",\"guesses\":{", names[kind],
-                       guesses ? (unsigned long long)guesses->bytes[kind] : 0,
+                       kind ? "," : ",\"guesses\":{", names[kind], (unsigned long long)bytes,
                        (unsigned long long)checked, (unsigned long long)used);
     }
     sfs_buf_add_str(buf, "}");

@@ -74,3 +74,21 @@ start_writes() {
     wait_for_port "$port"
     wait_for_port "$storage"
 }
+
+# mount_it NAME [OPTION...]: mounts $REF on $T/mnt, with the cache directory of that name; its words go to $T/words. Sets $mounted.
+mount_it() {
+    export STAGEFS_CACHE_DIR="$T/cache-$1"
+    shift
+    "$STAGEFS" mount -v --foreground "$@" "$REF" "$T/mnt" >"$T/words" 2>&1 &
+    mounted=$!
+    for _ in $(seq 200); do
+        mountpoint -q "$T/mnt" && return
+        kill -0 "$mounted" 2>/dev/null || fail "no mount: $(cat "$T/words")"
+        sleep 0.05
+    done
+    fail "no mount after 10 seconds: $(cat "$T/words")"
+}
+unmount_it() {
+    "$STAGEFS" umount "$T/mnt"
+    wait "$mounted" || fail "the mount ended with $?: $(cat "$T/words")"
+}

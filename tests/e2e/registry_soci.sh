@@ -68,22 +68,6 @@ offer() { # VERSION TAG [OPTION...]: puts the image with tables there
     soci push "$T/offered:x" "$R" "some/$tag" one
     REF=docker://$R/some/$tag:one
 }
-mount_it() { # NAME [OPTION...]
-    export STAGEFS_CACHE_DIR="$T/cache-$1"
-    shift
-    "$STAGEFS" mount -v --foreground "$@" "$REF" "$T/mnt" >"$T/words" 2>&1 &
-    mounted=$!
-    for _ in $(seq 200); do
-        mountpoint -q "$T/mnt" && return
-        kill -0 "$mounted" 2>/dev/null || fail "no mount: $(cat "$T/words")"
-        sleep 0.05
-    done
-    fail "no mount after 10 seconds: $(cat "$T/words")"
-}
-unmount_it() {
-    "$STAGEFS" umount "$T/mnt"
-    wait "$mounted" || fail "the mount ended with $?: $(cat "$T/words")"
-}
 found_same() { found=$(python3 "$HERE/same_or_eio.py" "$T/tree" "$T/mnt" "$@") || fail "$found: $(cat "$T/words")"; }
 all_same() {
     found_same

@@ -29,23 +29,6 @@ expect 0 "$STAGEFS" push "oci:$T/layout:one" "$REF"
 expect 0 "$STAGEFS" index --push "oci:$T/layout:one" "$REF"
 requests() { grep -ac '"\(GET\|HEAD\) /v2/' "$T/plain/log" || true; }
 
-# mount_it NAME [OPTION...]: with the cache directory of that name; its words go to $T/words.
-mount_it() {
-    export STAGEFS_CACHE_DIR="$T/cache-$1"
-    shift
-    "$STAGEFS" mount -v --foreground "$@" "$REF" "$T/mnt" >"$T/words" 2>&1 &
-    mounted=$!
-    for _ in $(seq 200); do
-        mountpoint -q "$T/mnt" && return
-        kill -0 "$mounted" 2>/dev/null || fail "no mount: $(cat "$T/words")"
-        sleep 0.05
-    done
-    fail "no mount after 10 seconds: $(cat "$T/words")"
-}
-unmount_it() {
-    "$STAGEFS" umount "$T/mnt"
-    wait "$mounted" || fail "the mount ended with $?: $(cat "$T/words")"
-}
 all_same() {
     found=$(python3 "$HERE/same_or_eio.py" "$T/tree" "$T/mnt") || fail "$1: $found"
     [ "$found" = 0 ] || fail "$1: $found files cannot be read: $(cat "$T/words")"
