@@ -17,24 +17,32 @@ static void forget(void)
 
 TestSuite(learned, .fini = forget);
 
-static const char *turn; /* of those whose path starts with this; NULL: of none */
+static const char *turn;    /* of those whose path starts with this; NULL: of none */
+static uint64_t turn_block; /* and of those only this block; UINT64_MAX: all */
 
-static bool is_turn(void *user, const struct sfs_use *use)
+static bool is_turn(void *user, const struct sfs_use *use, uint64_t block)
 {
     (void)user;
-    return turn && strncmp(use->path, turn, strlen(turn)) == 0;
+    return turn && strncmp(use->path, turn, strlen(turn)) == 0 &&
+           (turn_block == UINT64_MAX || turn_block == block);
 }
 
-/* One start, in which `text` was seen, and in which it was the turn of `whose`. */
-static int start(const char *text, const char *whose)
+/* One start, in which `text` was seen, and in which it was the turn of `whose` block. */
+static int start_of_block(const char *text, const char *whose, uint64_t block)
 {
     turn = whose;
+    turn_block = block;
     struct sfs_profile seen = { 0 };
     cr_assert_eq(sfs_profile_parse(&seen, "p", text, strlen(text), &err), 0, "%s", err.text);
     int r = sfs_learned_merge(&learned, &seen, is_turn, NULL, &sums);
     cr_assert_geq(r, 0);
     sfs_profile_done(&seen);
     return r;
+}
+
+static int start(const char *text, const char *whose)
+{
+    return start_of_block(text, whose, UINT64_MAX);
 }
 
 static void expect(const char *wanted)
@@ -78,6 +86,48 @@ Test(learned, has_exact_ranges_of_what_was_asked_for)
     cr_assert_eq(sums.checked, 1);
     cr_assert_eq(sums.used, 1);
     cr_assert_eq(sums.used_bytes, 1000);
+}
+
+Test(learned, has_exact_ranges_of_the_block_that_was_asked_for)
+{
+    start("read /a 0+1000000\n", NULL);
+    start_of_block("read /a 262144+4096 500000+10\n", "/a", 1);
+    expect("read /a 0+266240 500000+10 524288+475712\n");
+    cr_assert_eq(sums.checked, 1);
+    cr_assert_eq(sums.checked_bytes, 262144);
+    cr_assert_eq(sums.used_bytes, 262144);
+}
+
+Test(learned, drops_a_block_that_was_not_used_in_its_turn)
+{
+    start("read /a 0+1000000\n", NULL);
+    start_of_block("read /b 0+1\n", "/a", 3);
+    expect("read /b 0+1\nread /a 0+786432\n");
+    cr_assert_eq(sums.used, 0);
+    for (uint64_t block = 0; block < 3; block++)
+        start_of_block("read /b 0+1\n", "/a", block);
+    start_of_block("read /b 0+1\n", "/a", 2); /* its last one counts as a file of one block */
+    expect("read /b 0+1\n");
+}
+
+Test(learned, looks_at_no_block_of_ranges_without_end)
+{
+    start("read /a 0+9223372036854775807\nread /b 0+1\n", NULL);
+    start("read /b 0+1\n", "/a");
+    expect("read /a 0+9223372036854775807\nread /b 0+1\n");
+    cr_assert_eq(sums.checked, 0);
+}
+
+Test(learned, looks_at_more_while_much_is_not_used)
+{
+    const unsigned seldom = sfs_learned_turns(&learned);
+    start("read /1 0+1\nread /2 0+1\nread /3 0+1\nread /4 0+1\n", NULL);
+    cr_assert_eq(sfs_learned_turns(&learned), seldom);
+    start("read /1 0+1\nread /2 0+1\n", "/");
+    cr_assert_lt(sfs_learned_turns(&learned), seldom);
+    for (int i = 0; i < 3; i++)
+        start("read /1 0+1\nread /2 0+1\n", "/");
+    cr_assert_eq(sfs_learned_turns(&learned), seldom);
 }
 
 Test(learned, forgets_what_was_not_used_in_two_turns)
@@ -132,7 +182,7 @@ Test(learned, is_the_same_after_a_start_that_told_nothing)
 
 /* --- the text --------------------------------------------------------------------------------- */
 
-static const char body[] = "# stagefs learned 1, starts 2, poor 1\n"
+static const char body[] = "# stagefs learned 2, starts 2, poor 1, used 3 of 4\n"
                            "# misses 010\n"
                            "read /a 0+10 100+10\n"
                            "stat /b\\040c\n"
@@ -166,6 +216,8 @@ Test(learned, is_read_as_it_was_written)
     cr_assert_eq(parse(text, size), 0, "%s", err.text);
     cr_assert_eq(learned.starts, 2);
     cr_assert_eq(learned.poor, 1);
+    cr_assert_eq(learned.used, 3);
+    cr_assert_eq(learned.looked_at, 4);
     cr_assert_eq(learned.uses.count, 3);
     cr_assert_eq(learned.misses[1], 1);
     cr_assert_eq(sfs_learned_print(&learned, &buf, &err), 0);
@@ -211,14 +263,14 @@ Test(learned, is_refused_when_its_head_does_not_fit)
 {
     expect_refused("");
     expect_refused("read /a 0+1\n");
-    expect_refused("# stagefs learned 2, starts 0, poor 0\n# misses \n");
-    expect_refused("# stagefs learned 1, starts 00, poor 0\n# misses \n");
-    expect_refused("# stagefs learned 1, starts -1, poor 0\n# misses \n");
-    expect_refused("# stagefs learned 1, starts 0, poor 0\n# misses 0\n");
-    expect_refused("# stagefs learned 1, starts 0, poor 0\n# misses 2\nstat /a\n");
-    expect_refused("# stagefs learned 1, starts 0, poor 0\n# misses\nstat /a\n");
-    expect_refused("# stagefs learned 1, starts 0, poor 0\n");
-    expect_refused("# stagefs learned 1, starts 0, poor 0\n# misses 0\nstat a\n");
+    expect_refused("# stagefs learned 1, starts 0, poor 0\n# misses \n");
+    expect_refused("# stagefs learned 2, starts 00, poor 0, used 0 of 0\n# misses \n");
+    expect_refused("# stagefs learned 2, starts -1, poor 0, used 0 of 0\n# misses \n");
+    expect_refused("# stagefs learned 2, starts 0, poor 0, used 0 of 0\n# misses 0\n");
+    expect_refused("# stagefs learned 2, starts 0, poor 0, used 0 of 0\n# misses 2\nstat /a\n");
+    expect_refused("# stagefs learned 2, starts 0, poor 0, used 0 of 0\n# misses\nstat /a\n");
+    expect_refused("# stagefs learned 2, starts 0, poor 0, used 0 of 0\n");
+    expect_refused("# stagefs learned 2, starts 0, poor 0, used 0 of 0\n# misses 0\nstat a\n");
 }
 
 static uint32_t next_random(uint32_t *state)

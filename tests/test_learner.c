@@ -145,7 +145,8 @@ static void start_once(const struct sfs_tree *tree, const char *file)
     cr_assert_eq(mount_end_by(SIGTERM), 0);
 }
 
-/* In one start of several it is the file's turn to be asked for; else it is there before. */
+/* In one start of several it is the turn of one of its blocks to be asked for; else it is there
+ * before. */
 Test(learner, has_what_earlier_starts_used_fetched_ahead)
 {
     const struct sfs_tree *tree = make_tree();
@@ -171,7 +172,7 @@ Test(learner, forgets_what_no_start_uses_any_more)
     const struct sfs_tree *tree = make_tree();
     start_once(tree, "big");
     start_once(tree, "d/used");
-    for (unsigned i = 0; i < 100 && strstr(kept(), "/big"); i++)
+    for (unsigned i = 0; i < 400 && strstr(kept(), "/big"); i++)
         start_once(tree, "d/used");
     cr_assert_null(strstr(kept(), "/big"), "%s", kept());
     cr_assert_not_null(strstr(kept(), "read /d/used 0+5\n"));
@@ -182,7 +183,7 @@ Test(learner, does_not_take_its_own_look_ups_for_uses)
     const struct sfs_tree *tree = make_tree();
     start_once(tree, "d/used");
     start_once(tree, "big");
-    for (unsigned i = 0; i < 200 && strstr(kept(), "/d"); i++)
+    for (unsigned i = 0; i < 800 && strstr(kept(), "/d"); i++)
         start_once(tree, "big");
     cr_assert_null(strstr(kept(), "/d"), "%s", kept());
 }

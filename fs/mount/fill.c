@@ -9,6 +9,7 @@
 #include "mount/guesses.h"
 #include "mount/library.h"
 #include "base/thread.h"
+#include "tree/learned.h"
 #include "tree/tree_inner.h"
 #include <errno.h>
 #include <pthread.h>
@@ -211,6 +212,23 @@ static void prefetch(struct sfs_fill *ahead, const struct sfs_fill_part *part)
         sfs_tree_prefetch(place.tree, place.node, part->range.offset, part->range.size, 1);
 }
 
+/* The same for a whole part of a block that may have to be asked for. */
+static int store_part(struct sfs_fill *ahead, const struct sfs_place *place, sfs_ino ino,
+                      struct sfs_range part, bool is_guess)
+{
+    if (ahead->spares && ahead->spares(ahead->spares_user, ino, part, is_guess)) {
+        prefetch(ahead, &(struct sfs_fill_part){ ino, part });
+        return 0;
+    }
+    while (part.size > 0) {
+        ssize_t done = store_some(ahead, place, ino, part);
+        if (done < 0)
+            return (int)done;
+        part = (struct sfs_range){ part.offset + (uint64_t)done, part.size - (uint64_t)done };
+    }
+    return 0;
+}
+
 static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range, bool is_guess)
 {
     struct sfs_place place;
@@ -220,10 +238,6 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     sfs_tree_attr(place.tree, place.node, &attr);
     if (range.offset >= attr.size)
         return 0;
-    if (ahead->spares && ahead->spares(ahead->spares_user, ino, range, is_guess)) {
-        prefetch(ahead, &(struct sfs_fill_part){ ino, range });
-        return 0;
-    }
     uint64_t at = range.offset / PAGE * PAGE, end = attr.size;
     if (range.size < end - range.offset)
         end = range.offset + range.size;
@@ -231,13 +245,13 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
         end = (end + PAGE - 1) / PAGE * PAGE;
     else
         end = attr.size;
-    while (at < end) {
-        ssize_t done = store_some(ahead, &place, ino, (struct sfs_range){ at, end - at });
-        if (done < 0)
-            return (int)done;
-        at += (uint64_t)done;
+    int r = 0;
+    for (uint64_t size; r == 0 && at < end; at += size) {
+        const uint64_t room = SFS_LEARNED_BLOCK - at % SFS_LEARNED_BLOCK;
+        size = end - at < room ? end - at : room;
+        r = store_part(ahead, &place, ino, (struct sfs_range){ at, size }, is_guess);
     }
-    return 0;
+    return r;
 }
 
 /* Stores what is guessed, unless it is left to see whether it is asked for: then it is decoded. */

@@ -4,6 +4,7 @@
 #include "mount/front_fill.h"
 
 #include "base/io.h"
+#include "tree/learned.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 
 /* The kernel brings no more than this for one call. */
 #define STEP (128u << 10)
+_Static_assert(SFS_LEARNED_BLOCK % STEP == 0, "a step lies in one block");
 /* So many calls are under way at a time. */
 #define STEPS_AT_A_TIME 32
 
@@ -32,15 +34,18 @@ static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
 {
     uint64_t steps = 0, end = 0;
     for (size_t i = 0; i < ranges->count; i++) {
-        const struct sfs_range *range = &ranges->items[i];
-        if (range->size == 0 || sfs_fill_spares(fill->ahead, ino, *range))
-            continue;
-        uint64_t at = range->offset;
-        for (end = at + range->size; at < end; at += STEP) {
+        struct sfs_range left = ranges->items[i];
+        while (left.size > 0) {
+            const uint64_t room = STEP - left.offset % STEP;
+            const struct sfs_range step = { left.offset, left.size < room ? left.size : room };
             if (atomic_load(fill->stop))
                 return;
-            ask(fd, (struct sfs_range){ at, end - at < STEP ? end - at : STEP });
-            if (++steps % STEPS_AT_A_TIME == 0 && !wait_for(fd, end - at < STEP ? end : at + STEP))
+            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
+            if (sfs_fill_spares(fill->ahead, ino, step))
+                continue;
+            ask(fd, step);
+            end = step.offset + step.size;
+            if (++steps % STEPS_AT_A_TIME == 0 && !wait_for(fd, end))
                 return;
         }
     }

@@ -32,9 +32,10 @@ void sfs_learner_close(struct sfs_learner **learner);
 /* Moves out what is to be fetched ahead of this start, once: what is known, but for names whose
  * turn it is to be looked up. Empty where nothing is known. */
 void sfs_learner_take(struct sfs_learner *learner, struct sfs_profile *ret_profile);
-/* Is this file to be asked for, so that it is seen what is used of it? Then its bytes may be
- * decoded ahead, but the kernel is not given them. That is so of what is known of files whose turn
- * it is (learned.h), and of all guesses, where requests are cheap. Behind EROFS, which asks for
+/* Is the block of SFS_LEARNED_BLOCK that the range begins in to be asked for, so that it is seen
+ * what is used of it? Then its bytes may be decoded ahead, but the kernel is not given them. That
+ * is so of what is known of blocks whose turn it is (learned.h), and of all guesses, where requests
+ * are cheap. Behind EROFS, which asks for
  * little at a time, the guesses of a first start are taken for used until those turns come.
  * `learner` is a struct sfs_learner. */
 bool sfs_learner_spares(void *learner, sfs_ino ino, struct sfs_range range, bool is_guess);

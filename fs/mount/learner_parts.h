@@ -34,7 +34,7 @@ struct sfs_learner {
     char key[SFS_DIGEST_TEXT];
     struct sfs_profile known; /* until it is taken */
     bool has_known;
-    unsigned turn;
+    unsigned turns, turn; /* of so many turns it is the one with this number */
     atomic_bool listens;
     pthread_mutex_t lock; /* guards all below, but the thread */
     pthread_cond_t changed;

@@ -33,11 +33,15 @@ static int read_learned(struct sfs_learner *learner, struct sfs_learned *ret_lea
 
 /* ---- whose turn it is ---- */
 
-/* Neighbours are used together, so they should not have their turns together. */
-static bool is_turn_of_file(const struct sfs_learner *learner, sfs_ino ino)
+static bool is_turn(const struct sfs_learner *learner, uint64_t number)
 {
-    const uint64_t mixed = ino * 0x9e3779b97f4a7c15u;
-    return (mixed >> 40) % SFS_LEARNED_TURNS == learner->turn;
+    return (number * 0x9e3779b97f4a7c15u >> 40) % learner->turns == learner->turn;
+}
+
+/* Neighbours are used together, so they should not have their turns together. */
+static bool is_turn_of_block(const struct sfs_learner *learner, sfs_ino ino, uint64_t block)
+{
+    return is_turn(learner, (ino << 24) + block);
 }
 
 bool sfs_learner_spares(void *arg, sfs_ino ino, struct sfs_range range, bool is_guess)
@@ -45,7 +49,7 @@ bool sfs_learner_spares(void *arg, sfs_ino ino, struct sfs_range range, bool is_
     struct sfs_learner *learner = arg;
     if (!atomic_load_explicit(&learner->listens, memory_order_relaxed))
         return false;
-    if (learner->has_known && is_turn_of_file(learner, ino))
+    if (learner->has_known && is_turn_of_block(learner, ino, range.offset / SFS_LEARNED_BLOCK))
         return true;
     /* Requests that find their bytes decoded take no longer than storing what nobody will use. With
      * EROFS they are six times as many: 19,000 instead of 3,000 (docs/starts.md). */
@@ -59,11 +63,12 @@ static bool is_turn_of_name(const struct sfs_learner *learner, const char *path)
     uint32_t hash = 2166136261u;
     for (; *path; path++)
         hash = (hash ^ (unsigned char)*path) * 16777619u;
-    return (hash >> 8) % SFS_LEARNED_TURNS == learner->turn;
+    return is_turn(learner, hash);
 }
 
-/* Is it this use's turn? One that leads nowhere in this tree was not used for sure. */
-static bool is_checked(const struct sfs_learner *learner, const struct sfs_use *use)
+/* Is it the turn of this block of the use? One that leads nowhere in this tree was not used for
+ * sure. */
+static bool is_checked(const struct sfs_learner *learner, const struct sfs_use *use, uint64_t block)
 {
     const struct sfs_forest *forest = learner->options.forest;
     sfs_node node;
@@ -72,7 +77,7 @@ static bool is_checked(const struct sfs_learner *learner, const struct sfs_use *
     if (sfs_tree_resolve(forest->trees[0], use->path, SFS_RESOLVE_FOLLOW | SFS_RESOLVE_UNCONFIRMED,
                          &node, NULL) < 0)
         return true;
-    return is_turn_of_file(learner, forest->first[0] + node);
+    return is_turn_of_block(learner, forest->first[0] + node, block);
 }
 
 /* Leaves out the names that are to be asked for. */
@@ -82,7 +87,7 @@ static void leave_names(struct sfs_learner *learner)
     size_t kept = 0;
     for (size_t i = 0; i < known->count; i++) {
         struct sfs_use *use = &known->uses[i];
-        if (use->ranges.count == 0 && is_checked(learner, use))
+        if (use->ranges.count == 0 && is_checked(learner, use, 0))
             free(use->path);
         else
             known->uses[kept++] = *use;
@@ -110,6 +115,7 @@ int sfs_learner_load(struct sfs_learner *learner)
     r = read_learned(learner, &learned);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
+    learner->turns = sfs_learned_turns(&learned);
     learner->has_known = learned.uses.count > 0;
     learner->known = learned.uses;
     learned.uses = (struct sfs_profile){ 0 };
@@ -117,7 +123,7 @@ int sfs_learner_load(struct sfs_learner *learner)
     atomic_store(&learner->options.stats->learned_bytes, bytes_of(&learner->known));
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    learner->turn = (unsigned)(now.tv_nsec / 1000) % SFS_LEARNED_TURNS;
+    learner->turn = (unsigned)(now.tv_nsec / 1000) % learner->turns;
     leave_names(learner);
     return 0;
 }
@@ -228,10 +234,10 @@ static int make_profile(const struct sfs_learner *learner, struct sfs_profile *s
 
 /* ---- writing ---- */
 
-static bool is_checked_now(void *user, const struct sfs_use *use)
+static bool is_checked_now(void *user, const struct sfs_use *use, uint64_t block)
 {
     const struct sfs_learner *learner = user;
-    return learner->has_known && is_checked(learner, use);
+    return learner->has_known && is_checked(learner, use, block);
 }
 
 static void count_learned(const struct sfs_learner *learner, const struct sfs_learned_sums *sums,

@@ -8,18 +8,30 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define HEAD   "# stagefs learned 1, starts %u, poor %u\n"
+#define HEAD   "# stagefs learned 2, starts %u, poor %u, used %u of %u\n"
 #define MISSES "# misses "
 /* With fewer uses that were looked at than this, their share says nothing. */
 #define FEW 4u
 /* So many starts one after the other that use little are how the image is used now. */
 #define MANY_POOR 4u
+/* In how many starts each is looked at: while most is used, and while much is not. */
+#define SELDOM 32u
+#define OFTEN  8u
+/* Of a use of more blocks than this (16 GiB) none is looked at. */
+#define MOST_BLOCKS (64u << 10)
 
 void sfs_learned_done(struct sfs_learned *learned)
 {
     sfs_profile_done(&learned->uses);
     free(learned->misses);
     *learned = (struct sfs_learned){ 0 };
+}
+
+unsigned sfs_learned_turns(const struct sfs_learned *learned)
+{
+    const bool is_rough =
+        learned->looked_at >= FEW && learned->used < learned->looked_at - learned->looked_at / 4;
+    return is_rough ? OFTEN : SELDOM;
 }
 
 /* ---- the text ---- */
@@ -42,11 +54,14 @@ static int check_digest(const char *text, size_t size, size_t *ret_size)
 /* Reads the two lines at the top. `text` ends with a NUL somewhere behind them. */
 static int parse_head(const char *text, struct sfs_learned *learned)
 {
-    char again[96];
+    char again[128];
     const char *line = strchr(text, '\n');
-    if (sscanf(text, HEAD, &learned->starts, &learned->poor) != 2 || !line)
+    if (sscanf(text, HEAD, &learned->starts, &learned->poor, &learned->used, &learned->looked_at) !=
+            4 ||
+        !line)
         return -EBADMSG;
-    snprintf(again, sizeof again, HEAD, learned->starts, learned->poor);
+    snprintf(again, sizeof again, HEAD, learned->starts, learned->poor, learned->used,
+             learned->looked_at);
     if (strncmp(text, again, strlen(again)) != 0 || strncmp(++line, MISSES, strlen(MISSES)) != 0)
         return -EBADMSG;
     line += strlen(MISSES);
@@ -88,7 +103,8 @@ int sfs_learned_print(const struct sfs_learned *learned, struct sfs_buf *text,
     struct sfs_digest digest;
     char hex[SFS_DIGEST_TEXT];
     const size_t before = text->size;
-    sfs_buf_printf(text, HEAD MISSES, learned->starts, learned->poor);
+    sfs_buf_printf(text, HEAD MISSES, learned->starts, learned->poor, learned->used,
+                   learned->looked_at);
     for (size_t i = 0; i < learned->uses.count; i++)
         sfs_buf_add(text, &"01"[learned->misses[i]], 1);
     sfs_buf_add_str(text, "\n");
@@ -111,7 +127,8 @@ int sfs_learned_print(const struct sfs_learned *learned, struct sfs_buf *text,
 struct learned_path {
     struct sfs_use *use;
     const struct sfs_use *seen; /* NULL: not in this start */
-    bool is_checked;
+    uint32_t blocks, checked;   /* how many it has, and of how many it was the turn */
+    struct sfs_ranges others;   /* what it has in blocks that were not looked at; owned */
     uint8_t misses;
     size_t place; /* twice its number; of a new one: one more than that of the one before it */
     UT_hash_handle hh;
@@ -126,6 +143,8 @@ struct learning {
 static void learning_done(struct learning *learning)
 {
     HASH_CLEAR(hh, learning->by_path);
+    for (size_t i = 0; i < learning->count; i++)
+        sfs_ranges_done(&learning->items[i].others);
     free(learning->items);
 }
 
@@ -175,30 +194,95 @@ static int list_paths(struct learning *learning, struct sfs_learned *learned,
     return 0;
 }
 
-static uint64_t bytes_of(const struct sfs_use *use)
+/* ---- blocks ---- */
+
+struct range_cursor {
+    size_t range;
+    uint64_t at;
+};
+
+/* Finds the next part of the ranges, which lie in order, that is within one block. */
+static bool next_part(const struct sfs_ranges *ranges, struct range_cursor *cursor,
+                      struct sfs_range *ret_part)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < use->ranges.count; i++)
-        bytes += use->ranges.items[i].size;
-    return bytes;
+    for (; cursor->range < ranges->count; cursor->range++) {
+        const struct sfs_range *range = &ranges->items[cursor->range];
+        const uint64_t at = cursor->at > range->offset ? cursor->at : range->offset;
+        const uint64_t left = range->size - (at - range->offset);
+        const uint64_t room = SFS_LEARNED_BLOCK - at % SFS_LEARNED_BLOCK;
+        if (at - range->offset >= range->size)
+            continue;
+        *ret_part = (struct sfs_range){ at, left < room ? left : room };
+        cursor->at = at + ret_part->size;
+        return true;
+    }
+    return false;
 }
 
-static void count_checked(struct learning *learning,
-                          bool (*is_checked)(void *user, const struct sfs_use *use), void *user,
+/* At most that many: those of a text that nobody wrote may have no end. */
+static uint32_t count_blocks(const struct sfs_ranges *ranges)
+{
+    uint64_t blocks = 0;
+    for (size_t i = 0; i < ranges->count && blocks <= MOST_BLOCKS; i++)
+        blocks += ranges->items[i].size / SFS_LEARNED_BLOCK + 1;
+    return blocks > MOST_BLOCKS ? MOST_BLOCKS + 1 : (uint32_t)blocks;
+}
+
+static bool has_seen(const struct sfs_use *seen, uint64_t block)
+{
+    for (size_t i = 0; seen && i < seen->ranges.count; i++) {
+        const struct sfs_range *range = &seen->ranges.items[i];
+        const uint64_t end = range->offset + range->size;
+        if (range->size > 0 && range->offset / SFS_LEARNED_BLOCK <= block &&
+            (end - 1) / SFS_LEARNED_BLOCK >= block)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at the blocks of an item whose turn it was, and notes what lies in the others. */
+static int look_at_blocks(struct learned_path *item, sfs_learned_turn is_checked, void *user,
                           struct sfs_learned_sums *sums)
 {
-    *sums = (struct sfs_learned_sums){ 0 };
-    for (size_t i = 0; i < learning->known; i++) {
-        struct learned_path *item = &learning->items[i];
-        item->is_checked = is_checked(user, item->use);
-        if (!item->is_checked)
-            continue;
-        const uint64_t bytes = bytes_of(item->use);
-        sums->checked++;
-        sums->checked_bytes += bytes;
-        sums->used += item->seen ? 1 : 0;
-        sums->used_bytes += item->seen ? bytes : 0;
+    uint64_t block = UINT64_MAX;
+    bool checked = false, used = false;
+    struct range_cursor cursor = { 0 };
+    for (struct sfs_range part; next_part(&item->use->ranges, &cursor, &part);) {
+        if (part.offset / SFS_LEARNED_BLOCK != block) {
+            block = part.offset / SFS_LEARNED_BLOCK;
+            checked = is_checked(user, item->use, block);
+            used = checked && has_seen(item->seen, block);
+            item->blocks++;
+            item->checked += checked;
+            sums->checked += checked;
+            sums->used += used;
+        }
+        sums->checked_bytes += checked ? part.size : 0;
+        sums->used_bytes += used ? part.size : 0;
+        if (!checked && sfs_ranges_add(&item->others, part.offset, part.size) < 0)
+            return -ENOMEM;
     }
+    return 0;
+}
+
+static int look_at(struct learning *learning, sfs_learned_turn is_checked, void *user,
+                   struct sfs_learned_sums *sums)
+{
+    int r = 0;
+    *sums = (struct sfs_learned_sums){ 0 };
+    for (size_t i = 0; r == 0 && i < learning->known; i++) {
+        struct learned_path *item = &learning->items[i];
+        sfs_ranges_merge(&item->use->ranges, 0);
+        if (item->use->ranges.count > 0) {
+            if (count_blocks(&item->use->ranges) <= MOST_BLOCKS)
+                r = look_at_blocks(item, is_checked, user, sums);
+        } else if (is_checked(user, item->use, 0)) {
+            item->checked = 1;
+            sums->checked++;
+            sums->used += item->seen ? 1 : 0;
+        }
+    }
+    return r;
 }
 
 /* Does this start count, so that what it did not use comes closer to being forgotten? */
@@ -210,37 +294,58 @@ static bool counts(struct sfs_learned *learned, const struct sfs_learned_sums *s
         return false;
     learned->poor = 0;
     learned->starts++;
+    learned->used = learned->used / 2 + (unsigned)sums->used;
+    learned->looked_at = learned->looked_at / 2 + (unsigned)sums->checked;
     return true;
 }
 
 /* Takes over what was seen of a use. Where nothing had been fetched ahead of it, exactly what it
  * uses was seen, and takes the place of what was known. */
-static int join_seen(struct learned_path *item, bool exactly)
+static int join_seen(struct learned_path *item)
 {
-    struct sfs_ranges *ranges = &item->use->ranges;
     if (item->seen->kind > item->use->kind)
         item->use->kind = item->seen->kind;
-    if (exactly && item->seen->ranges.count > 0)
-        ranges->count = 0;
     for (size_t i = 0; i < item->seen->ranges.count; i++)
-        if (sfs_ranges_add(ranges, item->seen->ranges.items[i].offset,
+        if (sfs_ranges_add(&item->use->ranges, item->seen->ranges.items[i].offset,
                            item->seen->ranges.items[i].size) < 0)
             return -ENOMEM;
-    sfs_ranges_merge(ranges, 0);
+    sfs_ranges_merge(&item->use->ranges, 0);
     return 0;
+}
+
+/* Takes away what was known of blocks that were looked at: what is used of them was seen. */
+static void drop_checked(struct learned_path *item)
+{
+    if (item->blocks == 1 && (!item->seen || item->seen->ranges.count == 0))
+        return; /* it is kept or forgotten whole */
+    sfs_ranges_done(&item->use->ranges);
+    item->use->ranges = item->others;
+    item->others = (struct sfs_ranges){ 0 };
+}
+
+static int judge_path(struct learned_path *item, bool start_counts)
+{
+    const bool is_checked = item->checked > 0 && start_counts;
+    if (is_checked && item->blocks > 0)
+        drop_checked(item);
+    if (item->seen && join_seen(item) < 0)
+        return -ENOMEM;
+    if (item->seen)
+        item->misses = 0;
+    else if (is_checked && item->blocks <= 1)
+        item->misses++;
+    else if (is_checked && item->use->ranges.count == 0)
+        item->misses = SFS_LEARNED_MISSES;
+    return item->seen || is_checked;
 }
 
 static int judge(struct learning *learning, bool start_counts)
 {
     for (size_t i = 0; i < learning->known; i++) {
-        struct learned_path *item = &learning->items[i];
-        if (item->seen && join_seen(item, item->is_checked && start_counts) < 0)
-            return -ENOMEM;
-        if (item->seen)
-            item->misses = 0;
-        else if (item->is_checked && start_counts)
-            item->misses++;
-        learning->changed |= item->seen || (item->is_checked && start_counts);
+        int r = judge_path(&learning->items[i], start_counts);
+        if (r < 0)
+            return r;
+        learning->changed |= r > 0;
     }
     return 0;
 }
@@ -276,19 +381,21 @@ static int collect(struct learning *learning, struct sfs_learned *ret_learned)
 }
 
 int sfs_learned_merge(struct sfs_learned *learned, struct sfs_profile *seen,
-                      bool (*is_checked)(void *user, const struct sfs_use *use), void *user,
-                      struct sfs_learned_sums *ret_sums)
+                      sfs_learned_turn is_checked, void *user, struct sfs_learned_sums *ret_sums)
 {
     AUTO(learning_done) struct learning learning = { 0 };
     AUTO(sfs_learned_done) struct sfs_learned now = { 0 };
     if (list_paths(&learning, learned, seen) < 0)
         return -ENOMEM;
-    count_checked(&learning, is_checked, user, ret_sums);
+    if (look_at(&learning, is_checked, user, ret_sums) < 0)
+        return -ENOMEM;
     bool start_counts = counts(learned, ret_sums);
     if (judge(&learning, start_counts) < 0 || collect(&learning, &now) < 0)
         return -ENOMEM;
     now.starts = learned->starts;
     now.poor = learned->poor;
+    now.used = learned->used;
+    now.looked_at = learned->looked_at;
     sfs_learned_done(learned);
     *learned = now;
     now = (struct sfs_learned){ 0 };
