@@ -208,10 +208,10 @@ static bool next_part(const struct sfs_ranges *ranges, struct range_cursor *curs
     for (; cursor->range < ranges->count; cursor->range++) {
         const struct sfs_range *range = &ranges->items[cursor->range];
         const uint64_t at = cursor->at > range->offset ? cursor->at : range->offset;
-        const uint64_t left = range->size - (at - range->offset);
-        const uint64_t room = SFS_LEARNED_BLOCK - at % SFS_LEARNED_BLOCK;
         if (at - range->offset >= range->size)
             continue;
+        const uint64_t left = range->size - (at - range->offset);
+        const uint64_t room = SFS_LEARNED_BLOCK - at % SFS_LEARNED_BLOCK;
         *ret_part = (struct sfs_range){ at, left < room ? left : room };
         cursor->at = at + ret_part->size;
         return true;
@@ -219,13 +219,13 @@ static bool next_part(const struct sfs_ranges *ranges, struct range_cursor *curs
     return false;
 }
 
-/* At most that many: those of a text that nobody wrote may have no end. */
-static uint32_t count_blocks(const struct sfs_ranges *ranges)
+/* Ranges of a text that nobody wrote may have no end. */
+static bool has_many_blocks(const struct sfs_ranges *ranges)
 {
     uint64_t blocks = 0;
     for (size_t i = 0; i < ranges->count && blocks <= MOST_BLOCKS; i++)
         blocks += ranges->items[i].size / SFS_LEARNED_BLOCK + 1;
-    return blocks > MOST_BLOCKS ? MOST_BLOCKS + 1 : (uint32_t)blocks;
+    return blocks > MOST_BLOCKS;
 }
 
 static bool has_seen(const struct sfs_use *seen, uint64_t block)
@@ -274,7 +274,7 @@ static int look_at(struct learning *learning, sfs_learned_turn is_checked, void 
         struct learned_path *item = &learning->items[i];
         sfs_ranges_merge(&item->use->ranges, 0);
         if (item->use->ranges.count > 0) {
-            if (count_blocks(&item->use->ranges) <= MOST_BLOCKS)
+            if (!has_many_blocks(&item->use->ranges))
                 r = look_at_blocks(item, is_checked, user, sums);
         } else if (is_checked(user, item->use, 0)) {
             item->checked = 1;
@@ -299,8 +299,7 @@ static bool counts(struct sfs_learned *learned, const struct sfs_learned_sums *s
     return true;
 }
 
-/* Takes over what was seen of a use. Where nothing had been fetched ahead of it, exactly what it
- * uses was seen, and takes the place of what was known. */
+/* Adds what was seen of a use to what is known of it. */
 static int join_seen(struct learned_path *item)
 {
     if (item->seen->kind > item->use->kind)
@@ -313,7 +312,8 @@ static int join_seen(struct learned_path *item)
     return 0;
 }
 
-/* Takes away what was known of blocks that were looked at: what is used of them was seen. */
+/* Takes away what was known of blocks that were looked at. Nothing of them had been fetched ahead,
+ * so exactly what is used of them was seen, and takes its place. */
 static void drop_checked(struct learned_path *item)
 {
     if (item->blocks == 1 && (!item->seen || item->seen->ranges.count == 0))

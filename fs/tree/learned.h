@@ -28,13 +28,13 @@ struct sfs_learned {          /* all-zero: nothing is known */
     uint8_t *misses;          /* of each use, below SFS_LEARNED_MISSES; owned */
     unsigned starts;          /* how many have counted */
     unsigned poor;            /* starts since then that used hardly anything of what is known */
-    unsigned used, looked_at; /* what the last starts used of what they looked at */
+    unsigned used, looked_at; /* blocks and names; an older start weighs half as much as the next */
 };
 /* Frees what is in it. Fine on an all-zero struct. */
 void sfs_learned_done(struct sfs_learned *learned);
 
-/* Each is looked at in one of so many starts: in few while most is used, since that costs a start
- * something; in more while much is not. */
+/* Each block and name is looked at in one of so many starts: in few while most is used, since that
+ * costs a start something; in more while much is not. */
 unsigned sfs_learned_turns(const struct sfs_learned *learned);
 
 /* Reads such a text. EBADMSG: damaged, or another form. ENOMEM. */
@@ -50,10 +50,10 @@ struct sfs_learned_sums {
     size_t checked, used;
     uint64_t checked_bytes, used_bytes;
 };
+/* Is it the turn of this block of the use? Of a name the block is 0. */
 typedef bool (*sfs_learned_turn)(void *user, const struct sfs_use *use, uint64_t block);
 /* Learns of one more start. `seen` is what was seen of it, each path once, first use first; its
- * uses are moved out. `is_checked` says whether it was the turn of a block of a use, of a name as
- * of block 0. New uses come behind the one that they were seen behind.
+ * uses are moved out. New uses come behind the one that they were seen behind.
  *
  * A start that used less than a quarter of what was looked at was another program, or somebody who
  * looked around: what it used is added, and nothing is lost by it, unless the last ones were all
