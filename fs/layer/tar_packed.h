@@ -12,7 +12,7 @@ struct sfs_tar_packed;
 /* Looks at the first bytes of `source`, which it copies, for how they are compressed: its first
  * piece has two bytes at least, if there are so many. The caller closes *ret_packed. Waits for the
  * source, whose failures are handed on as they are. EBADMSG: a compressed stream that is damaged at
- * once. */
+ * once. ENOTSUP: there is no libarchive, which decodes all but gzip. */
 int sfs_tar_packed_open(const struct sfs_tar_source *source, struct sfs_tar_packed **ret_packed,
                         struct sfs_error *err);
 /* Frees, and sets NULL; NULL is fine. */

@@ -54,7 +54,7 @@ struct sfs_tar_xattrs {
     struct sfs_tar_decoded *decoded; /* decoded names and values that it points to; owned */
 };
 /* Takes the attributes of a member out of its pax records. The result may point into the records,
- * too, and is freed with sfs_tar_xattrs_done(). */
+ * too, and is freed with sfs_tar_xattrs_done(). ENOTSUP: there is an ACL, and no libarchive. */
 int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
                         struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err);
 /* Is the attribute in a namespace that Linux has? */

@@ -2,8 +2,7 @@
 #include "layer/tar_read.h"
 
 #include "base/limits.h"
-#include <archive.h>
-#include <archive_entry.h>
+#include "layer/archive_api.h"
 #include <ctype.h>
 
 /* Binary form of a POSIX ACL in an extended attribute (linux/posix_acl_xattr.h). */
@@ -76,11 +75,12 @@ static int compare_items(const void *a, const void *b)
 static size_t convert_items(struct archive_entry *entry, int kind, struct acl_item *items,
                             size_t count)
 {
+    const struct sfs_archive_api *api = sfs_archive_api_get();
     int type, permissions, tag, id;
     const char *name;
     size_t used = 0;
     bool whole = true;
-    while (archive_entry_acl_next(entry, kind, &type, &permissions, &tag, &id, &name) ==
+    while (api->archive_entry_acl_next(entry, kind, &type, &permissions, &tag, &id, &name) ==
            ARCHIVE_OK) {
         bool has_id = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
         whole = whole && used < count && kernel_tag(tag) && (!has_id || id >= 0);
@@ -96,7 +96,7 @@ static size_t convert_items(struct archive_entry *entry, int kind, struct acl_it
 static int add_acl(struct archive_entry *entry, int kind, const char *name,
                    struct sfs_tar_xattrs *xattrs, void **ret_memory)
 {
-    int count = archive_entry_acl_reset(entry, kind);
+    int count = sfs_archive_api_get()->archive_entry_acl_reset(entry, kind);
     if (count <= 0 || (size_t)count > MAX_ACL)
         return 0;
     struct acl_head *head = calloc(1, sizeof *head + (size_t)count * sizeof(struct acl_item));
@@ -118,16 +118,19 @@ struct sfs_tar_decoded {
 
 /* Takes the text of an ACL, which libarchive reads. */
 static int take_acl(const char *text, int kind, const char *name, struct sfs_tar_xattrs *xattrs,
-                    void **memory)
+                    void **memory, struct sfs_error *err)
 {
-    struct archive_entry *entry = archive_entry_new();
+    const struct sfs_archive_api *api;
+    int r = sfs_archive_api_load(&api, err);
+    if (r < 0)
+        return r;
+    struct archive_entry *entry = api->archive_entry_new();
     if (!entry)
-        return -ENOMEM;
-    int r = 0;
-    if (archive_entry_acl_from_text(entry, text, kind) == ARCHIVE_OK)
+        return sfs_fail_memory(err);
+    if (api->archive_entry_acl_from_text(entry, text, kind) == ARCHIVE_OK)
         r = add_acl(entry, kind, name, xattrs, memory);
-    archive_entry_free(entry);
-    return r;
+    api->archive_entry_free(entry);
+    return r < 0 ? sfs_fail_memory(err) : 0;
 }
 
 static int digit_of(char byte, const char *digits)
@@ -205,11 +208,9 @@ static int take_xattr(const struct sfs_tar_record *record, struct sfs_tar_xattrs
     return name ? take_encoded(name, record, xattrs) : 0;
 }
 
-/* ACLs come first, so that an attribute that brings one in binary form replaces it. */
-int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
-                        struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err)
+static int take_acls(const struct sfs_tar_record *records, size_t count,
+                     struct sfs_tar_xattrs *xattrs, struct sfs_error *err)
 {
-    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
     const char *access = NULL, *default_acl = NULL;
     int r = 0;
     for (size_t i = 0; i < count; i++) {
@@ -217,11 +218,22 @@ int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
         default_acl = strcmp(records[i].key, "SCHILY.acl.default") ? default_acl : records[i].value;
     }
     if (access)
-        r = take_acl(access, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", &xattrs,
-                     &xattrs.access);
+        r = take_acl(access, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", xattrs,
+                     &xattrs->access, err);
     if (r == 0 && default_acl)
         r = take_acl(default_acl, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default",
-                     &xattrs, &xattrs.default_acl);
+                     xattrs, &xattrs->default_acl, err);
+    return r;
+}
+
+/* ACLs come first, so that an attribute that brings one in binary form replaces it. */
+int sfs_tar_xattrs_take(const struct sfs_tar_record *records, size_t count,
+                        struct sfs_tar_xattrs *ret_xattrs, struct sfs_error *err)
+{
+    AUTO(sfs_tar_xattrs_done) struct sfs_tar_xattrs xattrs = { 0 };
+    int r = take_acls(records, count, &xattrs, err);
+    if (r < 0)
+        return r;
     for (size_t i = 0; r == 0 && i < count; i++)
         r = take_xattr(&records[i], &xattrs);
     if (r < 0)

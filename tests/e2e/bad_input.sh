@@ -175,3 +175,28 @@ for out in "$T/out" "$T/changed"; do
     says "$hex"
 done
 [ ! -e "$T/out" ] || fail "a layout with a changed blob was left"
+
+# libarchive is loaded when something needs it, and what needs it says so where it is missing
+! ldd "$STAGEFS" | grep -E 'lib(archive|xml2|icu|curl)' >&2 || fail "libraries that few jobs need are loaded at each start"
+mkdir "$T/broken" "$T/context"
+echo 'no library' >"$T/broken/libarchive.so.13"
+without() { env LD_LIBRARY_PATH="$T/broken" "$STAGEFS" "$@"; }
+(cd "$T/more" && tar -cf "$T/context/t.tar" file && gzip -kn "$T/context/t.tar" && zstd -q "$T/context/t.tar")
+printf 'FROM scratch\nADD t.tar t.tar.gz /\n' >"$T/Dockerfile"
+expect 0 without commit -q -f "$T/Dockerfile" --context "$T/context" -t "oci:$T/plain:x"
+printf 'FROM scratch\nADD t.tar.zst /\n' >"$T/Dockerfile"
+expect 1 without commit -q -f "$T/Dockerfile" --context "$T/context" -t "oci:$T/packed:x"
+says "read by libarchive, which is not installed (Debian has it in libarchive13): "
+[ ! -e "$T/packed" ] || fail "an image was begun without libarchive"
+python3 - "$T/acl.tar" <<'PY'
+import sys, tarfile
+with tarfile.open(sys.argv[1], 'w', format=tarfile.PAX_FORMAT) as t:
+    f = tarfile.TarInfo('file')
+    f.pax_headers['SCHILY.acl.access'] = 'user::rw-,user:7:r--,group::r--,mask::r--,other::r--'
+    t.addfile(f)
+PY
+image "$T/acl:x" gzip:"$T/acl.tar" >/dev/null
+expect 1 without ls "oci:$T/acl:x"
+says "read by libarchive, which is not installed"
+expect 0 "$STAGEFS" ls "oci:$T/acl:x"
+expect 0 without ls "oci:$T/acl:x" # its index has the ACL by now

@@ -2,7 +2,7 @@
 # The portable build runs where nothing of ours is installed: a bare Debian 13, as a plain user, and mounts there as root.
 . "$(dirname "$0")/lib.sh"
 need_root
-need debootstrap python3 unshare setpriv meson ninja
+need debootstrap python3 unshare setpriv meson ninja xz bzip2 zstd
 ! ldd "$STAGEFS" | grep -q 'lib[a-z]*san\.so' || skip "the portable build is no other in the sanitized build"
 glibc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
 [ "$(printf '%s\n' "$glibc" 2.36 | sort -V | tail -n 1)" = 2.36 ] || skip "it is built on Debian 12 (this machine has glibc $glibc)"
@@ -71,6 +71,27 @@ expect 0 as_user /tmp/stagefs ls oci:/tmp/layout:x /etc
 grep -qx passwd "$T/stdout" || fail "ls does not list /etc/passwd"
 expect 0 as_user /tmp/stagefs verify oci:/tmp/layout:x
 expect 0 as_user /tmp/stagefs commit oci:/tmp/layout:x -t oci:/tmp/out:y --compression zstd
+expect 0 as_user /tmp/stagefs commit oci:/tmp/layout:x -t docker-archive:/tmp/archive.tar
+as_user /tmp/stagefs ls -lAR oci:/tmp/layout:x / >"$T/want"
+as_user /tmp/stagefs ls -lAR docker-archive:/tmp/archive.tar / >"$T/got"
+same docker-archive "$T/want" "$T/got"
+# A libarchive comes along for what it decodes, with what it needs, and without what Debian's brings.
+mkdir "$root/tmp/context"
+echo packed >"$T/file"
+tar -C "$T" -cf "$T/t.tar" file
+xz -k "$T/t.tar" && bzip2 -k "$T/t.tar" && zstd -q "$T/t.tar"
+for end in xz bz2 zst; do
+    cp "$T/t.tar.$end" "$root/tmp/context/"
+    printf 'ADD t.tar.%s /%s/\n' $end $end
+done >"$T/adds"
+{ echo FROM scratch && cat "$T/adds"; } >"$root/tmp/Dockerfile"
+chmod -R a+rX "$root/tmp/context" "$root/tmp/Dockerfile"
+expect 0 as_user env TMPDIR=/tmp /tmp/stagefs commit -q -f /tmp/Dockerfile --context /tmp/context -t oci:/tmp/added:x
+for end in xz bz2 zst; do
+    expect 0 as_user /tmp/stagefs cat oci:/tmp/added:x /$end/file
+    grep -qx packed "$T/stdout" || fail "the tar.$end was not unpacked"
+done
+! ls "$root/tmp/moved/lib" | grep -E 'icu|xml2|stdc' >&2 || fail "what libarchive brings is in the tarball"
 # libcurl comes along, with all that it needs.
 expect 1 as_user /tmp/stagefs ls docker://127.0.0.1:9/name
 says "127.0.0.1:9 does not answer"
