@@ -36,7 +36,7 @@ static void judge(const struct sfs_tree *tree)
     struct sfs_erofs_image image;
     cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &err), 0);
     cr_assert_eq(sfs_flat_open(&flat, &forest, &err), 0, "%s", err.text);
-    cr_assert_eq(sfs_erofs_image_make(&flat, &image, &err), 0, "%s", err.text);
+    cr_assert_eq(sfs_erofs_image_make(&flat, NULL, &image, &err), 0, "%s", err.text);
     char path[96], command[512];
     snprintf(path, sizeof path, "%s.image", mount_now.dir);
     FILE *file = fopen(path, "w");

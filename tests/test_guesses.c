@@ -75,8 +75,8 @@ Test(guesses, that_overlap_leave_the_same_bytes)
 Test(guesses, are_bounded)
 {
     for (unsigned i = 0; i < 100000; i++)
-        sfs_guesses_leave(guesses, SFS_GUESS_NEIGHBOURS, i, (struct sfs_range){ 0, 1 });
-    expect("\"neighbours\":{\"bytes\":100000,\"checked_bytes\":1024,\"used_bytes\":0}");
+        sfs_guesses_leave(guesses, SFS_GUESS_LIBRARY, i, (struct sfs_range){ 0, 1 });
+    expect("\"library\":{\"bytes\":100000,\"checked_bytes\":1024,\"used_bytes\":0}");
 }
 
 Test(guesses, of_nobody_are_none)

@@ -7,7 +7,8 @@
 #include "base/temp_dir.h"
 #include <dirent.h>
 
-#define BIG (4u << 20)
+#define BIG  (4u << 20)
+#define WIDE (64u << 20)
 
 static char cache[80];
 static struct sfs_store *store;
@@ -244,5 +245,55 @@ Test(learner, writes_when_it_was_quiet_for_a_while)
     cr_assert_eq(known.count, 1);
     sfs_profile_done(&known);
     sfs_learner_close(&learner);
+    sfs_forest_done(&forest);
+}
+
+static bool can_see;
+
+static bool look_at_left(void *user,
+                         bool (*is_left)(void *learner, sfs_ino ino, struct sfs_range range),
+                         void (*seen)(void *learner, sfs_ino ino, struct sfs_range range),
+                         void *learner)
+{
+    (void)user;
+    for (uint64_t at = 0; can_see && at < WIDE; at += SFS_LEARNED_BLOCK)
+        if (is_left(learner, SFS_INO_ROOT + 1, (struct sfs_range){ at, 4096 }))
+            seen(learner, SFS_INO_ROOT + 1, (struct sfs_range){ at, SFS_LEARNED_BLOCK });
+    return can_see;
+}
+
+/* Where nobody is asked for what is used, and it cannot be seen either, nothing is taken for
+ * unused. */
+Test(learner, looks_where_there_are_no_requests)
+{
+    struct sfs_error err;
+    struct sfs_stats stats;
+    struct sfs_forest forest;
+    const struct sfs_tree *tree = make_tree();
+    sfs_stats_init(&stats);
+    cr_assert_eq(sfs_forest_open(&forest, &tree, 1, false, &err), 0);
+    const struct sfs_learner_options options = { .forest = &forest,
+                                                 .store = store,
+                                                 .stats = &stats };
+    const struct sfs_learner_watcher watcher = { .look = look_at_left };
+    for (int i = 0; i < 3; i++) {
+        struct sfs_learner *learner = NULL;
+        can_see = i == 2;
+        cr_assert_eq(sfs_learner_open(&options, &learner, &err), 0, "%s", err.text);
+        if (i > 0)
+            sfs_learner_watch(learner, &watcher);
+        cr_assert_eq(sfs_learner_start(learner, &err), 0);
+        sfs_learner_read(learner, SFS_INO_ROOT + 1,
+                         (struct sfs_range){ 0, i > 0 ? 5u << 20 : WIDE });
+        sleep(can_see ? 13 : 8); /* twice as long, since it looks twice */
+        sfs_learner_close(&learner);
+        const unsigned checked = (unsigned)atomic_load(&stats.checked_paths);
+        if (i < 2)
+            cr_assert_eq(checked, 0, "%u", checked);
+        else
+            cr_assert_gt(checked, 0);
+        cr_assert_eq(atomic_load(&stats.used_paths), checked);
+        cr_assert_str_eq(kept(), "read /big 0+67108864\n");
+    }
     sfs_forest_done(&forest);
 }

@@ -120,9 +120,9 @@ static void print_pack(struct sfs_stats *stats, struct sfs_pack *pack, struct sf
     struct sfs_pack_stats s;
     sfs_pack_get_stats(pack, &s);
     sfs_buf_printf(buf,
-                   ",\"pack\":{\"size\":%" PRIu64 ",\"lent\":%" PRIu64 ",\"failed\":%" PRIu64
-                   ",\"made\":%" PRIu64 "}",
-                   s.size, s.lent, s.failed, (uint64_t)atomic_load(&stats->pack_made));
+                   ",\"pack\":{\"size\":%" PRIu64 ",\"lent\":%" PRIu64 ",\"checked\":%" PRIu64
+                   ",\"failed\":%" PRIu64 ",\"made\":%" PRIu64 "}",
+                   s.size, s.lent, s.checked, s.failed, (uint64_t)atomic_load(&stats->pack_made));
 }
 
 int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_pack *pack,

@@ -13,7 +13,8 @@
 #define EROFS_SLOT         32u  /* an inode's number is its place, counted in so many bytes */
 #define EROFS_DEVICE_SLOT  128u /* a device's number is its place, counted in so many bytes */
 #define EROFS_MTIME        0x2u /* compatible feature: times are mtimes */
-#define EROFS_DEVICE_TABLE 0x8u /* incompatible feature */
+#define EROFS_CHUNKED_FILE 0x4u /* incompatible features */
+#define EROFS_DEVICE_TABLE 0x8u
 
 struct erofs_super {
     uint32_t magic, checksum, compatible;
@@ -38,10 +39,14 @@ struct erofs_device {
 };
 _Static_assert(sizeof(struct erofs_device) == 128, "as on disk");
 
-/* `format`: the long form of an inode, with its data in blocks, or with the last, partial block
- * behind inode and extended attributes instead. */
-#define EROFS_FORMAT_PLAIN  (1u | 0u << 1)
-#define EROFS_FORMAT_INLINE (1u | 2u << 1)
+/* `format`: the long form of an inode, with its data in blocks; with the last, partial block behind
+ * inode and extended attributes instead; or with a table there that says where each chunk is. */
+#define EROFS_FORMAT_PLAIN   (1u | 0u << 1)
+#define EROFS_FORMAT_INLINE  (1u | 2u << 1)
+#define EROFS_FORMAT_CHUNKED (1u | 4u << 1)
+/* In place of the first block of such an inode: chunks are of one block, and the table is of struct
+ * erofs_chunk. It begins at a multiple of its entries' size. */
+#define EROFS_CHUNKS_OF_A_BLOCK 0x20u
 
 struct erofs_inode {
     uint16_t format;
@@ -56,6 +61,12 @@ struct erofs_inode {
     uint8_t rest2[16];
 };
 _Static_assert(sizeof(struct erofs_inode) == 64, "as on disk");
+
+struct erofs_chunk {
+    uint16_t block_high, device; /* device 0: the image itself; 1: the first of the table, ... */
+    uint32_t block;
+};
+_Static_assert(sizeof(struct erofs_chunk) == 8, "as on disk");
 
 struct erofs_xattr_header {
     uint32_t filter;

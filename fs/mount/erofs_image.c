@@ -1,7 +1,9 @@
 /* Two passes over all inodes: the first gives each its place, the second writes it there. Order in
- * the image: super block, inodes with what is kept behind them, blocks of directories and long
- * links. Contents have no device of their own: of one that is found by block addresses the kernel
- * joins no two pages to one request (Linux 6.18). */
+ * the image: super block and device, inodes with what is kept behind them, blocks of directories
+ * and long links, inodes of the pack's files with their tables, in the pack's order. The row of
+ * contents has no device of its own: of one that is found by block addresses the kernel joins no
+ * two pages to one request (Linux 6.18). It does where tables name the device, as those of the
+ * pack's files do. */
 #include "mount/erofs_image.h"
 
 #include "base/limits.h"
@@ -12,13 +14,16 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
-#define INODES_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
+#define DEVICE_AT    (EROFS_SUPER_AT + sizeof(struct erofs_super))
+#define INODES_AT    (DEVICE_AT + sizeof(struct erofs_device))
 #define INODE_ALIGN  64u /* so that no inode lies across two blocks */
 #define XATTR_UNIT   4u
 #define MAX_XATTRS   (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
 #define MAX_VALUE    UINT16_MAX
 #define MEMORY_SHARE 4u /* an image of more than this part of the machine's memory is refused */
 #define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
+#define CHUNK        ((uint32_t)sizeof(struct erofs_chunk))
+#define PACK_DEVICE  1u
 
 struct name_slot {
     uint32_t number; /* the inode's number in EROFS */
@@ -34,11 +39,13 @@ struct name {
 
 struct image_writer {
     const struct sfs_flat *flat;
+    const struct sfs_pack *pack;
     struct name_slot *slots;
     sfs_ino inodes; /* how many there are */
     uint64_t inodes_end;
-    uint64_t blocks; /* how many blocks directories and links have */
-    uint64_t used;   /* 512-byte blocks of all files, as a mount without EROFS counts them */
+    uint64_t blocks;    /* how many blocks directories and links have */
+    uint64_t blocks_at; /* and the first of them */
+    uint64_t used;      /* 512-byte blocks of all files, as a mount without EROFS counts them */
     struct name *names;
     size_t names_capacity;
     struct sfs_erofs_image image;
@@ -59,6 +66,7 @@ struct node {
     size_t xattrs;  /* bytes of its extended attributes in the image, with their header */
     size_t size;    /* bytes of its data in the image, if it is a directory or link */
     uint32_t names; /* how many names it has, if it is a directory */
+    uint64_t table; /* entries of its table, if the pack has some of the file */
 };
 
 /* --- extended attributes ---------------------------------------------------------------------- */
@@ -251,6 +259,16 @@ static void write_dir(const struct image_writer *writer, const struct node *node
 
 /* --- inodes ----------------------------------------------------------------------------------- */
 
+static size_t round_up(size_t size, size_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+static bool is_packed(const struct image_writer *writer, sfs_ino ino)
+{
+    return sfs_pack_count(writer->pack, ino) > 0;
+}
+
 static uint8_t type_of(uint32_t mode)
 {
     switch (mode & S_IFMT) {
@@ -286,17 +304,16 @@ static int look_at(struct image_writer *writer, sfs_ino ino, struct node *node,
         r = measure_dir(writer, node, err);
     if (S_ISLNK(node->attr.mode))
         node->size = node->attr.size;
+    if (is_packed(writer, ino))
+        node->table = (node->attr.size + EROFS_BLOCK - 1) / EROFS_BLOCK;
     return r;
 }
 
+/* What stands before the data: inode and extended attributes, filled up where a table follows. */
 static size_t head_size(const struct node *node)
 {
-    return sizeof(struct erofs_inode) + node->xattrs;
-}
-
-static size_t round_up(size_t size, size_t unit)
-{
-    return (size + unit - 1) / unit * unit;
+    size_t size = sizeof(struct erofs_inode) + node->xattrs;
+    return node->table > 0 ? round_up(size, CHUNK) : size;
 }
 
 /* May the last, partial block of a directory or link stand behind its inode? Both must be within
@@ -319,7 +336,7 @@ static int place(struct image_writer *writer, const struct node *node, struct sf
         at = next;
     bool fits = tail_fits(node, at);
     size_t tail = fits ? node->size % EROFS_BLOCK : 0;
-    writer->inodes_end = at + head_size(node) + tail;
+    writer->inodes_end = at + head_size(node) + tail + node->table * CHUNK;
     writer->slots[node->ino] = (struct name_slot){ .number = (uint32_t)(at / EROFS_SLOT),
                                                    .block = (uint32_t)writer->blocks,
                                                    .type = type_of(node->attr.mode) };
@@ -333,6 +350,13 @@ static int place(struct image_writer *writer, const struct node *node, struct sf
     return 0;
 }
 
+static int look_and_place(struct image_writer *writer, sfs_ino ino, struct sfs_error *err)
+{
+    struct node node;
+    int r = look_at(writer, ino, &node, err);
+    return r < 0 ? r : place(writer, &node, err);
+}
+
 static int place_all(struct image_writer *writer, struct sfs_error *err)
 {
     const struct sfs_flat *flat = writer->flat;
@@ -341,11 +365,16 @@ static int place_all(struct image_writer *writer, struct sfs_error *err)
         return sfs_fail_memory(err);
     writer->inodes_end = INODES_AT;
     int r = 0;
-    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
-        struct node node;
-        r = look_at(writer, ino, &node, err);
-        if (r == 0)
-            r = place(writer, &node, err);
+    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++)
+        if (!is_packed(writer, ino))
+            r = look_and_place(writer, ino, err);
+    writer->blocks_at = round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK;
+    writer->inodes_end = (writer->blocks_at + writer->blocks) * EROFS_BLOCK;
+    writer->image.fixed = writer->inodes_end;
+    for (size_t i = 0; r == 0 && i < sfs_pack_files(writer->pack); i++) {
+        sfs_ino ino = sfs_pack_ino(writer->pack, i);
+        if (ino)
+            r = look_and_place(writer, ino, err);
     }
     return r;
 }
@@ -353,14 +382,15 @@ static int place_all(struct image_writer *writer, struct sfs_error *err)
 static uint32_t first_block(const struct image_writer *writer, const struct node *node)
 {
     uint32_t mode = node->attr.mode;
+    if (node->table > 0)
+        return EROFS_CHUNKS_OF_A_BLOCK;
     if (S_ISREG(mode))
         return SFS_FLAT_FIRST_PAGE + writer->flat->page[node->ino];
     if (S_ISCHR(mode) || S_ISBLK(mode))
         return (uint32_t)sfs_forest_rdev(writer->flat->forest, &node->attr);
     if (!S_ISDIR(mode) && !S_ISLNK(mode))
         return 0;
-    return (uint32_t)(round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK) +
-           writer->slots[node->ino].block;
+    return (uint32_t)writer->blocks_at + writer->slots[node->ino].block;
 }
 
 /* Writes the data of a directory or link. `tail`: where its last block stands; NULL: behind the
@@ -377,6 +407,23 @@ static void write_data(struct image_writer *writer, const struct node *node, uin
         memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
 }
 
+/* Writes a table by which all of the file is in the row. */
+static void write_table(const struct image_writer *writer, const struct node *node, char *to)
+{
+    uint32_t first = SFS_FLAT_FIRST_PAGE + writer->flat->page[node->ino];
+    for (uint64_t i = 0; i < node->table; i++) {
+        struct erofs_chunk chunk = { .block = htole32(first + (uint32_t)i) };
+        memcpy(to + i * CHUNK, &chunk, sizeof chunk);
+    }
+}
+
+static uint16_t format_of(const struct node *node, bool has_tail)
+{
+    if (node->table > 0)
+        return EROFS_FORMAT_CHUNKED;
+    return has_tail ? EROFS_FORMAT_INLINE : EROFS_FORMAT_PLAIN;
+}
+
 static void write_inode(struct image_writer *writer, const struct node *node)
 {
     const struct sfs_attr *attr = &node->attr;
@@ -385,7 +432,7 @@ static void write_inode(struct image_writer *writer, const struct node *node)
     uint32_t block = first_block(writer, node);
     size_t units = (node->xattrs - (node->xattrs ? sizeof(struct erofs_xattr_header) : 0)) / 4;
     struct erofs_inode inode = {
-        .format = htole16(fits ? EROFS_FORMAT_INLINE : EROFS_FORMAT_PLAIN),
+        .format = htole16(format_of(node, fits)),
         .xattr_count = htole16(node->xattrs ? (uint16_t)(1 + units) : 0),
         .mode = htole16((uint16_t)attr->mode),
         .size = htole64(S_ISREG(attr->mode) ? attr->size : node->size),
@@ -400,6 +447,7 @@ static void write_inode(struct image_writer *writer, const struct node *node)
     char *to = writer->image.data + at;
     memcpy(to, &inode, sizeof inode);
     write_xattrs(writer->flat->forest, node, to + sizeof inode);
+    write_table(writer, node, to + head_size(node));
     if (S_ISDIR(attr->mode) || S_ISLNK(attr->mode))
         write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }
@@ -423,12 +471,17 @@ static void write_super(struct image_writer *writer)
         .blocks = htole32(blocks_told(writer)),
         .label = "stagefs",
     };
+    if (writer->image.patch_count > 0) {
+        super.incompatible = htole32(EROFS_CHUNKED_FILE | EROFS_DEVICE_TABLE);
+        super.devices = htole16(1);
+        super.device_slot = htole16(DEVICE_AT / EROFS_DEVICE_SLOT);
+    }
     memcpy(writer->image.data + EROFS_SUPER_AT, &super, sizeof super);
 }
 
 static int map_memory(struct image_writer *writer, struct sfs_error *err)
 {
-    size_t size = round_up(writer->inodes_end, EROFS_BLOCK) + (size_t)writer->blocks * EROFS_BLOCK;
+    size_t size = round_up(writer->inodes_end, EROFS_BLOCK);
     if (size > (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MEMORY_SHARE)
         return sfs_fail(err, E2BIG,
                         "names and attributes would take %zu MB of memory: mount without --erofs",
@@ -437,15 +490,109 @@ static int map_memory(struct image_writer *writer, struct sfs_error *err)
     if (data == MAP_FAILED)
         return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);
     madvise(data, size, MADV_HUGEPAGE); /* 25,000 page faults less for a million files */
-    writer->image = (struct sfs_erofs_image){ data, size };
+    writer->image.data = data;
+    writer->image.size = size;
     return 0;
 }
 
-int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
-                         struct sfs_error *err)
+/* --- the pack --------------------------------------------------------------------------------- */
+
+/* The kernel takes whole blocks, so only pieces that consist of those lead into the pack. */
+static bool has_whole_blocks(struct sfs_range range, uint64_t at, uint64_t file_size)
 {
-    AUTO(writer_done) struct image_writer writer = { .flat = flat };
+    bool ends_file = range.offset + range.size == file_size;
+    return range.offset % EROFS_BLOCK == 0 && at % EROFS_BLOCK == 0 &&
+           at / EROFS_BLOCK <= UINT32_MAX && (range.size % EROFS_BLOCK == 0 || ends_file);
+}
+
+static void add_patches(struct image_writer *writer, const struct node *node)
+{
+    uint64_t table = inode_at(writer, node->ino) + head_size(node), at;
+    for (size_t i = 0; i < sfs_pack_count(writer->pack, node->ino); i++) {
+        struct sfs_range range = sfs_pack_piece(writer->pack, node->ino, i, &at);
+        if (has_whole_blocks(range, at, node->attr.size))
+            writer->image.patches[writer->image.patch_count++] = (struct sfs_erofs_patch){
+                .at = table + range.offset / EROFS_BLOCK * CHUNK,
+                .entries = (uint32_t)(round_up(range.size, EROFS_BLOCK) / EROFS_BLOCK),
+                .piece = sfs_pack_number(writer->pack, node->ino, i),
+                .block = (uint32_t)(at / EROFS_BLOCK),
+            };
+    }
+}
+
+/* In the pack's order, which is that of the tables, so what is found is sorted by place. */
+static int list_patches(struct image_writer *writer, struct sfs_error *err)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < sfs_pack_files(writer->pack); i++)
+        most += sfs_pack_count(writer->pack, sfs_pack_ino(writer->pack, i));
+    if (most == 0)
+        return 0;
+    writer->image.patches = calloc(most, sizeof *writer->image.patches);
+    if (!writer->image.patches)
+        return sfs_fail_memory(err);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sfs_pack_files(writer->pack); i++) {
+        struct node node;
+        sfs_ino ino = sfs_pack_ino(writer->pack, i);
+        if (ino)
+            r = look_at(writer, ino, &node, err);
+        if (ino && r == 0)
+            add_patches(writer, &node);
+    }
+    return r;
+}
+
+/* The first patch that ends behind `at`. */
+static size_t find_patch(const struct sfs_erofs_image *image, uint64_t at)
+{
+    size_t low = 0, high = image->patch_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (image->patches[middle].at + (uint64_t)image->patches[middle].entries * CHUNK > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* Writes what of a patch is within `size` bytes from `at` on; no entry lies across the ends of a
+ * page. */
+static void apply_patch(const struct sfs_erofs_patch *patch, uint64_t at, size_t size, char *to)
+{
+    for (uint32_t i = 0; i < patch->entries; i++) {
+        const uint64_t place = patch->at + (uint64_t)i * CHUNK;
+        const struct erofs_chunk chunk = { .device = htole16(PACK_DEVICE),
+                                           .block = htole32(patch->block + i) };
+        if (place >= at && place + CHUNK <= at + size)
+            memcpy(to + (place - at), &chunk, sizeof chunk);
+    }
+}
+
+void sfs_erofs_image_read(const struct sfs_erofs_image *image, struct sfs_pack *pack, uint64_t at,
+                          size_t size, char *to)
+{
+    uint64_t left = at < image->size ? image->size - at : 0;
+    size_t whole = left < size ? (size_t)left : size;
+    if (whole > 0)
+        memcpy(to, image->data + at, whole);
+    memset(to + whole, 0, size - whole);
+    for (size_t i = find_patch(image, at); i < image->patch_count; i++) {
+        const struct sfs_erofs_patch *patch = &image->patches[i];
+        if (patch->at >= at + size || !sfs_pack_wait(pack, patch->piece))
+            return;
+        apply_patch(patch, at, size, to);
+    }
+}
+
+int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pack,
+                         struct sfs_erofs_image *ret_image, struct sfs_error *err)
+{
+    AUTO(writer_done) struct image_writer writer = { .flat = flat, .pack = pack };
     int r = place_all(&writer, err);
+    if (r == 0)
+        r = list_patches(&writer, err);
     if (r == 0)
         r = map_memory(&writer, err);
     for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
@@ -466,5 +613,6 @@ void sfs_erofs_image_done(struct sfs_erofs_image *image)
 {
     if (image->data)
         munmap(image->data, image->size);
+    free(image->patches);
     *image = (struct sfs_erofs_image){ 0 };
 }

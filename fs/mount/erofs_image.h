@@ -4,21 +4,37 @@
 #define STAGEFS_EROFS_IMAGE_H
 
 #include "mount/flat.h"
+#include "mount/pack.h"
 
 /* The number of the file by which a session shows the image (ops_flat.c). */
 #define SFS_IMAGE_INO 2u
 
+/* Where the table of a file leads into the pack, as soon as that piece of it is checked. */
+struct sfs_erofs_patch {
+    uint64_t at; /* of its first entry in the image */
+    uint32_t entries;
+    uint32_t piece, block; /* the piece's number, and its first block in the pack */
+};
+
 struct sfs_erofs_image {
-    char *data; /* mapped memory, owned; NULL: none */
+    char *data; /* mapped memory, owned; NULL: none. All files' bytes are the row's there */
     size_t size;
+    size_t fixed; /* from here to the end are the inodes of the pack's files, which may change */
+    struct sfs_erofs_patch *patches; /* by place; owned */
+    size_t patch_count;
 };
 
 /* Makes the image; while it is made, 12 more bytes of memory are needed for each inode. Extended
  * attributes of namespaces that EROFS does not know (all but user, trusted, security and access
- * control lists) are left out. ENAMETOOLONG, E2BIG: a name, or extended attributes, that EROFS has
- * no room for. */
-int sfs_erofs_image_make(const struct sfs_flat *flat, struct sfs_erofs_image *ret_image,
-                         struct sfs_error *err);
+ * control lists) are left out. `pack`, NULL: none, is the image's second device, which the kernel
+ * has to be given (front.h). ENAMETOOLONG, E2BIG: a name, or extended attributes, that EROFS has no
+ * room for. */
+int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pack,
+                         struct sfs_erofs_image *ret_image, struct sfs_error *err);
+/* Copies `size` bytes from `at` on, zeros behind the end. Tables lead into the pack as far as that
+ * is whole: waits until what is asked for of it was checked. */
+void sfs_erofs_image_read(const struct sfs_erofs_image *image, struct sfs_pack *pack, uint64_t at,
+                          size_t size, char *to);
 /* Is no extended attribute left out? */
 bool sfs_erofs_knows_xattrs(const struct sfs_forest *forest);
 /* Unmaps it. Fine on an all-zero struct. */

@@ -31,7 +31,6 @@ struct sfs_fill {
     struct sfs_pool *pool;
     struct sfs_pack *pack;             /* NULL: there is none */
     struct fuse_session *_Atomic fuse; /* NULL: no work is taken */
-    atomic_bool only_names;            /* the kernel would not look at contents that are stored */
     struct sfs_guesses *guesses;
     struct sfs_stats *stats;
     void (*stored)(void *user, sfs_ino ino, uint64_t size); /* NULL: nobody is told */
@@ -104,11 +103,6 @@ void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse)
     atomic_store(&ahead->fuse, fuse);
 }
 
-void sfs_fill_only_names(struct sfs_fill *ahead)
-{
-    atomic_store(&ahead->only_names, true);
-}
-
 void sfs_fill_stop(struct sfs_fill *ahead)
 {
     atomic_store(&ahead->fuse, NULL);
@@ -144,27 +138,10 @@ static int store_at(struct sfs_fill *ahead, fuse_ino_t ino, uint64_t offset, con
     return fuse ? fuse_lowlevel_notify_store(fuse, ino, (off_t)offset, &bytes, 0) : -ECANCELED;
 }
 
-/* The same in the row of all files: only whole pages, since the row goes on behind the file's
- * end. */
-static int store_flat(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const char *data,
-                      size_t size)
-{
-    uint64_t at = sfs_flat_offset(ahead->flat, ino) + offset;
-    size_t cut = size % PAGE, whole = size - cut;
-    int r = whole > 0 ? store_at(ahead, SFS_IMAGE_INO, SFS_FLAT_AT + at, data, whole) : 0;
-    if (r < 0 || cut == 0)
-        return r;
-    char page[PAGE];
-    memcpy(page, data + whole, cut);
-    memset(page + cut, 0, PAGE - cut);
-    return store_at(ahead, SFS_IMAGE_INO, SFS_FLAT_AT + at + whole, page, PAGE);
-}
-
 static int store(struct sfs_fill *ahead, sfs_ino ino, uint64_t offset, const void *data,
                  size_t size)
 {
-    int r = ahead->flat ? store_flat(ahead, ino, offset, data, size)
-                        : store_at(ahead, ino, offset, data, size);
+    int r = store_at(ahead, ino, offset, data, size);
     if (r < 0)
         return r;
     atomic_fetch_add(&ahead->stats->bytes_stored, size);
@@ -286,31 +263,15 @@ static void store_parts(struct sfs_fill *ahead, const struct sfs_fill_part *part
 
 /* --- the image before EROFS ------------------------------------------------------------------- */
 
-/* Row and names have blocks as large files have: under the numbers behind the last inode. */
-static sfs_ino row_of(const struct sfs_flat *flat)
+/* Names have blocks as large files have: under the number behind the last inode. */
+static sfs_ino names_of(const struct sfs_flat *flat)
 {
     return flat->count;
 }
 
-static sfs_ino names_of(const struct sfs_flat *flat)
-{
-    return flat->count + 1;
-}
-
-/* Stores the small files that lie in the range; large ones have blocks of their own. */
-static void store_row(struct sfs_fill *ahead, struct sfs_range range)
-{
-    struct sfs_flat_part part;
-    uint64_t at = range.offset, end = range.offset + range.size;
-    for (; at < end && sfs_flat_find(ahead->flat, at, &part); at += part.size + part.zeros)
-        if (part.file_size < MIN_LIBRARY)
-            store_guess(ahead, SFS_GUESS_NEIGHBOURS, part.ino,
-                        (struct sfs_range){ part.start, part.size });
-}
-
 static void store_names(struct sfs_fill *ahead, struct sfs_range range)
 {
-    uint64_t left = ahead->names->size - range.offset;
+    uint64_t left = ahead->names->fixed - range.offset;
     size_t size = (size_t)(range.size < left ? range.size : left);
     if (store_at(ahead, SFS_IMAGE_INO, range.offset, ahead->names->data + range.offset, size) == 0)
         atomic_fetch_add(&ahead->stats->bytes_stored, size);
@@ -348,9 +309,7 @@ static void store_block(const struct fill_job *job)
 {
     struct sfs_range range = { (uint64_t)job->block * SFS_BLOCK, SFS_BLOCK };
     const struct sfs_flat *flat = job->ahead->flat;
-    if (flat && job->ino == row_of(flat))
-        store_row(job->ahead, range);
-    else if (flat && job->ino == names_of(flat))
+    if (flat && job->ino == names_of(flat))
         store_names(job->ahead, range);
     else
         store_guess(job->ahead, SFS_GUESS_BLOCK, job->ino, range);
@@ -432,9 +391,10 @@ static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
+    if (ahead->flat)
+        return;
     sfs_guesses_touch(ahead->guesses, ino, range);
-    if (!atomic_load(&ahead->fuse) || atomic_load(&ahead->only_names) ||
-        sfs_pack_has_some(ahead->pack, ino, range) ||
+    if (!atomic_load(&ahead->fuse) || sfs_pack_has_some(ahead->pack, ino, range) ||
         (ahead->is_planned && is_remote(ahead, ino, range.offset)))
         return;
     if (file_size >= MIN_LIBRARY) {
@@ -442,16 +402,13 @@ void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, str
         if (range.offset == 0)
             submit(ahead, &(struct fill_job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
         touch_blocks(ahead, ino, file_size, range);
-    } else if (ahead->flat) { /* the files beside it are of the same directory, and wanted soon */
-        range.offset += sfs_flat_offset(ahead->flat, ino);
-        touch_blocks(ahead, row_of(ahead->flat), sfs_flat_size(ahead->flat), range);
     }
 }
 
 void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)
 {
     if (atomic_load(&ahead->fuse))
-        touch_blocks(ahead, names_of(ahead->flat), ahead->names->size, range);
+        touch_blocks(ahead, names_of(ahead->flat), ahead->names->fixed, range);
 }
 
 bool sfs_fill_spares(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range)

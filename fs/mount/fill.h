@@ -13,8 +13,9 @@
 struct sfs_fill;
 
 /* Starts the threads, with signals blocked; no work is taken before sfs_fill_start(). Borrows all.
- * `flat` and `names`: the session shows an image of these; NULL: it shows the forest. The
- * caller closes *ret_ahead. */
+ * `flat` and `names`: the session shows an image of these, and only names are brought, since EROFS
+ * reads contents past the kernel's cache of the image; NULL: it shows the forest. The caller closes
+ * *ret_ahead. */
 int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
                   const struct sfs_erofs_image *names, struct sfs_stats *stats,
                   struct sfs_fill **ret_ahead, struct sfs_error *err);
@@ -36,9 +37,6 @@ void sfs_fill_use_pack(struct sfs_fill *ahead, struct sfs_pack *pack);
 void sfs_fill_leave_remote(struct sfs_fill *ahead);
 /* To be called when the session is mounted: from now on work is taken. */
 void sfs_fill_start(struct sfs_fill *ahead, struct fuse_session *fuse);
-/* Contents are not brought any more: EROFS reads them directly into pages of its own, which nobody
- * else can store into. */
-void sfs_fill_only_names(struct sfs_fill *ahead);
 /* Ends what is running, waits for it, and takes no more work. To be called before the session is
  * unmounted. */
 void sfs_fill_stop(struct sfs_fill *ahead);

@@ -107,22 +107,22 @@ static void drop_names_of_the_dead(void)
 
 void sfs_front_end_start(const struct sfs_server *server)
 {
+    if (server->pack)
+        sfs_pack_leave(server->pack);
     if (server->front_bdi > 0)
         set_bdi(server->front_bdi, PROFILE_READ_AHEAD_KB);
 }
 
-/* Mounts the image that `name` leads to. Contents go straight into EROFS's own pages ("directio"),
- * so that they are copied once and kept once; kernels before 6.15 do not know the word. Returns an
- * error number. */
+/* Mounts the image that `name` leads to, with the pack as its second device, if the image names
+ * one. Returns an error number. */
 static int mount_image(const struct sfs_server *server, const char *name, const char *path,
                        unsigned long flags)
 {
-    bool direct = mount(name, path, "erofs", flags, "directio") == 0;
-    if (direct && server->ahead)
-        sfs_fill_only_names(server->ahead);
-    if (direct || mount(name, path, "erofs", flags, NULL) == 0)
-        return 0;
-    return errno;
+    char device[64];
+    bool has_device = server->names.patch_count > 0;
+    if (has_device) /* (The process's files: this thread has others.) */
+        snprintf(device, sizeof device, "device=/proc/self/fd/%d", sfs_pack_file(server->pack));
+    return mount(name, path, "erofs", flags, has_device ? device : NULL) == 0 ? 0 : errno;
 }
 
 static int mount_erofs(struct sfs_server *server, int image, const char *path,

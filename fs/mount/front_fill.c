@@ -7,6 +7,7 @@
 #include "tree/learned.h"
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 /* The kernel brings no more than this for one call. */
 #define STEP (128u << 10)
 _Static_assert(SFS_LEARNED_BLOCK % STEP == 0, "a step lies in one block");
+#define PAGE 4096u
 /* So many calls are under way at a time. */
 #define STEPS_AT_A_TIME 32
 
@@ -29,6 +31,13 @@ static void ask(int fd, struct sfs_range range)
     posix_fadvise(fd, (off_t)range.offset, (off_t)range.size, POSIX_FADV_WILLNEED);
 }
 
+/* The first part of a range that lies in one step. */
+static struct sfs_range first_step(struct sfs_range range)
+{
+    const uint64_t room = STEP - range.offset % STEP;
+    return (struct sfs_range){ range.offset, range.size < room ? range.size : room };
+}
+
 static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
                   const struct sfs_ranges *ranges)
 {
@@ -36,8 +45,7 @@ static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
     for (size_t i = 0; i < ranges->count; i++) {
         struct sfs_range left = ranges->items[i];
         while (left.size > 0) {
-            const uint64_t room = STEP - left.offset % STEP;
-            const struct sfs_range step = { left.offset, left.size < room ? left.size : room };
+            const struct sfs_range step = first_step(left);
             if (atomic_load(fill->stop))
                 return;
             left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
@@ -76,4 +84,54 @@ void sfs_front_fill_file(const struct sfs_front_fill *fill, sfs_ino ino, const s
     AUTO(sfs_close_fd) int fd = open_regular(fill->root, use->path);
     if (fd >= 0)
         bring(fill, fd, ino, &use->ranges);
+}
+
+/* --- what it has ------------------------------------------------------------------------------ */
+
+/* Tells of the pages of a step that are in the cache. */
+static bool look_at_step(const struct sfs_front_look *look, int fd, sfs_ino ino,
+                         struct sfs_range step)
+{
+    unsigned char is_cached[STEP / PAGE];
+    const uint64_t start = step.offset / PAGE * PAGE, end = step.offset + step.size;
+    const size_t size = (size_t)(end - start), pages = (size + PAGE - 1) / PAGE;
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)start);
+    if (map == MAP_FAILED)
+        return false;
+    bool is_known = mincore(map, size, is_cached) == 0;
+    munmap(map, size);
+    for (size_t i = 0; is_known && i < pages; i++) {
+        const uint64_t at = start + i * PAGE, left = end - at;
+        if (is_cached[i] & 1)
+            look->seen(look->user, ino, (struct sfs_range){ at, left < PAGE ? left : PAGE });
+    }
+    return is_known;
+}
+
+static bool has_left(const struct sfs_front_look *look, sfs_ino ino, const struct sfs_use *use)
+{
+    for (size_t i = 0; i < use->ranges.count; i++)
+        for (struct sfs_range left = use->ranges.items[i]; left.size > 0;) {
+            const struct sfs_range step = first_step(left);
+            if (look->is_left(look->user, ino, step))
+                return true;
+            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
+        }
+    return false;
+}
+
+bool sfs_front_look_at(const struct sfs_front_look *look, sfs_ino ino, const struct sfs_use *use)
+{
+    if (!has_left(look, ino, use))
+        return true;
+    AUTO(sfs_close_fd) int fd = open_regular(look->root, use->path);
+    bool is_known = fd >= 0;
+    for (size_t i = 0; is_known && i < use->ranges.count; i++)
+        for (struct sfs_range left = use->ranges.items[i]; is_known && left.size > 0;) {
+            const struct sfs_range step = first_step(left);
+            if (look->is_left(look->user, ino, step))
+                is_known = look_at_step(look, fd, ino, step);
+            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
+        }
+    return is_known;
 }

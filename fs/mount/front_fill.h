@@ -18,4 +18,15 @@ struct sfs_front_fill { /* all borrowed */
  * errors. */
 void sfs_front_fill_file(const struct sfs_front_fill *fill, sfs_ino ino, const struct sfs_use *use);
 
+/* Where what was left to be asked for is read without this process (the pack is a device of the
+ * front), the front's cache tells what was asked for. Calls `seen` for what is there of the use's
+ * ranges that `is_left` says were left. Waits for the front. False: it cannot be seen. */
+struct sfs_front_look {
+    int root;
+    bool (*is_left)(void *user, sfs_ino ino, struct sfs_range range);
+    void (*seen)(void *user, sfs_ino ino, struct sfs_range range);
+    void *user;
+};
+bool sfs_front_look_at(const struct sfs_front_look *look, sfs_ino ino, const struct sfs_use *use);
+
 #endif

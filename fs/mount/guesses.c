@@ -126,7 +126,7 @@ static void count(struct sfs_guesses *guesses, enum sfs_guess kind, uint64_t *re
 
 void sfs_guesses_print(struct sfs_guesses *guesses, struct sfs_buf *buf)
 {
-    static const char *const names[SFS_GUESS_KINDS] = { "library", "block", "neighbours" };
+    static const char *const names[SFS_GUESS_KINDS] = { "library", "block" };
     for (unsigned kind = 0; kind < SFS_GUESS_KINDS; kind++) {
         uint64_t bytes = 0, checked = 0, used = 0;
         if (guesses)

@@ -9,9 +9,8 @@
 
 /* What a guess follows from. */
 enum sfs_guess {
-    SFS_GUESS_LIBRARY,    /* a library's headers were read: what its loader will touch */
-    SFS_GUESS_BLOCK,      /* a part of a large file was read: what is around it, and ahead */
-    SFS_GUESS_NEIGHBOURS, /* a small file was read: those that the layer has beside it */
+    SFS_GUESS_LIBRARY, /* a library's headers were read: what its loader will touch */
+    SFS_GUESS_BLOCK,   /* a part of a large file was read: what is around it, and ahead */
     SFS_GUESS_KINDS
 };
 

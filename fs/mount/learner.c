@@ -119,50 +119,115 @@ static void wait_a_second(struct sfs_learner *learner)
     pthread_cond_timedwait(&learner->changed, &learner->lock, &until);
 }
 
-/* Waits for the end of the start. False: for the end of the mount. The lock is held. */
+static void wait_for_use(struct sfs_learner *learner)
+{
+    LOCK(&learner->lock);
+    while (!learner->stop && learner->notes.size == 0 && !atomic_load(&learner->is_awake))
+        pthread_cond_wait(&learner->changed, &learner->lock);
+}
+
+/* Waits until nothing was asked for in a while, or what comes now is no start any more. False: the
+ * mount ends. */
 static bool wait_for_quiet(struct sfs_learner *learner)
 {
-    while (!learner->stop && learner->notes.size == 0)
-        pthread_cond_wait(&learner->changed, &learner->lock);
-    size_t seen = 0;
-    for (unsigned quiet = 0, all = 0; !learner->stop && all < MOST_SECONDS; all++) {
+    LOCK(&learner->lock);
+    size_t noted = learner->notes.size;
+    for (unsigned quiet = 0; !learner->stop && quiet < QUIET_SECONDS; learner->seconds++) {
+        if (learner->seconds >= MOST_SECONDS)
+            return true;
         wait_a_second(learner);
-        quiet = learner->notes.size == seen ? quiet + 1 : 0;
-        seen = learner->notes.size;
-        if (quiet >= QUIET_SECONDS && learner->bytes >= SMALL)
-            break;
+        quiet = learner->notes.size == noted ? quiet + 1 : 0;
+        noted = learner->notes.size;
     }
     return !learner->stop;
+}
+
+static bool is_left(void *learner, sfs_ino ino, struct sfs_range range)
+{
+    return sfs_learner_spares(learner, ino, range, false);
+}
+
+static void count_seen(void *arg, sfs_ino ino, struct sfs_range range)
+{
+    (void)ino;
+    struct sfs_learner *learner = arg;
+    learner->seen += range.size;
+}
+
+static void note_seen(void *learner, sfs_ino ino, struct sfs_range range)
+{
+    sfs_learner_read(learner, ino, range);
+}
+
+static bool look(struct sfs_learner *learner,
+                 void (*seen)(void *learner, sfs_ino ino, struct sfs_range range))
+{
+    const struct sfs_learner_watcher *watcher = &learner->watcher;
+    return watcher->look && watcher->look(watcher->user, is_left, seen, learner);
+}
+
+/* Was more used since the last look, though nobody was asked for it? */
+static bool is_used_still(struct sfs_learner *learner)
+{
+    const uint64_t before = learner->seen;
+    learner->seen = 0;
+    return look(learner, count_seen) && learner->seen != before;
+}
+
+/* Who asks for less looks at the image (`ls`, `cat`): the start is still to come. */
+static bool is_enough(struct sfs_learner *learner)
+{
+    LOCK(&learner->lock);
+    return learner->bytes + learner->seen >= SMALL;
+}
+
+/* Waits for the end of the start. False: for the end of the mount. */
+static bool wait_for_end(struct sfs_learner *learner)
+{
+    wait_for_use(learner);
+    while (wait_for_quiet(learner)) {
+        if (learner->seconds >= MOST_SECONDS || (!is_used_still(learner) && is_enough(learner)))
+            return true;
+    }
+    return false;
 }
 
 static void write_and_tell(struct sfs_learner *learner)
 {
     AUTO(sfs_profile_done) struct sfs_profile known = { 0 };
     sfs_learner_write(learner, &known);
-    if (known.count > 0 && learner->ended)
-        learner->ended(learner->user, &known);
+    if (known.count > 0 && learner->watcher.ended)
+        learner->watcher.ended(learner->watcher.user, &known);
 }
 
 static void *listen(void *arg)
 {
     struct sfs_learner *learner = arg;
-    bool is_quiet;
+    if (!wait_for_end(learner))
+        return NULL;
+    learner->has_looked = look(learner, note_seen);
     {
         LOCK(&learner->lock);
-        is_quiet = wait_for_quiet(learner);
-        if (is_quiet)
-            atomic_store(&learner->listens, false);
+        if (learner->stop)
+            return NULL;
+        atomic_store(&learner->listens, false);
     }
-    if (is_quiet)
-        write_and_tell(learner);
+    write_and_tell(learner);
     return NULL;
 }
 
-void sfs_learner_watch(struct sfs_learner *learner,
-                       void (*ended)(void *user, struct sfs_profile *known), void *user)
+void sfs_learner_watch(struct sfs_learner *learner, const struct sfs_learner_watcher *watcher)
 {
-    learner->ended = ended;
-    learner->user = user;
+    learner->watcher = *watcher;
+}
+
+void sfs_learner_wake(struct sfs_learner *learner)
+{
+    if (!listens(learner) || atomic_load_explicit(&learner->is_awake, memory_order_relaxed))
+        return;
+    LOCK(&learner->lock);
+    atomic_store(&learner->is_awake, true);
+    pthread_cond_signal(&learner->changed);
 }
 
 int sfs_learner_start(struct sfs_learner *learner, struct sfs_error *err)

@@ -34,10 +34,8 @@ void sfs_learner_close(struct sfs_learner **learner);
 void sfs_learner_take(struct sfs_learner *learner, struct sfs_profile *ret_profile);
 /* Is the block of SFS_LEARNED_BLOCK that the range begins in to be asked for, so that it is seen
  * what is used of it? Then its bytes may be decoded ahead, but the kernel is not given them. That
- * is so of what is known of blocks whose turn it is (learned.h), and of all guesses, where requests
- * are cheap. Behind EROFS, which asks for
- * little at a time, the guesses of a first start are taken for used until those turns come.
- * `learner` is a struct sfs_learner. */
+ * is so of what is known of blocks whose turn it is (learned.h), and of all guesses. `learner` is a
+ * struct sfs_learner. */
 bool sfs_learner_spares(void *learner, sfs_ino ino, struct sfs_range range, bool is_guess);
 
 /* Notes that `name` was looked for in `dir`. ino 0: it is not there. */
@@ -47,10 +45,21 @@ void sfs_learner_use(struct sfs_learner *learner, sfs_ino ino, enum sfs_use_kind
 /* Notes that bytes of a file were asked for. */
 void sfs_learner_read(struct sfs_learner *learner, sfs_ino ino, struct sfs_range range);
 
-/* Has `ended` called on the learner's thread when a start has ended while the mount lives on, with
- * all that is known now, which it may move out. To be called before the start, if at all. */
-void sfs_learner_watch(struct sfs_learner *learner,
-                       void (*ended)(void *user, struct sfs_profile *known), void *user);
+/* Who is asked and told on the learner's thread. */
+struct sfs_learner_watcher {
+    /* What is used without a request to this process: calls `seen` for all that was used of what
+     * `is_left` says was left to be asked for, with `learner`. False: that cannot be seen. NULL:
+     * there are requests for all of it. */
+    bool (*look)(void *user, bool (*is_left)(void *learner, sfs_ino ino, struct sfs_range range),
+                 void (*seen)(void *learner, sfs_ino ino, struct sfs_range range), void *learner);
+    /* A start has ended while the mount lives on; all that is known now may be moved out. */
+    void (*ended)(void *user, struct sfs_profile *known);
+    void *user;
+};
+/* To be called before the start, if at all. */
+void sfs_learner_watch(struct sfs_learner *learner, const struct sfs_learner_watcher *watcher);
+/* Tells that the mount is used, where what is used may come without a request. */
+void sfs_learner_wake(struct sfs_learner *learner);
 /* Starts the thread that waits until the mount is quiet, and then writes. */
 int sfs_learner_start(struct sfs_learner *learner, struct sfs_error *err);
 /* Ends the thread, and waits for it: from now on nobody is called. */

@@ -13,7 +13,7 @@
 #define QUIET_SECONDS 5u
 /* What comes later is no start any more, however busy the mount is. */
 #define MOST_SECONDS 120u
-/* Who asks for less looks at the image (`ls`, `cat`): the start is still to come. */
+/* A start asks for so much at least. */
 #define SMALL (4u << 20)
 /* 8 MiB of notes: `import torch` takes 13,000. */
 #define MAX_NOTES (256u << 10)
@@ -40,12 +40,15 @@ struct sfs_learner {
     pthread_cond_t changed;
     struct sfs_buf notes; /* struct sfs_note, first use first */
     struct sfs_buf names;
-    uint64_t bytes; /* that were asked for */
+    uint64_t bytes;       /* that were asked for */
+    uint64_t seen;        /* and that the last look has seen, which are not noted yet */
+    unsigned seconds;     /* since the first use */
+    atomic_bool is_awake; /* the mount is used */
     bool stop;
     pthread_t thread;
     bool has_thread;
-    void (*ended)(void *user, struct sfs_profile *known); /* NULL: nobody is told */
-    void *user;
+    struct sfs_learner_watcher watcher;
+    bool has_looked; /* what was used without a request is noted, too */
 };
 
 /* Finds what the tree goes by, and reads what is kept under that. 0 or -ENOMEM. */

@@ -51,11 +51,8 @@ bool sfs_learner_spares(void *arg, sfs_ino ino, struct sfs_range range, bool is_
         return false;
     if (learner->has_known && is_turn_of_block(learner, ino, range.offset / SFS_LEARNED_BLOCK))
         return true;
-    /* Requests that find their bytes decoded take no longer than storing what nobody will use. With
-     * EROFS they are six times as many: 19,000 instead of 3,000 (docs/starts.md). */
-    if (is_guess && !learner->options.sees_names && !learner->has_known)
-        sfs_learner_read(learner, ino, range);
-    return is_guess && learner->options.sees_names;
+    /* Requests that find their bytes decoded take no longer than storing what nobody will use. */
+    return is_guess;
 }
 
 static bool is_turn_of_name(const struct sfs_learner *learner, const char *path)
@@ -237,7 +234,8 @@ static int make_profile(const struct sfs_learner *learner, struct sfs_profile *s
 static bool is_checked_now(void *user, const struct sfs_use *use, uint64_t block)
 {
     const struct sfs_learner *learner = user;
-    return learner->has_known && is_checked(learner, use, block);
+    bool would_be_seen = !learner->watcher.look || learner->has_looked;
+    return learner->has_known && would_be_seen && is_checked(learner, use, block);
 }
 
 static void count_learned(const struct sfs_learner *learner, const struct sfs_learned_sums *sums,

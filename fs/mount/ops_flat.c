@@ -46,18 +46,18 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         fuse_reply_err(req, ESTALE);
 }
 
-/* Behind the names there is nothing, but the kernel reads ahead; a short answer would be the file's
- * end to it. */
-static void read_names_end(fuse_req_t req, const struct sfs_erofs_image *names, size_t size,
-                           uint64_t at)
+/* What may still change, or lies behind the names, where there is nothing; but the kernel reads
+ * ahead, and a short answer would be the file's end to it. May wait until a piece of the pack was
+ * checked. */
+static void read_tables(fuse_req_t req, size_t size, uint64_t at)
 {
-    AUTO(sfs_free) char *data = calloc(1, size);
+    struct sfs_server *server = sfs_server_of(req);
+    AUTO(sfs_free) char *data = malloc(size);
     if (!data) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    if (at < names->size)
-        memcpy(data, names->data + at, names->size - at);
+    sfs_erofs_image_read(&server->names, server->pack, at, size, data);
     fuse_reply_buf(req, data, size);
 }
 
@@ -67,13 +67,44 @@ static void read_names(fuse_req_t req, size_t size, uint64_t at)
     struct sfs_server *server = sfs_server_of(req);
     SFS_TIMED(&server->stats, SFS_REQUEST_READ);
     const struct sfs_erofs_image *names = &server->names;
-    if (at >= names->size || size > names->size - at) {
-        read_names_end(req, names, size, at);
+    if (sfs_server_learns_of(req))
+        sfs_learner_wake(server->learner);
+    if (at >= names->fixed || size > names->fixed - at) {
+        read_tables(req, size, at);
         return;
     }
     fuse_reply_buf(req, names->data + at, size);
     if (server->ahead)
         sfs_fill_touch_names(server->ahead, (struct sfs_range){ at, size });
+}
+
+/* EROFS's reads of contents go past the kernel's cache of the image, into pages of its own, so that
+ * they are copied once and kept once. (Its names it reads as pages of the image.) A mount option,
+ * "directio", would have the same done with the pack, which is in the cache when it was checked. */
+static void open_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)ino;
+    struct sfs_server *server = sfs_server_of(req);
+    SFS_TIMED(&server->stats, SFS_REQUEST_OPEN);
+    info->keep_cache = 1;
+    info->direct_io = 1;
+    atomic_fetch_add(&server->image_opens, 1);
+    if (fuse_reply_open(req, info) < 0)
+        atomic_fetch_sub(&server->image_opens, 1);
+}
+
+/* EROFS has let go of the image: it was unmounted, and so is the session, which only a file of this
+ * process has kept for that. (Else its connection would end while this request is still to be read,
+ * which libfuse takes for a failure.) */
+static void release_op(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+    (void)ino;
+    (void)info;
+    struct sfs_server *server = sfs_server_of(req);
+    bool was_last = atomic_fetch_sub(&server->image_opens, 1) == 1;
+    fuse_reply_err(req, 0);
+    if (was_last)
+        fuse_session_exit(server->fuse);
 }
 
 static void read_op(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -95,6 +126,7 @@ const struct fuse_lowlevel_ops sfs_flat_ops = {
     .init = sfs_op_init,
     .lookup = lookup,
     .getattr = getattr,
-    .open = sfs_op_open,
+    .open = open_op,
+    .release = release_op,
     .read = read_op,
 };

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/thread.h"
 #include "layer/layer.h"
 #include "mount/pack_format.h"
 #include "tree/tree_inner.h"
@@ -20,6 +21,9 @@
 #define FIT_PART  8
 #define FIT_SLACK (16u << 20)
 
+/* While all pieces are checked, so many bytes are asked of the disk at a time, ahead of that. */
+#define CHECK_AHEAD (8u << 20)
+
 struct sfs_pack {
     struct sfs_store *store;
     char key[SFS_DIGEST_TEXT];
@@ -31,7 +35,14 @@ struct sfs_pack {
     size_t known;
     sfs_ino first; /* the inode of node 0 */
     atomic_bool is_bad;
-    atomic_uint_least64_t lent, failed, spent;
+    atomic_uint_least64_t lent, checked_bytes, failed, spent;
+    pthread_mutex_t lock;   /* guards `checked` and `ended` */
+    pthread_cond_t changed; /* either of them */
+    uint32_t checked;       /* pieces, from the first on, that were checked and are whole */
+    bool ended;             /* no more of them are checked */
+    atomic_bool stop;
+    pthread_t thread;
+    bool has_thread;
 };
 
 /* Adds what the layer goes by, and the name of the first bytes in it that have one: that tells
@@ -178,6 +189,8 @@ int sfs_pack_open(struct sfs_store *store, const char *key, const struct sfs_for
     if (!pack)
         return sfs_fail_memory(err);
     pack->fd = -1;
+    pthread_mutex_init(&pack->lock, NULL);
+    pthread_cond_init(&pack->changed, NULL);
     pack->store = store;
     snprintf(pack->key, sizeof pack->key, "%s", key);
     pack->first = forest->first[0];
@@ -195,6 +208,11 @@ void sfs_pack_close(struct sfs_pack **pack)
 {
     if (!*pack)
         return;
+    sfs_pack_stop(*pack);
+    if ((*pack)->has_thread)
+        pthread_join((*pack)->thread, NULL);
+    pthread_cond_destroy(&(*pack)->changed);
+    pthread_mutex_destroy(&(*pack)->lock);
     sfs_close_fd(&(*pack)->fd);
     free((*pack)->files);
     free((*pack)->pieces);
@@ -300,6 +318,22 @@ void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_ran
         posix_fadvise(pack->fd, (off_t)pack->pieces[i].at, (off_t)range.size, POSIX_FADV_WILLNEED);
 }
 
+size_t sfs_pack_files(const struct sfs_pack *pack)
+{
+    return pack ? pack->header.files : 0;
+}
+
+sfs_ino sfs_pack_ino(const struct sfs_pack *pack, size_t i)
+{
+    sfs_ino ino = pack->first + pack->files[i].node;
+    return find_file(pack, ino) == &pack->files[i] ? ino : 0;
+}
+
+uint32_t sfs_pack_number(const struct sfs_pack *pack, sfs_ino ino, size_t i)
+{
+    return find_file(pack, ino)->first + (uint32_t)i;
+}
+
 size_t sfs_pack_count(const struct sfs_pack *pack, sfs_ino ino)
 {
     const struct pack_file *file = find_file(pack, ino);
@@ -336,6 +370,14 @@ static void spend_piece(void *owner)
         posix_fadvise(lent->pack->fd, 0, (off_t)end, POSIX_FADV_DONTNEED);
 }
 
+/* The pack is damaged: it gives nothing from now on, and another is made for the next start. */
+static void give_up(struct sfs_pack *pack)
+{
+    atomic_fetch_add(&pack->failed, 1);
+    if (!atomic_exchange(&pack->is_bad, true))
+        sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key, pack->fd);
+}
+
 /* 0, -EBADMSG, -EIO or -ENOMEM. */
 static int read_piece(struct sfs_pack *pack, uint32_t i, struct lent_piece **ret_lent)
 {
@@ -365,11 +407,8 @@ int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t siz
     if (i == UINT32_MAX || size == 0)
         return -ENOENT;
     int r = read_piece(pack, i, &lent);
-    if (r == -EBADMSG || r == -EIO) {
-        atomic_fetch_add(&pack->failed, 1);
-        if (!atomic_exchange(&pack->is_bad, true))
-            sfs_store_drop_file(pack->store, SFS_STORE_PACK, pack->key, pack->fd);
-    }
+    if (r == -EBADMSG || r == -EIO)
+        give_up(pack);
     if (r < 0)
         return r;
     size_t from = (size_t)(offset - lent->piece->offset), room = lent->piece->size - from;
@@ -382,11 +421,113 @@ int sfs_pack_pin(struct sfs_pack *pack, sfs_ino ino, uint64_t offset, size_t siz
     return 0;
 }
 
+/* --- checking all ----------------------------------------------------------------------------- */
+
+/* The rest of a piece's last page is seen by who maps the page. */
+static bool is_zero(const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (data[i] != 0)
+            return false;
+    return true;
+}
+
+/* 0, -EBADMSG, -EIO or -ENOMEM. `room` has PACK_PIECE bytes. */
+static int check_piece(const struct sfs_pack *pack, uint32_t i, struct sfs_gmac *gmac,
+                       uint8_t *room)
+{
+    const struct pack_piece *piece = &pack->pieces[i];
+    const struct pack_header *header = &pack->header;
+    if (piece->size > PACK_PIECE || piece->at > header->size)
+        return -EBADMSG;
+    size_t whole = (piece->size + PACK_PAGE - 1) / PACK_PAGE * PACK_PAGE;
+    ssize_t got = sfs_io_read_at(pack->fd, room, whole, piece->at);
+    if (got != (ssize_t)whole)
+        return got < 0 ? -EIO : -EBADMSG;
+    int r = sfs_gmac_check(gmac, header->key, 1ull + i, room, piece->size, piece->tag);
+    if (r < 0)
+        return r;
+    return r > 0 && is_zero(room + piece->size, whole - piece->size) ? 0 : -EBADMSG;
+}
+
+static void tell_checked(struct sfs_pack *pack, uint32_t checked, bool is_last)
+{
+    LOCK(&pack->lock);
+    pack->checked = checked;
+    pack->ended = is_last;
+    pthread_cond_broadcast(&pack->changed);
+}
+
+/* Has the disk read what is checked next. Returns up to where that was asked for. */
+static uint64_t ask_ahead(const struct sfs_pack *pack, uint64_t at, uint64_t asked)
+{
+    if (at + CHECK_AHEAD < asked)
+        return asked;
+    posix_fadvise(pack->fd, (off_t)asked, CHECK_AHEAD, POSIX_FADV_WILLNEED);
+    return asked + CHECK_AHEAD;
+}
+
+static void *check_all(void *arg)
+{
+    struct sfs_pack *pack = arg;
+    AUTO(sfs_gmac_close) struct sfs_gmac *gmac = sfs_gmac_open();
+    AUTO(sfs_free) uint8_t *room = malloc(PACK_PIECE);
+    uint64_t asked = pack->header.data_at;
+    uint32_t checked = 0;
+    int r = gmac && room ? 0 : -ENOMEM;
+    while (r == 0 && checked < pack->header.pieces && !atomic_load(&pack->stop)) {
+        asked = ask_ahead(pack, pack->pieces[checked].at, asked);
+        r = check_piece(pack, checked, gmac, room);
+        if (r == 0) {
+            atomic_fetch_add(&pack->checked_bytes, pack->pieces[checked].size);
+            tell_checked(pack, ++checked, false);
+        }
+    }
+    if (r == -EBADMSG || r == -EIO)
+        give_up(pack);
+    tell_checked(pack, checked, true);
+    return NULL;
+}
+
+int sfs_pack_check_all(struct sfs_pack *pack, struct sfs_error *err)
+{
+    int r = sfs_thread_start(&pack->thread, check_all, pack, "checks a pack", err);
+    pack->has_thread = r == 0;
+    return r;
+}
+
+bool sfs_pack_wait(struct sfs_pack *pack, uint32_t number)
+{
+    if (!pack || !pack->has_thread)
+        return false;
+    LOCK(&pack->lock);
+    while (pack->checked <= number && !pack->ended)
+        pthread_cond_wait(&pack->changed, &pack->lock);
+    return pack->checked > number && !atomic_load(&pack->is_bad);
+}
+
+void sfs_pack_stop(struct sfs_pack *pack)
+{
+    if (pack)
+        atomic_store(&pack->stop, true);
+}
+
+int sfs_pack_file(const struct sfs_pack *pack)
+{
+    return pack->fd;
+}
+
+void sfs_pack_leave(const struct sfs_pack *pack)
+{
+    posix_fadvise(pack->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 void sfs_pack_get_stats(struct sfs_pack *pack, struct sfs_pack_stats *ret_stats)
 {
     *ret_stats = (struct sfs_pack_stats){ 0 };
     if (pack)
         *ret_stats = (struct sfs_pack_stats){ .size = pack->header.size,
                                               .lent = atomic_load(&pack->lent),
+                                              .checked = atomic_load(&pack->checked_bytes),
                                               .failed = atomic_load(&pack->failed) };
 }

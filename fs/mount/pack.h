@@ -46,6 +46,30 @@ bool sfs_pack_fits(struct sfs_pack *pack, const struct sfs_tree *tree,
 /* Has a range of it read from the disk soon. Does not wait for that. */
 void sfs_pack_will_read(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range);
 
+/* --- the pack as a file of the kernel's ------------------------------------------------------- */
+
+/* Starts to check all pieces, in their order, on a thread of its own, after which whoever is given
+ * the pack's file (a front) may read them from there. Their bytes are in the kernel's cache then.
+ */
+int sfs_pack_check_all(struct sfs_pack *pack, struct sfs_error *err);
+/* Waits until a piece was checked. False: it is damaged, or one before it, or is not checked any
+ * more. */
+bool sfs_pack_wait(struct sfs_pack *pack, uint32_t number);
+/* Ends the checking; who waits is told soon. */
+void sfs_pack_stop(struct sfs_pack *pack);
+/* The pack's file, which stays the pack's. Not NULL. */
+int sfs_pack_file(const struct sfs_pack *pack);
+/* Gives up the kernel's cache of the pack: whoever read it has what is wanted. Not NULL. */
+void sfs_pack_leave(const struct sfs_pack *pack);
+
+/* --- what is in it ---------------------------------------------------------------------------- */
+
+/* How many files it has, in the order of use; and the inode of one of them, 0: it is not of this
+ * tree. */
+size_t sfs_pack_files(const struct sfs_pack *pack);
+sfs_ino sfs_pack_ino(const struct sfs_pack *pack, size_t i);
+/* The number among all pieces of a file's i-th. */
+uint32_t sfs_pack_number(const struct sfs_pack *pack, sfs_ino ino, size_t i);
 /* How many pieces of a file there are. */
 size_t sfs_pack_count(const struct sfs_pack *pack, sfs_ino ino);
 /* The range of one of them, and where in the pack it is: in that order they lie in one row. */
@@ -53,7 +77,9 @@ struct sfs_range sfs_pack_piece(const struct sfs_pack *pack, sfs_ino ino, size_t
                                 uint64_t *ret_at);
 
 struct sfs_pack_stats {
-    uint64_t size, lent, failed; /* bytes of the file, bytes lent, pieces that were not whole */
+    uint64_t size, lent; /* bytes of the file, bytes lent */
+    uint64_t checked;    /* bytes that others may read from the file (sfs_pack_check_all()) */
+    uint64_t failed;     /* pieces that were not whole */
 };
 /* What it gave so far. */
 void sfs_pack_get_stats(struct sfs_pack *pack, struct sfs_pack_stats *ret_stats);

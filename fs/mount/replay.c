@@ -460,18 +460,6 @@ static bool fill_front(const struct sfs_replay *replay, int root, dev_t device, 
     return true;
 }
 
-/* Has all of the pack read from the disk, in its order: by the process's file, so it is to be asked
- * before the thread has files of its own. */
-static void read_pack(const struct sfs_replay *replay)
-{
-    uint64_t unused;
-    for (size_t i = 0; replay->pack && i < replay->profile.count; i++) {
-        sfs_ino ino = replay->inos[i];
-        for (size_t k = 0; ino && k < sfs_pack_count(replay->pack, ino); k++)
-            sfs_pack_will_read(replay->pack, ino, sfs_pack_piece(replay->pack, ino, k, &unused));
-    }
-}
-
 /* How many bytes are fetched at most: they should still be in memory when they are used. */
 static uint64_t most_bytes(void)
 {
@@ -517,8 +505,6 @@ static void *walk(void *arg)
 {
     struct sfs_replay *replay = arg;
     atomic_store(&replay->number, (pid_t)syscall(SYS_gettid));
-    if (replay->fills_front)
-        read_pack(replay);
     sfs_io_own_files();
     fetch_all(replay);
     AUTO(sfs_close_fd) int root = open_root(replay->path);
@@ -562,6 +548,41 @@ int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const ch
     int r = sfs_thread_start(&replay->thread, walk, replay, "fetches ahead", err);
     replay->has_thread = r == 0;
     return r;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+struct replay_look {
+    const struct sfs_replay *replay;
+    struct sfs_front_look look;
+    bool is_known;
+};
+
+static void *look_at_all(void *arg)
+{
+    struct replay_look *looking = arg;
+    const struct sfs_replay *replay = looking->replay;
+    sfs_io_own_files();
+    AUTO(sfs_close_fd) int root = open_root(replay->path);
+    looking->look.root = root;
+    looking->is_known = root >= 0;
+    for (size_t i = 0; looking->is_known && i < replay->profile.count; i++)
+        if (replay->inos[i] && !atomic_load(&replay->stop))
+            looking->is_known =
+                sfs_front_look_at(&looking->look, replay->inos[i], &replay->profile.uses[i]);
+    return NULL;
+}
+
+bool sfs_replay_look(const struct sfs_replay *replay,
+                     bool (*is_left)(void *user, sfs_ino ino, struct sfs_range range),
+                     void (*seen)(void *user, sfs_ino ino, struct sfs_range range), void *user)
+{
+    struct replay_look looking = { .replay = replay, .look = { -1, is_left, seen, user } };
+    pthread_t thread;
+    if (sfs_thread_start(&thread, look_at_all, &looking, "looks at a front", NULL) < 0)
+        return false;
+    pthread_join(thread, NULL);
+    return looking.is_known && !atomic_load(&replay->stop);
 }
 
 bool sfs_replay_is_thread(const struct sfs_replay *replay, pid_t asker)

@@ -38,6 +38,11 @@ void sfs_replay_fill_front(struct sfs_replay *replay);
  * takes work. */
 int sfs_replay_start(struct sfs_replay *replay, struct sfs_fill *ahead, const char *path,
                      struct sfs_error *err);
+/* Looks at what the front has of what was left to be asked for (front_fill.h). On a thread of its
+ * own, for which it waits, and which waits for the front. False: not all of that can be seen. */
+bool sfs_replay_look(const struct sfs_replay *replay,
+                     bool (*is_left)(void *user, sfs_ino ino, struct sfs_range range),
+                     void (*seen)(void *user, sfs_ino ino, struct sfs_range range), void *user);
 /* Is it the thread's number, by which the kernel tells who asks? */
 bool sfs_replay_is_thread(const struct sfs_replay *replay, pid_t asker);
 /* Tells the thread to end. Does not wait for it: it may be in a request that only unmounting

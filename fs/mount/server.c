@@ -100,8 +100,7 @@ static int open_flat(struct sfs_server *server, struct sfs_error *err)
     server->flat = calloc(1, sizeof *server->flat);
     if (!server->flat)
         return sfs_fail_memory(err);
-    int r = sfs_flat_open(server->flat, &server->forest, err);
-    return r < 0 ? r : sfs_erofs_image_make(server->flat, &server->names, err);
+    return sfs_flat_open(server->flat, &server->forest, err);
 }
 
 static void close_flat(struct sfs_server *server)
@@ -127,6 +126,13 @@ static int open_front(struct sfs_server *server, struct sfs_error *err)
     else if (open_flat(server, &server->plain) < 0)
         close_flat(server);
     return 0;
+}
+
+static int open_image(struct sfs_server *server, struct sfs_error *err)
+{
+    int r = sfs_erofs_image_make(server->flat, server->pack, &server->names, err);
+    server->front_failed = r < 0;
+    return r;
 }
 
 static int open_recorder(struct sfs_server *server, struct sfs_error *err)
@@ -258,6 +264,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
         r = open_pack(server, err);
     if (r == 0 && server->replay)
         prepare_replay(server);
+    if (r == 0 && server->flat)
+        r = open_image(server, err);
     const char *path;
     size_t unknown = r == 0 && options->profile_count > 0 && server->replay
                          ? sfs_replay_unknown(server->replay, &path)
@@ -291,20 +299,28 @@ static void prepare_for_overlay(struct sfs_server *server)
                                      : SFS_OVERLAY_USER;
 }
 
-int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
-                    const struct sfs_mount_options *options, const char *plain,
-                    struct sfs_server **ret_server, struct sfs_error *err)
+/* What one try to open a server is given. */
+struct server_options {
+    const struct sfs_tree *const *trees;
+    size_t count;
+    bool numbered;
+    const struct sfs_mount_options *options;
+};
+
+/* *ret_failed: it was the image for EROFS that could not be made. */
+static int open_server(const struct server_options *wanted, const char *plain,
+                       struct sfs_server **ret_server, bool *ret_failed, struct sfs_error *err)
 {
     AUTO(sfs_server_close)
     struct sfs_server *server = aligned_alloc(_Alignof(struct sfs_server), sizeof *server);
     if (!server)
         return sfs_fail_memory(err);
     memset(server, 0, sizeof *server);
-    server->options = options;
+    server->options = wanted->options;
     if (plain)
         sfs_fail(&server->plain, ENOTSUP, "%s", plain);
     sfs_stats_init(&server->stats);
-    int r = sfs_forest_open(&server->forest, trees, count, numbered, err);
+    int r = sfs_forest_open(&server->forest, wanted->trees, wanted->count, wanted->numbered, err);
     if (r < 0)
         return r;
     prepare_for_overlay(server);
@@ -313,12 +329,28 @@ int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numb
         return r;
     sfs_forest_scan_xattrs(&server->forest, &server->xattrs, &server->acls);
     r = open_parts(server, err);
+    *ret_failed = server->front_failed;
     if (r < 0)
         return r;
     server->stats.front = server->flat ? "erofs" : "fuse";
     server->stats.why = *server->plain.text ? server->plain.text : NULL;
     *ret_server = TAKE(server);
     return 0;
+}
+
+int sfs_server_open(const struct sfs_tree *const *trees, size_t count, bool numbered,
+                    const struct sfs_mount_options *options, const char *plain,
+                    struct sfs_server **ret_server, struct sfs_error *err)
+{
+    const struct server_options wanted = { trees, count, numbered, options };
+    struct sfs_error words;
+    bool failed = false;
+    int r = open_server(&wanted, plain, ret_server, &failed, &words);
+    if (r < 0 && failed && options->front == SFS_FRONT_AUTO) {
+        const struct sfs_error why = words;
+        r = open_server(&wanted, why.text, ret_server, &failed, &words);
+    }
+    return r < 0 ? sfs_fail(err, -r, "%s", words.text) : 0;
 }
 
 void sfs_server_close(struct sfs_server **server)

@@ -34,6 +34,8 @@ struct sfs_server {
     struct sfs_fill *ahead;          /* NULL: nothing is fetched ahead */
     struct sfs_replay *replay;       /* NULL: no profiles */
     struct sfs_pack *pack;           /* NULL: there is none for this start */
+    struct fuse_session *fuse;       /* the session, borrowed */
+    atomic_uint image_opens;         /* how often the image is open, where the session shows one */
     long front_bdi;                  /* "erofs-N" in the kernel's list of read-aheads; 0: none */
     struct sfs_packer *packer;       /* NULL: none is made for the next one */
     char pack_key[SFS_DIGEST_TEXT];  /* "": none is wanted */

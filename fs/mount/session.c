@@ -38,6 +38,7 @@ struct mount_session {
     struct sfs_server *server;
     const char *path;
     dev_t device;         /* the mount's; 0: not known yet */
+    int kept;             /* keeps it until EROFS has let go of the image (ops_flat.c); -1: none */
     sigset_t waited;      /* the signals that the watcher takes */
     sigset_t mask_before; /* this thread's mask before the session */
     struct sigaction usr2_before;
@@ -151,6 +152,7 @@ static int mount_session(struct mount_session *session, struct sfs_error *err)
         session->fuse = fuse_session_new(&args, ops, sizeof *ops, session->server);
         bool mounted = session->fuse && fuse_session_mount(session->fuse, session->path) == 0;
         log_listener = NULL;
+        session->server->fuse = session->fuse;
         if (!mounted)
             r = explain_mounting(session->path, &words, err);
     }
@@ -255,6 +257,8 @@ static void *ask_mount(void *arg)
     struct trial *trial = arg;
     struct mount_session *session = trial->session;
     struct stat st;
+    if (session->server->flat)
+        session->kept = open(session->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     sfs_io_own_files();
     int r = stat_mount(session, &st);
     if (r == 0) {
@@ -329,13 +333,36 @@ static void start_packer(struct mount_session *session)
         open_packer(session, &server->pack_profile);
 }
 
+/* The `look` of the learner, where EROFS reads the pack without this process. */
+static bool look_at_front(void *user,
+                          bool (*is_left)(void *learner, sfs_ino ino, struct sfs_range range),
+                          void (*seen)(void *learner, sfs_ino ino, struct sfs_range range),
+                          void *learner)
+{
+    const struct mount_session *session = user;
+    return sfs_replay_look(session->server->replay, is_left, seen, learner);
+}
+
 static void start_learner(struct mount_session *session)
 {
     struct sfs_learner *learner = session->server->learner;
     if (!learner)
         return;
-    sfs_learner_watch(learner, renew_pack, session);
+    const struct sfs_server *server = session->server;
+    const bool reads_pack = server->replay && server->names.patch_count > 0;
+    const struct sfs_learner_watcher watcher = { .look = reads_pack ? look_at_front : NULL,
+                                                 .ended = renew_pack,
+                                                 .user = session };
+    sfs_learner_watch(learner, &watcher);
     (void)sfs_learner_start(learner, NULL);
+}
+
+/* The pack's bytes are looked through, so that EROFS may read them from its file. Not before the
+ * mount answers: what that needs of the disk would stand behind the pack. */
+static void start_check(const struct sfs_server *server)
+{
+    if (server->names.patch_count > 0)
+        (void)sfs_pack_check_all(server->pack, NULL); /* else all is read through this process */
 }
 
 /* Does the mount answer? True when a question has gone through the kernel and its answer come
@@ -356,6 +383,7 @@ static bool try_mount(struct mount_session *session)
     if (server->passthrough && sfs_backing_start(session->server, session->fuse, &err) < 0 &&
         options->warn)
         options->warn(options->user, err.text);
+    start_check(server);
     start_packer(session);
     start_learner(session); /* of what cannot be learned nobody has to be told */
     if (options->ready)
@@ -439,6 +467,7 @@ static void stop_loop(struct mount_session *session)
 static void stop_serving(struct mount_session *session)
 {
     sfs_server_end_soon(session->server);
+    sfs_pack_stop(session->server->pack);
     if (session->server->ahead)
         sfs_fill_stop(session->server->ahead);
     stop_loop(session);
@@ -505,6 +534,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
         sfs_fill_start(server->ahead, session->fuse);
     int loop = run_loop(session);
     atomic_store(&session->loop_done, true);
+    sfs_close_fd(&session->kept);
     if (loop < 0)
         end_connection(session);
     if (server->replay)
@@ -530,7 +560,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
 
 int sfs_session_run(struct sfs_server *server, const char *path, struct sfs_error *err)
 {
-    struct mount_session session = { .server = server, .path = path };
+    struct mount_session session = { .server = server, .path = path, .kept = -1 };
     take_signals(&session);
     fuse_set_log_func(listen_to_log);
     int r = mount_session(&session, err);

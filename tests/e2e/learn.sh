@@ -66,6 +66,37 @@ if "$STAGEFS" mount --erofs "oci:$T/layout:gzip" "$T/mnt" 2>"$T/why"; then
     grep -q '^read /home/app/m7 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "with EROFS nothing is learned"
 fi
 
+# ---- EROFS reads the pack by itself, and yet it is seen what is used of what was left to be asked for
+mkdir "$T/wide"
+head -c 40000000 /dev/urandom >"$T/wide/known"
+head -c 6000000 /dev/urandom >"$T/wide/new-all"
+head -c 6000000 /dev/urandom >"$T/wide/new-little"
+tar -C "$T/wide" -cf "$T/wide.tar" .
+image "$T/layout:wide" gzip:"$T/wide.tar" >/dev/null
+wait_for() { # wait_for COMMAND...
+    for _ in $(seq 600); do
+        "$@" && return 0
+        sleep 0.05
+    done
+    return 1
+}
+is_packed() { [ -n "$(find "$STAGEFS_CACHE_DIR/pack" -name '*.pack' 2>/dev/null)" ]; }
+has_checked() { [ "$(number checked)" -gt 0 ]; }
+if "$STAGEFS" mount --erofs "oci:$T/layout:wide" "$T/mnt" 2>"$T/why"; then
+    cat "$T/mnt/known" >/dev/null
+    wait_for is_packed || fail "no pack was made of what was learned"
+    ended
+    for part in all little; do
+        "$STAGEFS" mount --erofs "oci:$T/layout:wide" "$T/mnt"
+        cmp -n "$([ $part = all ] && echo 40000000 || echo 8)" "$T/mnt/known" "$T/wide/known" || fail "other bytes"
+        cat "$T/mnt/new-$part" >/dev/null # so that it counts as a start
+        wait_for has_checked || fail "$part: nothing is looked at: $("$STAGEFS" stats "$T/mnt")"
+        [ $part = little ] || [ "$(number used)" = "$(number checked)" ] || fail "what was used is taken for unused"
+        [ $part = all ] || [ "$(number wasted)" -gt 0 ] || fail "what was not used is taken for used"
+        ended
+    done
+fi
+
 # ---- run
 if command -v runc >/dev/null || command -v crun >/dev/null || command -v bwrap >/dev/null; then
     "$STAGEFS" cache prune >/dev/null
