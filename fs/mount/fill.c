@@ -17,8 +17,11 @@
 /* Files of fewer bytes come whole with their first read. */
 #define MIN_LIBRARY (1u << 20)
 #define THREADS     2u
-#define PAGE        4096u
-#define PIECE       (1u << 20)
+/* Behind EROFS what is guessed is decoded and no more. On 2 cores that gained nothing, on 16 a
+ * first start of PyTorch took 0.8 of the time (docs/starts.md). */
+#define MANY_CPUS 8u
+#define PAGE      4096u
+#define PIECE     (1u << 20)
 /* Decoding is asked for so many bytes ahead of storing. */
 #define WINDOW (4u << 20)
 
@@ -39,6 +42,7 @@ struct sfs_fill {
                    bool is_guess); /* NULL: no file is spared */
     void *spares_user;
     bool is_planned; /* see sfs_fill_leave_remote() */
+    bool guesses_nothing;
 };
 
 struct fill_job {
@@ -61,6 +65,7 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
     ahead->flat = flat;
     ahead->names = names;
     ahead->stats = stats;
+    ahead->guesses_nothing = flat && sfs_cpus() < MANY_CPUS;
     AUTO(sfs_guesses_close) struct sfs_guesses *guesses = sfs_guesses_open();
     if (!guesses)
         return sfs_fail_memory(err);
@@ -231,12 +236,13 @@ static int store_range(struct sfs_fill *ahead, sfs_ino ino, struct sfs_range ran
     return r;
 }
 
-/* Stores what is guessed, unless it is left to see whether it is asked for: then it is decoded. */
+/* Stores what is guessed, unless it is left to see whether it is asked for: then it is decoded, as
+ * is all that EROFS will ask for. Again and again, since what is decoded is soon dropped. */
 static void store_guess(struct sfs_fill *ahead, enum sfs_guess kind, sfs_ino ino,
                         struct sfs_range range)
 {
     struct sfs_range part;
-    if (sfs_guesses_leave(ahead->guesses, kind, ino, range))
+    if (ahead->flat || sfs_guesses_leave(ahead->guesses, kind, ino, range))
         prefetch(ahead, &(struct sfs_fill_part){ ino, range });
     else
         while (sfs_guesses_next(ahead->guesses, ino, &range, &part))
@@ -391,9 +397,10 @@ static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (ahead->flat)
+    if (ahead->guesses_nothing)
         return;
-    sfs_guesses_touch(ahead->guesses, ino, range);
+    if (!ahead->flat)
+        sfs_guesses_touch(ahead->guesses, ino, range);
     if (!atomic_load(&ahead->fuse) || sfs_pack_has_some(ahead->pack, ino, range) ||
         (ahead->is_planned && is_remote(ahead, ino, range.offset)))
         return;
