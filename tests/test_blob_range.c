@@ -14,8 +14,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define SIZE  (9u * SFS_RANGE_BLOCK * 16 + 12345) /* a last block that is not whole */
-#define PIECE 3000u                               /* bytes that come at once */
+/* 16 of them are what a miss brings that wants little. */
+#define CHUNK (SFS_RANGE_LEAST / 16 * SFS_RANGE_BLOCK)
+#define SIZE  (9u * CHUNK * 16 + 12345) /* a last block that is not whole */
+#define PIECE 3000u                     /* bytes that come at once */
 
 static struct sfs_error err;
 static char dir[] = "/tmp/stagefs-test-range-XXXXXX";
@@ -277,18 +279,18 @@ static void assert_all(struct sfs_blob *blob)
 Test(blob_range, a_miss_is_widened_and_kept)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 5 * SFS_RANGE_BLOCK + 17, 100);
+    assert_reads(blob, 5 * CHUNK + 17, 100);
     cr_assert_eq(machine->requests, 1);
-    assert_reads(blob, 20 * SFS_RANGE_BLOCK, SFS_RANGE_BLOCK);
+    assert_reads(blob, 20 * CHUNK, CHUNK);
     settle();
-    cr_assert_eq(machine->bytes, 16 * SFS_RANGE_BLOCK);
+    cr_assert_eq(machine->bytes, 16 * CHUNK);
     cr_assert_eq(machine->requests, 1);
     assert_reads(blob, SIZE - 5, 5);
     cr_assert_eq(machine->requests, 2);
     sfs_blob_close(&blob);
 
     blob = open_blob(); /* as a later process */
-    assert_reads(blob, 6 * SFS_RANGE_BLOCK, 10 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 6 * CHUNK, 10 * CHUNK);
     cr_assert_eq(machine->requests, 2);
     sfs_blob_close(&blob);
 }
@@ -316,30 +318,52 @@ Test(blob_range, what_another_version_fetched_is_fetched_anew)
 Test(blob_range, near_misses_are_joined)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 40 * SFS_RANGE_BLOCK, 1); /* brings 40 to 55 */
+    assert_reads(blob, 40 * CHUNK, 1); /* brings 40 to 55 */
     settle();
     unsigned before = machine->requests;
-    assert_reads(blob, 23 * SFS_RANGE_BLOCK, 35 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 23 * CHUNK, 35 * CHUNK);
     cr_assert_eq(machine->requests, before + 2, "%u", machine->requests - before);
     atomic_store(&machine->cuts, 1);
-    assert_reads(blob, 140 * SFS_RANGE_BLOCK, 1); /* brings 140 and 141 */
+    assert_reads(blob, 140 * CHUNK, 1); /* brings 140 and 141 */
     settle();
     before = machine->requests;
-    assert_reads(blob, 137 * SFS_RANGE_BLOCK, 7 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 137 * CHUNK, 7 * CHUNK);
     cr_assert_eq(machine->requests, before + 1, "%u", machine->requests - before);
+    sfs_blob_close(&blob);
+}
+
+/* What is planned is fetched in its turn. A reader that comes before that waits for no more than
+ * what is planned where it reads; when all that is planned is here, misses are widened again. */
+Test(blob_range, a_miss_brings_what_is_planned_and_no_more)
+{
+    struct sfs_blob *blob = open_blob();
+    sfs_blob_plan(blob, 10 * CHUNK, 3 * CHUNK);
+    sfs_blob_plan(blob, 100 * CHUNK, CHUNK);
+    sfs_blob_plan(blob, SIZE + 1, 1);
+    assert_reads(blob, 50 * CHUNK, 1);
+    settle();
+    cr_assert_eq(machine->bytes, SFS_RANGE_BLOCK, "%llu", machine->bytes);
+    assert_reads(blob, 10 * CHUNK, 1);
+    settle();
+    cr_assert_eq(machine->bytes, SFS_RANGE_BLOCK + 3 * CHUNK, "%llu", machine->bytes);
+    sfs_blob_fetch(blob, 100 * CHUNK, CHUNK, SFS_POOL_AHEAD);
+    settle();
+    unsigned long long before = machine->bytes;
+    cr_assert_eq(before, SFS_RANGE_BLOCK + 4 * CHUNK, "%llu", before);
+    assert_reads(blob, 120 * CHUNK, 1);
+    settle();
+    cr_assert_eq(machine->bytes, before + 16 * CHUNK, "%llu", machine->bytes);
     sfs_blob_close(&blob);
 }
 
 Test(blob_range, who_picks_gets_what_it_picks_and_no_more)
 {
     struct sfs_blob *blob = open_blob();
-    char *buf = malloc(10 * SFS_RANGE_BLOCK);
+    char *buf = malloc(10 * CHUNK);
     for (unsigned i = 0; i < 10; i++)
-        cr_assert_eq(
-            sfs_blob_pick_at(blob, buf, 10 * SFS_RANGE_BLOCK, 10ull * i * SFS_RANGE_BLOCK, &err),
-            10 * SFS_RANGE_BLOCK);
+        cr_assert_eq(sfs_blob_pick_at(blob, buf, 10 * CHUNK, 10ull * i * CHUNK, &err), 10 * CHUNK);
     settle();
-    cr_assert_eq(machine->bytes, 100ull * SFS_RANGE_BLOCK, "%llu", machine->bytes);
+    cr_assert_eq(machine->bytes, 100ull * CHUNK, "%llu", machine->bytes);
     cr_assert_gt(sfs_blob_ahead(blob), 0);
     free(buf);
     sfs_blob_close(&blob);
@@ -405,7 +429,7 @@ Test(blob_range, a_verdict_makes_it_whole_or_drops_it)
     unsigned long long before = machine->bytes;
     assert_reads(blob, 0, 10);
     assert_all(blob);
-    cr_assert_gt(machine->bytes, before + SIZE - 40 * SFS_RANGE_BLOCK);
+    cr_assert_gt(machine->bytes, before + SIZE - 40 * CHUNK);
     cr_assert(!sfs_blob_judge(blob, SFS_VERDICT_HOLDS));
     cr_assert_geq(sfs_blob_file(blob), 0);
     sfs_blob_close(&blob);
@@ -429,15 +453,15 @@ Test(blob_range, a_wrong_verdict_on_kept_bytes_asks_for_another_pass)
 Test(blob_range, damage_on_the_disk_is_fetched_again)
 {
     struct sfs_blob *blob = open_blob();
-    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 0, 16 * CHUNK);
     sfs_blob_close(&blob);
     int fd = open(path_of("data"), O_WRONLY);
-    cr_assert_eq(pwrite(fd, "damage", 6, 3 * SFS_RANGE_BLOCK + 9), 6);
+    cr_assert_eq(pwrite(fd, "damage", 6, 3 * CHUNK + 9), 6);
     close(fd);
     blob = open_blob();
-    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 0, 16 * CHUNK);
     cr_assert_eq(machine->requests, 2);
-    cr_assert_leq(machine->bytes, 32 * SFS_RANGE_BLOCK);
+    cr_assert_leq(machine->bytes, 32 * CHUNK);
     sfs_blob_close(&blob);
 }
 
@@ -491,9 +515,9 @@ Test(blob_range, answers_that_end_early_are_taken_up_again)
 {
     struct sfs_blob *blob = open_blob();
     atomic_store(&machine->cuts, 2);
-    assert_reads(blob, 0, 16 * SFS_RANGE_BLOCK);
+    assert_reads(blob, 0, 16 * CHUNK);
     cr_assert_eq(machine->requests, 3, "%u", machine->requests); /* each goes on from there */
-    cr_assert_lt(machine->bytes, 20 * SFS_RANGE_BLOCK);
+    cr_assert_lt(machine->bytes, 20 * CHUNK);
     sfs_blob_close(&blob);
 }
 
@@ -539,7 +563,7 @@ Test(blob_range, what_time_does_not_mend_fails_at_once)
 /* Has a range be on its way for which nobody waits. */
 static void fetch_ahead(struct sfs_blob *blob, enum sfs_pool_priority priority)
 {
-    sfs_blob_fetch(blob, 0, 64ull * SFS_RANGE_BLOCK, priority);
+    sfs_blob_fetch(blob, 0, 64ull * CHUNK, priority);
     while (machine->busy == 0)
         usleep(1000);
 }
@@ -550,7 +574,7 @@ Test(blob_range, a_machine_that_sends_slowly_is_waited_for)
     struct sfs_blob *blob = open_blob();
     atomic_store(&machine->delay_us, 10000);
     fetch_ahead(blob, SFS_POOL_AHEAD);
-    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    assert_reads(blob, 16 * CHUNK, 10);
     cr_assert_eq(machine->requests, 1);
     cr_assert_eq(warnings, 0);
     atomic_store(&machine->delay_us, 0);
@@ -564,7 +588,7 @@ Test(blob_range, a_reader_hurries_what_is_on_its_way)
     fetch_ahead(blob, SFS_POOL_BACKGROUND);
     usleep(50000);
     cr_assert_eq(machine->bytes, 0);
-    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    assert_reads(blob, 16 * CHUNK, 10);
     cr_assert_eq(machine->requests, 1);
     sfs_blob_close(&blob);
 }
@@ -577,10 +601,10 @@ Test(blob_range, a_process_that_stands_still_keeps_no_reader_for_long)
     struct sfs_range_file *other;
     int data = open(path_of("data"), O_RDWR), map = open(path_of("map"), O_RDWR);
     cr_assert_eq(sfs_range_file_open(&data, &map, SIZE, &other, &err), 0);
-    cr_assert_eq(sfs_range_file_lock(other, 0, 32), 0);
-    cr_assert_eq(sfs_range_file_lock_start(other, 40), UINT32_MAX);
+    cr_assert_eq(sfs_range_file_lock(other, 0, 2 * SFS_RANGE_LEAST), 0);
+    cr_assert_eq(sfs_range_file_lock_start(other, 3 * SFS_RANGE_LEAST), UINT32_MAX);
     int64_t begin = time(NULL);
-    assert_reads(blob, 16 * SFS_RANGE_BLOCK, 10);
+    assert_reads(blob, 16 * CHUNK, 10);
     cr_assert_lt(time(NULL) - begin, 10);
     sfs_range_file_close(&other);
     sfs_blob_close(&blob);
@@ -666,7 +690,7 @@ Test(blob_range, a_full_disk_fails_nobody)
     assert_all(blob);
     struct stat st;
     cr_assert_eq(stat(path_of("data"), &st), 0);
-    cr_assert_leq((uint64_t)st.st_blocks * 512, (4u << 20) + SFS_RANGE_BLOCK);
+    cr_assert_leq((uint64_t)st.st_blocks * 512, (4u << 20) + CHUNK);
     sfs_blob_close(&blob);
 }
 
@@ -684,7 +708,9 @@ Test(blob_range, what_is_waited_for_stays_in_memory)
 {
     enum { MANY = 3 * SFS_RANGE_LOOSE };
     char *data = calloc(1, SFS_RANGE_BLOCK);
-    struct sfs_range_blob range = { .blocks = MANY, .blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK };
+    static struct sfs_range_blob range;
+    range.blocks = MANY;
+    range.blob.size = (uint64_t)MANY * SFS_RANGE_BLOCK;
     struct sfs_range_waiter waiter = { .block = 7 };
     range.states = calloc(MANY, 1);
     range.waiters = &waiter;

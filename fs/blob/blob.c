@@ -55,6 +55,16 @@ void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
         blob->ops->fetch(blob, offset, size, priority);
 }
 
+void sfs_blob_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size)
+{
+    if (!blob->ops->plan || offset >= blob->size)
+        return;
+    if (size > blob->size - offset)
+        size = blob->size - offset;
+    if (size > 0)
+        blob->ops->plan(blob, offset, size);
+}
+
 int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err)
 {
     if (!blob->ops->fill || offset >= blob->size)

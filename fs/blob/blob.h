@@ -35,6 +35,8 @@ struct sfs_blob_ops {
     /* See sfs_blob_fetch(); NULL: there is nothing to do. */
     void (*fetch)(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                   enum sfs_pool_priority priority);
+    /* See sfs_blob_plan(); NULL: there is nothing to do. */
+    void (*plan)(struct sfs_blob *blob, uint64_t offset, uint64_t size);
     /* See sfs_blob_fill(), sfs_blob_stop(); NULL: all of it is here. */
     int (*fill)(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
     void (*stop)(struct sfs_blob *blob);
@@ -69,6 +71,10 @@ void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size);
  * blob that is here already does nothing. */
 void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                     enum sfs_pool_priority priority);
+/* Tells that a range will be fetched, before sfs_blob_fetch() asks for it in its turn. Until all
+ * that was told of is here, a reader that waits is brought what it reads and what is planned beside
+ * it, and nothing is guessed. Does not wait. */
+void sfs_blob_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 /* Brings a range of a blob on another machine here, behind all that anybody waits for, and waits
  * for it. EAGAIN: the other machine does not answer, or wants to be left alone. ENOSPC: there is no
  * room to keep it. ECANCELED: sfs_blob_stop(). Else why the other machine does not give it. */

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
-#define GAP       4u           /* blocks: less is fetched again rather than asked around */
+#define GAP       16u          /* blocks: less is fetched again rather than asked around */
 #define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */
@@ -57,7 +57,13 @@ static enum sfs_block_state state_of(const struct sfs_range_blob *range, uint32_
 
 static void set_state(struct sfs_range_blob *range, uint32_t block, enum sfs_block_state state)
 {
-    range->states[block] = (uint8_t)((range->states[block] & SFS_BLOCK_BAD) | state);
+    unsigned added = range->states[block] & ~(unsigned)SFS_BLOCK_STATE;
+    bool is_here = state == SFS_BLOCK_READY || state == SFS_BLOCK_LOOSE;
+    if (is_here && (added & SFS_BLOCK_PLANNED)) {
+        added &= ~(unsigned)SFS_BLOCK_PLANNED;
+        range->planned--;
+    }
+    range->states[block] = (uint8_t)(added | state);
 }
 
 bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block)
@@ -69,7 +75,7 @@ bool sfs_range_has(const struct sfs_range_blob *range, uint32_t block)
 bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
 {
     bool there = false;
-    if (!range->file || range->states[block] != SFS_BLOCK_UNKNOWN)
+    if (!range->file || (range->states[block] & ~SFS_BLOCK_PLANNED) != SFS_BLOCK_UNKNOWN)
         return false;
     sfs_range_file_look(range->file, block, 1, &there);
     if (!there)
@@ -234,18 +240,21 @@ static int take(void *user, uint64_t offset, const void *data, size_t size)
 /* ---- what is asked for */
 
 /* How many blocks a request gets that begins with `first` and is wanted for those up to `last`: it
- * goes on where there is nothing yet, up to `least` blocks, and over gaps on the way to `last`. The
- * lock is held. */
+ * goes on where there is nothing yet, up to `least` blocks, and over gaps on the way to `last`.
+ * Where it is planned what is fetched, that is what it goes on with. The lock is held. */
 static uint32_t plan(struct sfs_range_blob *range, uint32_t first, uint32_t last, uint32_t least)
 {
     bool there[SFS_RANGE_MOST] = { false };
     uint32_t left = range->blocks - first, most = left < SFS_RANGE_MOST ? left : SFS_RANGE_MOST;
     uint32_t end = 1;
+    if (range->planned > 0)
+        least = 1;
     if (range->file)
         sfs_range_file_look(range->file, first, most, there);
     for (uint32_t i = 1; i < most; i++) {
         uint32_t block = first + i;
-        bool is_wanted = block <= last;
+        bool is_planned = range->states[block] & SFS_BLOCK_PLANNED;
+        bool is_wanted = block <= last || (is_planned && i < SFS_RANGE_LEAST);
         bool is_bad = range->states[block] & SFS_BLOCK_BAD;
         if (state_of(range, block) == SFS_BLOCK_PENDING || (!is_wanted && i >= least))
             break;
@@ -367,6 +376,18 @@ static void leave(struct sfs_range_blob *range, struct sfs_range_run *run)
     *at = run->next;
     if (run->is_stream)
         range->streams--;
+}
+
+void sfs_range_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size)
+{
+    struct sfs_range_blob *range = (struct sfs_range_blob *)blob;
+    LOCK(&range->lock);
+    uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
+    for (uint32_t block = (uint32_t)(offset / SFS_RANGE_BLOCK); block <= last; block++)
+        if (!sfs_range_has(range, block) && !(range->states[block] & SFS_BLOCK_PLANNED)) {
+            range->states[block] |= SFS_BLOCK_PLANNED;
+            range->planned++;
+        }
 }
 
 int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,

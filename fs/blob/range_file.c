@@ -8,7 +8,7 @@
 #include <stagefs/format.h>
 #include <sys/stat.h>
 
-#define MAP_MAGIC   "SFSPART1"
+#define MAP_MAGIC   "SFSPART2"
 #define ENTRIES_MAX 512 /* looked at in one go */
 
 /* In front of the entries: 8 bytes for each block, 0 for one that is not there. */

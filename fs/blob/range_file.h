@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 
-#define SFS_RANGE_BLOCK (64u << 10) /* bytes that come and go together */
+#define SFS_RANGE_BLOCK (16u << 10) /* bytes that come and go together */
 
 struct sfs_range_file;
 

@@ -8,11 +8,11 @@
 #include "blob/blob_range.h"
 
 enum {
-    SFS_RANGE_LEAST = 16, /* blocks of a fetch that somebody waits for, where it wants little */
-    SFS_RANGE_LITTLE = 2, /* blocks: so few */
-    SFS_RANGE_MOST = 64,  /* and at most, so that several are under way */
+    SFS_RANGE_LEAST = 64, /* blocks of a fetch that somebody waits for, where it wants little */
+    SFS_RANGE_LITTLE = 8, /* blocks: so few */
+    SFS_RANGE_MOST = 256, /* and at most, so that several are under way */
     SFS_RANGE_READERS = 4,
-    SFS_RANGE_LOOSE = 256, /* blocks in memory for which the disk has no room */
+    SFS_RANGE_LOOSE = 1024, /* blocks in memory for which the disk has no room */
 };
 
 enum sfs_block_state {
@@ -21,6 +21,7 @@ enum sfs_block_state {
     SFS_BLOCK_READY,   /* in the file, and as it should be */
     SFS_BLOCK_LOOSE,   /* in memory */
     SFS_BLOCK_STATE = 3,
+    SFS_BLOCK_PLANNED = 8, /* added: it is not here, and will be fetched in any case */
     SFS_BLOCK_BAD = 4, /* added: what the file had was wrong, so this process fetches it itself */
 };
 
@@ -66,6 +67,7 @@ struct sfs_range_blob {
     unsigned streams;           /* of them, those that get all of the blob, though not asked to */
     unsigned jobs;              /* in the pool */
     bool closing;
+    uint32_t planned;      /* blocks that are marked so */
     uint32_t gap;          /* all blocks before were in the file at some time */
     uint64_t credit;       /* bytes that the keeper has room for */
     int64_t room_asked_ms; /* when it had none */
@@ -93,6 +95,9 @@ extern struct sfs_range_counters sfs_range_counters;
 /* The vtable's `fill` and `stop` (range_fill.c). */
 int sfs_range_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err);
 void sfs_range_stop(struct sfs_blob *blob);
+
+/* The vtable's `plan` (range_fetch.c). */
+void sfs_range_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size);
 
 /* The vtable's `judge` and `distrust` (range_whole.c). */
 bool sfs_range_judge(struct sfs_blob *blob, enum sfs_verdict verdict);
