@@ -190,6 +190,12 @@ Test(profile, joined_with_itself_is_the_same)
                   "read /a 0+4 8+4\nlist /d\nread /a 0+4\n");
 }
 
+Test(profile, joined_keeps_for_later_what_the_text_has_later)
+{
+    expect_joined("read /a 0+4\nstat /b\nread /a 8+4\n", "read /a 0+4\nread /a 8+4 20+1\n",
+                  "read /a 0+4 20+1\nstat /b\nread /a 8+4\n");
+}
+
 Test(profile, joined_has_a_path_of_several_lines_once)
 {
     expect_joined("", "stat /a\nread /a 0+1\nstat /b\nread /a 5+1\n", "read /a 0+1 5+1\nstat /b\n");
@@ -223,6 +229,36 @@ Test(profile_merge, has_each_path_once_with_all_that_is_said_of_it)
     const char *texts[] = { "stat /a\nread /b 0+10\nopen /a\n",
                             "read /a 5+5\nread /b 10+10 30+1\n" };
     expect_merged(texts, 2, "read /a 5+5\nread /b 0+20 30+1\n");
+}
+
+Test(profile_merge, leaves_for_later_what_is_used_later)
+{
+    const char *texts[] = { "read /a 0+10\nread /b 0+1\nread /a 0+20 50+5\nread /c 0+1\n",
+                            "read /a 5+10\nread /b 0+1\nread /a 12+8 60+1\nread /c 0+1\n" };
+    expect_merged(texts, 1, "read /a 0+10\nread /b 0+1\nread /a 10+10 50+5\nread /c 0+1\n");
+    expect_merged(texts, 2, "read /a 0+15\nread /b 0+1\nread /a 15+5 50+5 60+1\nread /c 0+1\n");
+}
+
+Test(profile_ranges, are_taken_away_from_others)
+{
+    struct sfs_ranges ranges = { 0 }, less = { 0 };
+    cr_assert_eq(sfs_ranges_add(&ranges, 0, 100), 0);
+    cr_assert_eq(sfs_ranges_add(&ranges, 200, 10), 0);
+    cr_assert_eq(sfs_ranges_add(&less, 0, 10), 0);
+    cr_assert_eq(sfs_ranges_add(&less, 20, 5), 0);
+    cr_assert_eq(sfs_ranges_add(&less, 90, 115), 0);
+    cr_assert_eq(sfs_ranges_subtract(&ranges, &less), 0);
+    cr_assert_eq(ranges.count, 3);
+    cr_assert_eq(ranges.items[0].offset, 10);
+    cr_assert_eq(ranges.items[0].size, 10);
+    cr_assert_eq(ranges.items[1].offset, 25);
+    cr_assert_eq(ranges.items[1].size, 65);
+    cr_assert_eq(ranges.items[2].offset, 205);
+    cr_assert_eq(ranges.items[2].size, 5);
+    cr_assert_eq(sfs_ranges_subtract(&ranges, &ranges), 0);
+    cr_assert_eq(ranges.count, 0);
+    sfs_ranges_done(&ranges);
+    sfs_ranges_done(&less);
 }
 
 Test(profile_merge, puts_first_what_all_use_early)

@@ -69,6 +69,27 @@ Test(recorder, joins_what_was_read)
     expect_profile("read /f 0+12288 1048576+1\n");
 }
 
+/* What is used all through a start comes in parts, so that the last of it does not come before what
+ * others use first. */
+Test(recorder, tells_later_what_was_read_later)
+{
+    sfs_recorder_lookup(recorder, 1, "f", 5, NULL);
+    sfs_recorder_read(recorder, 5, 0, 4096);
+    sfs_recorder_read(recorder, 5, 8192, 4096);
+    sfs_recorder_lookup(recorder, 1, "g", 6, NULL);
+    sfs_recorder_read(recorder, 6, 0, 8u << 20);
+    sfs_recorder_read(recorder, 5, 0, 12288);
+    sfs_recorder_read(recorder, 5, 1 << 20, 1);
+    sfs_recorder_lookup(recorder, 1, "h", 7, NULL);
+    sfs_recorder_read(recorder, 7, 0, 4u << 20);
+    sfs_recorder_read(recorder, 5, 0, 4096); /* read before, so nothing is said of it */
+    sfs_recorder_use(recorder, 5, SFS_USE_EXEC);
+    const char *all = "exec /f 0+4096 8192+4096\nread /g 0+8388608\n"
+                      "exec /f 4096+4096 1048576+1\nread /h 0+4194304\n";
+    expect_profile(all);
+    expect_profile(all);
+}
+
 Test(recorder, gives_reads_to_the_name_that_was_looked_up_last)
 {
     sfs_recorder_lookup(recorder, 1, "a", 5, NULL);
@@ -134,7 +155,7 @@ Test(recorder, takes_notes_of_many_at_a_time)
     struct sfs_error err;
     cr_assert_eq(sfs_recorder_print(recorder, &buf), 0);
     cr_assert_eq(sfs_profile_parse(&profile, "p", buf.data, buf.size, &err), 0, "%s", err.text);
-    cr_assert_eq(profile.count, 10);
+    cr_assert_geq(profile.count, 10); /* a file has more lines where more is read of it later */
     uint64_t bytes = 0;
     for (size_t i = 0; i < profile.count; i++)
         for (size_t j = 0; j < profile.uses[i].ranges.count; j++)

@@ -1,5 +1,6 @@
 /* How uses become paths and ranges: which name an inode goes by, and what is joined. */
 #include "mount/recorder.h"
+#include "base/array.h"
 #include "base/thread.h"
 
 #include <errno.h>
@@ -12,12 +13,29 @@
 /* The ranges of a file are joined when there are so many. */
 #define MANY_RANGES 4096u
 
+/* After so many bytes that were read a file gets a line of its own for what it is used for from
+ * then on: of one that is used all through a start, that is what a network has to bring first, and
+ * what it has to bring last. */
+#define EPOCH (4u << 20)
+/* At most so many such lines; what is used later is then told of with the last ones. */
+#define MOST_LATER 65536u
+
 struct used {
-    struct sfs_use use; /* its path is owned */
-    char *who;          /* who looked for it in vain; owned; NULL: not known */
+    struct sfs_use use;     /* its path is owned; its ranges are those of the first time */
+    struct sfs_ranges told; /* what lines tell of it so far */
+    unsigned epoch;         /* in which `latest` began */
+    size_t latest;          /* 1 + the index of its last line among `later`; 0: there is only one */
+    char *who;              /* who looked for it in vain; owned; NULL: not known */
     sfs_ino ino;
     UT_hash_handle by_path;
     UT_hash_handle by_ino; /* only of the name of the inode that was looked up last */
+};
+
+/* What was used of a file that had been used before. */
+struct later {
+    struct used *used;
+    size_t behind; /* so many paths stand before it */
+    struct sfs_ranges ranges;
 };
 
 struct sfs_recorder {
@@ -25,7 +43,10 @@ struct sfs_recorder {
     struct used *paths, *inodes; /* uthash; paths stand in the order in which they came */
     struct used root;
     size_t path_bytes, left_out;
-    bool has_root; /* the root was used */
+    struct later *later; /* in the order of use */
+    size_t later_count, later_capacity;
+    uint64_t bytes; /* that were read */
+    bool has_root;  /* the root was used */
     bool with_pages;
 };
 
@@ -64,9 +85,13 @@ void sfs_recorder_close(struct sfs_recorder **recorder_ptr)
         free(used->use.path);
         free(used->who);
         sfs_ranges_done(&used->use.ranges);
+        sfs_ranges_done(&used->told);
         free(used);
         used = next;
     }
+    for (size_t i = 0; i < recorder->later_count; i++)
+        sfs_ranges_done(&recorder->later[i].ranges);
+    free(recorder->later);
     free(recorder->root.use.path);
     pthread_mutex_destroy(&recorder->lock);
     free(recorder);
@@ -162,12 +187,28 @@ void sfs_recorder_use(struct sfs_recorder *recorder, sfs_ino ino, enum sfs_use_k
         recorder->has_root = true;
 }
 
+/* Where the ranges go that are used of a file now. */
+static struct sfs_ranges *choose_ranges(struct sfs_recorder *recorder, struct used *used)
+{
+    unsigned epoch = (unsigned)(recorder->bytes / EPOCH);
+    bool is_first = used->use.ranges.count == 0;
+    if (!is_first && epoch != used->epoch && recorder->later_count < MOST_LATER &&
+        SFS_ARRAY_GROW(recorder->later, recorder->later_count, recorder->later_capacity, 64) == 0) {
+        recorder->later[recorder->later_count++] =
+            (struct later){ .used = used, .behind = HASH_CNT(by_path, recorder->paths) };
+        used->latest = recorder->later_count;
+    }
+    used->epoch = epoch;
+    return used->latest > 0 ? &recorder->later[used->latest - 1].ranges : &used->use.ranges;
+}
+
 void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offset, uint64_t size)
 {
     LOCK(&recorder->lock);
     struct used *used = note(recorder, ino, SFS_USE_READ);
     if (used && recorder->with_pages) {
-        struct sfs_ranges *ranges = &used->use.ranges;
+        struct sfs_ranges *ranges = choose_ranges(recorder, used);
+        recorder->bytes += size;
         if (ranges->count >= MANY_RANGES && ranges->count == ranges->capacity)
             sfs_ranges_merge(ranges, 0);
         if (sfs_ranges_add(ranges, offset, size) < 0)
@@ -175,9 +216,30 @@ void sfs_recorder_read(struct sfs_recorder *recorder, sfs_ino ino, uint64_t offs
     }
 }
 
+static int print_first(struct used *used, struct sfs_buf *buf)
+{
+    sfs_ranges_merge(&used->use.ranges, 0);
+    sfs_use_print(&used->use, buf);
+    sfs_ranges_done(&used->told);
+    return used->latest > 0 ? sfs_ranges_join(&used->told, &used->use.ranges) : 0;
+}
+
+/* Prints the next line of a file, unless it tells nothing new: pages may be read again. */
+static int print_later(struct later *later, struct sfs_buf *buf)
+{
+    struct used *used = later->used;
+    sfs_ranges_merge(&later->ranges, 0);
+    int r = sfs_ranges_subtract(&later->ranges, &used->told);
+    if (r == 0 && later->ranges.count > 0)
+        sfs_use_print(&(struct sfs_use){ used->use.kind, used->use.path, later->ranges }, buf);
+    return r < 0 ? r : sfs_ranges_join(&used->told, &later->ranges);
+}
+
 /* Prints all uses. Ranges are of whole pages, as the kernel asks for them. */
 static int print_all(struct sfs_recorder *recorder, struct sfs_buf *buf)
 {
+    size_t paths = 0, next = 0;
+    int r = 0;
     sfs_buf_add_str(buf, "# What was used, first use first (stagefs trace).\n");
     if (recorder->left_out > 0)
         sfs_buf_printf(buf, "# Not recorded, for want of memory: %zu.\n", recorder->left_out);
@@ -188,10 +250,13 @@ static int print_all(struct sfs_recorder *recorder, struct sfs_buf *buf)
         sfs_use_print(&root, buf);
     }
     for (struct used *used = recorder->paths; used; used = used->by_path.next) {
-        sfs_ranges_merge(&used->use.ranges, 0);
-        sfs_use_print(&used->use, buf);
+        r = r < 0 ? r : print_first(used, buf);
+        paths++;
+        for (; r == 0 && next < recorder->later_count && recorder->later[next].behind <= paths;
+             next++)
+            r = print_later(&recorder->later[next], buf);
     }
-    return buf->failed ? -ENOMEM : 0;
+    return buf->failed ? -ENOMEM : r;
 }
 
 int sfs_recorder_print(struct sfs_recorder *recorder, struct sfs_buf *buf)

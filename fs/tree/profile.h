@@ -45,6 +45,11 @@ struct sfs_ranges { /* all-zero is empty */
 int sfs_ranges_add(struct sfs_ranges *ranges, uint64_t offset, uint64_t size);
 /* Sorts the ranges, and joins those between which at most `gap` bytes are missing. */
 void sfs_ranges_merge(struct sfs_ranges *ranges, uint64_t gap);
+/* Adds ranges to those that are there, and sorts and joins all. 0 or -ENOMEM. */
+int sfs_ranges_join(struct sfs_ranges *ranges, const struct sfs_ranges *more);
+/* Takes away what is in `less`; both are merged before and after. 0, or -ENOMEM, and then it is as
+ * before. */
+int sfs_ranges_subtract(struct sfs_ranges *ranges, const struct sfs_ranges *less);
 /* Frees what is in it. Fine on an all-zero struct. */
 void sfs_ranges_done(struct sfs_ranges *ranges);
 
@@ -62,7 +67,8 @@ struct sfs_profile { /* all-zero is empty */
 /* Frees what is in it. Fine on an all-zero struct. */
 void sfs_profile_done(struct sfs_profile *profile);
 
-/* Adds what the text tells to the profile; a path that comes twice is in it twice. `name` names the
+/* Adds what the text tells to the profile. A path that comes again is in it again: with what it is
+ * used for later. `name` names the
  * text in messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
 int sfs_profile_parse(struct sfs_profile *profile, const char *name, const char *text, size_t size,
                       struct sfs_error *err);

@@ -42,10 +42,8 @@ static int join_use(struct sfs_use *use, const struct sfs_use *more)
     uint64_t bytes = 0, before = 0;
     for (size_t i = 0; i < count; i++)
         before += ranges->items[i].size;
-    for (size_t i = 0; i < more->ranges.count; i++)
-        if (sfs_ranges_add(ranges, more->ranges.items[i].offset, more->ranges.items[i].size) < 0)
-            return -ENOMEM;
-    sfs_ranges_merge(ranges, 0);
+    if (sfs_ranges_join(ranges, &more->ranges) < 0)
+        return -ENOMEM;
     for (size_t i = 0; i < ranges->count; i++)
         bytes += ranges->items[i].size;
     return changed || bytes != before || ranges->count != count;
@@ -72,6 +70,14 @@ static int learn(struct known_paths *known, struct sfs_profile *profile)
             return -ENOMEM;
     }
     return 0;
+}
+
+/* Takes out of what is known what a line of the text tells: a path may have several, for what it is
+ * used for first and later, and what the last of them tells is not to be added to the first. */
+static int forget_told(const struct known_paths *known, const struct sfs_use *told)
+{
+    const struct known *item = find(known, told->path);
+    return item ? sfs_ranges_subtract(&known->profile->uses[item->index].ranges, &told->ranges) : 0;
 }
 
 /* The comment at the end of a line, with what stands before it; "" if there is none. */
@@ -121,6 +127,8 @@ int sfs_profile_join_text(const char *name, const char *text, size_t size, struc
     if (r < 0)
         return r;
     r = learn(&known, more);
+    for (size_t i = 0; r == 0 && i < check.count; i++)
+        r = forget_told(&known, &check.uses[i]);
     for (const char *at = text, *end = text + size; r == 0 && at < end;) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         const char *line_end = newline ? newline : end;

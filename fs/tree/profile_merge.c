@@ -1,5 +1,7 @@
-/* Several runs as one: where each path comes is the mean of where it came in the runs that used it,
- * and what fewer of them used comes later, so that what all need is fetched first. */
+/* Several runs as one: what a path is used for first is joined with what it is used for first in
+ * the others, and so on, since a path may come again with what it is used for later. Where each
+ * comes is the mean of where it came in the runs that used it, and what fewer of them used comes
+ * later, so that what all need is fetched first. */
 #include "tree/profile_merge.h"
 
 #include <errno.h>
@@ -9,8 +11,8 @@
 /* A path of a run. */
 struct placed {
     struct sfs_use *use;
-    size_t run;
-    double place; /* in its run: 0 first, 1 last; of the merged one: what it is sorted by */
+    size_t run, turn; /* turn: how often the path came before in its run */
+    double place;     /* in its run: 0 first, 1 last; of the merged one: what it is sorted by */
 };
 
 static int compare_paths(const void *a, const void *b)
@@ -19,6 +21,8 @@ static int compare_paths(const void *a, const void *b)
     int order = strcmp(left->use->path, right->use->path);
     if (order != 0)
         return order;
+    if (left->turn != right->turn)
+        return left->turn < right->turn ? -1 : 1;
     if (left->run != right->run)
         return left->run < right->run ? -1 : 1;
     return left->place < right->place ? -1 : left->place > right->place;
@@ -32,33 +36,55 @@ static int compare_places(const void *a, const void *b)
     return strcmp(left->use->path, right->use->path);
 }
 
-static int join_ranges(struct sfs_ranges *ranges, const struct sfs_ranges *more)
-{
-    for (size_t i = 0; i < more->count; i++)
-        if (sfs_ranges_add(ranges, more->items[i].offset, more->items[i].size) < 0)
-            return -ENOMEM;
-    return 0;
-}
-
-/* Joins the uses of one path, those of each run together, into the first one. */
-static int join_path(struct placed *placed, size_t count, size_t runs)
+/* Joins what several runs use a path for in one turn, into the first one. */
+static int join_turn(struct placed *placed, size_t count, size_t runs)
 {
     struct sfs_use *use = placed[0].use;
     double sum = 0;
-    size_t users = 0;
     for (size_t i = 0; i < count; i++) {
-        if (i == 0 || placed[i].run != placed[i - 1].run) {
-            sum += placed[i].place;
-            users++;
-        }
+        sum += placed[i].place;
         if (placed[i].use->kind > use->kind)
             use->kind = placed[i].use->kind;
-        if (i > 0 && join_ranges(&use->ranges, &placed[i].use->ranges) < 0)
+        if (i > 0 && sfs_ranges_join(&use->ranges, &placed[i].use->ranges) < 0)
             return -ENOMEM;
     }
     sfs_ranges_merge(&use->ranges, 0);
-    placed[0].place = sum / (double)users + 1 - (double)users / (double)runs;
+    placed[0].place = sum / (double)count + 1 - (double)count / (double)runs;
     return 0;
+}
+
+/* Has a later turn tell only what earlier ones do not. Where those tell no ranges, it becomes part
+ * of the first. 1: it tells something by itself. */
+static int tell_rest(struct sfs_use *first, struct sfs_use *use, struct sfs_ranges *told)
+{
+    if (use->kind > first->kind)
+        first->kind = use->kind;
+    if (sfs_ranges_subtract(&use->ranges, told) < 0 || sfs_ranges_join(told, &use->ranges) < 0)
+        return -ENOMEM;
+    if (first->ranges.count > 0)
+        return use->ranges.count > 0;
+    return sfs_ranges_join(&first->ranges, &use->ranges);
+}
+
+/* Joins the uses of one path into one a turn, which are the first ones then. Returns how many are
+ * left, or -ENOMEM. */
+static ssize_t join_path(struct placed *placed, size_t count, size_t runs)
+{
+    AUTO(sfs_ranges_done) struct sfs_ranges told = { 0 };
+    size_t kept = 0;
+    for (size_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && placed[end].turn == placed[i].turn;)
+            end++;
+        int r = join_turn(placed + i, end - i, runs);
+        if (r == 0)
+            r = kept > 0 ? tell_rest(placed[0].use, placed[i].use, &told)
+                         : sfs_ranges_join(&told, &placed[i].use->ranges);
+        if (r < 0)
+            return r;
+        if (kept == 0 || r == 1)
+            placed[kept++] = placed[i];
+    }
+    return (ssize_t)kept;
 }
 
 static size_t list_uses(struct sfs_profile *profiles, size_t count, struct placed *placed)
@@ -72,6 +98,26 @@ static size_t list_uses(struct sfs_profile *profiles, size_t count, struct place
     return n;
 }
 
+/* Sorts by paths, and those by turns. */
+static void sort_turns(struct placed *placed, size_t count)
+{
+    qsort(placed, count, sizeof *placed, compare_paths);
+    for (size_t i = 1; i < count; i++)
+        if (placed[i].run == placed[i - 1].run &&
+            strcmp(placed[i].use->path, placed[i - 1].use->path) == 0)
+            placed[i].turn = placed[i - 1].turn + 1;
+    qsort(placed, count, sizeof *placed, compare_paths);
+}
+
+/* Where the uses of the same path end. */
+static size_t end_path(const struct placed *placed, size_t first, size_t count)
+{
+    size_t end = first + 1;
+    while (end < count && strcmp(placed[end].use->path, placed[first].use->path) == 0)
+        end++;
+    return end;
+}
+
 int sfs_profile_merge(struct sfs_profile *profiles, size_t count, struct sfs_buf *text,
                       struct sfs_error *err)
 {
@@ -82,13 +128,14 @@ int sfs_profile_merge(struct sfs_profile *profiles, size_t count, struct sfs_buf
     if (!placed)
         return sfs_fail_memory(err);
     total = list_uses(profiles, count, placed);
-    qsort(placed, total, sizeof *placed, compare_paths);
+    sort_turns(placed, total);
     for (size_t i = 0, end; i < total; i = end) {
-        for (end = i + 1; end < total && strcmp(placed[end].use->path, placed[i].use->path) == 0;)
-            end++;
-        if (join_path(placed + i, end - i, count) < 0)
+        end = end_path(placed, i, total);
+        ssize_t turns = join_path(placed + i, end - i, count);
+        if (turns < 0)
             return sfs_fail_memory(err);
-        placed[kept++] = placed[i];
+        memmove(placed + kept, placed + i, (size_t)turns * sizeof *placed);
+        kept += (size_t)turns;
     }
     qsort(placed, kept, sizeof *placed, compare_places);
     for (size_t i = 0; i < kept; i++)

@@ -43,6 +43,41 @@ void sfs_ranges_merge(struct sfs_ranges *ranges, uint64_t gap)
     ranges->count = (size_t)(last - ranges->items) + 1;
 }
 
+int sfs_ranges_join(struct sfs_ranges *ranges, const struct sfs_ranges *more)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < more->count; i++)
+        r = sfs_ranges_add(ranges, more->items[i].offset, more->items[i].size);
+    sfs_ranges_merge(ranges, 0);
+    return r;
+}
+
+int sfs_ranges_subtract(struct sfs_ranges *ranges, const struct sfs_ranges *less)
+{
+    struct sfs_ranges left = { 0 };
+    int r = 0;
+    for (size_t i = 0, k = 0; r == 0 && i < ranges->count; i++) {
+        uint64_t at = ranges->items[i].offset, end = at + ranges->items[i].size;
+        while (k < less->count && less->items[k].offset + less->items[k].size <= at)
+            k++;
+        for (size_t j = k; r == 0 && j < less->count && less->items[j].offset < end; j++) {
+            const struct sfs_range *hole = &less->items[j];
+            if (hole->offset > at)
+                r = sfs_ranges_add(&left, at, hole->offset - at);
+            at = hole->offset + hole->size;
+        }
+        if (r == 0 && at < end)
+            r = sfs_ranges_add(&left, at, end - at);
+    }
+    if (r < 0) {
+        sfs_ranges_done(&left);
+        return r;
+    }
+    sfs_ranges_done(ranges);
+    *ranges = left;
+    return 0;
+}
+
 void sfs_ranges_done(struct sfs_ranges *ranges)
 {
     free(ranges->items);
