@@ -3,18 +3,21 @@
 
 #include "base/thread.h"
 #include "base/wanted.h"
+#include "blob/blob_range.h"
 #include "mount/pack_make.h"
 #include <errno.h>
 #include <time.h>
 
 /* It is quiet when nobody read anything for so long. */
 #define QUIET_MS 3000u
+/* The start of a program that is never quiet is over after so long. */
+#define START_MS 120000u
 /* Meanwhile, and while it is made, it is looked so often whether somebody reads. */
 #define LOOK_MS 20u
 
 struct sfs_packer {
     struct sfs_packer_options options;
-    uint64_t reads; /* how many there were at the last look */
+    uint64_t seen; /* what there was at the last look of what is_busy() adds up */
     atomic_bool stop;
     pthread_t thread;
 };
@@ -25,26 +28,40 @@ static void pause_ms(unsigned ms)
     nanosleep(&pause, NULL);
 }
 
-/* Did somebody read since the last call? */
+/* Did somebody read since the last call, or was something brought that a reader waits for? */
 static bool is_busy(struct sfs_packer *packer)
 {
     uint64_t reads = atomic_load(&packer->options.stats->requests[SFS_REQUEST_READ].count);
     uint64_t stored = atomic_load(&packer->options.stats->bytes_stored);
-    bool is_busy = reads + stored != packer->reads;
-    packer->reads = reads + stored;
+    struct sfs_range_stats fetched;
+    sfs_range_get_stats(&fetched);
+    uint64_t seen = reads + stored + fetched.demand;
+    bool is_busy = seen != packer->seen;
+    packer->seen = seen;
     return is_busy;
+}
+
+static void end_start(const struct sfs_packer *packer)
+{
+    if (packer->options.end_start)
+        packer->options.end_start(packer->options.session);
 }
 
 /* False: stopped. */
 static bool wait_for_quiet(struct sfs_packer *packer)
 {
-    for (unsigned quiet = 0; quiet < QUIET_MS; quiet += LOOK_MS) {
+    unsigned all = 0;
+    for (unsigned quiet = 0; quiet < QUIET_MS; quiet += LOOK_MS, all += LOOK_MS) {
         if (atomic_load(&packer->stop))
             return false;
+        if (all == START_MS)
+            end_start(packer);
         if (is_busy(packer))
             quiet = 0;
         pause_ms(LOOK_MS);
     }
+    if (all < START_MS)
+        end_start(packer);
     return true;
 }
 
@@ -86,8 +103,6 @@ static void *run(void *arg)
     sfs_thread_give_way();
     if (!wait_for_quiet(packer))
         return NULL;
-    if (options->end_start)
-        options->end_start(options->session);
     const struct sfs_wanted wanted = { is_wanted, packer };
     sfs_wanted_set(&wanted);
     int r = options->profile ? make(packer, &err) : 0;

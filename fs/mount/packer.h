@@ -14,7 +14,8 @@ struct sfs_packer_options {
     struct sfs_store *store;
     const char *key;                   /* sfs_pack_key() */
     const struct sfs_profile *profile; /* what goes into it; NULL: none is made */
-    void (*end_start)(void *session);  /* called when it is quiet; may be NULL */
+    void (*end_start)(void *session);  /* called once, when it is quiet or has lasted for 2 minutes;
+                                        * may be NULL */
     void *session;
     uint64_t limit;                             /* as sfs_pack_making has it */
     struct sfs_stats *stats;                    /* tells whether it is quiet, and what was made */

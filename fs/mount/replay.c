@@ -28,6 +28,9 @@
 #define BATCH (32u << 20)
 /* The same where a pack has the bytes, which are in the order of use already. */
 #define PACK_BATCH (2u << 20)
+/* The same where what is brought comes over a network, which is slower than any order: readers wait
+ * for what they use first. */
+#define REMOTE_BATCH (4u << 20)
 /* Fewer bytes than this between two ranges of a file are cheaper to bring along than to leave
  * out. */
 #define GAP (64u << 10)
@@ -275,11 +278,14 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
 struct replay_fetch {
     struct sfs_blob *blob;
     uint64_t start, end;
+    bool is_plan; /* it is only told that it will be fetched */
 };
 
 static void send_fetch(struct replay_fetch *fetch)
 {
-    if (fetch->blob)
+    if (fetch->blob && fetch->is_plan)
+        sfs_blob_plan(fetch->blob, fetch->start, fetch->end - fetch->start);
+    else if (fetch->blob)
         sfs_blob_fetch(fetch->blob, fetch->start, fetch->end - fetch->start, SFS_POOL_AHEAD);
     fetch->blob = NULL;
 }
@@ -291,7 +297,7 @@ static void add_bytes(struct replay_fetch *fetch, struct sfs_blob *blob, uint64_
     bool is_near = fetch->blob == blob && start >= fetch->start && start <= fetch->end + FETCH_GAP;
     if (!is_near) {
         send_fetch(fetch);
-        *fetch = (struct replay_fetch){ blob, start, end };
+        *fetch = (struct replay_fetch){ blob, start, end, fetch->is_plan };
     }
     fetch->end = end > fetch->end ? end : fetch->end;
 }
@@ -319,13 +325,20 @@ static void add_input(struct replay_fetch *fetch, struct sfs_spans *spans, uint3
     add_bytes(fetch, sfs_spans_blob(spans), start, end);
 }
 
-/* Calls `add` for the spans of each part, in the parts' order, and sends what that comes to. */
-static void fetch_of_parts(const struct sfs_replay *replay, const struct replay_part *parts,
-                           size_t count,
-                           void (*add)(struct replay_fetch *fetch, struct sfs_spans *spans,
-                                       uint32_t first, uint32_t last))
+/* What is done with the spans of parts. */
+struct replay_step {
+    void (*add)(struct replay_fetch *fetch, struct sfs_spans *spans, uint32_t first, uint32_t last);
+    bool is_plan;
+};
+static const struct replay_step plan_input = { add_input, true };
+static const struct replay_step fetch_input = { add_input, false };
+static const struct replay_step fetch_windows = { add_windows, false };
+
+/* Takes a step with the spans of each part, in the parts' order, joining them. */
+static void walk_parts(const struct sfs_replay *replay, const struct replay_part *parts,
+                       size_t count, const struct replay_step *step)
 {
-    struct replay_fetch fetch = { 0 };
+    struct replay_fetch fetch = { .is_plan = step->is_plan };
     for (size_t i = 0; i < count; i++) {
         struct sfs_place place;
         struct sfs_range range = parts[i].part.range;
@@ -340,21 +353,12 @@ static void fetch_of_parts(const struct sfs_replay *replay, const struct replay_
                 break;
             size = size < range.size ? size : range.size;
             const struct sfs_seek_table *table = sfs_spans_table(spans);
-            add(&fetch, spans, sfs_seek_find(table, position),
-                sfs_seek_find(table, position + size - 1));
+            step->add(&fetch, spans, sfs_seek_find(table, position),
+                      sfs_seek_find(table, position + size - 1));
             range = (struct sfs_range){ range.offset + size, range.size - size };
         }
     }
     send_fetch(&fetch);
-}
-
-/* Has what lies on another machine brought here, all of it at once: what is decoded of it has to
- * fit into memory, and comes little by little. Nothing is decoded without its windows. */
-static void fetch_parts(const struct sfs_replay *replay, const struct replay_part *parts,
-                        size_t count)
-{
-    fetch_of_parts(replay, parts, count, add_windows);
-    fetch_of_parts(replay, parts, count, add_input);
 }
 
 /* The blob that the first bytes of a use lie in, if it is on another machine; else NULL. */
@@ -423,12 +427,13 @@ static struct replay_part *sort_parts(struct sfs_replay *replay, size_t first, s
     return sorted;
 }
 
-static void fetch_batch(struct sfs_replay *replay, size_t first, size_t end)
+static void step_batch(struct sfs_replay *replay, size_t first, size_t end,
+                       const struct replay_step *step)
 {
     size_t count;
     AUTO(sfs_free) struct replay_part *sorted = sort_parts(replay, first, end, &count);
     if (sorted)
-        fetch_parts(replay, sorted, count);
+        walk_parts(replay, sorted, count, step);
 }
 
 static void fill_batch(struct sfs_replay *replay, size_t first, size_t end)
@@ -469,11 +474,11 @@ static uint64_t most_bytes(void)
 
 /* Where the batch ends that begins with that use. Takes its bytes from *left; where those are
  * spent, it is the last one. */
-static size_t end_batch(const struct sfs_replay *replay, size_t first, uint64_t *left)
+static size_t end_batch(const struct sfs_replay *replay, size_t first, uint64_t batch,
+                        uint64_t *left)
 {
     uint64_t bytes = 0;
     size_t end = first;
-    const uint64_t batch = replay->pack ? PACK_BATCH : BATCH;
     while (end < replay->profile.count && bytes < batch) {
         uint64_t more = bytes_of(&replay->profile.uses[end++]);
         bytes = more < UINT64_MAX - bytes ? bytes + more : UINT64_MAX;
@@ -482,15 +487,31 @@ static size_t end_batch(const struct sfs_replay *replay, size_t first, uint64_t 
     return end;
 }
 
-/* Names may have to wait for what is elsewhere, so all of that is asked for first. */
-static void fetch_all(struct sfs_replay *replay)
+bool sfs_replay_is_remote(const struct sfs_replay *replay)
 {
-    uint64_t left = most_bytes();
-    for (size_t i = 0; i < replay->profile.count; i++)
-        guess_ranges(replay, i);
-    for (size_t first = 0, end; first < replay->profile.count && left > 0; first = end) {
-        end = end_batch(replay, first, &left);
-        fetch_batch(replay, first, end);
+    return replay->has_remote;
+}
+
+static uint64_t batch_of(const struct sfs_replay *replay)
+{
+    return replay->pack ? PACK_BATCH : replay->has_remote ? REMOTE_BATCH : BATCH;
+}
+
+/* All at once: what is decoded of it has to fit into memory, and comes little by little. Nothing is
+ * decoded without its windows; they are small, so those of many batches come together. */
+void sfs_replay_fetch(struct sfs_replay *replay)
+{
+    uint64_t most = replay->has_remote ? most_bytes() : 0, left = most, unused = most;
+    step_batch(replay, 0, end_batch(replay, 0, most, &unused), &plan_input);
+    for (size_t first = 0, last, end; first < replay->profile.count && left > 0; first = last) {
+        unused = left;
+        last = end_batch(replay, first, BATCH, &unused);
+        step_batch(replay, first, last, &fetch_windows);
+        for (; first < last && left > 0; first = end) {
+            end = end_batch(replay, first, REMOTE_BATCH, &left);
+            end = end < last ? end : last;
+            step_batch(replay, first, end, &fetch_input);
+        }
     }
 }
 
@@ -506,14 +527,13 @@ static void *walk(void *arg)
     struct sfs_replay *replay = arg;
     atomic_store(&replay->number, (pid_t)syscall(SYS_gettid));
     sfs_io_own_files();
-    fetch_all(replay);
     AUTO(sfs_close_fd) int root = open_root(replay->path);
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
     uint64_t left = most_bytes();
     for (size_t first = 0, end; first < replay->profile.count && left > 0; first = end) {
-        end = end_batch(replay, first, &left);
+        end = end_batch(replay, first, batch_of(replay), &left);
         for (size_t i = first; i < end; i++) {
             if (atomic_load(&replay->stop) ||
                 (i % NAMES_A_LOOK == 0 && !is_mounted(replay->path, st.st_dev)))

@@ -28,6 +28,13 @@ size_t sfs_replay_unknown(const struct sfs_replay *replay, const char **ret_path
  * brought than they name, or nothing lies on another machine. To be asked before the start. */
 unsigned sfs_replay_is_eager(struct sfs_replay *replay);
 
+/* Does some of what the profiles name lie on another machine? To be asked behind
+ * sfs_replay_is_eager(). */
+bool sfs_replay_is_remote(const struct sfs_replay *replay);
+/* Has all of that asked for, in the order of the profiles; a start waits for it longest, so this is
+ * called as soon as it is known, before the mount answers. Does not wait for it. */
+void sfs_replay_fetch(struct sfs_replay *replay);
+
 /* Has the pieces of a pack brought instead of the ranges of files that it has, in its order. To be
  * called before the start, if at all; `pack` is borrowed. */
 void sfs_replay_use_pack(struct sfs_replay *replay, const struct sfs_pack *pack);

@@ -284,6 +284,8 @@ static int open_parts(struct sfs_server *server, struct sfs_error *err)
                  named);
         options->warn(options->user, words.text);
     }
+    if (r == 0 && server->replay)
+        sfs_replay_fetch(server->replay);
     return r;
 }
 

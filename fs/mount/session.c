@@ -27,9 +27,10 @@
 /* A page fault waits until all of this around it is decoded; what else is worth having is stored
  * behind its back (fill.h). More makes reading in order hardly faster. */
 #define DEFAULT_READ_AHEAD_KB 128u
-/* Where a pack has all that a start touches, and only that: what is around it would be decoded.
- * When the start is over, files that are opened are read as in other mounts. */
-#define PACK_READ_AHEAD_KB 4u
+/* Where it is known what a start touches, a pack has it, or it comes from another machine in that
+ * order: what is around it would be decoded, or fetched, for nothing. When the start is over, files
+ * that are opened are read as in other mounts. */
+#define KNOWN_READ_AHEAD_KB 4u
 /* Pages that are recorded should be those that were used. */
 #define TRACE_READ_AHEAD_KB 64u
 
@@ -209,13 +210,18 @@ static unsigned choose_read_ahead(const struct sfs_mount_options *options)
     return options->trace_pages ? TRACE_READ_AHEAD_KB : DEFAULT_READ_AHEAD_KB;
 }
 
+static bool knows_start(const struct sfs_server *server)
+{
+    return server->pack || (server->replay && sfs_replay_is_remote(server->replay));
+}
+
 static void start_read_ahead(const struct mount_session *session)
 {
     const struct sfs_server *server = session->server;
     /* With no_read_ahead sfs_op_init() has told the kernel, which takes no rights. */
     if (!server->options->no_read_ahead)
-        set_read_ahead(session->device,
-                       server->pack ? PACK_READ_AHEAD_KB : choose_read_ahead(server->options));
+        set_read_ahead(session->device, knows_start(server) ? KNOWN_READ_AHEAD_KB
+                                                            : choose_read_ahead(server->options));
 }
 
 /* The start is over. (EROFS asks the row of all files for what it wants, and has a read-ahead of
@@ -288,7 +294,8 @@ static int try_in_thread(struct mount_session *session)
     return trial.result;
 }
 
-/* Has somebody wait until it is quiet, and then make the pack of a profile, NULL: none. */
+/* Has somebody wait until it is quiet, which ends the start, and then make the pack of a profile,
+ * NULL: none. */
 static void open_packer(struct mount_session *session, const struct sfs_profile *profile)
 {
     struct sfs_server *server = session->server;
@@ -300,7 +307,7 @@ static void open_packer(struct mount_session *session, const struct sfs_profile 
                                                .profile = profile,
                                                .limit = options->pack_limit,
                                                .stats = &server->stats,
-                                               .end_start = server->pack ? end_start : NULL,
+                                               .end_start = knows_start(server) ? end_start : NULL,
                                                .session = session,
                                                .warn = options->warn,
                                                .user = options->user };
@@ -327,10 +334,10 @@ static void renew_pack(void *user, struct sfs_profile *known)
 static void start_packer(struct mount_session *session)
 {
     const struct sfs_server *server = session->server;
-    if (server->pack)
-        open_packer(session, NULL);
-    else if (*server->pack_key && !server->learner)
+    if (!server->pack && *server->pack_key && !server->learner)
         open_packer(session, &server->pack_profile);
+    else if (knows_start(server))
+        open_packer(session, NULL);
 }
 
 /* The `look` of the learner, where EROFS reads the pack without this process. */

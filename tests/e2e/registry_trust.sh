@@ -102,6 +102,25 @@ mount_it lazy --profile "$T/start.profile"
 grep -q 'of the image' "$T/words" && fail "eager for little: $(cat "$T/words")"
 unmount_it
 
+# --- a start that a profile tells of: nothing is read around what is used, and no miss is widened, until it is quiet
+bdi() { cat "/sys/class/bdi/$(findmnt -rno MAJ:MIN "$T/mnt")/read_ahead_kb"; }
+printf 'read /big 1000000+4096\n' >"$T/little.profile"
+mount_it little --profile "$T/little.profile"
+cmp -n 4096 -i 1000000 "$T/tree/big" "$T/mnt/big" || fail "other bytes"
+cmp -n 1 -i 2600000 "$T/tree/big" "$T/mnt/big" || fail "other bytes"
+# The spans of 256 KiB of both, and those of the header that is compared; and once a megabyte, when all of the profile is here.
+"$STAGEFS" stats --json "$T/mnt" >"$T/stats"
+[ "$(jq .registry.fetched "$T/stats")" -le 2000000 ] || fail "too much: $(cat "$T/stats")"
+if [ -w "/sys/class/bdi/$(findmnt -rno MAJ:MIN "$T/mnt")/read_ahead_kb" ]; then
+    [ "$(bdi)" = 4 ] || fail "a read-ahead of $(bdi) KiB while a profile is fetched"
+    for _ in $(seq 100); do [ "$(bdi)" = 4 ] || break; sleep 0.1; done
+    [ "$(bdi)" = 128 ] || fail "a read-ahead of $(bdi) KiB when the start is over"
+fi
+unmount_it
+mount_it unknown --no-profile
+[ "$(bdi)" = 128 ] || fail "a read-ahead of $(bdi) KiB where nothing is known of the start"
+unmount_it
+
 # --- forged: EIO and a line that names the layer, or the index is refused and the layer read whole; never other bytes
 forge() { python3 "$HERE/forge_index.py" "$R" some/name "$manifest" "$1" || fail "forging $1"; }
 real() {
