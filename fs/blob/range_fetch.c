@@ -183,7 +183,8 @@ static int put_block(struct sfs_range_run *run, uint32_t block, const char *data
         r = sfs_range_has(range, block) ? 0 : sfs_range_keep_loose(range, block, data);
     }
     unlock_block(run, block);
-    pthread_cond_broadcast(&range->changed);
+    if (is_awaited(range, block)) /* the others look when the run is over */
+        pthread_cond_broadcast(&range->changed);
     return r;
 }
 
