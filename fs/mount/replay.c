@@ -56,7 +56,8 @@ struct sfs_replay {
     const struct sfs_forest *forest;
     bool numbered; /* paths start with the number of a tree; else they are of the first one */
     struct sfs_profile profile;
-    sfs_ino *inos; /* of the profile's uses; 0: not in the forest, or known to be absent */
+    sfs_ino *inos;  /* of the profile's uses; 0: not in the forest, or known to be absent */
+    bool *is_later; /* an earlier use is of the same file */
     size_t unknown, first_unknown;
     bool is_eager;   /* whatever else is in the blobs is fetched, too */
     bool has_remote; /* some of it lies on another machine */
@@ -114,6 +115,21 @@ static void find_paths(struct sfs_replay *replay)
     }
 }
 
+/* What a file is used for later stands in a later use of it. */
+static int mark_later(struct sfs_replay *replay)
+{
+    AUTO(sfs_free)
+    bool *seen = calloc(replay->forest->first[replay->forest->count] + 1, sizeof *seen);
+    replay->is_later = calloc(replay->profile.count + 1, sizeof *replay->is_later);
+    if (!seen || !replay->is_later)
+        return -ENOMEM;
+    for (size_t i = 0; i < replay->profile.count; i++) {
+        replay->is_later[i] = seen[replay->inos[i]];
+        seen[replay->inos[i]] = replay->inos[i] != 0;
+    }
+    return 0;
+}
+
 int sfs_replay_open_known(const struct sfs_forest *forest, bool first_tree,
                           struct sfs_profile *profile, struct sfs_replay **ret_replay,
                           struct sfs_error *err)
@@ -129,6 +145,8 @@ int sfs_replay_open_known(const struct sfs_forest *forest, bool first_tree,
     if (!replay->inos)
         return sfs_fail_memory(err);
     find_paths(replay);
+    if (mark_later(replay) < 0)
+        return sfs_fail_memory(err);
     *ret_replay = TAKE(replay);
     return 0;
 }
@@ -259,8 +277,9 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
         if (!replay->inos[i] || !sfs_forest_locate(replay->forest, replay->inos[i], &place) ||
             !place.tree)
             continue;
+        /* A pack has all of a file in one place, and so all of it is brought at once. */
         size_t pieces = collect_pieces(replay, replay->inos[i], parts + count);
-        count += pieces;
+        count += replay->is_later[i] ? 0 : pieces;
         if (pieces > 0)
             continue;
         sfs_ranges_merge(&use->ranges, GAP);
@@ -626,5 +645,6 @@ void sfs_replay_close(struct sfs_replay **replay_ptr)
         pthread_join(replay->thread, NULL);
     sfs_profile_done(&replay->profile);
     free(replay->inos);
+    free(replay->is_later);
     free(replay);
 }
