@@ -100,6 +100,7 @@ static void run_job(void *arg)
             note_answer(range);
         if (r < 0) {
             job->result = r;
+            sfs_range_forget_plan(range, block, job->wish.last);
             break;
         }
     }

@@ -391,6 +391,15 @@ void sfs_range_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size)
         }
 }
 
+void sfs_range_forget_plan(struct sfs_range_blob *range, uint32_t first, uint32_t last)
+{
+    for (uint32_t block = first; block <= last; block++)
+        if (range->states[block] & SFS_BLOCK_PLANNED) {
+            range->states[block] &= (uint8_t)~SFS_BLOCK_PLANNED;
+            range->planned--;
+        }
+}
+
 int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *wish,
                     struct sfs_error *err)
 {

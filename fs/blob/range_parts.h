@@ -98,6 +98,8 @@ void sfs_range_stop(struct sfs_blob *blob);
 
 /* The vtable's `plan` (range_fetch.c). */
 void sfs_range_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size);
+/* These blocks could not be fetched, and will be when somebody reads them. The lock is held. */
+void sfs_range_forget_plan(struct sfs_range_blob *range, uint32_t first, uint32_t last);
 
 /* The vtable's `judge` and `distrust` (range_whole.c). */
 bool sfs_range_judge(struct sfs_blob *blob, enum sfs_verdict verdict);

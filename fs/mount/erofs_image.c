@@ -23,7 +23,6 @@
 #define MEMORY_SHARE 4u /* an image of more than this part of the machine's memory is refused */
 #define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
 #define CHUNK        ((uint32_t)sizeof(struct erofs_chunk))
-#define PACK_DEVICE  1u
 
 struct name_slot {
     uint32_t number; /* the inode's number in EROFS */
@@ -541,49 +540,6 @@ static int list_patches(struct image_writer *writer, struct sfs_error *err)
             add_patches(writer, &node);
     }
     return r;
-}
-
-/* The first patch that ends behind `at`. */
-static size_t find_patch(const struct sfs_erofs_image *image, uint64_t at)
-{
-    size_t low = 0, high = image->patch_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (image->patches[middle].at + (uint64_t)image->patches[middle].entries * CHUNK > at)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-/* Writes what of a patch is within `size` bytes from `at` on; no entry lies across the ends of a
- * page. */
-static void apply_patch(const struct sfs_erofs_patch *patch, uint64_t at, size_t size, char *to)
-{
-    for (uint32_t i = 0; i < patch->entries; i++) {
-        const uint64_t place = patch->at + (uint64_t)i * CHUNK;
-        const struct erofs_chunk chunk = { .device = htole16(PACK_DEVICE),
-                                           .block = htole32(patch->block + i) };
-        if (place >= at && place + CHUNK <= at + size)
-            memcpy(to + (place - at), &chunk, sizeof chunk);
-    }
-}
-
-void sfs_erofs_image_read(const struct sfs_erofs_image *image, struct sfs_pack *pack, uint64_t at,
-                          size_t size, char *to)
-{
-    uint64_t left = at < image->size ? image->size - at : 0;
-    size_t whole = left < size ? (size_t)left : size;
-    if (whole > 0)
-        memcpy(to, image->data + at, whole);
-    memset(to + whole, 0, size - whole);
-    for (size_t i = find_patch(image, at); i < image->patch_count; i++) {
-        const struct sfs_erofs_patch *patch = &image->patches[i];
-        if (patch->at >= at + size || !sfs_pack_wait(pack, patch->piece))
-            return;
-        apply_patch(patch, at, size, to);
-    }
 }
 
 int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pack,

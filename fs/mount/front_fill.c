@@ -31,11 +31,13 @@ static void ask(int fd, struct sfs_range range)
     posix_fadvise(fd, (off_t)range.offset, (off_t)range.size, POSIX_FADV_WILLNEED);
 }
 
-/* The first part of a range that lies in one step. */
-static struct sfs_range first_step(struct sfs_range range)
+/* Takes off *left its first part that lies in one step. */
+static struct sfs_range next_step(struct sfs_range *left)
 {
-    const uint64_t room = STEP - range.offset % STEP;
-    return (struct sfs_range){ range.offset, range.size < room ? range.size : room };
+    const uint64_t room = STEP - left->offset % STEP;
+    const struct sfs_range step = { left->offset, left->size < room ? left->size : room };
+    *left = (struct sfs_range){ left->offset + step.size, left->size - step.size };
+    return step;
 }
 
 static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
@@ -45,10 +47,9 @@ static void bring(const struct sfs_front_fill *fill, int fd, sfs_ino ino,
     for (size_t i = 0; i < ranges->count; i++) {
         struct sfs_range left = ranges->items[i];
         while (left.size > 0) {
-            const struct sfs_range step = first_step(left);
+            const struct sfs_range step = next_step(&left);
             if (atomic_load(fill->stop))
                 return;
-            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
             if (sfs_fill_spares(fill->ahead, ino, step))
                 continue;
             ask(fd, step);
@@ -108,30 +109,19 @@ static bool look_at_step(const struct sfs_front_look *look, int fd, sfs_ino ino,
     return is_known;
 }
 
-static bool has_left(const struct sfs_front_look *look, sfs_ino ino, const struct sfs_use *use)
-{
-    for (size_t i = 0; i < use->ranges.count; i++)
-        for (struct sfs_range left = use->ranges.items[i]; left.size > 0;) {
-            const struct sfs_range step = first_step(left);
-            if (look->is_left(look->user, ino, step))
-                return true;
-            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
-        }
-    return false;
-}
-
 bool sfs_front_look_at(const struct sfs_front_look *look, sfs_ino ino, const struct sfs_use *use)
 {
-    if (!has_left(look, ino, use))
-        return true;
-    AUTO(sfs_close_fd) int fd = open_regular(look->root, use->path);
-    bool is_known = fd >= 0;
-    for (size_t i = 0; is_known && i < use->ranges.count; i++)
-        for (struct sfs_range left = use->ranges.items[i]; is_known && left.size > 0;) {
-            const struct sfs_range step = first_step(left);
-            if (look->is_left(look->user, ino, step))
-                is_known = look_at_step(look, fd, ino, step);
-            left = (struct sfs_range){ left.offset + step.size, left.size - step.size };
+    AUTO(sfs_close_fd)
+    int fd = -1; /* opened for the first step that was left: most files have none */
+    for (size_t i = 0; i < use->ranges.count; i++)
+        for (struct sfs_range left = use->ranges.items[i]; left.size > 0;) {
+            const struct sfs_range step = next_step(&left);
+            if (!look->is_left(look->user, ino, step))
+                continue;
+            if (fd < 0)
+                fd = open_regular(look->root, use->path);
+            if (fd < 0 || !look_at_step(look, fd, ino, step))
+                return false;
         }
-    return is_known;
+    return true;
 }

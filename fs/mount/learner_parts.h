@@ -41,14 +41,15 @@ struct sfs_learner {
     struct sfs_buf notes; /* struct sfs_note, first use first */
     struct sfs_buf names;
     uint64_t bytes;       /* that were asked for */
-    uint64_t seen;        /* and that the last look has seen, which are not noted yet */
-    unsigned seconds;     /* since the first use */
     atomic_bool is_awake; /* the mount is used */
     bool stop;
     pthread_t thread;
     bool has_thread;
     struct sfs_learner_watcher watcher;
-    bool has_looked; /* what was used without a request is noted, too */
+    /* The thread's own. */
+    uint64_t seen;    /* bytes that the last look has seen, which are not noted yet */
+    unsigned seconds; /* since the first use */
+    bool has_looked;  /* what was used without a request is noted, too */
 };
 
 /* Finds what the tree goes by, and reads what is kept under that. 0 or -ENOMEM. */

@@ -36,8 +36,8 @@ struct sfs_pack {
     sfs_ino first; /* the inode of node 0 */
     atomic_bool is_bad;
     atomic_uint_least64_t lent, checked_bytes, failed, spent;
-    pthread_mutex_t lock;   /* guards `checked` and `ended` */
-    pthread_cond_t changed; /* either of them */
+    pthread_mutex_t lock;   /* guards `checked`, `ended` and `has_thread` */
+    pthread_cond_t changed; /* one of the first two */
     uint32_t checked;       /* pieces, from the first on, that were checked and are whole */
     bool ended;             /* no more of them are checked */
     atomic_bool stop;
@@ -491,6 +491,7 @@ static void *check_all(void *arg)
 
 int sfs_pack_check_all(struct sfs_pack *pack, struct sfs_error *err)
 {
+    LOCK(&pack->lock);
     int r = sfs_thread_start(&pack->thread, check_all, pack, "checks a pack", err);
     pack->has_thread = r == 0;
     return r;
@@ -498,10 +499,10 @@ int sfs_pack_check_all(struct sfs_pack *pack, struct sfs_error *err)
 
 bool sfs_pack_wait(struct sfs_pack *pack, uint32_t number)
 {
-    if (!pack || !pack->has_thread)
+    if (!pack)
         return false;
     LOCK(&pack->lock);
-    while (pack->checked <= number && !pack->ended)
+    while (pack->has_thread && pack->checked <= number && !pack->ended)
         pthread_cond_wait(&pack->changed, &pack->lock);
     return pack->checked > number && !atomic_load(&pack->is_bad);
 }
@@ -517,8 +518,9 @@ int sfs_pack_file(const struct sfs_pack *pack)
     return pack->fd;
 }
 
-void sfs_pack_leave(const struct sfs_pack *pack)
+void sfs_pack_leave(struct sfs_pack *pack)
 {
+    (void)sfs_pack_wait(pack, UINT32_MAX); /* what was checked must be there until it is read */
     posix_fadvise(pack->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 

@@ -59,8 +59,9 @@ bool sfs_pack_wait(struct sfs_pack *pack, uint32_t number);
 void sfs_pack_stop(struct sfs_pack *pack);
 /* The pack's file, which stays the pack's. Not NULL. */
 int sfs_pack_file(const struct sfs_pack *pack);
-/* Gives up the kernel's cache of the pack: whoever read it has what is wanted. Not NULL. */
-void sfs_pack_leave(const struct sfs_pack *pack);
+/* Gives up the kernel's cache of the pack: whoever read it has what is wanted. Waits for the end of
+ * the checking. Not NULL. */
+void sfs_pack_leave(struct sfs_pack *pack);
 
 /* --- what is in it ---------------------------------------------------------------------------- */
 

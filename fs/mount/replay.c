@@ -69,6 +69,7 @@ struct sfs_replay {
     bool has_thread;
     atomic_bool stop;
     _Atomic pid_t number; /* the thread's */
+    _Atomic dev_t device; /* of the mount, as the thread found it; 0: it has not yet */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -277,11 +278,12 @@ static size_t collect_parts(struct sfs_replay *replay, size_t first, size_t end,
         if (!replay->inos[i] || !sfs_forest_locate(replay->forest, replay->inos[i], &place) ||
             !place.tree)
             continue;
-        /* A pack has all of a file in one place, and so all of it is brought at once. */
-        size_t pieces = collect_pieces(replay, replay->inos[i], parts + count);
-        count += replay->is_later[i] ? 0 : pieces;
-        if (pieces > 0)
+        if (sfs_pack_count(replay->pack, replay->inos[i]) > 0) {
+            /* It has all of a file in one place, and so all of it is brought at once. */
+            if (!replay->is_later[i])
+                count += collect_pieces(replay, replay->inos[i], parts + count);
             continue;
+        }
         sfs_ranges_merge(&use->ranges, GAP);
         for (size_t j = 0; j < use->ranges.count; j++) {
             struct replay_part *part = &parts[count++];
@@ -550,6 +552,7 @@ static void *walk(void *arg)
     struct stat st;
     if (root < 0 || fstat(root, &st) < 0)
         return NULL;
+    atomic_store(&replay->device, st.st_dev);
     uint64_t left = most_bytes();
     for (size_t first = 0, end; first < replay->profile.count && left > 0; first = end) {
         end = end_batch(replay, first, batch_of(replay), &left);
@@ -603,8 +606,11 @@ static void *look_at_all(void *arg)
     const struct sfs_replay *replay = looking->replay;
     sfs_io_own_files();
     AUTO(sfs_close_fd) int root = open_root(replay->path);
+    struct stat st;
     looking->look.root = root;
-    looking->is_known = root >= 0;
+    /* What was mounted there may be gone by now, or have something else above it. */
+    looking->is_known =
+        root >= 0 && fstat(root, &st) == 0 && st.st_dev == atomic_load(&replay->device);
     for (size_t i = 0; looking->is_known && i < replay->profile.count; i++)
         if (replay->inos[i] && !atomic_load(&replay->stop))
             looking->is_known =

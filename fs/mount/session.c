@@ -553,6 +553,7 @@ static int serve_mounted(struct mount_session *session, struct sfs_error *err)
     fuse_session_unmount(session->fuse); /* lazily: also when it is in use */
     pthread_kill(session->watcher, SIGUSR2);
     pthread_join(session->watcher, NULL);
+    sfs_pack_stop(server->pack); /* the packer may wait for that */
     if (server->learner)
         sfs_learner_stop(server->learner);
     sfs_packer_close(&session->server->packer);

@@ -68,8 +68,7 @@ struct sfs_profile { /* all-zero is empty */
 void sfs_profile_done(struct sfs_profile *profile);
 
 /* Adds what the text tells to the profile. A path that comes again is in it again: with what it is
- * used for later. `name` names the
- * text in messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
+ * used for later. `name` names the text in messages. EBADMSG: "NAME:LINE: ...". ENOMEM. */
 int sfs_profile_parse(struct sfs_profile *profile, const char *name, const char *text, size_t size,
                       struct sfs_error *err);
 /* The same of a file. Waits for the disk. */

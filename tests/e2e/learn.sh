@@ -73,13 +73,6 @@ head -c 6000000 /dev/urandom >"$T/wide/new-all"
 head -c 6000000 /dev/urandom >"$T/wide/new-little"
 tar -C "$T/wide" -cf "$T/wide.tar" .
 image "$T/layout:wide" gzip:"$T/wide.tar" >/dev/null
-wait_for() { # wait_for COMMAND...
-    for _ in $(seq 600); do
-        "$@" && return 0
-        sleep 0.05
-    done
-    return 1
-}
 is_packed() { [ -n "$(find "$STAGEFS_CACHE_DIR/pack" -name '*.pack' 2>/dev/null)" ]; }
 has_checked() { [ "$(number checked)" -gt 0 ]; }
 if "$STAGEFS" mount --erofs "oci:$T/layout:wide" "$T/mnt" 2>"$T/why"; then

@@ -46,6 +46,14 @@ expect() {
     "$@" >"$T/stdout" 2>"$T/stderr" || got=$?
     [ "$got" = "$wanted" ] || fail "'$*' ended with $got, not $wanted: $(cat "$T/stderr")"
 }
+# wait_for COMMAND...: runs it again and again, for half a minute at least, until it succeeds.
+wait_for() {
+    for _ in $(seq 600); do
+        "$@" && return 0
+        sleep 0.05
+    done
+    return 1
+}
 # says TEXT: the last expect's stderr is one line that holds TEXT.
 says() {
     [ "$(wc -l <"$T/stderr")" = 1 ] || fail "not one sentence: $(cat "$T/stderr")"

@@ -24,13 +24,6 @@ right() { # the mount shows the image's bytes
         cmp "$T/mnt/d/$file" "$T/dir/d/$file" || fail "$1: $file has other bytes"
     done
 }
-wait_for() { # wait_for COMMAND...
-    for _ in $(seq 600); do
-        "$@" && return 0
-        sleep 0.05
-    done
-    return 1
-}
 made() { [ "$(number pack.made)" -gt 0 ]; }
 # (EROFS reads the pack by itself, after it was checked.)
 is_brought() { [ $(($(number bytes_stored) + $(number bytes_read) + $(number pack.checked))) -ge "$1" ]; }
