@@ -356,6 +356,21 @@ Test(blob_range, a_miss_brings_what_is_planned_and_no_more)
     sfs_blob_close(&blob);
 }
 
+Test(blob_range, what_could_not_be_fetched_is_planned_no_more)
+{
+    struct sfs_blob *blob = open_blob();
+    sfs_blob_plan(blob, 100 * CHUNK, 4 * CHUNK);
+    atomic_store(&machine->refusal, EACCES);
+    sfs_blob_fetch(blob, 100 * CHUNK, 4 * CHUNK, SFS_POOL_AHEAD);
+    settle();
+    atomic_store(&machine->refusal, 0);
+    unsigned long long before = machine->bytes;
+    assert_reads(blob, 50 * CHUNK, 1);
+    settle();
+    cr_assert_eq(machine->bytes, before + 16 * CHUNK, "%llu", machine->bytes);
+    sfs_blob_close(&blob);
+}
+
 Test(blob_range, who_picks_gets_what_it_picks_and_no_more)
 {
     struct sfs_blob *blob = open_blob();
