@@ -61,8 +61,6 @@ static void free_slot(struct sfs_cache *cache, struct sfs_slot *slot)
 
 bool sfs_slots_evict(struct sfs_cache *cache)
 {
-    if (sfs_spares_drop_buffer(&cache->spares))
-        return true;
     struct sfs_slot *oldest = cache->unused.next;
     if (oldest == &cache->unused)
         return false;
@@ -88,7 +86,7 @@ static bool take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reas
     if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > left / 2)
         return false;
     while (!sfs_spares_find_buffer(spares, size, ret_buffer)) {
-        if (spares->used + capacity <= spares->limit)
+        if (spares->used + sfs_spares_cost(spares, size) <= spares->limit)
             return sfs_spares_make_buffer(spares, size, ret_buffer);
         if (reason == SFS_SLOT_FILL || !sfs_slots_evict(cache))
             return reason == SFS_SLOT_DEMAND && sfs_spares_make_buffer(spares, size, ret_buffer);

@@ -91,7 +91,7 @@ void sfs_slot_submit(struct sfs_cache *cache, struct sfs_slot *slot, size_t want
 /* Frees the slots of spans that are being closed. */
 void sfs_slots_drop(struct sfs_spans *spans);
 
-/* Gives up the slot that was not used for longest, or a spare buffer. false: there is none. */
+/* Gives up the slot that was not used for longest. False: there is none. */
 bool sfs_slots_evict(struct sfs_cache *cache);
 /* Evicts what is beyond the budget. */
 void sfs_slots_trim(struct sfs_cache *cache);

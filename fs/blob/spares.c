@@ -4,19 +4,10 @@
 #include <sys/mman.h>
 #include <sys/param.h>
 
-#define HUGE_PAGE (2u << 20)
 /* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
 #define UNCHARGED_SHARE 16u
 /* A decoder with the input of a span takes no more, unless its window is large. */
 #define DECODER_MAX (2u << 20)
-
-static void free_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer)
-{
-    if (buffer->data)
-        munmap(buffer->data, buffer->capacity);
-    spares->used -= buffer->capacity;
-    *buffer = (struct sfs_buffer){ 0 };
-}
 
 static void free_box(struct sfs_spares *spares, struct sfs_decoder_box *box)
 {
@@ -31,6 +22,7 @@ void sfs_spares_init(struct sfs_spares *spares, uint64_t budget, unsigned thread
     spares->budget = budget;
     spares->limit = budget - budget / UNCHARGED_SHARE;
     spares->threads = threads;
+    sfs_arena_open(&spares->arena, spares->limit);
 }
 
 void sfs_spares_done(struct sfs_spares *spares)
@@ -40,8 +32,7 @@ void sfs_spares_done(struct sfs_spares *spares)
         spares->boxes = box->next;
         free_box(spares, box);
     }
-    while (sfs_spares_drop_buffer(spares))
-        continue;
+    sfs_arena_close(&spares->arena);
 }
 
 struct sfs_decoder_box *sfs_spares_take_decoder(struct sfs_spares *spares)
@@ -90,57 +81,44 @@ void sfs_spares_give_decoder(struct sfs_spares *spares, struct sfs_decoder_box *
 
 size_t sfs_spares_capacity(size_t size)
 {
-    return (size + 65535) & ~(size_t)65535;
+    return (size + SFS_ARENA_UNIT - 1) / SFS_ARENA_UNIT * SFS_ARENA_UNIT;
+}
+
+size_t sfs_spares_cost(const struct sfs_spares *spares, size_t size)
+{
+    return sfs_arena_cost(&spares->arena, sfs_spares_capacity(size));
 }
 
 bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer)
 {
-    size_t capacity = sfs_spares_capacity(size);
-    for (int i = 0; i < SFS_FREE_BUFFERS; i++) {
-        struct sfs_buffer *buffer = &spares->buffers[i];
-        if (buffer->capacity >= capacity && buffer->capacity <= 2 * capacity) {
-            *ret_buffer = *buffer;
-            *buffer = (struct sfs_buffer){ 0 };
-            return true;
-        }
-    }
-    return false;
+    ret_buffer->capacity = sfs_spares_capacity(size);
+    ret_buffer->data = sfs_arena_find(&spares->arena, ret_buffer->capacity);
+    return ret_buffer->data;
 }
 
-/* Mapped, not from malloc: buffers of a megabyte of many sizes left a third as much again in its
- * arenas' gaps, and the budget is meant for the whole process. Whole huge pages are asked for: a
- * fault for each small one costs as much as decoding a tenth of it. */
+/* Mapped where the arena has no room, not from malloc: buffers of a megabyte of many sizes left a
+ * third as much again in its gaps, and the budget is meant for the whole process. */
 bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer)
 {
-    size_t capacity = sfs_spares_capacity(size);
-    void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t capacity = sfs_spares_capacity(size), cost = sfs_spares_cost(spares, size);
+    void *data = sfs_arena_make(&spares->arena, capacity);
+    if (!data) {
+        cost = capacity;
+        data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
     if (data == MAP_FAILED)
         return false;
-    if (capacity >= HUGE_PAGE)
-        madvise(data, capacity / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     *ret_buffer = (struct sfs_buffer){ data, capacity };
-    spares->used += capacity;
+    spares->used += cost;
     return true;
 }
 
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer)
 {
-    for (int i = 0; i < SFS_FREE_BUFFERS && spares->used <= spares->limit; i++) {
-        if (!spares->buffers[i].data) {
-            spares->buffers[i] = *buffer;
-            return;
-        }
+    size_t freed;
+    if (!sfs_arena_give(&spares->arena, buffer->data, buffer->capacity, &freed)) {
+        munmap(buffer->data, buffer->capacity);
+        freed = buffer->capacity;
     }
-    free_buffer(spares, buffer);
-}
-
-bool sfs_spares_drop_buffer(struct sfs_spares *spares)
-{
-    for (int i = 0; i < SFS_FREE_BUFFERS; i++) {
-        if (spares->buffers[i].data) {
-            free_buffer(spares, &spares->buffers[i]);
-            return true;
-        }
-    }
-    return false;
+    spares->used -= freed;
 }

@@ -4,6 +4,7 @@
 #ifndef STAGEFS_SPARES_H
 #define STAGEFS_SPARES_H
 
+#include "blob/arena.h"
 #include "blob/span_decoder.h"
 
 /* A decoder, with what it counts in the budget. */
@@ -18,16 +19,14 @@ struct sfs_buffer {
     size_t capacity;
 };
 
-#define SFS_FREE_BUFFERS 4
-
 struct sfs_spares {
     uint64_t budget, used; /* bytes */
     uint64_t limit; /* what `used` may be: the budget, less a share for what is not counted */
-    struct sfs_buffer buffers[SFS_FREE_BUFFERS]; /* kept to be used again */
-    uint64_t decoding;                           /* bytes of all decoders, working or at rest */
-    struct sfs_decoder_box *boxes;               /* the decoders at rest */
-    uint64_t resting;                            /* bytes of the decoders at rest */
-    unsigned box_count, threads; /* how many decoders are at rest, and how many threads decode */
+    struct sfs_arena arena;        /* of buffers */
+    uint64_t decoding;             /* bytes of all decoders, working or at rest */
+    struct sfs_decoder_box *boxes; /* the decoders at rest */
+    uint64_t resting;              /* bytes of the decoders at rest */
+    unsigned box_count, threads;   /* how many decoders are at rest, and how many threads decode */
 };
 
 /* Sets the budget, in bytes, and how many threads decode. The struct is all zero before. */
@@ -43,15 +42,15 @@ void sfs_spares_charge_decoder(struct sfs_spares *spares, struct sfs_decoder_box
 /* Takes a decoder back: keeps it, or frees it where it is large or many are kept. */
 void sfs_spares_give_decoder(struct sfs_spares *spares, struct sfs_decoder_box *box);
 
-/* Takes a spare buffer for `size` decoded bytes. False: none fits. */
+/* Bytes of memory of a buffer for `size` decoded bytes. */
+size_t sfs_spares_capacity(size_t size);
+/* Bytes that sfs_spares_make_buffer() takes of the budget for it. */
+size_t sfs_spares_cost(const struct sfs_spares *spares, size_t size);
+/* Takes a buffer for `size` decoded bytes out of memory that counts already. False: none fits. */
 bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
 /* Makes a buffer for `size` decoded bytes, whatever the limit says. False: out of memory. */
 bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
-/* Takes a buffer back: keeps it while there is room for it, else frees it. */
+/* Takes a buffer back, to be used again, or frees it. */
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer);
-/* Bytes that a buffer for `size` decoded bytes takes of the budget. */
-size_t sfs_spares_capacity(size_t size);
-/* Frees one spare buffer. False: there is none. */
-bool sfs_spares_drop_buffer(struct sfs_spares *spares);
 
 #endif
