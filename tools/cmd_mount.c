@@ -115,8 +115,10 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     /* Rights and links that the kernel heeds by itself are none to be made up by others. */
     if (args->dev || args->suid || args->front == SFS_FRONT_EROFS || args->upper)
         args->session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
+    bool wants_profiles = !args->trace && !args->no_prefetch && !args->no_profile && !args->layers;
+    args->session.tool.context.wants_profiles = wants_profiles && args->profiles.count == 0;
     int r = session_open(&args->session, true, &err);
-    if (r == 0 && !args->trace && !args->no_prefetch && !args->no_profile && !args->layers)
+    if (r == 0 && wants_profiles)
         session_find_profiles(&args->session, &args->profiles);
     /* What layers tell of while they are read, as of a registry that does not answer, goes there
      * too. */

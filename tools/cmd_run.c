@@ -142,9 +142,11 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     /* Rights that the kernel heeds by itself are none to be made up by others. */
     if (args.suid)
         args.session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
+    bool wants_profiles = !is_trace && !args.no_profile;
+    args.session.tool.context.wants_profiles = wants_profiles && args.profiles.count == 0;
     if (r == 0)
         r = session_open(&args.session, true, &err);
-    if (r == 0 && !is_trace && !args.no_profile)
+    if (r == 0 && wants_profiles)
         session_find_profiles(&args.session, &args.profiles);
     int status = 0;
     if (r == 0)

@@ -224,12 +224,14 @@ static void done_tagged(struct tagged *tagged)
 }
 
 static int read_tagged(struct sfs_repository *repository, const char *tag,
-                       struct tagged *ret_tagged, struct sfs_error *err)
+                       const atomic_bool *cancelled, struct tagged *ret_tagged,
+                       struct sfs_error *err)
 {
     char path[SFS_DIGEST_TEXT + 16];
     AUTO(sfs_reply_done) struct sfs_reply reply = { 0 };
     snprintf(path, sizeof path, "manifests/%s", tag);
     struct sfs_call call = make_get(path, NULL);
+    call.cancelled = cancelled;
     int r = sfs_repository_ask(repository, &call, tag, TRIES, &reply, err);
     *ret_tagged = (struct tagged){ 0 };
     if (r < 0)
@@ -249,21 +251,68 @@ static int read_tagged(struct sfs_repository *repository, const char *tag,
                     tag, sfs_repository_home(repository)->repository);
 }
 
+/* The tag is asked for while the registry is asked for its own list: many have none, and a round
+ * trip more would be one more to wait for. */
+struct tag_reader {
+    struct sfs_repository *repository;
+    char tag[SFS_DIGEST_TEXT];
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool cancelled;
+    struct tagged tagged;
+    int result;
+    struct sfs_error err; /* of the result */
+};
+
+static void *run_reader(void *arg)
+{
+    struct tag_reader *reader = arg;
+    reader->result = read_tagged(reader->repository, reader->tag, &reader->cancelled,
+                                 &reader->tagged, &reader->err);
+    return NULL;
+}
+
+static void end_reader(struct tag_reader *reader)
+{
+    if (reader->has_thread)
+        pthread_join(reader->thread, NULL);
+    else
+        run_reader(reader);
+    reader->has_thread = false;
+}
+
+static void drop_reader(struct tag_reader *reader)
+{
+    atomic_store(&reader->cancelled, true);
+    sfs_http_wake(sfs_registry_http(reader->repository->registry));
+    if (reader->has_thread)
+        pthread_join(reader->thread, NULL);
+    done_tagged(&reader->tagged);
+}
+
+static int take_tagged(struct tag_reader *reader, const char *type, json_t *list,
+                       struct sfs_error *err)
+{
+    end_reader(reader);
+    if (reader->result < 0)
+        return sfs_fail(err, -reader->result, "%s", reader->err.text);
+    return add_entries(reader->tagged.index, type, list, err);
+}
+
 int sfs_referrers_list(struct sfs_repository *repository, const struct sfs_digest *subject,
                        const char *type, struct json_t **ret_list, struct sfs_error *err)
 {
-    char digest[SFS_DIGEST_TEXT], tag[SFS_DIGEST_TEXT];
+    char digest[SFS_DIGEST_TEXT];
     AUTO(close_json) json_t *list = json_array();
-    AUTO(done_tagged) struct tagged tagged = { 0 };
+    AUTO(drop_reader) struct tag_reader reader = { .repository = repository };
     if (!list)
         return sfs_fail_memory(err);
+    name_tag(subject, reader.tag);
+    reader.has_thread =
+        sfs_thread_start(&reader.thread, run_reader, &reader, "reads a list", NULL) == 0;
     int r = list_by_api(repository, sfs_digest_print(subject, digest), type, list, err);
-    if (r == 0) {
-        name_tag(subject, tag);
-        r = read_tagged(repository, tag, &tagged, err);
-        if (r == 0)
-            r = add_entries(tagged.index, type, list, err);
-    }
+    if (r == 0)
+        r = take_tagged(&reader, type, list, err);
     if (r < 0)
         return r;
     *ret_list = TAKE(list);
@@ -308,7 +357,7 @@ static bool is_unchanged(const struct adding *adding, const struct tagged *tagge
 {
     AUTO(done_tagged) struct tagged now = { 0 };
     struct sfs_error ignored;
-    return read_tagged(adding->repository, adding->tag, &now, &ignored) < 0 ||
+    return read_tagged(adding->repository, adding->tag, NULL, &now, &ignored) < 0 ||
            sfs_digest_equal(&now.digest, &tagged->digest);
 }
 
@@ -338,7 +387,7 @@ static int write_tagged(struct adding *adding, const struct tagged *tagged, stru
 static int try_once(struct adding *adding, struct sfs_digest *ret_seen, struct sfs_error *err)
 {
     AUTO(done_tagged) struct tagged tagged = { 0 };
-    int r = read_tagged(adding->repository, adding->tag, &tagged, err);
+    int r = read_tagged(adding->repository, adding->tag, NULL, &tagged, err);
     if (r < 0)
         return r;
     *ret_seen = tagged.digest;

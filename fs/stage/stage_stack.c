@@ -103,7 +103,8 @@ int sfs_stage_add_image(struct sfs_stage *stage, const char *ref, const char *pl
                                                .store = context->store,
                                                .registry = context->registry,
                                                .progress = context->progress,
-                                               .will_open_layers = true };
+                                               .will_open_layers = true,
+                                               .wants_profiles = context->wants_profiles };
     int r = sfs_image_open_with(ref, &options, &image->image, err);
     if (r < 0)
         return r;

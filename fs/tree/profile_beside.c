@@ -83,6 +83,7 @@ static int merge(const struct sfs_image *image, struct beside_profile *items, si
 int sfs_profile_find_beside(struct sfs_image *image, int fd, uint64_t *ret_count,
                             struct sfs_error *err)
 {
+    sfs_image_end_asking(image);
     const struct sfs_artifacts *artifacts = sfs_image_artifacts(image);
     size_t count = artifacts ? sfs_artifacts_profile_count(artifacts) : 0;
     *ret_count = 0;

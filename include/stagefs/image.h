@@ -39,6 +39,7 @@ struct sfs_image_options {
     const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
     const struct sfs_progress *progress;         /* its `warn` is told; NULL: nobody is */
     bool will_open_layers; /* what they will want of a registry is asked for while the config is */
+    bool wants_profiles;   /* and so are start profiles beside it (sfs_profile_find_beside()) */
 };
 
 /* Opens the image that `ref` names, as the manual page has it: oci:DIR[:TAG|@DIGEST],

@@ -12,11 +12,12 @@ struct sfs_runner;
 /* What a stage is opened with. Borrowed until the stage is closed. */
 struct sfs_context {
     struct sfs_store *store;
-    struct sfs_cache *cache;                     /* NULL: names and metadata only */
-    const struct sfs_progress *progress;         /* may be NULL */
-    const char *platform;                        /* "OS/ARCH[/VARIANT]"; NULL: the host's */
-    int64_t epoch;                               /* seconds: SOURCE_DATE_EPOCH, or now */
-    bool strict;                                 /* what would be a warning fails */
+    struct sfs_cache *cache;             /* NULL: names and metadata only */
+    const struct sfs_progress *progress; /* may be NULL */
+    const char *platform;                /* "OS/ARCH[/VARIANT]"; NULL: the host's */
+    int64_t epoch;                       /* seconds: SOURCE_DATE_EPOCH, or now */
+    bool strict;                         /* what would be a warning fails */
+    bool wants_profiles; /* start profiles beside images are fetched while layers are opened */
     const struct sfs_registry_options *registry; /* NULL: all-zero (stagefs/registry.h) */
     const struct sfs_runner *runner; /* what RUN is done with (stagefs/run.h); NULL: not at all */
 };

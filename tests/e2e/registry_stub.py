@@ -267,18 +267,25 @@ class Registry(Handler):
         return True
 
     def together(self):
-        """Blobs come once the list of referrers was asked for. True: it was answered."""
+        """Blobs come once the list of referrers was asked for, and that once the tag was that has it, too. True: it was answered."""
         if '/referrers/' in self.path:
             count('listed')
+            self.wait_for('tagged')
             self.answer(404)
             return True
-        deadline = time.time() + 3
-        while '/blobs/' in self.path and not counts.get(('listed',)) and time.time() < deadline:
-            time.sleep(0.01)
-        if '/blobs/' in self.path and not counts.get(('listed',)):
-            with lock:
-                log.write('together alone\n')
+        if '/manifests/sha256-' in self.path:
+            count('tagged')
+        if '/blobs/' in self.path:
+            self.wait_for('listed')
         return False
+
+    def wait_for(self, what):
+        deadline = time.time() + 3
+        while not counts.get((what,)) and time.time() < deadline:
+            time.sleep(0.01)
+        if not counts.get((what,)):
+            with lock:
+                log.write('together not %s\n' % what)
 
     def manifest(self, fault, _key, what):
         digest = manifest_digest()
