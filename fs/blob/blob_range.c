@@ -37,10 +37,10 @@ struct patience {
     struct sfs_error why;  /* the last try failed; empty: none did */
 };
 
-/* A part of one block that a reader wants. */
+/* What a reader still wants: bytes from some place in a block on. */
 struct range_part {
-    uint32_t block, last; /* last: of the blocks that it wants after this one */
-    size_t from, size;    /* bytes in the block */
+    uint32_t block, last; /* last: of the blocks that it wants */
+    size_t from, size;    /* from: in the first block */
     char *to;
 };
 
@@ -264,11 +264,27 @@ static void leave(struct sfs_range_blob *range, const struct sfs_range_waiter *w
     *at = waiter->next;
 }
 
-/* Reads a part of one block. What is in memory alone is copied as soon as it is here, and is not
- * pushed out before: else readers that come late to a processor would have it fetched for ever. */
-static int read_block(struct sfs_range_blob *range, struct range_part *part,
-                      struct patience *patience, struct sfs_error *err)
+/* How many bytes of the part lie in the file, from its first block on, which does. The lock is
+ * held. */
+static size_t count_ready(struct sfs_range_blob *range, const struct range_part *part)
 {
+    size_t ready = SFS_RANGE_BLOCK - part->from;
+    for (uint32_t block = part->block + 1; block <= part->last && ready < part->size; block++) {
+        sfs_range_take_kept(range, block);
+        if ((range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_READY)
+            break;
+        ready += SFS_RANGE_BLOCK;
+    }
+    return ready < part->size ? ready : part->size;
+}
+
+/* Reads the part's first block, and what follows it as far as that is here; how many bytes, or
+ * -errno. What is in memory alone is copied as soon as it is here, and is not pushed out before:
+ * else readers that come late to a processor would have it fetched for ever. */
+static ssize_t read_some(struct sfs_range_blob *range, const struct range_part *part,
+                         struct patience *patience, struct sfs_error *err)
+{
+    size_t room = SFS_RANGE_BLOCK - part->from, size = room < part->size ? room : part->size;
     {
         struct sfs_range_waiter waiter = { .block = part->block };
         LOCK(&range->lock);
@@ -277,14 +293,15 @@ static int read_block(struct sfs_range_blob *range, struct range_part *part,
         leave(range, &waiter);
         const char *loose = r == 0 ? find_loose(range, part->block) : NULL;
         if (loose)
-            memcpy(part->to, loose + part->from, part->size);
+            memcpy(part->to, loose + part->from, size);
         if (r < 0 || loose)
-            return r;
+            return r < 0 ? r : (ssize_t)size;
+        size = count_ready(range, part);
     }
-    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), part->to, part->size,
+    ssize_t n = sfs_io_read_at(sfs_range_file_data(range->file), part->to, size,
                                (uint64_t)part->block * SFS_RANGE_BLOCK + part->from);
-    return n == (ssize_t)part->size
-               ? 0
+    return n == (ssize_t)size
+               ? n
                : sfs_fail(err, EIO, "%s: what was kept of it in the cache cannot be read",
                           range->blob.name);
 }
@@ -380,18 +397,18 @@ static int read_piece(struct sfs_range_blob *range, char *buf, size_t size, uint
     uint32_t first = (uint32_t)(offset / SFS_RANGE_BLOCK);
     uint32_t last = (uint32_t)((offset + size - 1) / SFS_RANGE_BLOCK);
     struct patience patience = { .least = last - first < SFS_RANGE_LITTLE ? SFS_RANGE_LEAST : 1 };
-    int r = 0;
-    for (size_t done = 0; done < size && r == 0;) {
-        size_t from = (size_t)((offset + done) % SFS_RANGE_BLOCK), left = size - done;
-        size_t room = SFS_RANGE_BLOCK - from, count = left < room ? left : room;
-        uint32_t block = (uint32_t)((offset + done) / SFS_RANGE_BLOCK);
-        r = read_block(range, &(struct range_part){ block, last, from, count, buf + done },
-                       &patience, err);
-        done += count;
+    ssize_t n = 0;
+    for (size_t done = 0; done < size && n >= 0; done += n > 0 ? (size_t)n : 0) {
+        const struct range_part part = { .block = (uint32_t)((offset + done) / SFS_RANGE_BLOCK),
+                                         .last = last,
+                                         .from = (size_t)((offset + done) % SFS_RANGE_BLOCK),
+                                         .size = size - done,
+                                         .to = buf + done };
+        n = read_some(range, &part, &patience, err);
     }
     LOCK(&range->lock);
     leave_job(&patience.job);
-    return r;
+    return n < 0 ? (int)n : 0;
 }
 
 static ssize_t range_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <time.h>
 
-#define GAP       16u          /* blocks: less is fetched again rather than asked around */
+#define GAP       64u          /* blocks: less is fetched again rather than asked around */
+#define STAGE     (64u << 10)  /* bytes that are kept at once, at most: whole blocks */
 #define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */
@@ -26,8 +27,8 @@ struct sfs_range_run {
     bool is_hurried;       /* and the remote was told */
     bool is_stream;        /* the other machine sends all of the blob */
     uint64_t at;           /* where the next byte belongs */
-    size_t filled;         /* bytes in `block` */
-    char *block;           /* the block that is coming in */
+    size_t filled;         /* bytes in `stage` */
+    char *stage;           /* the blocks that are coming in */
     struct sfs_range_run *next;
 };
 
@@ -100,10 +101,10 @@ void sfs_range_drop_loose(struct sfs_range_blob *range, uint32_t block)
             sfs_free(&range->loose[i].data);
 }
 
-static bool is_awaited(const struct sfs_range_blob *range, uint32_t block)
+static bool is_any_awaited(const struct sfs_range_blob *range, uint32_t first, uint32_t count)
 {
     for (const struct sfs_range_waiter *it = range->waiters; it; it = it->next)
-        if (it->block == block)
+        if (it->block >= first && it->block - first < count)
             return true;
     return false;
 }
@@ -113,7 +114,7 @@ static unsigned choose_loose(struct sfs_range_blob *range)
 {
     for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++) {
         unsigned place = range->next_loose++ % SFS_RANGE_LOOSE;
-        if (!range->loose[place].data || !is_awaited(range, range->loose[place].block))
+        if (!range->loose[place].data || !is_any_awaited(range, range->loose[place].block, 1))
             return place;
     }
     return range->next_loose++ % SFS_RANGE_LOOSE;
@@ -137,12 +138,12 @@ int sfs_range_keep_loose(struct sfs_range_blob *range, uint32_t block, const cha
     return 0;
 }
 
-/* Has the disk room for a block? The lock is held. */
-static bool has_room(struct sfs_range_blob *range)
+/* Has the disk room for so many bytes, at most STAGE? The lock is held. */
+static bool has_room(struct sfs_range_blob *range, size_t bytes)
 {
     if (!range->file || range->is_settled)
         return false;
-    if (range->credit < SFS_RANGE_BLOCK) {
+    if (range->credit < bytes) {
         if (range->room_asked_ms && sfs_range_now_ms() - range->room_asked_ms < ASK_AGAIN)
             return false;
         range->room_asked_ms = 0;
@@ -152,39 +153,81 @@ static bool has_room(struct sfs_range_blob *range)
         }
         range->credit = CREDIT;
     }
-    range->credit -= SFS_RANGE_BLOCK;
+    range->credit -= bytes;
     return true;
 }
 
-static void unlock_block(struct sfs_range_run *run, uint32_t block)
+/* Blocks that came in a row, and where their bytes are. */
+struct blocks {
+    uint32_t first, count;
+    const char *data;
+};
+
+static void unlock_blocks(struct sfs_range_run *run, const struct blocks *blocks)
 {
-    if (block >= run->first && block - run->first < run->locked)
-        sfs_range_file_unlock(run->range->file, block, 1);
+    uint32_t begin = blocks->first, end = begin + blocks->count;
+    uint32_t locked_end = run->first + run->locked;
+    begin = begin > run->first ? begin : run->first;
+    end = end < locked_end ? end : locked_end;
+    if (begin < end)
+        sfs_range_file_unlock(run->range->file, begin, end - begin);
 }
 
-static int put_block(struct sfs_range_run *run, uint32_t block, const char *data)
+/* In memory, for want of room on the disk. The lock is held. */
+static int keep_loose(struct sfs_range_blob *range, const struct blocks *blocks)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < blocks->count && r == 0; i++)
+        if (!sfs_range_has(range, blocks->first + i))
+            r = sfs_range_keep_loose(range, blocks->first + i,
+                                     blocks->data + (size_t)i * SFS_RANGE_BLOCK);
+    return r;
+}
+
+/* Keeps blocks that are not here. */
+static int put_missing(struct sfs_range_run *run, const struct blocks *blocks, bool has_room)
 {
     struct sfs_range_blob *range = run->range;
-    bool room;
-    {
-        LOCK(&range->lock);
-        if (sfs_range_has(range, block))
-            return 0;
-        room = has_room(range);
-    }
-    int r = room ? sfs_range_file_write(range->file, block, data) : -ENOSPC;
+    int r = has_room ? sfs_range_file_write(range->file, blocks->first, blocks->count, blocks->data)
+                     : -ENOSPC;
     LOCK(&range->lock);
     if (r == 0) {
-        set_state(range, block, SFS_BLOCK_READY);
+        for (uint32_t i = 0; i < blocks->count; i++)
+            set_state(range, blocks->first + i, SFS_BLOCK_READY);
     } else {
         range->credit = 0;
-        if (room)
+        if (has_room)
             range->room_asked_ms = sfs_range_now_ms();
-        r = sfs_range_has(range, block) ? 0 : sfs_range_keep_loose(range, block, data);
+        r = keep_loose(range, blocks);
     }
-    unlock_block(run, block);
-    if (is_awaited(range, block)) /* the others look when the run is over */
+    unlock_blocks(run, blocks);
+    if (is_any_awaited(range, blocks->first, blocks->count)) /* others look when the run is over */
         pthread_cond_broadcast(&range->changed);
+    return r;
+}
+
+static int put_blocks(struct sfs_range_run *run, struct blocks blocks)
+{
+    struct sfs_range_blob *range = run->range;
+    int r = 0;
+    while (blocks.count > 0 && r == 0) {
+        struct blocks part = { blocks.first, 0, blocks.data };
+        bool is_room = false;
+        {
+            LOCK(&range->lock);
+            while (part.count < blocks.count && !sfs_range_has(range, blocks.first + part.count))
+                part.count++;
+            if (part.count > 0)
+                is_room = has_room(range, (size_t)part.count * SFS_RANGE_BLOCK);
+        }
+        if (part.count > 0)
+            r = put_missing(run, &part, is_room);
+        else
+            part.count = 1; /* it is here already */
+        blocks.first += part.count;
+        blocks.count -= part.count;
+        blocks.data += (size_t)part.count * SFS_RANGE_BLOCK;
+    }
     return r;
 }
 
@@ -198,6 +241,22 @@ static void note_stream(struct sfs_range_run *run, uint64_t offset, uint64_t end
     LOCK(&run->range->lock);
     run->is_stream = true;
     run->range->streams++;
+}
+
+/* Keeps the whole blocks of the stage; the blob's last one may be short. */
+static int put_staged(struct sfs_range_run *run)
+{
+    bool is_end = run->at == run->range->blob.size;
+    size_t whole = is_end ? run->filled : run->filled / SFS_RANGE_BLOCK * SFS_RANGE_BLOCK;
+    const struct blocks blocks = {
+        .first = (uint32_t)((run->at - run->filled) / SFS_RANGE_BLOCK),
+        .count = (uint32_t)((whole + SFS_RANGE_BLOCK - 1) / SFS_RANGE_BLOCK),
+        .data = run->stage,
+    };
+    int r = put_blocks(run, blocks);
+    memmove(run->stage, run->stage + whole, run->filled - whole);
+    run->filled -= whole;
+    return r;
 }
 
 /* The sink of a run: makes blocks of what comes. */
@@ -219,23 +278,17 @@ static int take(void *user, uint64_t offset, const void *data, size_t size)
     atomic_fetch_add(range->received, size);
     if (is_urgent(run))
         atomic_fetch_add(&sfs_range_counters.demand, size);
-    while (size > 0) {
-        uint32_t block = (uint32_t)(run->at / SFS_RANGE_BLOCK);
-        size_t whole = sfs_range_block_size(range->blob.size, block);
-        size_t part = size < whole - run->filled ? size : whole - run->filled;
-        memcpy(run->block + run->filled, from, part);
+    int r = 0;
+    while (size > 0 && r == 0) {
+        size_t part = size < STAGE - run->filled ? size : STAGE - run->filled;
+        memcpy(run->stage + run->filled, from, part);
         run->filled += part;
         run->at += part;
         from += part;
         size -= part;
-        if (run->filled < whole)
-            break;
-        run->filled = 0;
-        int r = put_block(run, block, run->block);
-        if (r < 0)
-            return r;
+        r = put_staged(run);
     }
-    return 0;
+    return r;
 }
 
 /* ---- what is asked for */
@@ -413,8 +466,8 @@ int sfs_range_fetch(struct sfs_range_blob *range, const struct sfs_range_wish *w
     struct sfs_range_run run = {
         .range = range, .first = first, .count = count, .marked = count, .priority = wish->priority
     };
-    AUTO(sfs_free) char *block = run.block = malloc(SFS_RANGE_BLOCK);
-    if (!block)
+    AUTO(sfs_free) char *stage = run.stage = malloc(STAGE);
+    if (!stage)
         return sfs_fail_memory(err);
     mark(range, first, count, SFS_BLOCK_UNKNOWN, SFS_BLOCK_PENDING);
     enlist(range, &run);

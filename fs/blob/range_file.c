@@ -8,8 +8,9 @@
 #include <stagefs/format.h>
 #include <sys/stat.h>
 
-#define MAP_MAGIC   "SFSPART2"
+#define MAP_MAGIC   "SFSPART3"
 #define ENTRIES_MAX 512 /* looked at in one go */
+#define SUMS_MAX    16  /* blocks that are written in one go */
 
 /* In front of the entries: 8 bytes for each block, 0 for one that is not there. */
 struct map_head {
@@ -180,14 +181,37 @@ static bool is_closed(const struct sfs_range_file *file)
     return fstat(file->map_fd, &st) < 0 || st.st_nlink == 0;
 }
 
-int sfs_range_file_write(const struct sfs_range_file *file, uint32_t block, const void *data)
+static int write_some(const struct sfs_range_file *file, uint32_t first, uint32_t count,
+                      const char *data)
 {
-    size_t size = sfs_range_block_size(file->size, block);
-    uint64_t sum = checksum(data, size);
+    uint64_t sums[SUMS_MAX];
+    const char *from = data;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size = sfs_range_block_size(file->size, first + i);
+        sums[i] = checksum(from, size);
+        from += size;
+    }
+    int r =
+        write_all_at(file->data_fd, data, (size_t)(from - data), (off_t)first * SFS_RANGE_BLOCK);
+    return r < 0 ? r : write_all_at(file->map_fd, sums, sizeof *sums * count, entry_at(first));
+}
+
+int sfs_range_file_write(const struct sfs_range_file *file, uint32_t first, uint32_t count,
+                         const void *data)
+{
+    const char *from = data;
     if (is_closed(file))
         return -ESTALE;
-    int r = write_all_at(file->data_fd, data, size, (off_t)block * SFS_RANGE_BLOCK);
-    return r < 0 ? r : write_all_at(file->map_fd, &sum, sizeof sum, entry_at(block));
+    while (count > 0) {
+        uint32_t part = count < SUMS_MAX ? count : SUMS_MAX;
+        int r = write_some(file, first, part, from);
+        if (r < 0)
+            return r;
+        first += part;
+        count -= part;
+        from += (size_t)part * SFS_RANGE_BLOCK;
+    }
+    return 0;
 }
 
 void sfs_range_file_drop(const struct sfs_range_file *file, uint32_t first, uint32_t count)

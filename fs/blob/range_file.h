@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 
-#define SFS_RANGE_BLOCK (16u << 10) /* bytes that come and go together */
+#define SFS_RANGE_BLOCK (4u << 10) /* bytes that come and go together */
 
 struct sfs_range_file;
 
@@ -37,9 +37,10 @@ uint32_t sfs_range_file_next_gap(const struct sfs_range_file *file, uint32_t fro
 /* Reads a block that is there into `buf`, and compares its checksum. ENOENT: it is not there, or
  * was damaged, and then is not there any more. EIO: the disk. */
 int sfs_range_file_read(const struct sfs_range_file *file, uint32_t block, void *buf);
-/* Writes a block, and then its entry of the map. -ENOSPC and the like: it is not there.
+/* Writes blocks, and then their entries of the map. -ENOSPC and the like: they are not there.
  * -ESTALE: the file is a whole blob by now. */
-int sfs_range_file_write(const struct sfs_range_file *file, uint32_t block, const void *data);
+int sfs_range_file_write(const struct sfs_range_file *file, uint32_t first, uint32_t count,
+                         const void *data);
 /* Has blocks be not there any more. */
 void sfs_range_file_drop(const struct sfs_range_file *file, uint32_t first, uint32_t count);
 

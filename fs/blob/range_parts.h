@@ -8,11 +8,11 @@
 #include "blob/blob_range.h"
 
 enum {
-    SFS_RANGE_LEAST = 64, /* blocks of a fetch that somebody waits for, where it wants little */
-    SFS_RANGE_LITTLE = 8, /* blocks: so few */
-    SFS_RANGE_MOST = 256, /* and at most, so that several are under way */
+    SFS_RANGE_LEAST = 256, /* blocks of a fetch that somebody waits for, where it wants little */
+    SFS_RANGE_LITTLE = 32, /* blocks: so few */
+    SFS_RANGE_MOST = 1024, /* and at most, so that several are under way */
     SFS_RANGE_READERS = 4,
-    SFS_RANGE_LOOSE = 1024, /* blocks in memory for which the disk has no room */
+    SFS_RANGE_LOOSE = 4096, /* blocks in memory for which the disk has no room */
 };
 
 enum sfs_block_state {
