@@ -11,6 +11,7 @@
 struct index_push {
     struct sfs_image *image;
     struct sfs_store *store;
+    const struct sfs_progress *progress; /* may be NULL */
     struct sfs_beside beside;
     struct sfs_index_parts parts;
     struct sfs_index_push_result result;
@@ -48,7 +49,9 @@ static int push_layer(struct index_push *push, size_t i, struct sfs_error *err)
     int r = sfs_image_open_blob(push->image, i, &blob, err);
     if (r == 0)
         r = sfs_index_export(push->store, layer->key, blob, &exported, err);
-    if (r == -ENOTSUP) {
+    if (r == -EFBIG && push->progress && push->progress->warn)
+        push->progress->warn(push->progress->user, err->text);
+    if (r == -ENOTSUP || r == -EFBIG) {
         push->result.left_out++;
         return 0;
     }
@@ -92,7 +95,9 @@ int sfs_index_push(struct sfs_image *image, struct sfs_store *store,
 {
     size_t layers = sfs_image_layer_count(image);
     AUTO(done_index_push)
-    struct index_push push = { .image = image, .store = store, .parts = { .put = put } };
+    struct index_push push = {
+        .image = image, .store = store, .progress = place->options.progress, .parts = { .put = put }
+    };
     push.parts.user = &push;
     int r = sfs_index_parts_init(&push.parts, layers, err);
     if (r == 0)

@@ -54,7 +54,7 @@ static int bear(const struct commit *commit, int r, const char *label, const str
 {
     const struct sfs_progress *progress = commit->options->progress;
     char text[sizeof why->text + SFS_LAYER_LABEL + 80];
-    if (r < 0 && r != -ENOTSUP)
+    if (r < 0 && r != -ENOTSUP && r != -EFBIG)
         return sfs_fail(err, -r, "%s", why->text);
     snprintf(text, sizeof text, "%s has no index beside the image: %s", label, why->text);
     if (r < 0 && progress && progress->warn)

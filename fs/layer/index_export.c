@@ -2,7 +2,9 @@
 #include "layer/index_export.h"
 
 #include "base/hash.h"
+#include "base/limits.h"
 #include "layer/index_places.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <zstd.h>
@@ -148,12 +150,27 @@ static int read_windows(struct exporting *self, struct sfs_error *err)
     return 0;
 }
 
+/* Nobody would take what is larger. */
+static int check_size(const struct exporting *self, uint64_t size, uint64_t most,
+                      struct sfs_error *err)
+{
+    if (size <= most)
+        return 0;
+    return sfs_fail(err, EFBIG,
+                    "a part of the index of %s takes %llu bytes, more than other machines take "
+                    "(%llu)",
+                    self->blob->name, (unsigned long long)size, (unsigned long long)most);
+}
+
 /* Packs all before the windows, and the places behind it. */
 static int pack_head(const struct exporting *self, const char *data, size_t head_size,
                      struct sfs_exported_index *ret, struct sfs_error *err)
 {
     size_t places = self->index->tables.entry_count * sizeof *self->places;
     size_t size = head_size + places;
+    int r = check_size(self, size, SFS_MAX_SENT_INDEX, err);
+    if (r < 0)
+        return r;
     AUTO(sfs_free) char *both = malloc(size);
     if (!both)
         return sfs_fail_memory(err);
@@ -164,7 +181,8 @@ static int pack_head(const struct exporting *self, const char *data, size_t head
     if (!ret->head)
         return sfs_fail_memory(err);
     ret->head_size = ZSTD_compress(ret->head, room, both, size, LEVEL);
-    return ZSTD_isError(ret->head_size) ? sfs_fail_memory(err) : 0;
+    return ZSTD_isError(ret->head_size) ? sfs_fail_memory(err)
+                                        : check_size(self, ret->head_size, SFS_MAX_SENT_HEAD, err);
 }
 
 /* Writes the index with the public digests into memory, and cuts that in two. */
@@ -190,7 +208,9 @@ static int write_parts(struct exporting *self, struct sfs_exported_index *ret,
         return r;
     /* The windows are the last section; what fills it up to the next eight bytes goes with it. */
     ret->windows_size = (size_t)((public.seek.windows_size + 7) & ~7ull);
-    r = pack_head(self, data, size - ret->windows_size, ret, err);
+    r = check_size(self, ret->windows_size, SFS_MAX_SENT_WINDOWS, err);
+    if (r == 0)
+        r = pack_head(self, data, size - ret->windows_size, ret, err);
     if (r == 0 && ret->windows_size > 0) {
         ret->windows = malloc(ret->windows_size);
         if (!ret->windows)

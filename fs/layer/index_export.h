@@ -27,7 +27,8 @@ void sfs_exported_index_done(struct sfs_exported_index *exported);
 
 /* Makes the pushed form of the index that the store has under `key`. Reads the whole blob. ENOENT:
  * there is no index. ENOTSUP: it can be of no use elsewhere, since it was made from a table of
- * contents in the blob, or reads a seekable copy. EKEYREJECTED: the blob does not hold the index's
+ * contents in the blob, or reads a seekable copy. EFBIG: it is larger than others
+ * take. EKEYREJECTED: the blob does not hold the index's
  * digest. */
 int sfs_index_export(struct sfs_store *store, const char *key, struct sfs_blob *blob,
                      struct sfs_exported_index *ret_exported, struct sfs_error *err);
