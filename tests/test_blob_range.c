@@ -231,6 +231,22 @@ static struct sfs_blob *open_blob(void)
     return open_blob_with(true);
 }
 
+/* A manifest may tell any size. */
+Test(blob_range, too_large)
+{
+    struct fake_remote *remote = calloc(1, sizeof *remote);
+    struct sfs_blob *blob = NULL;
+    remote->base.ops = &fake_ops;
+    const struct sfs_range_options options = { .size = (1ull << 44) + 4096,
+                                               .name = "layer sha256:1234 at far.away",
+                                               .where = "far.away",
+                                               .patience_ms = patience_ms };
+    cr_assert_eq(sfs_blob_open_range(&remote->base, NULL, NULL, &options, &blob, &err), -E2BIG);
+    cr_assert_str_eq(err.text, "layer sha256:1234 at far.away: a blob of 17592186048512 bytes, "
+                               "more than one can have (8796093018112)");
+    cr_assert_null(blob);
+}
+
 static void setup(void)
 {
     cr_assert(mkdtemp(dir));

@@ -116,7 +116,9 @@ static int run_mount(struct mount_args *args, const char *mountpoint)
     if (args->dev || args->suid || args->front == SFS_FRONT_EROFS || args->upper)
         args->session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     bool wants_profiles = !args->trace && !args->no_prefetch && !args->no_profile && !args->layers;
-    args->session.tool.context.wants_profiles = wants_profiles && args->profiles.count == 0;
+    /* Only of an image as it is: one that is made of several has no profile of its own. */
+    args->session.tool.context.wants_profiles =
+        wants_profiles && args->profiles.count == 0 && !stage_is_given(&args->session.stage_args);
     int r = session_open(&args->session, true, &err);
     if (r == 0 && wants_profiles)
         session_find_profiles(&args->session, &args->profiles);

@@ -143,7 +143,8 @@ static int run_or_trace(const struct command *command, bool is_trace, int argc, 
     if (args.suid)
         args.session.tool.usual_trust = SFS_INDEX_TRUST_MANIFEST;
     bool wants_profiles = !is_trace && !args.no_profile;
-    args.session.tool.context.wants_profiles = wants_profiles && args.profiles.count == 0;
+    args.session.tool.context.wants_profiles =
+        wants_profiles && args.profiles.count == 0 && !stage_is_given(&args.session.stage_args);
     if (r == 0)
         r = session_open(&args.session, true, &err);
     if (r == 0 && wants_profiles)

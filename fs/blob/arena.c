@@ -1,4 +1,5 @@
-/* The first place that fits is taken, so that what is free comes together at the end. */
+/* The first place that fits is taken, so that what is free comes together at the end. Pages that
+ * are full, or empty, are looked at as one. */
 #include "blob/arena.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static void reset(struct sfs_arena *arena)
 {
     free(arena->taken);
     free(arena->users);
-    *arena = (struct sfs_arena){ .page_units = 1 };
+    *arena = (struct sfs_arena){ 0 };
 }
 
 /* Huge pages begin at multiples of their size, so a part before the first is given back. */
@@ -42,87 +43,80 @@ void sfs_arena_open(struct sfs_arena *arena, uint64_t size)
         return;
     if (size >= LEAST_HUGE)
         arena->page_units = HUGE_PAGE / SFS_ARENA_UNIT;
-    size_t pages = (size_t)size / page_size(arena);
-    size_t units = pages * arena->page_units;
-    arena->taken = calloc(units + 1, sizeof *arena->taken);
+    size_t pages = (size_t)size / page_size(arena), bytes = pages * page_size(arena);
+    arena->taken = calloc(pages * arena->page_units + 1, sizeof *arena->taken);
     arena->users = calloc(pages + 1, sizeof *arena->users);
     if (pages > 0 && arena->taken && arena->users)
-        arena->base = map(units * SFS_ARENA_UNIT, page_size(arena));
+        arena->base = map(bytes, page_size(arena));
     if (!arena->base) {
         reset(arena);
         return;
     }
-    arena->units = units;
+    arena->pages = pages;
     if (arena->page_units > 1)
-        madvise(arena->base, units * SFS_ARENA_UNIT, MADV_HUGEPAGE);
+        madvise(arena->base, bytes, MADV_HUGEPAGE);
 }
 
 void sfs_arena_close(struct sfs_arena *arena)
 {
     if (arena->base)
-        munmap(arena->base, arena->units * SFS_ARENA_UNIT);
+        munmap(arena->base, arena->pages * page_size(arena));
     reset(arena);
 }
 
-static size_t page_of(const struct sfs_arena *arena, size_t unit)
+static uint8_t *take(struct sfs_arena *arena, size_t end, size_t count)
 {
-    return unit / arena->page_units;
-}
-
-static uint8_t *take(struct sfs_arena *arena, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++) {
+    for (size_t i = end - count; i < end; i++) {
         arena->taken[i] = true;
-        arena->users[page_of(arena, i)]++;
+        arena->users[i / arena->page_units]++;
     }
-    return arena->base + first * SFS_ARENA_UNIT;
+    return arena->base + (end - count) * SFS_ARENA_UNIT;
 }
 
-size_t sfs_arena_cost(const struct sfs_arena *arena, size_t size)
+/* Goes on through a page with *free_units in front of it, until there are `count`; where it
+ * stopped. */
+static size_t look_through(const struct sfs_arena *arena, size_t page, size_t count,
+                           size_t *free_units)
 {
-    size_t page = page_size(arena);
-    return (size + page - 1) / page * page;
+    size_t first = page * arena->page_units, end = first + arena->page_units, i = first;
+    if (arena->users[page] == arena->page_units) {
+        *free_units = 0;
+        return end;
+    }
+    if (arena->users[page] == 0) {
+        size_t more = count - *free_units;
+        more = more < arena->page_units ? more : arena->page_units;
+        *free_units += more;
+        return first + more;
+    }
+    for (; i < end && *free_units < count; i++)
+        *free_units = arena->taken[i] ? 0 : *free_units + 1;
+    return i;
 }
 
-uint8_t *sfs_arena_find(struct sfs_arena *arena, size_t size)
+uint8_t *sfs_arena_take(struct sfs_arena *arena, size_t size)
 {
     const size_t count = size / SFS_ARENA_UNIT;
     size_t free_units = 0;
-    for (size_t i = 0; i < arena->units && count > 0; i++) {
-        bool is_room = !arena->taken[i] && arena->users[page_of(arena, i)] > 0;
-        free_units = is_room ? free_units + 1 : 0;
+    for (size_t page = 0; page < arena->pages; page++) {
+        size_t end = look_through(arena, page, count, &free_units);
         if (free_units == count)
-            return take(arena, i + 1 - count, count);
+            return take(arena, end, count);
     }
     return NULL;
 }
 
-uint8_t *sfs_arena_make(struct sfs_arena *arena, size_t size)
+bool sfs_arena_give(struct sfs_arena *arena, uint8_t *data, size_t size)
 {
-    const size_t wanted = sfs_arena_cost(arena, size) / page_size(arena);
-    size_t free_pages = 0;
-    for (size_t i = 0; i < page_of(arena, arena->units) && wanted > 0; i++) {
-        free_pages = arena->users[i] == 0 ? free_pages + 1 : 0;
-        if (free_pages == wanted)
-            return take(arena, (i + 1 - wanted) * arena->page_units, size / SFS_ARENA_UNIT);
-    }
-    return NULL;
-}
-
-bool sfs_arena_give(struct sfs_arena *arena, uint8_t *data, size_t size, size_t *ret_freed)
-{
-    *ret_freed = 0;
     uintptr_t place = (uintptr_t)data - (uintptr_t)arena->base;
-    if (!arena->base || place >= arena->units * SFS_ARENA_UNIT)
+    if (!arena->base || place >= arena->pages * page_size(arena))
         return false;
     size_t first = place / SFS_ARENA_UNIT;
     for (size_t i = first; i < first + size / SFS_ARENA_UNIT; i++) {
-        size_t page = page_of(arena, i);
+        size_t page = i / arena->page_units;
         arena->taken[i] = false;
-        if (--arena->users[page] > 0)
-            continue;
-        madvise(arena->base + page * page_size(arena), page_size(arena), MADV_DONTNEED);
-        *ret_freed += page_size(arena);
+        if (--arena->users[page] == 0)
+            madvise(arena->base + page * page_size(arena), page_size(arena), MADV_DONTNEED);
     }
     return true;
 }

@@ -14,6 +14,7 @@
 #define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
 #define TRY_AGAIN   1000          /* ms between tries while the other machine does not answer */
 #define SILENCE     5000          /* ms without a byte, after which a reader says so */
+#define TAKEN       16u           /* kept blocks that are compared before others get the lock */
 #define LONGEST     1000 /* ms: a tick counts for no more, since then it was us who stood still */
 
 /* A range to be brought by the pool, for whoever reads it, or for nobody yet. */
@@ -269,8 +270,9 @@ static void leave(struct sfs_range_blob *range, const struct sfs_range_waiter *w
 static size_t count_ready(struct sfs_range_blob *range, const struct range_part *part)
 {
     size_t ready = SFS_RANGE_BLOCK - part->from;
+    unsigned taken = 0;
     for (uint32_t block = part->block + 1; block <= part->last && ready < part->size; block++) {
-        sfs_range_take_kept(range, block);
+        taken += taken < TAKEN && sfs_range_take_kept(range, block);
         if ((range->states[block] & SFS_BLOCK_STATE) != SFS_BLOCK_READY)
             break;
         ready += SFS_RANGE_BLOCK;
@@ -491,12 +493,17 @@ int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
                         struct sfs_range_keeper *keeper, const struct sfs_range_options *options,
                         struct sfs_blob **ret_blob, struct sfs_error *err)
 {
-    struct sfs_range_blob *range = calloc(1, sizeof *range);
+    bool fits = options->size <= SFS_RANGE_MAX_SIZE;
+    struct sfs_range_blob *range = fits ? calloc(1, sizeof *range) : NULL;
     if (!range) {
         sfs_range_file_close(&file);
         if (keeper)
             keeper->ops->close(keeper);
         remote->ops->close(remote);
+        if (!fits)
+            return sfs_fail(err, E2BIG, "%s: a blob of %llu bytes, more than one can have (%llu)",
+                            options->name, (unsigned long long)options->size,
+                            (unsigned long long)SFS_RANGE_MAX_SIZE);
         return sfs_fail_memory(err);
     }
     pthread_condattr_t monotonic;

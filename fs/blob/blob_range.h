@@ -52,7 +52,7 @@ struct sfs_range_options {
 
 /* Makes such a blob. Takes over the remote, and `file` and `keeper`, which may be NULL (nothing is
  * kept), also after a failure. No byte is fetched yet. The caller closes *ret_blob, which ends what
- * is under way. ENOMEM. */
+ * is under way. ENOMEM. E2BIG: it has more than SFS_RANGE_MAX_SIZE bytes. */
 int sfs_blob_open_range(struct sfs_remote *remote, struct sfs_range_file *file,
                         struct sfs_range_keeper *keeper, const struct sfs_range_options *options,
                         struct sfs_blob **ret_blob, struct sfs_error *err);

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <time.h>
 
-#define GAP       64u          /* blocks: less is fetched again rather than asked around */
-#define STAGE     (64u << 10)  /* bytes that are kept at once, at most: whole blocks */
+#define GAP       64u /* blocks: less is fetched again rather than asked around */
+#define STAGE     ((size_t)SFS_RANGE_TOGETHER * SFS_RANGE_BLOCK) /* bytes */
 #define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
 #define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
 #define LOOK_MS   10           /* how often another process's fetch is looked at */
@@ -96,6 +96,8 @@ bool sfs_range_take_kept(struct sfs_range_blob *range, uint32_t block)
 
 void sfs_range_drop_loose(struct sfs_range_blob *range, uint32_t block)
 {
+    if (state_of(range, block) != SFS_BLOCK_LOOSE)
+        return;
     for (unsigned i = 0; i < SFS_RANGE_LOOSE; i++)
         if (range->loose[i].data && range->loose[i].block == block)
             sfs_free(&range->loose[i].data);
@@ -185,18 +187,18 @@ static int keep_loose(struct sfs_range_blob *range, const struct blocks *blocks)
 }
 
 /* Keeps blocks that are not here. */
-static int put_missing(struct sfs_range_run *run, const struct blocks *blocks, bool has_room)
+static int put_missing(struct sfs_range_run *run, const struct blocks *blocks, bool is_room)
 {
     struct sfs_range_blob *range = run->range;
-    int r = has_room ? sfs_range_file_write(range->file, blocks->first, blocks->count, blocks->data)
-                     : -ENOSPC;
+    int r = is_room ? sfs_range_file_write(range->file, blocks->first, blocks->count, blocks->data)
+                    : -ENOSPC;
     LOCK(&range->lock);
     if (r == 0) {
         for (uint32_t i = 0; i < blocks->count; i++)
             set_state(range, blocks->first + i, SFS_BLOCK_READY);
     } else {
         range->credit = 0;
-        if (has_room)
+        if (is_room)
             range->room_asked_ms = sfs_range_now_ms();
         r = keep_loose(range, blocks);
     }

@@ -10,7 +10,6 @@
 
 #define MAP_MAGIC   "SFSPART3"
 #define ENTRIES_MAX 512 /* looked at in one go */
-#define SUMS_MAX    16  /* blocks that are written in one go */
 
 /* In front of the entries: 8 bytes for each block, 0 for one that is not there. */
 struct map_head {
@@ -75,7 +74,7 @@ static int give_form(const struct sfs_range_file *file)
     if (n == sizeof head && memcmp(head.magic, MAP_MAGIC, sizeof head.magic) != 0) {
         /* A version of stagefs with other blocks has made it. (If it still runs, each takes what
          * the other writes for damaged, by the checksums, and fetches it.) */
-        if (ftruncate(file->map_fd, 0) < 0 || ftruncate(file->data_fd, 0) < 0)
+        if (ftruncate(file->map_fd, 0) < 0)
             return -errno;
         n = 0;
     }
@@ -98,7 +97,7 @@ int sfs_range_file_open(int *data_fd, int *map_fd, uint64_t size, struct sfs_ran
 {
     AUTO(sfs_close_fd) int data = TAKE_FD(*data_fd);
     AUTO(sfs_close_fd) int map = TAKE_FD(*map_fd);
-    if (size == 0 || size > (uint64_t)SFS_RANGE_BLOCK * INT32_MAX)
+    if (size == 0 || size > SFS_RANGE_MAX_SIZE)
         return sfs_fail(err, EBADMSG, "a blob of %llu byte%s is not kept", (unsigned long long)size,
                         sfs_plural(size));
     AUTO(sfs_range_file_close) struct sfs_range_file *file = malloc(sizeof *file);
@@ -181,37 +180,20 @@ static bool is_closed(const struct sfs_range_file *file)
     return fstat(file->map_fd, &st) < 0 || st.st_nlink == 0;
 }
 
-static int write_some(const struct sfs_range_file *file, uint32_t first, uint32_t count,
-                      const char *data)
-{
-    uint64_t sums[SUMS_MAX];
-    const char *from = data;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t size = sfs_range_block_size(file->size, first + i);
-        sums[i] = checksum(from, size);
-        from += size;
-    }
-    int r =
-        write_all_at(file->data_fd, data, (size_t)(from - data), (off_t)first * SFS_RANGE_BLOCK);
-    return r < 0 ? r : write_all_at(file->map_fd, sums, sizeof *sums * count, entry_at(first));
-}
-
 int sfs_range_file_write(const struct sfs_range_file *file, uint32_t first, uint32_t count,
                          const void *data)
 {
-    const char *from = data;
+    uint64_t sums[SFS_RANGE_TOGETHER];
+    const char *from = data, *end = from;
     if (is_closed(file))
         return -ESTALE;
-    while (count > 0) {
-        uint32_t part = count < SUMS_MAX ? count : SUMS_MAX;
-        int r = write_some(file, first, part, from);
-        if (r < 0)
-            return r;
-        first += part;
-        count -= part;
-        from += (size_t)part * SFS_RANGE_BLOCK;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size = sfs_range_block_size(file->size, first + i);
+        sums[i] = checksum(end, size);
+        end += size;
     }
-    return 0;
+    int r = write_all_at(file->data_fd, from, (size_t)(end - from), (off_t)first * SFS_RANGE_BLOCK);
+    return r < 0 ? r : write_all_at(file->map_fd, sums, sizeof *sums * count, entry_at(first));
 }
 
 void sfs_range_file_drop(const struct sfs_range_file *file, uint32_t first, uint32_t count)

@@ -10,7 +10,9 @@
 
 #include "base/io.h"
 
-#define SFS_RANGE_BLOCK (4u << 10) /* bytes that come and go together */
+#define SFS_RANGE_BLOCK    (4u << 10) /* bytes that come and go together */
+#define SFS_RANGE_TOGETHER 16u        /* blocks that are written in one go, at most */
+#define SFS_RANGE_MAX_SIZE ((uint64_t)SFS_RANGE_BLOCK * INT32_MAX) /* bytes of a blob */
 
 struct sfs_range_file;
 
@@ -24,7 +26,8 @@ void sfs_range_file_close(struct sfs_range_file **file);
 /* The sparse file, borrowed. */
 int sfs_range_file_data(const struct sfs_range_file *file);
 
-/* How many blocks a blob of that size has, and how many bytes block number `block` of it has. */
+/* How many blocks a blob of that size, at most SFS_RANGE_MAX_SIZE, has, and how many bytes block
+ * number `block` of it has. */
 uint32_t sfs_range_blocks(uint64_t size);
 size_t sfs_range_block_size(uint64_t size, uint32_t block);
 
@@ -37,8 +40,8 @@ uint32_t sfs_range_file_next_gap(const struct sfs_range_file *file, uint32_t fro
 /* Reads a block that is there into `buf`, and compares its checksum. ENOENT: it is not there, or
  * was damaged, and then is not there any more. EIO: the disk. */
 int sfs_range_file_read(const struct sfs_range_file *file, uint32_t block, void *buf);
-/* Writes blocks, and then their entries of the map. -ENOSPC and the like: they are not there.
- * -ESTALE: the file is a whole blob by now. */
+/* Writes blocks, at most SFS_RANGE_TOGETHER, and then their entries of the map. -ENOSPC and the
+ * like: they are not there. -ESTALE: the file is a whole blob by now. */
 int sfs_range_file_write(const struct sfs_range_file *file, uint32_t first, uint32_t count,
                          const void *data);
 /* Has blocks be not there any more. */

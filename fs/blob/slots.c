@@ -85,12 +85,10 @@ static bool take_buffer(struct sfs_cache *cache, size_t size, enum sfs_slot_reas
     uint64_t left = spares->limit - MIN(spares->decoding, spares->limit);
     if (reason != SFS_SLOT_DEMAND && cache->ahead + capacity > left / 2)
         return false;
-    while (!sfs_spares_find_buffer(spares, size, ret_buffer)) {
-        if (spares->used + sfs_spares_cost(spares, size) <= spares->limit)
-            return sfs_spares_make_buffer(spares, size, ret_buffer);
+    while (!sfs_spares_take_buffer(spares, size, false, ret_buffer))
         if (reason == SFS_SLOT_FILL || !sfs_slots_evict(cache))
-            return reason == SFS_SLOT_DEMAND && sfs_spares_make_buffer(spares, size, ret_buffer);
-    }
+            return reason == SFS_SLOT_DEMAND &&
+                   sfs_spares_take_buffer(spares, size, true, ret_buffer);
     return true;
 }
 

@@ -84,41 +84,32 @@ size_t sfs_spares_capacity(size_t size)
     return (size + SFS_ARENA_UNIT - 1) / SFS_ARENA_UNIT * SFS_ARENA_UNIT;
 }
 
-size_t sfs_spares_cost(const struct sfs_spares *spares, size_t size)
-{
-    return sfs_arena_cost(&spares->arena, sfs_spares_capacity(size));
-}
-
-bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer)
-{
-    ret_buffer->capacity = sfs_spares_capacity(size);
-    ret_buffer->data = sfs_arena_find(&spares->arena, ret_buffer->capacity);
-    return ret_buffer->data;
-}
-
 /* Mapped where the arena has no room, not from malloc: buffers of a megabyte of many sizes left a
  * third as much again in its gaps, and the budget is meant for the whole process. */
-bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer)
+static uint8_t *map_buffer(size_t capacity)
 {
-    size_t capacity = sfs_spares_capacity(size), cost = sfs_spares_cost(spares, size);
-    void *data = sfs_arena_make(&spares->arena, capacity);
-    if (!data) {
-        cost = capacity;
-        data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    }
-    if (data == MAP_FAILED)
+    void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return data == MAP_FAILED ? NULL : data;
+}
+
+bool sfs_spares_take_buffer(struct sfs_spares *spares, size_t size, bool is_beyond,
+                            struct sfs_buffer *ret_buffer)
+{
+    size_t capacity = sfs_spares_capacity(size);
+    bool is_within = spares->used + capacity <= spares->limit;
+    uint8_t *data = is_within ? sfs_arena_take(&spares->arena, capacity) : NULL;
+    if (!data && (is_beyond || (is_within && spares->arena.pages == 0)))
+        data = map_buffer(capacity);
+    if (!data)
         return false;
     *ret_buffer = (struct sfs_buffer){ data, capacity };
-    spares->used += cost;
+    spares->used += capacity;
     return true;
 }
 
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer)
 {
-    size_t freed;
-    if (!sfs_arena_give(&spares->arena, buffer->data, buffer->capacity, &freed)) {
+    if (!sfs_arena_give(&spares->arena, buffer->data, buffer->capacity))
         munmap(buffer->data, buffer->capacity);
-        freed = buffer->capacity;
-    }
-    spares->used -= freed;
+    spares->used -= buffer->capacity;
 }

@@ -44,13 +44,11 @@ void sfs_spares_give_decoder(struct sfs_spares *spares, struct sfs_decoder_box *
 
 /* Bytes of memory of a buffer for `size` decoded bytes. */
 size_t sfs_spares_capacity(size_t size);
-/* Bytes that sfs_spares_make_buffer() takes of the budget for it. */
-size_t sfs_spares_cost(const struct sfs_spares *spares, size_t size);
-/* Takes a buffer for `size` decoded bytes out of memory that counts already. False: none fits. */
-bool sfs_spares_find_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
-/* Makes a buffer for `size` decoded bytes, whatever the limit says. False: out of memory. */
-bool sfs_spares_make_buffer(struct sfs_spares *spares, size_t size, struct sfs_buffer *ret_buffer);
-/* Takes a buffer back, to be used again, or frees it. */
+/* Takes a buffer for `size` decoded bytes; `is_beyond`: whatever the limit says. False: there is no
+ * room for it, or no memory. */
+bool sfs_spares_take_buffer(struct sfs_spares *spares, size_t size, bool is_beyond,
+                            struct sfs_buffer *ret_buffer);
+/* Takes a buffer back. */
 void sfs_spares_give_buffer(struct sfs_spares *spares, struct sfs_buffer *buffer);
 
 #endif

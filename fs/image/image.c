@@ -129,7 +129,9 @@ void sfs_image_close(struct sfs_image **image_ptr)
     struct sfs_image *image = TAKE(*image_ptr);
     if (!image)
         return;
+    atomic_store(&image->is_closing, true);
     sfs_image_end_asking(image);
+    sfs_image_free_profiles(image);
     for (size_t i = 0; i < image->count; i++) {
         free(image->parts[i].member);
         free(image->parts[i].key);

@@ -8,6 +8,7 @@
 #include "image/platform.h"
 #include "image/reference.h"
 #include <stagefs/image.h>
+#include <stdatomic.h>
 
 /* A document that has a digest, for verify. */
 struct sfs_image_document {
@@ -44,6 +45,9 @@ struct sfs_image {
     bool has_asked;                  /* for those; guarded by the lock */
     bool has_asker;                  /* a thread asks for them */
     pthread_t asker;
+    atomic_bool is_closing;            /* what is not asked for yet is not wanted any more */
+    struct sfs_sent_profile *profiles; /* sfs_image_read_profiles(); NULL: not read */
+    size_t profile_count;
     json_t *soci;        /* SOCI's tables of its layers (soci.h); guarded by the lock; NULL: none */
     bool has_asked_soci; /* for those; guarded by the lock */
 };
@@ -119,11 +123,26 @@ int sfs_image_settle_codec(const struct sfs_image *image, size_t i, struct sfs_b
 /* What is beside the image at its registry (artifacts.h), borrowed from the image; asked for once.
  * NULL: it is not at a registry, or the registry does not say. */
 struct sfs_artifacts *sfs_image_artifacts(struct sfs_image *image);
-/* Begins to ask for it on a thread, where the image was opened to open its layers, and its
- * manifest, which must be there, has any whose index may be used. Whoever wants to know waits for
- * that. sfs_image_end_asking() waits for the end; it is fine where nothing was begun. */
+/* Begins to ask for it on a thread, and to read the profiles, if the options want them, where the
+ * image was opened to open its layers, and its manifest, which must be there, has any whose index
+ * may be used. Whoever wants to know waits for that. sfs_image_end_asking() waits for the end; it
+ * is fine where nothing was begun. One thread at a time may call it. */
 void sfs_image_ask_ahead(struct sfs_image *image);
 void sfs_image_end_asking(struct sfs_image *image);
+
+/* A start profile beside the image. */
+struct sfs_sent_profile {
+    char *text; /* owned by the image; NULL: it could not be had */
+    size_t size;
+    int result; /* of reading it */
+    struct sfs_error err;
+};
+/* Reads all of them, at most once while the image is open. *ret_profiles is borrowed from it. Waits
+ * for the registry. Not while the thread above may run: sfs_image_end_asking() comes first. */
+int sfs_image_read_profiles(struct sfs_image *image, const struct sfs_sent_profile **ret_profiles,
+                            size_t *ret_count, struct sfs_error *err);
+/* For closing the image. */
+void sfs_image_free_profiles(struct sfs_image *image);
 struct sfs_layer_source;
 /* What is known of layer i, but for its codec, which is left zero. The label is borrowed. */
 struct sfs_layer_source sfs_image_layer_source(const struct sfs_image *image, size_t i,

@@ -8,7 +8,7 @@
 #include <stagefs/format.h>
 #include <stagefs/registry.h>
 
-#define FETCHERS     12u            /* so many requests ahead of readers, and as many for them */
+#define FETCHERS     12u           /* so many requests ahead of readers, and as many for them */
 #define KEEP_DEFAULT (32ull << 30) /* bytes of blobs on the disk */
 
 struct sfs_source {

@@ -94,18 +94,16 @@ static bool is_any_vouched(const struct sfs_image *image)
     return false;
 }
 
-/* The store keeps the profiles. They are wanted when the layers have been opened, by indexes that
- * come meanwhile. */
+/* Profiles are wanted when the layers have been opened, by indexes that come meanwhile. */
 static void *ask_ahead(void *arg)
 {
     struct sfs_image *image = arg;
-    const struct sfs_artifacts *artifacts = sfs_image_artifacts(image);
-    size_t count = artifacts ? sfs_artifacts_profile_count(artifacts) : 0;
-    for (size_t i = 0; image->options.wants_profiles && i < count; i++) {
-        AUTO(sfs_free) char *text = NULL;
-        size_t size;
-        (void)sfs_artifacts_read_profile(artifacts, i, &text, &size, NULL);
-    }
+    const struct sfs_sent_profile *profiles;
+    size_t count;
+    if (image->options.wants_profiles)
+        (void)sfs_image_read_profiles(image, &profiles, &count, NULL);
+    else
+        (void)sfs_image_artifacts(image);
     return NULL;
 }
 

@@ -1,49 +1,29 @@
 /* The start profiles beside an image at its registry, as one. */
-#include "image/artifacts.h"
 #include "image/parts.h"
 #include "tree/profile_merge.h"
 
 #include "base/io.h"
-#include "base/pool.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stagefs/artifact.h>
 #include <stagefs/format.h>
 
-#define AT_ONCE 8u /* profiles that are asked for */
-
-/* One profile that is read. */
 struct beside_profile {
-    const struct sfs_artifacts *artifacts;
-    size_t number;
     struct sfs_profile profile;
     int result;
     struct sfs_error err; /* of the result */
 };
 
 /* What one writer got wrong must not take the profile from all: it is left out. */
-static void read_one(void *arg)
+static void parse_one(struct beside_profile *beside, const struct sfs_sent_profile *sent,
+                      size_t number)
 {
-    struct beside_profile *beside = arg;
-    AUTO(sfs_free) char *text = NULL;
-    char name[40];
-    size_t size = 0;
-    snprintf(name, sizeof name, "profile %zu beside the image", beside->number);
-    int r =
-        sfs_artifacts_read_profile(beside->artifacts, beside->number, &text, &size, &beside->err);
-    if (r == 0)
-        r = sfs_profile_parse(&beside->profile, name, text, size, &beside->err);
-    beside->result = r;
-}
-
-static int read_all(struct beside_profile *items, size_t count, struct sfs_error *err)
-{
-    AUTO(sfs_pool_close) struct sfs_pool *pool = NULL;
-    int r = sfs_pool_open(count < AT_ONCE ? (unsigned)count : AT_ONCE, &pool, err);
-    for (size_t i = 0; r == 0 && i < count; i++)
-        if (sfs_pool_submit(pool, SFS_POOL_DEMAND, read_one, &items[i]) < 0)
-            r = sfs_fail_memory(err);
-    return r; /* closing the pool waits for all */
+    char name[48];
+    snprintf(name, sizeof name, "profile %zu beside the image", number);
+    beside->err = sent->err;
+    beside->result = sent->result < 0 ? sent->result
+                                      : sfs_profile_parse(&beside->profile, name, sent->text,
+                                                          sent->size, &beside->err);
 }
 
 static void note_fault(const struct sfs_image *image, const struct sfs_error *why)
@@ -83,21 +63,19 @@ static int merge(const struct sfs_image *image, struct beside_profile *items, si
 int sfs_profile_find_beside(struct sfs_image *image, int fd, uint64_t *ret_count,
                             struct sfs_error *err)
 {
-    sfs_image_end_asking(image);
-    const struct sfs_artifacts *artifacts = sfs_image_artifacts(image);
-    size_t count = artifacts ? sfs_artifacts_profile_count(artifacts) : 0;
+    const struct sfs_sent_profile *sent;
+    size_t count;
     *ret_count = 0;
-    if (count == 0)
-        return 0;
+    sfs_image_end_asking(image);
+    int r = sfs_image_read_profiles(image, &sent, &count, err);
+    if (r < 0 || count == 0)
+        return r;
     AUTO(sfs_free) struct beside_profile *items = calloc(count, sizeof *items);
     if (!items)
         return sfs_fail_memory(err);
     for (size_t i = 0; i < count; i++)
-        items[i] =
-            (struct beside_profile){ .artifacts = artifacts, .number = i, .result = -EAGAIN };
-    int r = read_all(items, count, err);
-    if (r == 0)
-        r = merge(image, items, count, fd, ret_count, err);
+        parse_one(&items[i], &sent[i], i);
+    r = merge(image, items, count, fd, ret_count, err);
     for (size_t i = 0; i < count; i++)
         sfs_profile_done(&items[i].profile);
     return r;
