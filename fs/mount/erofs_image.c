@@ -349,34 +349,98 @@ static int place(struct image_writer *writer, const struct node *node, struct sf
     return 0;
 }
 
-static int look_and_place(struct image_writer *writer, sfs_ino ino, struct sfs_error *err)
+/* --- the pack --------------------------------------------------------------------------------- */
+
+/* The kernel takes whole blocks, so only pieces that consist of those lead into the pack. */
+static bool has_whole_blocks(struct sfs_range range, uint64_t at, uint64_t file_size)
+{
+    bool ends_file = range.offset + range.size == file_size;
+    return range.offset % EROFS_BLOCK == 0 && at % EROFS_BLOCK == 0 &&
+           at / EROFS_BLOCK <= UINT32_MAX && (range.size % EROFS_BLOCK == 0 || ends_file);
+}
+
+static void add_patches(struct image_writer *writer, const struct node *node, uint64_t table)
+{
+    uint64_t at;
+    for (size_t i = 0; i < sfs_pack_count(writer->pack, node->ino); i++) {
+        struct sfs_range range = sfs_pack_piece(writer->pack, node->ino, i, &at);
+        if (has_whole_blocks(range, at, node->attr.size))
+            writer->image.patches[writer->image.patch_count++] = (struct sfs_erofs_patch){
+                .at = table + range.offset / EROFS_BLOCK * CHUNK,
+                .entries = (uint32_t)(round_up(range.size, EROFS_BLOCK) / EROFS_BLOCK),
+                .piece = sfs_pack_number(writer->pack, node->ino, i),
+                .block = (uint32_t)(at / EROFS_BLOCK),
+            };
+    }
+}
+
+static int allocate_tables(struct image_writer *writer, struct sfs_error *err)
+{
+    size_t most = 0, files = sfs_pack_files(writer->pack);
+    for (size_t i = 0; i < files; i++)
+        most += sfs_pack_count(writer->pack, sfs_pack_ino(writer->pack, i));
+    if (most == 0)
+        return 0;
+    writer->image.tables = calloc(files, sizeof *writer->image.tables);
+    writer->image.patches = calloc(most, sizeof *writer->image.patches);
+    return writer->image.tables && writer->image.patches ? 0 : sfs_fail_memory(err);
+}
+
+static int place_packed(struct image_writer *writer, sfs_ino ino, struct sfs_error *err)
 {
     struct node node;
     int r = look_at(writer, ino, &node, err);
-    return r < 0 ? r : place(writer, &node, err);
+    if (r == 0)
+        r = place(writer, &node, err);
+    if (r < 0)
+        return r;
+    struct sfs_erofs_table *table = &writer->image.tables[writer->image.table_count++];
+    *table = (struct sfs_erofs_table){
+        .at = inode_at(writer, ino) + head_size(&node),
+        .entries = node.table,
+        .first = SFS_FLAT_FIRST_PAGE + writer->flat->page[ino],
+    };
+    add_patches(writer, &node, table->at);
+    return 0;
 }
+
+/* In the pack's order, so that tables and patches are sorted by place. */
+static int place_all_packed(struct image_writer *writer, struct sfs_error *err)
+{
+    int r = allocate_tables(writer, err);
+    for (size_t i = 0; r == 0 && i < sfs_pack_files(writer->pack); i++) {
+        sfs_ino ino = sfs_pack_ino(writer->pack, i);
+        if (ino && is_packed(writer, ino))
+            r = place_packed(writer, ino, err);
+    }
+    return r;
+}
+
+/* --- placing all ------------------------------------------------------------------------------ */
 
 static int place_all(struct image_writer *writer, struct sfs_error *err)
 {
     const struct sfs_flat *flat = writer->flat;
+    struct node node;
     writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
     if (!writer->slots)
         return sfs_fail_memory(err);
     writer->inodes_end = INODES_AT;
     int r = 0;
-    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++)
-        if (!is_packed(writer, ino))
-            r = look_and_place(writer, ino, err);
+    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
+        if (is_packed(writer, ino))
+            continue;
+        r = look_at(writer, ino, &node, err);
+        if (r == 0)
+            r = place(writer, &node, err);
+    }
     writer->blocks_at = round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK;
     writer->inodes_end = (writer->blocks_at + writer->blocks) * EROFS_BLOCK;
     writer->image.fixed = writer->inodes_end;
-    for (size_t i = 0; r == 0 && i < sfs_pack_files(writer->pack); i++) {
-        sfs_ino ino = sfs_pack_ino(writer->pack, i);
-        if (ino)
-            r = look_and_place(writer, ino, err);
-    }
-    return r;
+    return r < 0 ? r : place_all_packed(writer, err);
 }
+
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static uint32_t first_block(const struct image_writer *writer, const struct node *node)
 {
@@ -404,16 +468,6 @@ static void write_data(struct image_writer *writer, const struct node *node, uin
         write_dir(writer, node, blocks, tail);
     else
         memcpy(tail, sfs_tree_target(node->place.tree, node->place.node), node->size);
-}
-
-/* Writes a table by which all of the file is in the row. */
-static void write_table(const struct image_writer *writer, const struct node *node, char *to)
-{
-    uint32_t first = SFS_FLAT_FIRST_PAGE + writer->flat->page[node->ino];
-    for (uint64_t i = 0; i < node->table; i++) {
-        struct erofs_chunk chunk = { .block = htole32(first + (uint32_t)i) };
-        memcpy(to + i * CHUNK, &chunk, sizeof chunk);
-    }
 }
 
 static uint16_t format_of(const struct node *node, bool has_tail)
@@ -446,7 +500,6 @@ static void write_inode(struct image_writer *writer, const struct node *node)
     char *to = writer->image.data + at;
     memcpy(to, &inode, sizeof inode);
     write_xattrs(writer->flat->forest, node, to + sizeof inode);
-    write_table(writer, node, to + head_size(node));
     if (S_ISDIR(attr->mode) || S_ISLNK(attr->mode))
         write_data(writer, node, block, fits ? to + head_size(node) : NULL);
 }
@@ -488,58 +541,11 @@ static int map_memory(struct image_writer *writer, struct sfs_error *err)
     void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);
-    madvise(data, size, MADV_HUGEPAGE); /* 25,000 page faults less for a million files */
+    /* 25,000 page faults less for a million files; behind them little is written. */
+    madvise(data, round_up(writer->image.fixed, EROFS_BLOCK), MADV_HUGEPAGE);
     writer->image.data = data;
     writer->image.size = size;
     return 0;
-}
-
-/* --- the pack --------------------------------------------------------------------------------- */
-
-/* The kernel takes whole blocks, so only pieces that consist of those lead into the pack. */
-static bool has_whole_blocks(struct sfs_range range, uint64_t at, uint64_t file_size)
-{
-    bool ends_file = range.offset + range.size == file_size;
-    return range.offset % EROFS_BLOCK == 0 && at % EROFS_BLOCK == 0 &&
-           at / EROFS_BLOCK <= UINT32_MAX && (range.size % EROFS_BLOCK == 0 || ends_file);
-}
-
-static void add_patches(struct image_writer *writer, const struct node *node)
-{
-    uint64_t table = inode_at(writer, node->ino) + head_size(node), at;
-    for (size_t i = 0; i < sfs_pack_count(writer->pack, node->ino); i++) {
-        struct sfs_range range = sfs_pack_piece(writer->pack, node->ino, i, &at);
-        if (has_whole_blocks(range, at, node->attr.size))
-            writer->image.patches[writer->image.patch_count++] = (struct sfs_erofs_patch){
-                .at = table + range.offset / EROFS_BLOCK * CHUNK,
-                .entries = (uint32_t)(round_up(range.size, EROFS_BLOCK) / EROFS_BLOCK),
-                .piece = sfs_pack_number(writer->pack, node->ino, i),
-                .block = (uint32_t)(at / EROFS_BLOCK),
-            };
-    }
-}
-
-/* In the pack's order, which is that of the tables, so what is found is sorted by place. */
-static int list_patches(struct image_writer *writer, struct sfs_error *err)
-{
-    size_t most = 0;
-    for (size_t i = 0; i < sfs_pack_files(writer->pack); i++)
-        most += sfs_pack_count(writer->pack, sfs_pack_ino(writer->pack, i));
-    if (most == 0)
-        return 0;
-    writer->image.patches = calloc(most, sizeof *writer->image.patches);
-    if (!writer->image.patches)
-        return sfs_fail_memory(err);
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < sfs_pack_files(writer->pack); i++) {
-        struct node node;
-        sfs_ino ino = sfs_pack_ino(writer->pack, i);
-        if (ino)
-            r = look_at(writer, ino, &node, err);
-        if (ino && r == 0)
-            add_patches(writer, &node);
-    }
-    return r;
 }
 
 int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pack,
@@ -547,8 +553,6 @@ int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pac
 {
     AUTO(writer_done) struct image_writer writer = { .flat = flat, .pack = pack };
     int r = place_all(&writer, err);
-    if (r == 0)
-        r = list_patches(&writer, err);
     if (r == 0)
         r = map_memory(&writer, err);
     for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
@@ -569,6 +573,7 @@ void sfs_erofs_image_done(struct sfs_erofs_image *image)
 {
     if (image->data)
         munmap(image->data, image->size);
+    free(image->tables);
     free(image->patches);
     *image = (struct sfs_erofs_image){ 0 };
 }

@@ -9,6 +9,12 @@
 /* The number of the file by which a session shows the image (ops_flat.c). */
 #define SFS_IMAGE_INO 2u
 
+/* The table of a file: of its pages, in the row. */
+struct sfs_erofs_table {
+    uint64_t at, entries; /* of its first entry in the image; how many there are */
+    uint32_t first;       /* the first page, as the image counts its blocks */
+};
+
 /* Where the table of a file leads into the pack, as soon as that piece of it is checked. */
 struct sfs_erofs_patch {
     uint64_t at; /* of its first entry in the image */
@@ -19,7 +25,11 @@ struct sfs_erofs_patch {
 struct sfs_erofs_image {
     char *data; /* mapped memory, owned; NULL: none. All files' bytes are the row's there */
     size_t size;
-    size_t fixed; /* from here to the end are the inodes of the pack's files, which may change */
+    /* From here to the end are the inodes of the pack's files, whose tables are not in memory: they
+     * take 8 bytes for each page of such a file, and the kernel asks for few of them. */
+    size_t fixed;
+    struct sfs_erofs_table *tables; /* by place; owned */
+    size_t table_count;
     struct sfs_erofs_patch *patches; /* by place; owned */
     size_t patch_count;
 };

@@ -9,7 +9,38 @@
 #define CHUNK       ((uint32_t)sizeof(struct erofs_chunk))
 #define PACK_DEVICE 1u
 
-/* The first patch that ends behind `at`. */
+/* Writes what of `entries` entries, the first of them at `from`, is within `size` bytes from `at`
+ * on: entry i leads to block `first` + i of the device. No entry lies across the ends of what is
+ * asked for, which are those of pages. */
+static void write_entries(const struct sfs_erofs_table *table, uint16_t device, uint64_t at,
+                          size_t size, char *to)
+{
+    uint64_t before = at > table->at ? (at - table->at + CHUNK - 1) / CHUNK : 0;
+    for (uint64_t i = before; i < table->entries; i++) {
+        const uint64_t place = table->at + i * CHUNK;
+        const struct erofs_chunk chunk = { .device = htole16(device),
+                                           .block = htole32(table->first + (uint32_t)i) };
+        if (place + CHUNK > at + size)
+            return;
+        memcpy(to + (place - at), &chunk, sizeof chunk);
+    }
+}
+
+/* The first table that ends behind `at`. */
+static size_t find_table(const struct sfs_erofs_image *image, uint64_t at)
+{
+    size_t low = 0, high = image->table_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (image->tables[middle].at + image->tables[middle].entries * CHUNK > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* The same of the patches. */
 static size_t find_patch(const struct sfs_erofs_image *image, uint64_t at)
 {
     size_t low = 0, high = image->patch_count;
@@ -23,19 +54,6 @@ static size_t find_patch(const struct sfs_erofs_image *image, uint64_t at)
     return low;
 }
 
-/* Writes what of a patch is within `size` bytes from `at` on; no entry lies across the ends of a
- * page. */
-static void apply_patch(const struct sfs_erofs_patch *patch, uint64_t at, size_t size, char *to)
-{
-    for (uint32_t i = 0; i < patch->entries; i++) {
-        const uint64_t place = patch->at + (uint64_t)i * CHUNK;
-        const struct erofs_chunk chunk = { .device = htole16(PACK_DEVICE),
-                                           .block = htole32(patch->block + i) };
-        if (place >= at && place + CHUNK <= at + size)
-            memcpy(to + (place - at), &chunk, sizeof chunk);
-    }
-}
-
 void sfs_erofs_image_read(const struct sfs_erofs_image *image, struct sfs_pack *pack, uint64_t at,
                           size_t size, char *to)
 {
@@ -44,10 +62,16 @@ void sfs_erofs_image_read(const struct sfs_erofs_image *image, struct sfs_pack *
     if (whole > 0)
         memcpy(to, image->data + at, whole);
     memset(to + whole, 0, size - whole);
+    for (size_t i = find_table(image, at); i < image->table_count; i++) {
+        if (image->tables[i].at >= at + size)
+            break;
+        write_entries(&image->tables[i], 0, at, size, to);
+    }
     for (size_t i = find_patch(image, at); i < image->patch_count; i++) {
         const struct sfs_erofs_patch *patch = &image->patches[i];
         if (patch->at >= at + size || !sfs_pack_wait(pack, patch->piece))
             return;
-        apply_patch(patch, at, size, to);
+        const struct sfs_erofs_table part = { patch->at, patch->entries, patch->block };
+        write_entries(&part, PACK_DEVICE, at, size, to);
     }
 }

@@ -31,9 +31,9 @@ struct sfs_pack {
     struct pack_header header;
     struct pack_file *files;
     struct pack_piece *pieces;
-    struct pack_file **by_node; /* those that are of the tree, by node */
-    size_t known;
-    sfs_ino first; /* the inode of node 0 */
+    uint32_t *file_of; /* by node of the tree: 1 + the number of its file; 0: none that counts */
+    sfs_node nodes;    /* how many there are */
+    sfs_ino first;     /* the inode of node 0 */
     atomic_bool is_bad;
     atomic_uint_least64_t lent, checked_bytes, failed, spent;
     pthread_mutex_t lock;   /* guards `checked`, `ended` and `has_thread` */
@@ -164,22 +164,19 @@ static bool is_of_tree(const struct sfs_tree *tree, const struct pack_file *file
            memcmp(name, file->name, sizeof name) == 0;
 }
 
-static int compare_nodes(const void *left, const void *right)
-{
-    const struct pack_file *const *a = left, *const *b = right;
-    return ((*a)->node > (*b)->node) - ((*a)->node < (*b)->node);
-}
-
 static int find_files(struct sfs_pack *pack, const struct sfs_tree *tree, struct sfs_error *err)
 {
-    pack->by_node = calloc(pack->header.files + 1ull, sizeof(struct pack_file *));
-    if (!pack->by_node)
+    bool has_some = false;
+    pack->nodes = sfs_tree_count(tree);
+    pack->file_of = calloc(pack->nodes + 1ull, sizeof *pack->file_of);
+    if (!pack->file_of)
         return sfs_fail_memory(err);
     for (uint32_t i = 0; i < pack->header.files; i++)
-        if (is_sound(pack, &pack->files[i]) && is_of_tree(tree, &pack->files[i]))
-            pack->by_node[pack->known++] = &pack->files[i];
-    qsort(pack->by_node, pack->known, sizeof(struct pack_file *), compare_nodes);
-    return pack->known > 0 ? 0 : sfs_fail(err, ESTALE, "the pack is of other files");
+        if (is_sound(pack, &pack->files[i]) && is_of_tree(tree, &pack->files[i])) {
+            pack->file_of[pack->files[i].node] = i + 1;
+            has_some = true;
+        }
+    return has_some ? 0 : sfs_fail(err, ESTALE, "the pack is of other files");
 }
 
 int sfs_pack_open(struct sfs_store *store, const char *key, const struct sfs_forest *forest,
@@ -216,7 +213,7 @@ void sfs_pack_close(struct sfs_pack **pack)
     sfs_close_fd(&(*pack)->fd);
     free((*pack)->files);
     free((*pack)->pieces);
-    free((*pack)->by_node);
+    free((*pack)->file_of);
     free(*pack);
     *pack = NULL;
 }
@@ -225,12 +222,11 @@ void sfs_pack_close(struct sfs_pack **pack)
 
 static const struct pack_file *find_file(const struct sfs_pack *pack, sfs_ino ino)
 {
-    if (!pack || ino < pack->first || atomic_load(&pack->is_bad))
+    if (!pack || ino < pack->first || ino - pack->first >= pack->nodes ||
+        atomic_load(&pack->is_bad))
         return NULL;
-    const struct pack_file wanted = { .node = ino - pack->first }, *key = &wanted;
-    struct pack_file *const *found =
-        bsearch(&key, pack->by_node, pack->known, sizeof *pack->by_node, compare_nodes);
-    return found ? *found : NULL;
+    uint32_t number = pack->file_of[ino - pack->first];
+    return number > 0 ? &pack->files[number - 1] : NULL;
 }
 
 /* The number of the first piece that ends behind `offset`, among all; of the file's pieces there
