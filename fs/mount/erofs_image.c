@@ -1,4 +1,5 @@
-/* Two passes over all inodes: the first gives each its place, the second writes it there. Order in
+/* Two passes: the first gives each inode its place, and writes there what it can; the second writes
+ * what has to know places of others: directories, data in blocks, the pack's files. Order in
  * the image: super block and device, inodes with what is kept behind them, blocks of directories
  * and long links, inodes of the pack's files with their tables, in the pack's order. The row of
  * contents has no device of its own: of one that is found by block addresses the kernel joins no
@@ -20,6 +21,7 @@
 #define XATTR_UNIT   4u
 #define MAX_XATTRS   (sizeof(struct erofs_xattr_header) + (UINT16_MAX - 1) * XATTR_UNIT)
 #define MAX_VALUE    UINT16_MAX
+#define ROOM         (2u << 20) /* memory for it grows by so much at least: a page of the larger kind */
 #define MEMORY_SHARE 4u /* an image of more than this part of the machine's memory is refused */
 #define DIRENT       ((uint32_t)sizeof(struct erofs_dirent))
 #define CHUNK        ((uint32_t)sizeof(struct erofs_chunk))
@@ -28,6 +30,7 @@ struct name_slot {
     uint32_t number; /* the inode's number in EROFS */
     uint32_t block;  /* the first block of its data, counted from the image's first data block */
     uint8_t type;    /* the file type, as directories have it */
+    bool is_written;
 };
 
 struct name {
@@ -349,6 +352,48 @@ static int place(struct image_writer *writer, const struct node *node, struct sf
     return 0;
 }
 
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* Has memory for the first `end` bytes of the image, and for more, which finish_room() gives back.
+ */
+static int make_room(struct image_writer *writer, uint64_t end, struct sfs_error *err)
+{
+    struct sfs_erofs_image *image = &writer->image;
+    size_t size = round_up(end > 2 * image->size ? end : 2 * image->size, ROOM);
+    if (end <= image->size)
+        return 0;
+    if (end > (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / MEMORY_SHARE)
+        return sfs_fail(err, E2BIG,
+                        "names and attributes would take %zu MB of memory: mount without --erofs",
+                        (size_t)(end >> 20));
+    void *data = image->data
+                     ? mremap(image->data, image->size, size, MREMAP_MAYMOVE)
+                     : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);
+    madvise(data, size, MADV_HUGEPAGE); /* 25,000 page faults less for a million files */
+    image->data = data;
+    image->size = size;
+    return 0;
+}
+
+/* Has memory for all of the image and no more. Of its end little is written: the pack's files
+ * without their tables. */
+static int finish_room(struct image_writer *writer, struct sfs_error *err)
+{
+    struct sfs_erofs_image *image = &writer->image;
+    size_t size = round_up(writer->inodes_end, EROFS_BLOCK);
+    int r = make_room(writer, size, err);
+    if (r < 0)
+        return r;
+    if (size < image->size)
+        munmap(image->data + size, image->size - size);
+    image->size = size;
+    if (image->fixed < size)
+        madvise(image->data + image->fixed, size - image->fixed, MADV_NOHUGEPAGE);
+    return 0;
+}
+
 /* --- the pack --------------------------------------------------------------------------------- */
 
 /* The kernel takes whole blocks, so only pieces that consist of those lead into the pack. */
@@ -416,30 +461,6 @@ static int place_all_packed(struct image_writer *writer, struct sfs_error *err)
     return r;
 }
 
-/* --- placing all ------------------------------------------------------------------------------ */
-
-static int place_all(struct image_writer *writer, struct sfs_error *err)
-{
-    const struct sfs_flat *flat = writer->flat;
-    struct node node;
-    writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
-    if (!writer->slots)
-        return sfs_fail_memory(err);
-    writer->inodes_end = INODES_AT;
-    int r = 0;
-    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
-        if (is_packed(writer, ino))
-            continue;
-        r = look_at(writer, ino, &node, err);
-        if (r == 0)
-            r = place(writer, &node, err);
-    }
-    writer->blocks_at = round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK;
-    writer->inodes_end = (writer->blocks_at + writer->blocks) * EROFS_BLOCK;
-    writer->image.fixed = writer->inodes_end;
-    return r < 0 ? r : place_all_packed(writer, err);
-}
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static uint32_t first_block(const struct image_writer *writer, const struct node *node)
@@ -498,6 +519,7 @@ static void write_inode(struct image_writer *writer, const struct node *node)
         .links = htole32(attr->nlink),
     };
     char *to = writer->image.data + at;
+    writer->slots[node->ino].is_written = true;
     memcpy(to, &inode, sizeof inode);
     write_xattrs(writer->flat->forest, node, to + sizeof inode);
     if (S_ISDIR(attr->mode) || S_ISLNK(attr->mode))
@@ -531,21 +553,46 @@ static void write_super(struct image_writer *writer)
     memcpy(writer->image.data + EROFS_SUPER_AT, &super, sizeof super);
 }
 
-static int map_memory(struct image_writer *writer, struct sfs_error *err)
+/* --- placing all ------------------------------------------------------------------------------ */
+
+/* Does nothing of it have to know the places of others? */
+static bool is_complete(const struct image_writer *writer, const struct node *node)
 {
-    size_t size = round_up(writer->inodes_end, EROFS_BLOCK);
-    if (size > (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / MEMORY_SHARE)
-        return sfs_fail(err, E2BIG,
-                        "names and attributes would take %zu MB of memory: mount without --erofs",
-                        size >> 20);
-    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED)
-        return sfs_fail_errno(err, errno, "%zu bytes for an EROFS image", size);
-    /* 25,000 page faults less for a million files; behind them little is written. */
-    madvise(data, round_up(writer->image.fixed, EROFS_BLOCK), MADV_HUGEPAGE);
-    writer->image.data = data;
-    writer->image.size = size;
-    return 0;
+    bool is_whole = node->size == 0 ||
+                    (node->size < EROFS_BLOCK && tail_fits(node, inode_at(writer, node->ino)));
+    return !S_ISDIR(node->attr.mode) && node->table == 0 && is_whole;
+}
+
+static int write_now(struct image_writer *writer, const struct node *node, struct sfs_error *err)
+{
+    int r = make_room(writer, writer->inodes_end, err);
+    if (r == 0)
+        write_inode(writer, node);
+    return r;
+}
+
+static int place_all(struct image_writer *writer, struct sfs_error *err)
+{
+    const struct sfs_flat *flat = writer->flat;
+    struct node node;
+    writer->slots = calloc(flat->count + 1, sizeof *writer->slots);
+    if (!writer->slots)
+        return sfs_fail_memory(err);
+    writer->inodes_end = INODES_AT;
+    int r = 0;
+    for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
+        if (is_packed(writer, ino))
+            continue;
+        r = look_at(writer, ino, &node, err);
+        if (r == 0)
+            r = place(writer, &node, err);
+        if (r == 0 && is_complete(writer, &node))
+            r = write_now(writer, &node, err);
+    }
+    writer->blocks_at = round_up(writer->inodes_end, EROFS_BLOCK) / EROFS_BLOCK;
+    writer->inodes_end = (writer->blocks_at + writer->blocks) * EROFS_BLOCK;
+    writer->image.fixed = writer->inodes_end;
+    return r < 0 ? r : place_all_packed(writer, err);
 }
 
 int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pack,
@@ -554,9 +601,11 @@ int sfs_erofs_image_make(const struct sfs_flat *flat, const struct sfs_pack *pac
     AUTO(writer_done) struct image_writer writer = { .flat = flat, .pack = pack };
     int r = place_all(&writer, err);
     if (r == 0)
-        r = map_memory(&writer, err);
+        r = finish_room(&writer, err);
     for (sfs_ino ino = SFS_INO_ROOT; r == 0 && ino < flat->count; ino++) {
         struct node node;
+        if (writer.slots[ino].is_written)
+            continue;
         r = look_at(&writer, ino, &node, err);
         if (r == 0)
             write_inode(&writer, &node);
