@@ -244,6 +244,42 @@ Test(pack, one_that_was_given_up_or_has_no_room_leaves_nothing)
     cr_assert_eq(try_open(), -ENOENT);
 }
 
+static bool fits(const char *text)
+{
+    AUTO(sfs_profile_done) struct sfs_profile profile = { 0 };
+    cr_assert_eq(sfs_profile_parse(&profile, "text", text, strlen(text), &err), 0, "%s", err.text);
+    return sfs_pack_fits(pack, tree, &profile);
+}
+
+/* One page that is missing in a range does not make all of the range missing. */
+Test(pack, fits_while_it_lacks_little_of_what_is_known)
+{
+    make_and_open("read /big 0+300000 400000+100000\n");
+    cr_assert(fits("read /big 0+300000 400000+100000\n"));
+    cr_assert(fits("read /big 0+307200 400000+100000\n"), "a page more");
+    cr_assert_not(fits("read /big 0+320000 400000+100000\n"), "one part of 25 more");
+    cr_assert_not(fits("read /big 0+500000\n"), "what lies between");
+    cr_assert_not(fits("read /big 0+300000\nread /small 0+6\nread /big 600000+100000\n"));
+}
+
+/* Whoever makes the next pack takes from the one before what that has. */
+Test(pack, the_next_one_is_copied_from_the_one_before)
+{
+    make("read /big 0+300000\n");
+    cr_assert_eq(try_open(), 0);
+    struct sfs_pack *before = pack;
+    struct sfs_pack_stats stats;
+    const struct sfs_pack_making making = { .before = before, .first = forest.first[0] };
+    cr_assert_eq(make_with("read /big 0+400000\n", making), 0, "%s", err.text);
+    sfs_pack_get_stats(before, &stats);
+    cr_assert_eq(stats.lent, 4 * PACK_PIECE, "the pieces that it has whole");
+    cr_assert_eq(try_open(), 0);
+    cr_assert(sfs_pack_has(pack, ino_of("big"), (struct sfs_range){ 0, 400000 }));
+    for (uint64_t at = 0; at < 400000; at += 1000)
+        cr_assert_gt(lent_of_big(at, 1000), 0);
+    sfs_pack_close(&before);
+}
+
 Test(pack, older_ones_make_room)
 {
     make("read /big 0+300000\n");

@@ -17,8 +17,9 @@
 #define DROP (8u << 20)
 
 /* A pack still fits if it lacks less than this part of what is wanted, and has at most twice that
- * and this many bytes: it takes as long to make another as a start does. */
-#define FIT_PART  8
+ * and this many bytes: what it lacks is decoded at each start, while another is mostly a copy of
+ * it. */
+#define FIT_PART  32
 #define FIT_SLACK (16u << 20)
 
 /* While all pieces are checked, so many bytes are asked of the disk at a time, ahead of that. */
@@ -273,6 +274,20 @@ bool sfs_pack_has(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range ran
     return file != NULL;
 }
 
+/* How many bytes of the range it does not have. */
+static uint64_t count_lacking(const struct sfs_pack *pack, sfs_ino ino, struct sfs_range range)
+{
+    const struct pack_file *file = find_file(pack, ino);
+    uint64_t at = range.offset, end = range.offset + range.size, lacking = 0;
+    uint32_t i = file ? find_end(pack, file, at) : 0;
+    for (; file && i < file->first + file->count && pack->pieces[i].offset < end; i++) {
+        const struct pack_piece *piece = &pack->pieces[i];
+        lacking += piece->offset > at ? piece->offset - at : 0;
+        at = piece->offset + piece->size;
+    }
+    return at < end ? lacking + (end - at) : lacking;
+}
+
 /* Adds how many bytes a use is of, and how many of them the pack lacks. */
 static void compare_use(const struct sfs_pack *pack, const struct sfs_tree *tree,
                         const struct sfs_use *use, uint64_t *all, uint64_t *lacking)
@@ -291,7 +306,7 @@ static void compare_use(const struct sfs_pack *pack, const struct sfs_tree *tree
         if (range.size > attr.size - range.offset)
             range.size = attr.size - range.offset;
         *all += range.size;
-        *lacking += sfs_pack_has(pack, pack->first + node, range) ? 0 : range.size;
+        *lacking += count_lacking(pack, pack->first + node, range);
     }
 }
 

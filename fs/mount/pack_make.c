@@ -229,13 +229,41 @@ static int write_at(int fd, const void *data, size_t size, uint64_t at, struct s
     return 0;
 }
 
+/* Copies a piece from the pack before. False: that has not all of it, or is damaged. */
+static bool take_piece(const struct sfs_pack_making *making, sfs_node node,
+                       const struct pack_piece *piece, char *room)
+{
+    const sfs_ino ino = making->first + node;
+    const struct sfs_range range = { piece->offset, piece->size };
+    size_t done = 0;
+    while (sfs_pack_has(making->before, ino, range) && done < piece->size) {
+        AUTO(sfs_slice_release) struct sfs_slice slice = { 0 };
+        if (sfs_pack_pin(making->before, ino, piece->offset + done, piece->size - done, &slice) < 0)
+            return false;
+        memcpy(room + done, slice.data, slice.size);
+        done += slice.size;
+    }
+    return done == piece->size;
+}
+
+static int read_piece(const struct pack_maker *maker, sfs_node node, const struct pack_piece *piece,
+                      char *room, struct sfs_error *err)
+{
+    if (take_piece(maker->making, node, piece, room))
+        return 0;
+    ssize_t got = sfs_tree_read(maker->tree, node, room, piece->size, piece->offset, err);
+    if (got == (ssize_t)piece->size)
+        return 0;
+    return got < 0 ? (int)got : sfs_fail(err, EIO, "a file ended early");
+}
+
 static int write_piece(struct pack_maker *maker, const struct planned_piece *planned, int fd,
                        char *room, struct sfs_error *err)
 {
     struct pack_piece *piece = &maker->pieces[planned->number];
-    ssize_t got = sfs_tree_read(maker->tree, planned->node, room, piece->size, piece->offset, err);
-    if (got != (ssize_t)piece->size)
-        return got < 0 ? (int)got : sfs_fail(err, EIO, "a file ended early");
+    int r = read_piece(maker, planned->node, piece, room, err);
+    if (r < 0)
+        return r;
     if (sfs_gmac_start(maker->gmac, maker->header.key, 1ull + planned->number) < 0 ||
         sfs_gmac_add(maker->gmac, room, piece->size) < 0 ||
         sfs_gmac_finish(maker->gmac, piece->tag) < 0)

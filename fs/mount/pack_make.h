@@ -3,6 +3,7 @@
 #define STAGEFS_PACK_MAKE_H
 
 #include "layer/store.h"
+#include "mount/pack.h"
 #include "tree/profile.h"
 #include <stagefs/tree.h>
 
@@ -10,6 +11,10 @@ struct sfs_pack_making {
     struct sfs_store *store;
     const char *key; /* sfs_pack_key() */
     uint64_t limit;  /* bytes that all packs together may take; 0, and more than 4 GiB: 4 GiB */
+    /* The pack that this one is to replace, opened for the same tree: what it has is taken from it,
+     * checked, and not decoded again. NULL: there is none. */
+    struct sfs_pack *before;
+    sfs_ino first; /* the inode of the tree's root, as the pack before has them */
     /* Asked before each piece; may wait until there is nothing better to do. False: give up. NULL:
      * go on. */
     bool (*go_on)(void *user);

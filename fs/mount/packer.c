@@ -81,9 +81,13 @@ static int make(struct sfs_packer *packer, struct sfs_error *err)
     const struct sfs_pack_making making = { .store = options->store,
                                             .key = options->key,
                                             .limit = options->limit,
+                                            .before = options->before,
+                                            .first = options->first,
                                             .go_on = go_on,
                                             .user = packer };
     int r = sfs_pack_make(options->tree, options->profile, &making, &made, err);
+    if (options->before)
+        sfs_pack_leave(options->before); /* of which the kernel has pages again */
     if (r == 0)
         atomic_store(&options->stats->pack_made, made.size);
     return r;

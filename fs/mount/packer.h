@@ -5,6 +5,7 @@
 
 #include "mount/counters.h"
 #include "layer/store.h"
+#include "mount/pack.h"
 #include "tree/profile.h"
 #include <stagefs/tree.h>
 
@@ -14,8 +15,10 @@ struct sfs_packer_options {
     struct sfs_store *store;
     const char *key;                   /* sfs_pack_key() */
     const struct sfs_profile *profile; /* what goes into it; NULL: none is made */
-    void (*end_start)(void *session);  /* called once, when it is quiet or has lasted for 2 minutes;
-                                        * may be NULL */
+    struct sfs_pack *before;           /* as sfs_pack_making has these two */
+    sfs_ino first;
+    void (*end_start)(void *session); /* called once, when it is quiet or has lasted for 2 minutes;
+                                       * may be NULL */
     void *session;
     uint64_t limit;                             /* as sfs_pack_making has it */
     struct sfs_stats *stats;                    /* tells whether it is quiet, and what was made */

@@ -306,6 +306,8 @@ static void open_packer(struct mount_session *session, const struct sfs_profile 
                                                .key = server->pack_key,
                                                .profile = profile,
                                                .limit = options->pack_limit,
+                                               .before = server->pack,
+                                               .first = server->forest.first[0],
                                                .stats = &server->stats,
                                                .end_start = knows_start(server) ? end_start : NULL,
                                                .session = session,
