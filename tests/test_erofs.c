@@ -1,8 +1,10 @@
 /* Trees with the kernel's EROFS in front: the kernel and erofs-utils judge the image. */
 #include "mount_support.h"
 
+#include "mount/erofs_format.h"
 #include "mount/erofs_image.h"
 #include <dirent.h>
+#include <endian.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -51,6 +53,29 @@ static void judge(const struct sfs_tree *tree)
     sfs_flat_done(&flat);
     sfs_forest_done(&forest);
     cr_assert_eq(status, 0, "fsck.erofs finds fault with it");
+}
+
+/* A table is not in the image's memory: wherever a read begins, its entries lead to pages of the
+ * row, one after the other, and there is nothing before and behind it. */
+Test(erofs, tables_are_made_when_they_are_read)
+{
+    char memory[4096] = { 0 };
+    struct sfs_erofs_table table = { .at = 4096 - 16, .entries = 600, .first = 1000 };
+    const struct sfs_erofs_image image = {
+        .data = memory, .size = sizeof memory, .tables = &table, .table_count = 1
+    };
+    struct erofs_chunk read[512];
+    sfs_erofs_image_read(&image, NULL, 0, 4096, (char *)read);
+    cr_assert_eq(read[509].block, 0);
+    cr_assert_eq(read[510].block, htole32(1000));
+    cr_assert_eq(read[511].block, htole32(1001));
+    sfs_erofs_image_read(&image, NULL, 4096, 4096, (char *)read);
+    cr_assert_eq(read[0].block, htole32(1002));
+    cr_assert_eq(read[0].device, 0);
+    cr_assert_eq(read[511].block, htole32(1513));
+    sfs_erofs_image_read(&image, NULL, 8192, 4096, (char *)read);
+    cr_assert_eq(read[85].block, htole32(1599));
+    cr_assert_eq(read[86].block, 0);
 }
 
 static size_t count_names(const char *path)
