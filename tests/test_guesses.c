@@ -22,7 +22,7 @@ TestSuite(guesses, .init = set_up, .fini = tear_down);
 static void expect(const char *text)
 {
     struct sfs_buf buf = { 0 };
-    sfs_guesses_print(guesses, &buf);
+    sfs_guesses_print(guesses, NULL, &buf);
     cr_assert_eq(sfs_buf_add_str(&buf, ""), 0);
     cr_assert(strstr(buf.data, text), "%s is not in %s", text, buf.data);
     sfs_buf_close(&buf);
@@ -51,6 +51,19 @@ Test(guesses, count_what_is_asked_for_of_the_file_that_they_are_of)
     for (int i = 0; i < 3; i++)
         sfs_guesses_touch(guesses, 7, (struct sfs_range){ 0, 5000 });
     expect("\"used_bytes\":100}");
+}
+
+Test(guesses, of_spans_near_others_are_counted_where_they_are_decoded)
+{
+    const struct sfs_cache_stats spans = { .guessed = 300, .guessed_used = 200 };
+    struct sfs_buf buf = { 0 };
+    sfs_guesses_print(NULL, &spans, &buf);
+    cr_assert_eq(sfs_buf_add_str(&buf, ""), 0);
+    cr_assert_str_eq(buf.data,
+                     ",\"guesses\":{\"library\":{\"bytes\":0,\"checked_bytes\":0,\"used_bytes\":0},"
+                     "\"block\":{\"bytes\":0,\"checked_bytes\":0,\"used_bytes\":0},"
+                     "\"near\":{\"bytes\":300,\"checked_bytes\":300,\"used_bytes\":200}}");
+    sfs_buf_close(&buf);
 }
 
 Test(guesses, that_overlap_leave_the_same_bytes)

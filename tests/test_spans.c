@@ -234,6 +234,49 @@ Test(spans, prefetches_so_that_reading_only_hits)
     close_fixture(&fixture);
 }
 
+static struct sfs_cache_stats read_page(const struct fixture *fixture, uint32_t span)
+{
+    struct sfs_cache_stats stats;
+    uint64_t offset = fixture->unpacked.table.points[span].out;
+    sfs_spans_expect(fixture->spans, offset, 4096);
+    cr_assert_eq(check_range(fixture, offset, 4096, &err), 0);
+    sfs_cache_get_stats(fixture->cache, &stats);
+    return stats;
+}
+
+Test(spans, decodes_ahead_of_a_reader_that_goes_backwards)
+{
+    struct fixture fixture;
+    open_fixture(&fixture, SFS_CODEC_GZIP, 8 * MIB, 0);
+    uint32_t last = fixture.unpacked.table.count - 1;
+    cr_assert_gt(last, 8);
+    cr_assert_eq(read_page(&fixture, last - 1).guessed, 0);
+    cr_assert_eq(read_page(&fixture, last - 2).guessed, 0);
+    struct sfs_cache_stats before, stats = read_page(&fixture, last - 3);
+    uint64_t four = stats.guessed;
+    cr_assert_gt(four, 0);
+    cr_assert_eq(stats.guessed_used, 0);
+    do
+        sfs_cache_get_stats(fixture.cache, &before);
+    while (before.ahead_out < four);
+    for (uint32_t i = 4; i < 8; i++)
+        stats = read_page(&fixture, last - i);
+    cr_assert_eq(stats.misses, before.misses);
+    cr_assert_eq(stats.guessed_used, four);
+    close_fixture(&fixture);
+}
+
+Test(spans, expects_nothing_outside)
+{
+    struct fixture fixture;
+    open_fixture(&fixture, SFS_CODEC_GZIP, MIB, 0);
+    sfs_spans_expect(fixture.spans, MIB, 1);
+    sfs_spans_expect(fixture.spans, UINT64_MAX, UINT64_MAX);
+    sfs_spans_expect(fixture.spans, MIB - 1, UINT64_MAX);
+    sfs_spans_expect(fixture.spans, 0, 0);
+    close_fixture(&fixture);
+}
+
 /* Whatever byte of the blob somebody changes, nobody gets a wrong byte. */
 static void check_flips(enum sfs_codec codec)
 {

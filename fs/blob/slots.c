@@ -131,6 +131,10 @@ struct sfs_slot *sfs_slot_get(struct sfs_spans *spans, uint32_t span, enum sfs_s
         cache->ahead -= slot->capacity;
         slot->is_ahead = false;
     }
+    if (slot->is_guess && reason == SFS_SLOT_DEMAND) {
+        cache->stats.guessed_used += slot->size;
+        slot->is_guess = false;
+    }
     list_remove(slot);
     slot->refs++;
     return slot;

@@ -14,6 +14,7 @@
 
 #include "base/pool.h"
 #include "blob/blob.h"
+#include "blob/nearby.h"
 #include "blob/readahead.h"
 #include "blob/seek.h"
 #include "blob/spares.h"
@@ -30,6 +31,7 @@ struct sfs_slot {
     uint32_t waiting;    /* readers that wait for its bytes */
     bool has_job;        /* a job is queued that goes on decoding */
     bool is_ahead;       /* nobody asked for it yet */
+    bool is_guess;       /* the same, of a span that was guessed */
     bool is_spent;       /* nobody will ask for it again */
     size_t size, filled; /* decoded bytes of the span, and those that are there */
     size_t wanted;       /* bytes that its job is to bring */
@@ -64,6 +66,7 @@ struct sfs_spans {
     bool closing;            /* no job begins any more */
     pthread_cond_t idle;     /* jobs became 0 */
     struct sfs_readahead readahead;
+    struct sfs_nearby nearby;
     bool is_planned; /* see sfs_spans_plan() */
 };
 

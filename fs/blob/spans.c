@@ -40,7 +40,7 @@ int sfs_spans_open(struct sfs_cache *cache, struct sfs_blob **blob,
     AUTO(sfs_free) struct sfs_spans *spans = calloc(1, sizeof *spans);
     AUTO(sfs_free) char *copy = strdup(label);
     AUTO(sfs_free) struct sfs_slot **slots = calloc(table->count + 1ull, sizeof(struct sfs_slot *));
-    if (!spans || !copy || !slots)
+    if (!spans || !copy || !slots || sfs_nearby_open(&spans->nearby, table->count) < 0)
         return sfs_fail_memory(err);
     spans->cache = cache;
     spans->table = *table;
@@ -86,6 +86,7 @@ void sfs_spans_close(struct sfs_spans **spans_ptr)
     sfs_blob_close(&spans->blob);
     free(spans->label);
     free(spans->slots);
+    sfs_nearby_close(&spans->nearby);
     free(spans);
 }
 
@@ -315,6 +316,35 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, u
     if (spans->slots[span] && cache->spares.used <= cache->spares.limit)
         fill_span(spans, span, sfs_seek_size(&spans->table, span), SFS_SLOT_FILL,
                   SFS_POOL_BACKGROUND);
+}
+
+/* Has a span decoded that nobody has asked for. The lock is held. */
+static void guess(struct sfs_spans *spans, uint32_t span)
+{
+    uint64_t size = sfs_seek_size(&spans->table, span);
+    if (spans->slots[span] || !fill_span(spans, span, size, SFS_SLOT_AHEAD, SFS_POOL_AHEAD) ||
+        !spans->slots[span])
+        return;
+    spans->slots[span]->is_guess = true;
+    spans->cache->stats.guessed += size;
+}
+
+void sfs_spans_expect(struct sfs_spans *spans, uint64_t offset, uint64_t size)
+{
+    uint32_t near[SFS_NEARBY_AHEAD];
+    uint64_t end, out_size = spans->table.out_size;
+    if (offset >= out_size || size == 0)
+        return;
+    if (__builtin_add_overflow(offset, size, &end) || end > out_size)
+        end = out_size;
+    uint32_t first = sfs_seek_find(&spans->table, offset);
+    uint32_t last = sfs_seek_find(&spans->table, end - 1);
+    LOCK(&spans->cache->lock);
+    for (uint32_t span = first; span <= last && !spans->closing; span++) {
+        uint32_t count = sfs_nearby_touch(&spans->nearby, span, near);
+        for (uint32_t i = 0; i < count; i++)
+            guess(spans, near[i]);
+    }
 }
 
 void sfs_spans_plan(struct sfs_spans *spans)

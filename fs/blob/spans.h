@@ -50,6 +50,10 @@ int sfs_spans_pin(struct sfs_spans *spans, uint64_t offset, size_t size,
  * decoded. Does not wait. */
 void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, uint64_t end);
 
+/* Tells that a reader is about to ask for this range, of whom nobody knows what it will read: what
+ * is likely to follow is decoded at the same time (nearby.h). Does not wait. */
+void sfs_spans_expect(struct sfs_spans *spans, uint64_t offset, uint64_t size);
+
 /* Tells that somebody knows what will be read, and says so by sfs_spans_prefetch() and
  * sfs_blob_fetch(): of bytes on another machine, only what a reader of many megabytes in a row will
  * read is still guessed. */

@@ -79,6 +79,14 @@ static void print_cache(struct sfs_cache *cache, struct sfs_buf *buf)
                    seconds(s.decode_ns), seconds(s.read_ns), seconds(s.wait_ns));
 }
 
+static void print_guesses(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs_buf *buf)
+{
+    struct sfs_cache_stats spans = { 0 };
+    if (cache)
+        sfs_cache_get_stats(cache, &spans);
+    sfs_guesses_print(stats->guesses, &spans, buf);
+}
+
 /* What came from registries; nothing where none was asked. */
 static void print_registry(struct sfs_buf *buf)
 {
@@ -143,7 +151,7 @@ int sfs_stats_print(struct sfs_stats *stats, struct sfs_cache *cache, struct sfs
     if (cache)
         print_cache(cache, buf);
     print_registry(buf);
-    sfs_guesses_print(stats->guesses, buf);
+    print_guesses(stats, cache, buf);
     print_learned(stats, buf);
     return sfs_buf_add_str(buf, "}\n");
 }

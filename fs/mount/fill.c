@@ -17,8 +17,9 @@
 /* Files of fewer bytes come whole with their first read. */
 #define MIN_LIBRARY (1u << 20)
 #define THREADS     2u
-/* Behind EROFS what is guessed is decoded and no more. On 2 cores that gained nothing, on 16 a
- * first start of PyTorch took 0.8 of the time (docs/starts.md). */
+/* Behind EROFS what is guessed is decoded and no more. Of blocks, of which less than a third is
+ * used, that gained nothing on 2 cores; on 16 a first start of PyTorch took 0.8 of the time
+ * (docs/starts.md). */
 #define MANY_CPUS 8u
 #define PAGE      4096u
 #define PIECE     (1u << 20)
@@ -42,7 +43,7 @@ struct sfs_fill {
                    bool is_guess); /* NULL: no file is spared */
     void *spares_user;
     bool is_planned; /* see sfs_fill_leave_remote() */
-    bool guesses_nothing;
+    bool has_few_cpus;
 };
 
 struct fill_job {
@@ -65,7 +66,7 @@ int sfs_fill_open(const struct sfs_forest *forest, const struct sfs_flat *flat,
     ahead->flat = flat;
     ahead->names = names;
     ahead->stats = stats;
-    ahead->guesses_nothing = flat && sfs_cpus() < MANY_CPUS;
+    ahead->has_few_cpus = flat && sfs_cpus() < MANY_CPUS;
     AUTO(sfs_guesses_close) struct sfs_guesses *guesses = sfs_guesses_open();
     if (!guesses)
         return sfs_fail_memory(err);
@@ -242,7 +243,7 @@ static void store_guess(struct sfs_fill *ahead, enum sfs_guess kind, sfs_ino ino
                         struct sfs_range range)
 {
     struct sfs_range part;
-    if (ahead->flat || sfs_guesses_leave(ahead->guesses, kind, ino, range))
+    if (sfs_guesses_leave(ahead->guesses, kind, ino, range) || ahead->flat)
         prefetch(ahead, &(struct sfs_fill_part){ ino, range });
     else
         while (sfs_guesses_next(ahead->guesses, ino, &range, &part))
@@ -385,31 +386,49 @@ static void touch_blocks(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size
             i == 0 ? SFS_POOL_DEMAND : SFS_POOL_AHEAD);
 }
 
-static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset)
+static struct sfs_spans *find_spans(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset,
+                                    struct sfs_range *ret_place)
 {
     struct sfs_place place;
-    uint64_t position, size;
     if (!sfs_forest_locate(ahead->forest, ino, &place) || !place.tree)
-        return false;
-    struct sfs_spans *spans = sfs_tree_find_spans(place.tree, place.node, offset, &position, &size);
+        return NULL;
+    return sfs_tree_find_spans(place.tree, place.node, offset, &ret_place->offset,
+                               &ret_place->size);
+}
+
+static bool is_remote(const struct sfs_fill *ahead, sfs_ino ino, uint64_t offset)
+{
+    struct sfs_range place;
+    struct sfs_spans *spans = find_spans(ahead, ino, offset, &place);
     return spans && sfs_blob_ahead(sfs_spans_blob(spans)) > 0;
+}
+
+/* Guesses what follows in the layer, where it does not lie on another machine. (Behind FUSE blocks
+ * do much the same, and both together gained nothing.) */
+static void expect(const struct sfs_fill *ahead, sfs_ino ino, struct sfs_range range)
+{
+    struct sfs_range place;
+    struct sfs_spans *spans = find_spans(ahead, ino, range.offset, &place);
+    if (spans && sfs_blob_ahead(sfs_spans_blob(spans)) == 0)
+        sfs_spans_expect(spans, place.offset, range.size < place.size ? range.size : place.size);
 }
 
 void sfs_fill_touch(struct sfs_fill *ahead, sfs_ino ino, uint64_t file_size, struct sfs_range range)
 {
-    if (ahead->guesses_nothing)
-        return;
-    if (!ahead->flat)
-        sfs_guesses_touch(ahead->guesses, ino, range);
+    sfs_guesses_touch(ahead->guesses, ino, range);
     if (!atomic_load(&ahead->fuse) || sfs_pack_has_some(ahead->pack, ino, range) ||
         (ahead->is_planned && is_remote(ahead, ino, range.offset)))
         return;
-    if (file_size >= MIN_LIBRARY) {
-        /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
-        if (range.offset == 0)
-            submit(ahead, &(struct fill_job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+    if (ahead->flat && !ahead->is_planned)
+        expect(ahead, ino, range);
+    if (file_size < MIN_LIBRARY ||
+        (ahead->has_few_cpus && (ahead->is_planned || is_remote(ahead, ino, range.offset))))
+        return;
+    /* The loader starts with the headers; the kernel asks for them once while it keeps them. */
+    if (range.offset == 0)
+        submit(ahead, &(struct fill_job){ .ahead = ahead, .ino = ino }, SFS_POOL_DEMAND);
+    if (!ahead->has_few_cpus)
         touch_blocks(ahead, ino, file_size, range);
-    }
 }
 
 void sfs_fill_touch_names(struct sfs_fill *ahead, struct sfs_range range)

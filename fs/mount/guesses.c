@@ -124,16 +124,27 @@ static void count(struct sfs_guesses *guesses, enum sfs_guess kind, uint64_t *re
     }
 }
 
-void sfs_guesses_print(struct sfs_guesses *guesses, struct sfs_buf *buf)
+static void print_kind(struct sfs_buf *buf, const char *name, uint64_t bytes, uint64_t checked,
+                       uint64_t used)
+{
+    sfs_buf_printf(buf, "\"%s\":{\"bytes\":%llu,\"checked_bytes\":%llu,\"used_bytes\":%llu}", name,
+                   (unsigned long long)bytes, (unsigned long long)checked,
+                   (unsigned long long)used);
+}
+
+void sfs_guesses_print(struct sfs_guesses *guesses, const struct sfs_cache_stats *spans,
+                       struct sfs_buf *buf)
 {
     static const char *const names[SFS_GUESS_KINDS] = { "library", "block" };
+    sfs_buf_add_str(buf, ",\"guesses\":{");
     for (unsigned kind = 0; kind < SFS_GUESS_KINDS; kind++) {
         uint64_t bytes = 0, checked = 0, used = 0;
         if (guesses)
             count(guesses, kind, &bytes, &checked, &used);
-        sfs_buf_printf(buf, "%s\"%s\":{\"bytes\":%llu,\"checked_bytes\":%llu,\"used_bytes\":%llu}",
-                       kind ? "," : ",\"guesses\":{", names[kind], (unsigned long long)bytes,
-                       (unsigned long long)checked, (unsigned long long)used);
+        print_kind(buf, names[kind], bytes, checked, used);
+        sfs_buf_add_str(buf, ",");
     }
+    print_kind(buf, "near", spans ? spans->guessed : 0, spans ? spans->guessed : 0,
+               spans ? spans->guessed_used : 0);
     sfs_buf_add_str(buf, "}");
 }

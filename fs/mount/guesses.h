@@ -1,11 +1,13 @@
 /* Whether guesses are worth their while: some of what would be brought ahead is left to be asked
- * for, and it is counted how much of that is. */
+ * for, and it is counted how much of that is. Behind EROFS all is asked for in any case, so there
+ * the same part is watched, and brought ahead like the rest. */
 #ifndef STAGEFS_GUESSES_H
 #define STAGEFS_GUESSES_H
 
 #include "base/buf.h"
 #include "mount/forest.h"
 #include "tree/profile.h"
+#include <stagefs/cache.h>
 
 /* What a guess follows from. */
 enum sfs_guess {
@@ -31,8 +33,9 @@ bool sfs_guesses_next(struct sfs_guesses *guesses, sfs_ino ino, struct sfs_range
 /* Tells that this is asked for. Does not wait. */
 void sfs_guesses_touch(struct sfs_guesses *guesses, sfs_ino ino, struct sfs_range range);
 
-/* Appends ',"guesses":{"library":{"bytes":..,"checked_bytes":..,"used_bytes":..},..}'. NULL: all
- * are 0. */
-void sfs_guesses_print(struct sfs_guesses *guesses, struct sfs_buf *buf);
+/* Appends ',"guesses":{"library":{"bytes":..,"checked_bytes":..,"used_bytes":..},..}', with those
+ * of spans near others, of which each is checked. NULL: all are 0. */
+void sfs_guesses_print(struct sfs_guesses *guesses, const struct sfs_cache_stats *spans,
+                       struct sfs_buf *buf);
 
 #endif

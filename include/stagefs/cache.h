@@ -33,6 +33,9 @@ struct sfs_cache_stats {
     uint64_t demand_in, demand_out;
     /* Before a reader asked: bytes read from blobs (in), and bytes decoded from them (out). */
     uint64_t ahead_in, ahead_out;
+    /* Of those, spans that were guessed from what was asked for near them, whole; and how much of
+     * that was asked for later, counted by spans. */
+    uint64_t guessed, guessed_used;
     uint64_t served;         /* decoded bytes handed out */
     uint64_t evicted;        /* decoded bytes given up for others */
     uint64_t check_failures; /* spans whose bytes were not those that had been verified */

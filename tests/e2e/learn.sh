@@ -102,6 +102,33 @@ if command -v runc >/dev/null || command -v crun >/dev/null || command -v bwrap 
     grep -q '^read /home/app/m2 0+' "$STAGEFS_CACHE_DIR/start/"* || fail "the next run adds nothing"
 fi
 
+# ---- of a start that nobody knows, what lies near what is read is guessed and counted; of a known one nothing is
+near() { "$STAGEFS" stats --json "$T/mnt" | python3 -c "import json, sys; print(json.load(sys.stdin)['guesses']['near']['$1'])"; }
+backwards() {
+    python3 - "$T/mnt/known" "$T/wide/known" <<'EOF'
+import os, sys
+mounted, plain = (os.open(path, os.O_RDONLY) for path in sys.argv[1:])
+for at in range(38 << 20, 4 << 20, -(256 << 10)):
+    if os.pread(mounted, 5000, at) != os.pread(plain, 5000, at):
+        sys.exit("other bytes at %d" % at)
+EOF
+}
+"$STAGEFS" cache prune >/dev/null
+"$STAGEFS" mount --front fuse "oci:$T/layout:wide" "$T/mnt"
+backwards
+[ "$(near bytes)" = 0 ] || fail "FUSE has blocks, and guesses $(near bytes) besides"
+ended
+"$STAGEFS" cache prune >/dev/null
+if "$STAGEFS" mount --front erofs "oci:$T/layout:wide" "$T/mnt" 2>"$T/why"; then
+    backwards
+    [ "$(near used_bytes)" -gt 4000000 ] || fail "of $(near bytes) that were guessed $(near used_bytes) were used"
+    ended
+    "$STAGEFS" mount --front erofs "oci:$T/layout:wide" "$T/mnt"
+    backwards
+    [ "$(near bytes)" = 0 ] || fail "a start that is known guesses $(near bytes)"
+    ended
+fi
+
 # ---- a stage is known by its trees, wherever its layers come from
 stage="--base oci:$T/layout:gzip --from oci:$T/layout:zstd --copy /home/app:/opt"
 "$STAGEFS" cache prune >/dev/null
