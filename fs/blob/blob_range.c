@@ -11,7 +11,7 @@
 #define PIECE       (4ull << 20)  /* bytes that are brought, and then copied, at once */
 #define NEAR        (1ull << 20)  /* so far from where a reader stopped, it is the same reader */
 #define LONG        (8ull << 20)  /* who has read so many bytes in a row reads on */
-#define AHEAD       (16ull << 20) /* bytes that are brought ahead of a reader, at most */
+#define AHEAD       (32ull << 20) /* bytes that are brought ahead of a reader, at most */
 #define TRY_AGAIN   1000          /* ms between tries while the other machine does not answer */
 #define SILENCE     5000          /* ms without a byte, after which a reader says so */
 #define TAKEN       16u           /* kept blocks that are compared before others get the lock */
@@ -337,7 +337,7 @@ static void range_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
 /* What is in memory alone must not push itself out. */
 static uint64_t most_ahead(const struct sfs_range_blob *range)
 {
-    return range->file && !range->room_asked_ms ? AHEAD : AHEAD / 4;
+    return range->file && !range->room_asked_ms ? AHEAD : AHEAD / 8;
 }
 
 static uint64_t range_ahead(struct sfs_blob *blob)

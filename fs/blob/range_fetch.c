@@ -12,7 +12,7 @@
 #define OTHERS_MS 90000        /* how long that is waited for while it brings nothing */
 /* The same, where a reader waits: the other may be stopped, or have put its fetch behind others. So
  * bytes may be fetched twice, and that is all. */
-#define URGENT_MS 3000
+#define URGENT_MS 5000
 
 struct sfs_range_counters sfs_range_counters;
 

@@ -10,7 +10,7 @@
 enum {
     SFS_RANGE_LEAST = 256, /* blocks of a fetch that somebody waits for, where it wants little */
     SFS_RANGE_LITTLE = 32, /* blocks: so few */
-    SFS_RANGE_MOST = 1024, /* and at most, so that several are under way */
+    SFS_RANGE_MOST = 512,  /* and at most, so that several are under way */
     SFS_RANGE_READERS = 4,
     SFS_RANGE_LOOSE = 4096, /* blocks in memory for which the disk has no room */
 };

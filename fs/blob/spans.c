@@ -142,8 +142,9 @@ static bool fill_span(struct sfs_spans *spans, uint32_t span, uint64_t wanted,
 
 /* What a reader's going on comes to. */
 struct spans_plan {
-    uint32_t first, count;    /* spans to be decoded ahead */
-    uint64_t in_from, in_end; /* compressed bytes to be fetched first; none: equal */
+    uint32_t first, count; /* spans to be decoded ahead */
+    bool has_fetch;        /* some are to be fetched before: these */
+    uint32_t fetch_first, fetch_last;
 };
 
 /* As many spans as the cores can make use of and half of the budget holds, and none behind where
@@ -152,7 +153,7 @@ static struct spans_plan plan_ahead(struct sfs_spans *spans, uint64_t offset, ui
                                     uint32_t span, uint64_t end, uint64_t remote)
 {
     struct spans_plan plan = { 0 };
-    uint64_t from, to, unused;
+    uint64_t from, to;
     uint32_t max = 4 * sfs_pool_threads(spans->cache->pool);
     uint32_t left = sfs_seek_find(&spans->table, end - 1) - span;
     plan.count = sfs_readahead_note(&spans->readahead, offset, size, span, left < max ? left : max,
@@ -161,10 +162,33 @@ static struct spans_plan plan_ahead(struct sfs_spans *spans, uint64_t offset, ui
         return (struct spans_plan){ 0 };
     /* Compressed bytes are never fewer than half of the decoded ones by much, where it matters. */
     if (remote && sfs_readahead_fetch(&spans->readahead, 2 * remote, end, &from, &to)) {
-        sfs_seek_input(&spans->table, sfs_seek_find(&spans->table, from), &plan.in_from, &unused);
-        sfs_seek_input(&spans->table, sfs_seek_find(&spans->table, to - 1), &unused, &plan.in_end);
+        plan.has_fetch = true;
+        plan.fetch_first = sfs_seek_find(&spans->table, from);
+        plan.fetch_last = sfs_seek_find(&spans->table, to - 1);
     }
     return plan;
+}
+
+/* Windows that lie on another machine are small, and follow one another as their spans do: one by
+ * one each would cost a round trip. */
+static void fetch_windows(const struct sfs_spans *spans, uint32_t first, uint32_t last)
+{
+    const struct sfs_point *points = spans->table.points;
+    while (first < last && points[first].window_size == 0)
+        first++;
+    uint64_t start = points[first].window, end = points[last].window + points[last].window_size;
+    if (spans->table.windows_blob && start < end)
+        sfs_blob_fetch(spans->table.windows_blob, start, end - start, SFS_POOL_AHEAD);
+}
+
+static void fetch_ahead(const struct sfs_spans *spans, const struct spans_plan *plan)
+{
+    uint64_t start, end, unused;
+    fetch_windows(spans, plan->fetch_first, plan->fetch_last);
+    sfs_seek_input(&spans->table, plan->fetch_first, &start, &unused);
+    sfs_seek_input(&spans->table, plan->fetch_last, &unused, &end);
+    if (start < end)
+        sfs_blob_fetch(spans->blob, start, end - start, SFS_POOL_AHEAD);
 }
 
 static void read_ahead(struct sfs_spans *spans, const struct spans_plan *plan)
@@ -303,9 +327,9 @@ void sfs_spans_follow(struct sfs_spans *spans, uint64_t offset, uint64_t size, u
     struct sfs_cache *cache = spans->cache;
     LOCK(&cache->lock);
     struct spans_plan plan = plan_ahead(spans, offset, size, span, end, remote);
-    if (plan.in_from < plan.in_end) {
+    if (plan.has_fetch) {
         pthread_mutex_unlock(&cache->lock);
-        sfs_blob_fetch(spans->blob, plan.in_from, plan.in_end - plan.in_from, SFS_POOL_AHEAD);
+        fetch_ahead(spans, &plan);
         pthread_mutex_lock(&cache->lock);
     }
     if (spans->closing)

@@ -5,7 +5,7 @@
 #include <sys/param.h>
 
 /* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
-#define UNCHARGED_SHARE 16u
+#define UNCHARGED_SHARE 8u
 /* A decoder with the input of a span takes no more, unless its window is large. */
 #define DECODER_MAX (2u << 20)
 
