@@ -591,10 +591,10 @@ Test(blob_range, what_time_does_not_mend_fails_at_once)
     sfs_blob_close(&blob);
 }
 
-/* Has a range be on its way for which nobody waits. */
+/* Has one request be on its way for which nobody waits. */
 static void fetch_ahead(struct sfs_blob *blob, enum sfs_pool_priority priority)
 {
-    sfs_blob_fetch(blob, 0, 64ull * CHUNK, priority);
+    sfs_blob_fetch(blob, 0, (uint64_t)SFS_RANGE_MOST * SFS_RANGE_BLOCK, priority);
     while (machine->busy == 0)
         usleep(1000);
 }
