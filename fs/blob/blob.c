@@ -34,44 +34,39 @@ uint64_t sfs_blob_ahead(struct sfs_blob *blob)
     return blob->ops->ahead ? blob->ops->ahead(blob) : 0;
 }
 
+/* The same of a range that is not read into memory. */
+static bool cut_range(const struct sfs_blob *blob, uint64_t offset, uint64_t *size)
+{
+    if (offset >= blob->size)
+        return false;
+    if (*size > blob->size - offset)
+        *size = blob->size - offset;
+    return *size > 0;
+}
+
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)
 {
-    if (!blob->ops->will_read || offset >= blob->size)
-        return;
-    if (size > blob->size - offset)
-        size = blob->size - offset;
-    if (size > 0)
+    if (blob->ops->will_read && cut_range(blob, offset, &size))
         blob->ops->will_read(blob, offset, size);
 }
 
 void sfs_blob_fetch(struct sfs_blob *blob, uint64_t offset, uint64_t size,
                     enum sfs_pool_priority priority)
 {
-    if (!blob->ops->fetch || offset >= blob->size)
-        return;
-    if (size > blob->size - offset)
-        size = blob->size - offset;
-    if (size > 0)
+    if (blob->ops->fetch && cut_range(blob, offset, &size))
         blob->ops->fetch(blob, offset, size, priority);
 }
 
 void sfs_blob_plan(struct sfs_blob *blob, uint64_t offset, uint64_t size)
 {
-    if (!blob->ops->plan || offset >= blob->size)
-        return;
-    if (size > blob->size - offset)
-        size = blob->size - offset;
-    if (size > 0)
+    if (blob->ops->plan && cut_range(blob, offset, &size))
         blob->ops->plan(blob, offset, size);
 }
 
 int sfs_blob_fill(struct sfs_blob *blob, uint64_t offset, uint64_t size, struct sfs_error *err)
 {
-    if (!blob->ops->fill || offset >= blob->size)
-        return 0;
-    if (size > blob->size - offset)
-        size = blob->size - offset;
-    return size > 0 ? blob->ops->fill(blob, offset, size, err) : 0;
+    bool is_any = blob->ops->fill && cut_range(blob, offset, &size);
+    return is_any ? blob->ops->fill(blob, offset, size, err) : 0;
 }
 
 bool sfs_blob_is_remote(const struct sfs_blob *blob)

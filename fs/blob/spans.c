@@ -170,14 +170,15 @@ static struct spans_plan plan_ahead(struct sfs_spans *spans, uint64_t offset, ui
 }
 
 /* Windows that lie on another machine are small, and follow one another as their spans do: one by
- * one each would cost a round trip. */
+ * one each would cost a round trip. Where an index has them elsewhere, they come one by one. */
 static void fetch_windows(const struct sfs_spans *spans, uint32_t first, uint32_t last)
 {
     const struct sfs_point *points = spans->table.points;
     while (first < last && points[first].window_size == 0)
         first++;
     uint64_t start = points[first].window, end = points[last].window + points[last].window_size;
-    if (spans->table.windows_blob && start < end)
+    uint64_t most = (last - first + 1ull) * SFS_WINDOW_STORED_MAX;
+    if (spans->table.windows_blob && start < end && end - start <= most)
         sfs_blob_fetch(spans->table.windows_blob, start, end - start, SFS_POOL_AHEAD);
 }
 

@@ -4,7 +4,8 @@
 #include <sys/mman.h>
 #include <sys/param.h>
 
-/* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans. */
+/* A share of the budget is for what is not counted: stacks, malloc's gaps, input of small spans,
+ * and what is free of huge pages that are in use. */
 #define UNCHARGED_SHARE 8u
 /* A decoder with the input of a span takes no more, unless its window is large. */
 #define DECODER_MAX (2u << 20)

@@ -42,8 +42,8 @@ struct sfs_fill {
     bool (*spares)(void *user, sfs_ino ino, struct sfs_range range,
                    bool is_guess); /* NULL: no file is spared */
     void *spares_user;
-    bool is_planned; /* see sfs_fill_leave_remote() */
-    bool has_few_cpus;
+    bool is_planned;   /* see sfs_fill_leave_remote() */
+    bool has_few_cpus; /* and EROFS is in front: fewer than MANY_CPUS */
 };
 
 struct fill_job {
