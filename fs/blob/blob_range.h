@@ -25,7 +25,8 @@
  * first member. Any thread may call. */
 struct sfs_range_keeper;
 struct sfs_range_keeper_ops {
-    /* May `size` bytes more be written? 0, or -ENOSPC. Makes room where that can be. */
+    /* May `size` bytes more be written? 0, or -ENOSPC. Makes room where that can be. Is asked
+     * before each write, with the blob's lock held. */
     int (*make_room)(struct sfs_range_keeper *keeper, uint64_t size);
     /* All bytes are there, and they hold the digest: from now on others take the file for the whole
      * blob, and nothing is written to it. 0 or a negative errno: then it stays as it is. May wait

@@ -6,10 +6,9 @@
 
 #define GAP       64u /* blocks: less is fetched again rather than asked around */
 #define STAGE     ((size_t)SFS_RANGE_TOGETHER * SFS_RANGE_BLOCK) /* bytes */
-#define CREDIT    (1ull << 20) /* bytes that the keeper is asked for at once */
-#define ASK_AGAIN 5000         /* ms: when a full disk is looked at again */
-#define LOOK_MS   10           /* how often another process's fetch is looked at */
-#define OTHERS_MS 90000        /* how long that is waited for while it brings nothing */
+#define ASK_AGAIN 5000  /* ms: when a full disk is looked at again */
+#define LOOK_MS   10    /* how often another process's fetch is looked at */
+#define OTHERS_MS 90000 /* how long that is waited for while it brings nothing */
 /* The same, where a reader waits: the other may be stopped, or have put its fetch behind others. So
  * bytes may be fetched twice, and that is all. */
 #define URGENT_MS 5000
@@ -145,17 +144,13 @@ static bool has_room(struct sfs_range_blob *range, size_t bytes)
 {
     if (!range->file || range->is_settled)
         return false;
-    if (range->credit < bytes) {
-        if (range->room_asked_ms && sfs_range_now_ms() - range->room_asked_ms < ASK_AGAIN)
-            return false;
-        range->room_asked_ms = 0;
-        if (range->keeper && range->keeper->ops->make_room(range->keeper, CREDIT) < 0) {
-            range->room_asked_ms = sfs_range_now_ms();
-            return false;
-        }
-        range->credit = CREDIT;
+    if (range->room_asked_ms && sfs_range_now_ms() - range->room_asked_ms < ASK_AGAIN)
+        return false;
+    range->room_asked_ms = 0;
+    if (range->keeper && range->keeper->ops->make_room(range->keeper, bytes) < 0) {
+        range->room_asked_ms = sfs_range_now_ms();
+        return false;
     }
-    range->credit -= bytes;
     return true;
 }
 
@@ -197,7 +192,6 @@ static int put_missing(struct sfs_range_run *run, const struct blocks *blocks, b
         for (uint32_t i = 0; i < blocks->count; i++)
             set_state(range, blocks->first + i, SFS_BLOCK_READY);
     } else {
-        range->credit = 0;
         if (is_room)
             range->room_asked_ms = sfs_range_now_ms();
         r = keep_loose(range, blocks);

@@ -69,7 +69,6 @@ struct sfs_range_blob {
     bool closing;
     uint32_t planned;      /* blocks that are marked so */
     uint32_t gap;          /* all blocks before were in the file at some time */
-    uint64_t credit;       /* bytes that the keeper has room for */
     int64_t room_asked_ms; /* when it had none */
     struct {
         uint32_t block;

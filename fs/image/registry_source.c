@@ -10,6 +10,7 @@
 
 #define FETCHERS     12u           /* so many requests ahead of readers, and as many for them */
 #define KEEP_DEFAULT (32ull << 30) /* bytes of blobs on the disk */
+#define CREDIT       (1ull << 20)  /* bytes that the store is asked for at once */
 
 struct sfs_source {
     struct sfs_name name;
@@ -22,6 +23,9 @@ struct sfs_source {
     bool has_warned;                     /* that nothing is kept */
     atomic_bool is_stalled;
     atomic_ullong received; /* bytes of layers */
+    pthread_mutex_t credit_lock;
+    uint64_t credit; /* bytes that may be kept before the store is asked again; of all layers, so
+                      * that it is no more for many of them; guarded by credit_lock */
 };
 
 /* One client for all images of the program, so that they share connections, tokens and what a
@@ -72,6 +76,7 @@ int sfs_source_open(struct sfs_name *name, const struct sfs_image_options *optio
     source->options = *options;
     source->users = 1;
     pthread_mutex_init(&source->lock, NULL);
+    pthread_mutex_init(&source->credit_lock, NULL);
     *ret_source = source;
     return 0;
 }
@@ -98,6 +103,7 @@ void sfs_source_close(struct sfs_source **source_ptr)
     sfs_repository_close(&source->repository);
     close_registry(&source->registry);
     sfs_name_done(&source->name);
+    pthread_mutex_destroy(&source->credit_lock);
     pthread_mutex_destroy(&source->lock);
     free(source);
 }
@@ -188,8 +194,8 @@ static const struct sfs_remote_ops remote_ops = {
 
 struct source_keeper {
     struct sfs_range_keeper base;
-    struct sfs_store *store;
-    uint64_t limit; /* bytes of all blobs */
+    struct sfs_source *source; /* a share of it */
+    uint64_t limit;            /* bytes of all blobs */
     struct sfs_digest digest;
     uint64_t size;
 };
@@ -197,17 +203,28 @@ struct source_keeper {
 static int keeper_make_room(struct sfs_range_keeper *base, uint64_t size)
 {
     const struct source_keeper *keeper = (struct source_keeper *)base;
-    return sfs_store_make_blob_room(keeper->store, keeper->limit, size, NULL);
+    struct sfs_source *source = keeper->source;
+    LOCK(&source->credit_lock);
+    if (source->credit < size) {
+        uint64_t credit = size > CREDIT ? size : CREDIT;
+        int r = sfs_store_make_blob_room(source->options.store, keeper->limit, credit, NULL);
+        if (r < 0)
+            return r;
+        source->credit = credit;
+    }
+    source->credit -= size;
+    return 0;
 }
 
 static int keeper_keep_whole(struct sfs_range_keeper *base)
 {
     const struct source_keeper *keeper = (struct source_keeper *)base;
-    return sfs_store_keep_part(keeper->store, &keeper->digest, keeper->size);
+    return sfs_store_keep_part(keeper->source->options.store, &keeper->digest, keeper->size);
 }
 
 static void keeper_close(struct sfs_range_keeper *base)
 {
+    sfs_source_close(&((struct source_keeper *)base)->source);
     free(base);
 }
 
@@ -274,7 +291,7 @@ static int open_part(struct sfs_source *source, const struct sfs_digest *digest,
     return 0;
 }
 
-static struct sfs_range_keeper *make_keeper(const struct sfs_source *source,
+static struct sfs_range_keeper *make_keeper(struct sfs_source *source,
                                             const struct sfs_digest *digest, uint64_t size)
 {
     const struct sfs_registry_options *options = source->options.registry;
@@ -283,7 +300,7 @@ static struct sfs_range_keeper *make_keeper(const struct sfs_source *source,
         return NULL;
     uint64_t limit = options && options->keep ? options->keep : KEEP_DEFAULT;
     *keeper =
-        (struct source_keeper){ { &keeper_ops }, source->options.store, limit, *digest, size };
+        (struct source_keeper){ { &keeper_ops }, sfs_source_share(source), limit, *digest, size };
     return &keeper->base;
 }
 
