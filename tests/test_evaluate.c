@@ -512,8 +512,8 @@ Test(evaluate_add, warns_of_a_tar_behind_the_end)
 Test(evaluate_add, refuses_a_compressed_tar_that_is_damaged)
 {
     static const char *const damage[] = {
-        "gzip -kf t.tar && printf '\\1' | dd of=t.tar.gz bs=1 conv=notrunc "
-        "seek=$(( $(stat -c %s t.tar.gz) - 6 )) && mv t.tar.gz t.tar",
+        "gzip -kf t.tar && printf 'crc?' | dd of=t.tar.gz bs=1 conv=notrunc "
+        "seek=$(( $(stat -c %s t.tar.gz) - 8 )) && mv t.tar.gz t.tar",
         "gzip -kf t.tar && head -c -9 t.tar.gz >t.tar",
         "bzip2 -kf t.tar && head -c -9 t.tar.bz2 >t.tar",
         "xz -kf t.tar && head -c -40 t.tar.xz >t.tar",

@@ -380,7 +380,8 @@ Test(run_kept, depends_on_no_secret_and_no_cache)
 Test(run_kept, is_run_anew_if_what_is_kept_is_damaged)
 {
     cr_expect_eq(count_runs("RUN x\n"), 1);
-    shell("for f in store/result/*; do printf X | dd of=$f bs=1 seek=600 conv=notrunc 2>dd; done");
+    shell("for f in store/result/*; do printf damaged | dd of=$f bs=1 seek=600 conv=notrunc 2>dd; "
+          "done");
     cr_expect_eq(count_runs("RUN x\n"), 1);
     cr_expect_eq(count_runs("RUN x\n"), 0);
     shell("for f in store/result/*; do truncate -s -1 $f; done");

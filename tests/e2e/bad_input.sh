@@ -169,7 +169,7 @@ mkdir "$T/more"
 echo more >"$T/more/file"
 cp -a "$T/layout" "$T/changed"
 "$STAGEFS" index -q "oci:$T/changed:x"
-printf Z | dd of="$T/changed/blobs/sha256/$hex" bs=1 seek=5000 conv=notrunc 2>/dev/null
+printf damaged | dd of="$T/changed/blobs/sha256/$hex" bs=1 seek=5000 conv=notrunc 2>/dev/null
 for out in "$T/out" "$T/changed"; do
     expect 3 "$STAGEFS" commit -q --base "oci:$T/changed:x" --from "dir:$T/more" --copy /:/more -t "oci:$out:new"
     says "$hex"

@@ -95,7 +95,7 @@ expect 2 "$STAGEFS" index --push "oci:$T/layout:two" "docker://$R/some/name:one"
 says "is another image"
 # A damaged layer gets no index that others would take for right.
 cp -r "$T/layout" "$T/damaged"
-printf x | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
+printf damaged | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
 expect 3 "$STAGEFS" index --push "oci:$T/damaged:one" "docker://$R/some/name:one"
 
 # --- at a registry with the API, and at those that say so, or keep writers apart

@@ -71,7 +71,7 @@ says "is a directory, not an image"
 
 # --- a source that is damaged
 cp -r "$T/layout" "$T/damaged"
-printf x | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
+printf damaged | dd of="$T/damaged/blobs/sha256/${layer#sha256:}" bs=1 seek=5000 conv=notrunc status=none
 expect 3 "$STAGEFS" push "oci:$T/damaged:one" "docker://$R/damaged/name:one"
 says "have another digest: the source is damaged"
 ! skopeo inspect --tls-verify=false "docker://$R/damaged/name:one" >/dev/null 2>&1 || fail "a damaged image has a tag"

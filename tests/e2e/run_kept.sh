@@ -70,7 +70,7 @@ echo one >"$T/c/in"
 expect 0 "$STAGEFS" cache prune
 expect 1 sf cat /out
 expect 0 sf commit -t "oci:$T/out:x"
-for f in "$STAGEFS_CACHE_DIR"/result/*; do printf X | dd of="$f" bs=1 seek=700 conv=notrunc 2>/dev/null; done
+for f in "$STAGEFS_CACHE_DIR"/result/*; do printf damaged | dd of="$f" bs=1 seek=700 conv=notrunc 2>/dev/null; done
 expect 1 sf cat /out
 expect 0 sf commit -t "oci:$T/out:x"
 expect 0 sf cat /out
