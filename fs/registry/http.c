@@ -8,6 +8,7 @@
 #include "registry/url.h"
 #include <errno.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FIRST_BYTE_MS  15000  /* 5 s for the connection, and 10 s */
 #define SLOW_MS        300000 /* the same where a large body was sent */
@@ -18,6 +19,10 @@
 #define STOP_MS        1000 /* where a 429 does not say how long */
 #define FILL_AT_ONCE   2
 #define LESSER_AT_ONCE (SFS_HTTP_CONNECTIONS - 2)
+/* While so many answers come at a time, bytes gather for so long before they are looked at: each
+ * look goes over all of them, and a packet alone is not worth that. */
+#define GATHER_FROM 4
+#define GATHER_US   1000
 
 struct http_host {
     char *origin;
@@ -261,6 +266,8 @@ static void *run(void *arg)
         wait = sleep_ms(http);
         pthread_mutex_unlock(&http->lock);
         http->curl->multi_poll(http->multi, NULL, 0, wait, NULL);
+        if (running >= GATHER_FROM)
+            usleep(GATHER_US);
         pthread_mutex_lock(&http->lock);
     }
     pthread_mutex_unlock(&http->lock);
