@@ -6,13 +6,11 @@
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/limits.h"
-#include "commit/first_ranges.h"
 #include "image/document.h"
 #include "tree/profile_merge.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stagefs/json.h>
 
 #define WORKLOAD_NOTE "dev.stagefs.profile.workload"
 #define RUNS_NOTE     "dev.stagefs.profile.runs"
@@ -31,31 +29,16 @@ static int make_notes(const struct sfs_profile_note *note, json_t **ret_json, st
     return 0;
 }
 
-/* What the start reads first of the layers; without it, a mount finds out by their indexes. */
-static void note_first(struct sfs_beside *beside, const struct sfs_artifact_place *place,
-                       const struct sfs_profile *profile, json_t *notes)
-{
-    AUTO(sfs_json_close) json_t *list = NULL;
-    AUTO(sfs_free) char *text = NULL;
-    const struct sfs_progress *progress = place->options.progress;
-    struct sfs_error why = { 0 };
-    if (place->options.store &&
-        sfs_first_ranges(beside->image, place->options.store, profile, &list, &why) == 0 &&
-        (text = sfs_json_print(list, JSON_COMPACT)))
-        json_object_set_new(notes, SFS_PROFILE_FIRST_NOTE, json_string(text));
-    else if (place->options.store && progress && progress->note)
-        progress->note(progress->user, why.text);
-}
-
 static int put_text(struct sfs_beside *beside, const char *text, size_t size,
-                    const struct sfs_profile_note *note, json_t *text_notes,
-                    struct sfs_digest *ret_digest, struct sfs_error *err)
+                    const struct sfs_profile_note *note, struct sfs_digest *ret_digest,
+                    struct sfs_error *err)
 {
     AUTO(sfs_json_close) json_t *notes = NULL;
+    AUTO(sfs_json_close) json_t *title = json_pack("{ss}", SFS_TITLE_NOTE, "start.profile");
     struct sfs_artifact_part part = { .media_type = SFS_PROFILE_TEXT_TYPE,
                                       .size = size,
-                                      .annotations = text_notes };
-    int r = make_notes(note, &notes, err);
+                                      .annotations = title };
+    int r = title ? make_notes(note, &notes, err) : sfs_fail_memory(err);
     if (r == 0)
         r = sfs_repository_put_bytes(beside->repository, text, size, &part.digest, err);
     struct sfs_artifact artifact = {
@@ -71,10 +54,7 @@ int sfs_profile_push(const char *file, const struct sfs_artifact_place *place,
     AUTO(sfs_free) char *text = NULL;
     AUTO(sfs_profile_done) struct sfs_profile profile = { 0 };
     AUTO(sfs_beside_done) struct sfs_beside beside = { 0 };
-    AUTO(sfs_json_close) json_t *notes = json_pack("{ss}", SFS_TITLE_NOTE, "start.profile");
     size_t size = 0;
-    if (!notes)
-        return sfs_fail_memory(err);
     int r = sfs_io_read_file(AT_FDCWD, file, SFS_MAX_PROFILE, &text, &size, err);
     if (r == 0)
         r = sfs_profile_parse(&profile, file, text, size, err);
@@ -82,10 +62,7 @@ int sfs_profile_push(const char *file, const struct sfs_artifact_place *place,
         r = sfs_fail(err, EBADMSG, "%s names no path", file);
     if (r == 0)
         r = sfs_beside_open(&beside, place, err);
-    if (r < 0)
-        return r;
-    note_first(&beside, place, &profile, notes);
-    return put_text(&beside, text, size, note, notes, ret_digest, err);
+    return r < 0 ? r : put_text(&beside, text, size, note, ret_digest, err);
 }
 
 /* ---- reading */

@@ -14,22 +14,18 @@
 #include <stagefs/json.h>
 #include <time.h>
 
-#define MOST_INDEXES    4u  /* artifacts with indexes that are looked at, the latest ones */
-#define MOST_PROFILES   16u /* the same of profiles */
-#define MOST_SOCI       4u  /* the same of SOCI's indexes */
-#define AT_ONCE         8u  /* manifests that are asked for */
-#define MOST_NOTE       (16u << 20)
-#define STALE           (24 * 3600) /* seconds */
-#define MOST_FIRST      (64u << 20) /* bytes of a layer that are fetched for what profiles say */
-#define LEAST_FIRST     (64u << 10) /* what a request costs, however few bytes it is of */
-#define MOST_FIRST_TEXT (32u << 10) /* bytes of what one says */
+#define MOST_INDEXES  4u  /* artifacts with indexes that are looked at, the latest ones */
+#define MOST_PROFILES 16u /* the same of profiles */
+#define MOST_SOCI     4u  /* the same of SOCI's indexes */
+#define AT_ONCE       8u  /* manifests that are asked for */
+#define MOST_NOTE     (16u << 20)
+#define STALE         (24 * 3600) /* seconds */
 
 struct sfs_artifacts {
     struct sfs_members *members;
     struct sfs_digest key; /* of the note in the store */
     /* {"asked": seconds, "indexes": [{"artifact", "layer", "head", "head_size", "windows",
-     * "windows_size"}], "profiles": [{"artifact", "profile", "profile_size", "first": [{"layer",
-     * "windows": [[offset, size], ...], "ranges": [[offset, size], ...]}, ...]}],
+     * "windows_size"}], "profiles": [{"artifact", "profile", "profile_size"}],
      * "soci": [{"artifact", ...}] (soci.h)}; what was put there last comes last. "artifact" is the
      * digest of the manifest that says so. */
     json_t *note;
@@ -138,27 +134,17 @@ static void note_index(json_t *note, const struct inquiry *inquiry, const json_t
         note_part(json_object_get(note, "indexes"), inquiry, layers, json_array_get(layers, i));
 }
 
-/* What the profile says is read first (sfs_artifacts_walk_first()). */
-static void add_first(json_t *item, const json_t *part)
-{
-    const char *text = sfs_document_annotation(part, SFS_PROFILE_FIRST_NOTE);
-    if (text && strlen(text) <= MOST_FIRST_TEXT)
-        json_object_set_new(item, "first", json_loads(text, 0, NULL)); /* NULL changes nothing */
-}
-
 static void note_profile(json_t *note, const struct inquiry *inquiry, const json_t *layers)
 {
     for (size_t i = 0; i < json_array_size(layers); i++) {
-        const json_t *part = json_array_get(layers, i);
         struct sfs_descriptor text;
         json_t *item;
-        if (sfs_descriptor_parse(part, "a profile", &text, NULL) < 0 ||
+        if (sfs_descriptor_parse(json_array_get(layers, i), "a profile", &text, NULL) < 0 ||
             strcmp(text.media_type, SFS_PROFILE_TEXT_TYPE) != 0 || text.size > SFS_MAX_JSON)
             continue;
         item = make_item(inquiry);
         if (item) {
             add_digest(item, "profile", &text);
-            add_first(item, part);
             json_array_append_new(json_object_get(note, "profiles"), item);
         }
         return;
@@ -419,47 +405,4 @@ int sfs_artifacts_read_profile(const struct sfs_artifacts *artifacts, size_t i, 
     if (!read_digest(item, "profile", &digest, &size))
         return sfs_fail(err, EBADMSG, "the list of profiles is damaged");
     return sfs_registry_read_document(artifacts->members, &digest, size, ret_text, ret_size, err);
-}
-
-/* Some of a layer's bytes that are read first, and how many more may be. */
-struct first_walk {
-    char layer[SFS_DIGEST_TEXT];
-    uint64_t left;
-    void (*range)(void *user, bool is_windows, uint64_t offset, uint64_t size);
-    void *user;
-};
-
-static void walk_ranges(struct first_walk *walk, bool is_windows, const json_t *ranges)
-{
-    for (size_t i = 0; i < json_array_size(ranges); i++) {
-        const json_t *pair = json_array_get(ranges, i);
-        json_int_t offset = json_integer_value(json_array_get(pair, 0));
-        json_int_t size = json_integer_value(json_array_get(pair, 1));
-        uint64_t cost = size < LEAST_FIRST ? LEAST_FIRST : (uint64_t)size;
-        if (offset < 0 || size <= 0 || cost > walk->left)
-            return;
-        walk->left -= cost;
-        walk->range(walk->user, is_windows, (uint64_t)offset, (uint64_t)size);
-    }
-}
-
-void sfs_artifacts_walk_first(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
-                              void (*range)(void *user, bool is_windows, uint64_t offset,
-                                            uint64_t size),
-                              void *user)
-{
-    struct first_walk walk = { .left = MOST_FIRST, .range = range, .user = user };
-    const json_t *profiles = json_object_get(artifacts->note, "profiles");
-    sfs_digest_print(layer, walk.layer);
-    for (size_t i = json_array_size(profiles); i > 0; i--) {
-        const json_t *first = json_object_get(json_array_get(profiles, i - 1), "first");
-        for (size_t k = 0; k < json_array_size(first); k++) {
-            const json_t *item = json_array_get(first, k);
-            const char *found = sfs_document_string(item, "layer");
-            if (!found || strcmp(found, walk.layer) != 0)
-                continue;
-            walk_ranges(&walk, true, json_object_get(item, "windows"));
-            walk_ranges(&walk, false, json_object_get(item, "ranges"));
-        }
-    }
 }

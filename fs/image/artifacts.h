@@ -8,10 +8,8 @@
 #include "image/document.h"
 #include <stagefs/image.h>
 
-#define SFS_PROFILE_ARTIFACT  "application/vnd.stagefs.profile.v1"
-#define SFS_PROFILE_TEXT_TYPE "application/vnd.stagefs.profile.v1+text"
-#define SFS_PROFILE_FIRST_NOTE                                                                     \
-    "dev.stagefs.profile.first" /* of the text: sfs_artifacts_walk_first() */
+#define SFS_PROFILE_ARTIFACT   "application/vnd.stagefs.profile.v1"
+#define SFS_PROFILE_TEXT_TYPE  "application/vnd.stagefs.profile.v1+text"
 #define SFS_INDEX_ARTIFACT     "application/vnd.stagefs.index.v1"
 #define SFS_INDEX_FORMAT_NOTE  "dev.stagefs.index.format"
 #define SFS_LAYER_INDEX_TYPE   "application/vnd.stagefs.layer-index.v1+zstd"
@@ -51,12 +49,5 @@ size_t sfs_artifacts_profile_count(const struct sfs_artifacts *artifacts);
 /* Reads the text of profile i, below the count; the caller frees it. EBADMSG: the list is wrong. */
 int sfs_artifacts_read_profile(const struct sfs_artifacts *artifacts, size_t i, char **ret_text,
                                size_t *ret_size, struct sfs_error *err);
-/* Calls `range` for the compressed bytes of a layer, and those of its windows, that the profiles
- * say are read first, in their order: some tens of megabytes at most, and nothing that need be
- * right. Does not wait. */
-void sfs_artifacts_walk_first(const struct sfs_artifacts *artifacts, const struct sfs_digest *layer,
-                              void (*range)(void *user, bool is_windows, uint64_t offset,
-                                            uint64_t size),
-                              void *user);
 
 #endif

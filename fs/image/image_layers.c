@@ -17,7 +17,6 @@ struct opening {
     struct sfs_cache *cache;
     const struct sfs_progress *progress;
     struct sfs_layer **layers;
-    bool only_indexed; /* a layer that has no index anywhere is not read for one */
     pthread_mutex_t lock;
     int result;             /* guarded by lock: of the failed layer with the lowest number */
     size_t failed;          /* guarded by lock */
@@ -94,8 +93,6 @@ static int open_tar(const struct opening *opening, size_t i, const char *label,
     int r = sfs_image_open_blob(opening->image, i, &blob, err);
     if (r == 0)
         r = open_unread(opening, i, &blob, source, err);
-    if (r == -ENOENT && opening->only_indexed)
-        return sfs_fail(err, ENOENT, "there is no index of it");
     if (r != -ENOENT || !blob)
         return r;
     r = 0;
@@ -230,43 +227,29 @@ static int open_all(struct opening *opening, struct sfs_error *err)
     return r;
 }
 
-static int open_layers(struct opening *opening, struct sfs_layer ***ret_layers,
-                       struct sfs_error *err)
-{
-    struct sfs_image *image = opening->image;
-    opening->layers = calloc(image->count + 1, sizeof *opening->layers);
-    if (!opening->layers)
-        return sfs_fail_memory(err);
-    image->store = opening->store;
-    pthread_mutex_init(&opening->lock, NULL);
-    int r = open_all(opening, err);
-    pthread_mutex_destroy(&opening->lock);
-    if (r < 0) {
-        sfs_image_close_layers(&opening->layers, image->count);
-        return sfs_fail_while(err, r, "%.200s", image->ref);
-    }
-    *ret_layers = opening->layers;
-    return 0;
-}
-
 int sfs_image_open_layers(struct sfs_image *image, struct sfs_store *store, struct sfs_cache *cache,
                           const struct sfs_progress *progress, struct sfs_layer ***ret_layers,
                           struct sfs_error *err)
 {
     struct opening opening = {
-        .image = image, .store = store, .cache = cache, .progress = progress
+        .image = image,
+        .store = store,
+        .cache = cache,
+        .progress = progress,
+        .layers = calloc(image->count + 1, sizeof *opening.layers),
     };
-    return open_layers(&opening, ret_layers, err);
-}
-
-int sfs_image_open_indexed_layers(struct sfs_image *image, struct sfs_store *store,
-                                  struct sfs_cache *cache, struct sfs_layer ***ret_layers,
-                                  struct sfs_error *err)
-{
-    struct opening opening = {
-        .image = image, .store = store, .cache = cache, .only_indexed = true
-    };
-    return open_layers(&opening, ret_layers, err);
+    if (!opening.layers)
+        return sfs_fail_memory(err);
+    image->store = store;
+    pthread_mutex_init(&opening.lock, NULL);
+    int r = open_all(&opening, err);
+    pthread_mutex_destroy(&opening.lock);
+    if (r < 0) {
+        sfs_image_close_layers(&opening.layers, image->count);
+        return sfs_fail_while(err, r, "%.200s", image->ref);
+    }
+    *ret_layers = opening.layers;
+    return 0;
 }
 
 void sfs_image_close_layers(struct sfs_layer ***layers_ptr, size_t count)

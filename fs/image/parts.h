@@ -107,11 +107,6 @@ bool sfs_manifest_is_config(const char *media_type);
  * not of the descriptor's size. EBADMSG: the archive ends before it does. */
 int sfs_image_open_blob(const struct sfs_image *image, size_t i, struct sfs_blob **ret_blob,
                         struct sfs_error *err);
-/* As sfs_image_open_layers(), by indexes that are there already, in the store or beside the image.
- * ENOENT: a layer has none. */
-int sfs_image_open_indexed_layers(struct sfs_image *image, struct sfs_store *store,
-                                  struct sfs_cache *cache, struct sfs_layer ***ret_layers,
-                                  struct sfs_error *err);
 #define SFS_LAYER_LABEL 128
 /* What messages call layer i: "layer 3 (sha256:0123456789ab)", or with the directory's path. Fills
  * and returns `label`. */

@@ -181,32 +181,22 @@ static int fetch_table(struct sent *sent, struct sfs_error *err)
     return sfs_ztoc_keep(sent->store, sent->key, data, (size_t)sent->table.size, sent->source, err);
 }
 
-/* *ret_windows NULL: there are none. */
-static int open_windows(const struct sent *sent, struct sfs_blob **ret_windows,
-                        struct sfs_error *err)
-{
-    const struct sfs_artifact_index *index = &sent->index;
-    *ret_windows = NULL;
-    return index->windows_size == 0
-               ? 0
-               : sfs_source_open_layer(sfs_registry_source(sent->image->members), &index->windows,
-                                       index->windows_size, ret_windows, err);
-}
-
-/* The blobs of a layer. */
-struct sent_blobs {
-    struct sfs_blob **layer, *windows;
-};
-
-static int open_kept(const struct sent *sent, struct sfs_cache *cache, struct sent_blobs *blobs,
+static int open_kept(struct sent *sent, struct sfs_cache *cache, struct sfs_blob **blob,
                      struct sfs_layer **ret_layer, struct sfs_error *err)
 {
+    AUTO(sfs_blob_close) struct sfs_blob *windows = NULL;
+    const struct sfs_artifact_index *index = &sent->index;
+    int r = 0;
+    if (index->windows_size > 0)
+        r = sfs_source_open_layer(sfs_registry_source(sent->image->members), &index->windows,
+                                  index->windows_size, &windows, err);
+    if (r < 0)
+        return r;
     struct sfs_layer_sent layer = { .key = sent->key,
                                     .is_vouched = sent->is_vouched,
-                                    .windows = blobs->windows };
-    int r =
-        sfs_layer_open_sent(sent->store, cache, blobs->layer, sent->source, &layer, ret_layer, err);
-    blobs->windows = layer.windows;
+                                    .windows = windows };
+    r = sfs_layer_open_sent(sent->store, cache, blob, sent->source, &layer, ret_layer, err);
+    windows = layer.windows;
     return r;
 }
 
@@ -222,42 +212,16 @@ static void tell(const struct sent *sent, const struct sfs_error *why)
     progress->warn(progress->user, text);
 }
 
-static void fetch_range(void *user, bool is_windows, uint64_t offset, uint64_t size)
-{
-    const struct sent_blobs *blobs = user;
-    struct sfs_blob *blob = is_windows ? blobs->windows : *blobs->layer;
-    if (blob)
-        sfs_blob_fetch(blob, offset, size, SFS_POOL_AHEAD);
-}
-
-/* The line is idle else until the index was fetched and opened, by which one knows where in the
- * layer is what a start reads. */
-static void fetch_first(const struct sent *sent, struct sent_blobs *blobs)
-{
-    const struct sfs_artifacts *artifacts = sfs_image_artifacts(sent->image);
-    if (artifacts && sent->image->options.wants_profiles)
-        sfs_artifacts_walk_first(artifacts, &sent->source->digest, fetch_range, blobs);
-}
-
 static int open_found(struct sent *sent, struct sfs_cache *cache, struct sfs_blob **blob,
                       struct sfs_layer **ret_layer, struct sfs_error *err)
 {
-    AUTO(sfs_blob_close) struct sfs_blob *windows = NULL;
     int r = name_key(sent, err);
     if (r == 0)
-        r = open_windows(sent, &windows, err);
-    if (r < 0)
+        r = open_kept(sent, cache, blob, ret_layer, err);
+    if (r != -ENOENT && r != -EBADMSG)
         return r;
-    struct sent_blobs blobs = { blob, windows };
-    r = open_kept(sent, cache, &blobs, ret_layer, err);
-    if (r == -ENOENT || r == -EBADMSG) {
-        fetch_first(sent, &blobs);
-        r = sent->is_soci ? fetch_table(sent, err) : fetch_index(sent, err);
-        if (r == 0)
-            r = open_kept(sent, cache, &blobs, ret_layer, err);
-    }
-    windows = blobs.windows;
-    return r;
+    r = sent->is_soci ? fetch_table(sent, err) : fetch_index(sent, err);
+    return r < 0 ? r : open_kept(sent, cache, blob, ret_layer, err);
 }
 
 /* Whose word is taken first. */
