@@ -252,7 +252,7 @@ static void *run(void *arg)
     while (!http->closing) {
         break_off_cancelled(http);
         start_what_may(http);
-        int wait, running;
+        int wait, running = 0;
         struct sfs_transfer *paused[MOST_PAUSED];
         size_t count = list_paused(http, paused);
         pthread_mutex_unlock(&http->lock);
