@@ -642,9 +642,8 @@ Test(blob_range, a_process_that_stands_still_keeps_no_reader_for_long)
     sfs_blob_close(&blob);
 }
 
-/* A child of this one, which has no thread but its own: with others, the child would inherit the
- * locks that they hold, the allocator's too. It ends with its parent, also if that is killed. 0:
- * this is the child. */
+/* A child of this process while the pool has no threads: it would inherit the locks that they hold,
+ * the allocator's too. It ends with its parent, also if that is killed. 0: this is the child. */
 static pid_t fork_alone(void)
 {
     sfs_pool_close(&pool);

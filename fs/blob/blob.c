@@ -15,6 +15,16 @@ static bool cut(const struct sfs_blob *blob, uint64_t offset, size_t *size)
     return true;
 }
 
+/* The same of a range that is not read into memory. */
+static bool cut_range(const struct sfs_blob *blob, uint64_t offset, uint64_t *size)
+{
+    if (offset >= blob->size)
+        return false;
+    if (*size > blob->size - offset)
+        *size = blob->size - offset;
+    return *size > 0;
+}
+
 ssize_t sfs_blob_read_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t offset,
                          struct sfs_error *err)
 {
@@ -32,16 +42,6 @@ ssize_t sfs_blob_pick_at(struct sfs_blob *blob, void *buf, size_t size, uint64_t
 uint64_t sfs_blob_ahead(struct sfs_blob *blob)
 {
     return blob->ops->ahead ? blob->ops->ahead(blob) : 0;
-}
-
-/* The same of a range that is not read into memory. */
-static bool cut_range(const struct sfs_blob *blob, uint64_t offset, uint64_t *size)
-{
-    if (offset >= blob->size)
-        return false;
-    if (*size > blob->size - offset)
-        *size = blob->size - offset;
-    return *size > 0;
 }
 
 void sfs_blob_will_read(struct sfs_blob *blob, uint64_t offset, uint64_t size)

@@ -195,19 +195,24 @@ static const struct sfs_remote_ops remote_ops = {
 struct source_keeper {
     struct sfs_range_keeper base;
     struct sfs_source *source; /* a share of it */
-    uint64_t limit;            /* bytes of all blobs */
     struct sfs_digest digest;
     uint64_t size;
 };
 
+/* How many bytes of blobs may be kept, all together. */
+static uint64_t limit_of(const struct sfs_source *source)
+{
+    const struct sfs_registry_options *options = source->options.registry;
+    return options && options->keep ? options->keep : KEEP_DEFAULT;
+}
+
 static int keeper_make_room(struct sfs_range_keeper *base, uint64_t size)
 {
-    const struct source_keeper *keeper = (struct source_keeper *)base;
-    struct sfs_source *source = keeper->source;
+    struct sfs_source *source = ((struct source_keeper *)base)->source;
     LOCK(&source->credit_lock);
     if (source->credit < size) {
         uint64_t credit = size > CREDIT ? size : CREDIT;
-        int r = sfs_store_make_blob_room(source->options.store, keeper->limit, credit, NULL);
+        int r = sfs_store_make_blob_room(source->options.store, limit_of(source), credit, NULL);
         if (r < 0)
             return r;
         source->credit = credit;
@@ -294,13 +299,10 @@ static int open_part(struct sfs_source *source, const struct sfs_digest *digest,
 static struct sfs_range_keeper *make_keeper(struct sfs_source *source,
                                             const struct sfs_digest *digest, uint64_t size)
 {
-    const struct sfs_registry_options *options = source->options.registry;
     struct source_keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper)
         return NULL;
-    uint64_t limit = options && options->keep ? options->keep : KEEP_DEFAULT;
-    *keeper =
-        (struct source_keeper){ { &keeper_ops }, sfs_source_share(source), limit, *digest, size };
+    *keeper = (struct source_keeper){ { &keeper_ops }, sfs_source_share(source), *digest, size };
     return &keeper->base;
 }
 

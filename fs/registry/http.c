@@ -19,8 +19,8 @@
 #define STOP_MS        1000 /* where a 429 does not say how long */
 #define FILL_AT_ONCE   2
 #define LESSER_AT_ONCE (SFS_HTTP_CONNECTIONS - 2)
-/* While so many answers come at a time, bytes gather for so long before they are looked at: each
- * look goes over all of them, and a packet alone is not worth that. */
+/* While so many requests are under way, bytes gather for so long before they are looked at: each
+ * look goes over all requests, and a packet alone is not worth that. */
 #define GATHER_FROM 4
 #define GATHER_US   1000
 
